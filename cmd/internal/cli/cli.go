@@ -1,0 +1,188 @@
+// Package cli is what the commands of admitone have in common at a shell: how
+// errors become exit codes, the flags that name a keyring's key-encryption key,
+// and the line that names the next sensible command.
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/keyring/kms"
+	"github.com/admitone/admitone/token"
+)
+
+// failure is an error of a command that was called rightly; all others come
+// from cobra, and are about the command line.
+type failure struct{ error }
+
+func (e failure) Unwrap() error { return e.error }
+
+// usageError is a fault of the command line that the command itself found.
+type usageError struct{ error }
+
+// Usagef returns an error about the command line.
+func Usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// IsUsage reports whether an error that a command ended with is about its command
+// line, so that its help is what to read next.
+func IsUsage(err error) bool {
+	if _, ok := errors.AsType[failure](err); !ok {
+		return true
+	}
+	_, ok := errors.AsType[usageError](err)
+	return ok
+}
+
+// Command gives cmd a body. The body's errors are failures, unless they are
+// Usagef's.
+func Command(cmd *cobra.Command, body func(cmd *cobra.Command, args []string) error) *cobra.Command {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := body(cmd, args); err != nil {
+			return failure{err}
+		}
+		return nil
+	}
+	return cmd
+}
+
+// Keys are the flags under which a keyring opens.
+type Keys struct {
+	Realm     string
+	kek       string
+	cleartext bool
+}
+
+// AddFlags adds the flags to f.
+func (k *Keys) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&k.Realm, "realm", os.Getenv("ADMITONE_REALM"), "the deployment's `name`, to which keys and tickets are bound (environment: ADMITONE_REALM)")
+	f.StringVar(&k.kek, "kek", "", "the keyring's key-encryption key, as a `URI`; see keyring --help (environment: ADMITONE_KEK)")
+	f.BoolVar(&k.cleartext, "insecure-cleartext", false, "the keys stand in the file unencrypted: whoever reads the file has them, and nothing shows a change")
+}
+
+// Cleartext reports whether --insecure-cleartext was given.
+func (k *Keys) Cleartext() bool { return k.cleartext }
+
+// URI checks the flags, and returns what --kek or the environment says; with
+// --insecure-cleartext, which the environment cannot say, nothing.
+func (k *Keys) URI() (string, error) {
+	if err := token.CheckRealm(k.Realm); err != nil {
+		return "", Usagef("--realm %s", strings.TrimPrefix(err.Error(), "token: realm "))
+	}
+	uri := k.kek
+	if uri == "" {
+		uri = os.Getenv("ADMITONE_KEK")
+	}
+	switch {
+	case k.cleartext && k.kek != "":
+		return "", Usagef("--kek and --insecure-cleartext exclude each other")
+	case k.cleartext:
+		return "", nil
+	case uri == "":
+		return "", Usagef("no key-encryption key: give --kek or set ADMITONE_KEK (or, for a trial only, --insecure-cleartext)")
+	}
+	if err := kms.CheckURI(uri); err != nil {
+		return "", Usagef("%w", err)
+	}
+	return uri, nil
+}
+
+// Config opens the key-encryption key, asking for a passphrase at the terminal if
+// that is what it is; with repeat, which a new one needs, twice.
+func (k *Keys) Config(kind keyring.Kind, repeat bool) (keyring.Config, error) {
+	c := keyring.Config{Kind: kind, Realm: k.Realm, KEK: keyring.InsecureCleartext}
+	uri, err := k.URI()
+	if err != nil || uri == "" {
+		return c, err
+	}
+	c.KEK, err = kms.Open(uri, kms.Terminal(repeat))
+	return c, err
+}
+
+// Next returns the line that names the next sensible command, which can be run
+// as it stands: with those of these flags that this one was given.
+func (k *Keys) Next(args ...string) string {
+	if k.Realm != "" && k.Realm != os.Getenv("ADMITONE_REALM") {
+		args = append(args, "--realm", k.Realm)
+	}
+	if k.kek != "" {
+		args = append(args, "--kek", k.kek)
+	}
+	if k.cleartext {
+		args = append(args, "--insecure-cleartext")
+	}
+	return "next: " + Line(args...)
+}
+
+// Line returns a command line of the arguments, quoted for a shell where they need
+// it. It is one line, whatever is in them.
+func Line(args ...string) string {
+	quoted := make([]string, len(args))
+	for i, arg := range args {
+		quoted[i] = quote(arg)
+	}
+	return strings.Join(quoted, " ")
+}
+
+// bare needs no quotes in any shell.
+var bare = regexp.MustCompile(`^[\pL\pN_@%+:,./-][\pL\pN_@%+=:,./-]*$`)
+
+func quote(arg string) string {
+	switch {
+	case bare.MatchString(arg):
+		return arg
+	case !strings.ContainsFunc(arg, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }):
+		return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+	}
+	// $'...' of POSIX.1-2024, which bash and zsh have long had.
+	var b strings.Builder
+	b.WriteString("$'")
+	for _, c := range []byte(arg) {
+		switch {
+		case c == '\n':
+			b.WriteString(`\n`)
+		case c == '\'' || c == '\\':
+			b.WriteString(`\` + string(rune(c)))
+		case c < ' ' || c > '~':
+			fmt.Fprintf(&b, `\%03o`, c)
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String() + "'"
+}
+
+// Operand returns a file's name in a form that no command takes for a flag.
+func Operand(file string) string {
+	if strings.HasPrefix(file, "-") {
+		return "./" + file
+	}
+	return file
+}
+
+// HelpCommand returns the help command of root. Unlike cobra's own, it fails for
+// a command that there is not.
+func HelpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about any command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil {
+				return err
+			}
+			if len(rest) > 0 {
+				return fmt.Errorf("unknown command %q for %q", rest[0], cmd.CommandPath())
+			}
+			return cmd.Help()
+		},
+	}
+}

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/keyring/kms"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"keyring": main})
+}
+
+func TestScripts(t *testing.T) {
+	const dir = "testdata"
+	scripts, err := filepath.Glob(filepath.Join(dir, "*.txt"))
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, len(scripts), 10, "scripts are missing")
+	testscript.Run(t, testscript.Params{
+		Dir:                 dir,
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("GORACE", "atexit_sleep_ms=10") // else each program waits for a second at its end
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"code":    cmdCode,
+			"keyid":   cmdKeyID,
+			"object":  cmdObject,
+			"rotated": cmdRotated,
+		},
+	})
+}
+
+// cmdCode runs a program that must exit with a certain code: code N PROGRAM ARGS...
+func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if neg || got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// cmdKeyID sets a variable to the ID of a keyring's n-th key: keyid VARIABLE FILE N
+func cmdKeyID(ts *testscript.TestScript, _ bool, args []string) {
+	var header struct{ Keys []struct{ ID string } }
+	line, _, _ := strings.Cut(ts.ReadFile(args[1]), "\n")
+	ts.Check(json.Unmarshal([]byte(line), &header))
+	n, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	ts.Setenv(args[0], header.Keys[n].ID)
+}
+
+// cmdObject requires standard output to be one JSON object, whose fields are as
+// given; a dot leads inwards: object NAME=VALUE...
+func cmdObject(ts *testscript.TestScript, _ bool, args []string) {
+	d := json.NewDecoder(strings.NewReader(ts.ReadFile("stdout")))
+	var object map[string]any
+	ts.Check(d.Decode(&object))
+	if _, err := d.Token(); err != io.EOF {
+		ts.Fatalf("standard output goes on after the object")
+	}
+	for _, arg := range args {
+		path, want, _ := strings.Cut(arg, "=")
+		var value any = object
+		for name := range strings.SplitSeq(path, ".") {
+			switch v := value.(type) {
+			case map[string]any:
+				value = v[name]
+			case []any:
+				i, err := strconv.Atoi(name)
+				ts.Check(err)
+				value = v[i]
+			}
+		}
+		got, err := json.Marshal(value)
+		ts.Check(err)
+		if strings.Trim(string(got), `"`) != want {
+			ts.Fatalf("%s is %s, want %s", path, got, want)
+		}
+	}
+}
+
+// cmdRotated makes a ticket keyring of realm prod that was rotated a while ago,
+// and its key file: rotated FILE KEYFILE DURATION
+func cmdRotated(ts *testscript.TestScript, _ bool, args []string) {
+	ago, err := time.ParseDuration(args[2])
+	ts.Check(err)
+	file, keyFile := ts.MkAbs(args[0]), ts.MkAbs(args[1])
+	ts.Check(kms.CreateKeyFile(keyFile))
+	kek, err := kms.Open("file:"+keyFile, nil)
+	ts.Check(err)
+	c := keyring.Config{Kind: keyring.Ticket, Realm: "prod", KEK: kek, Now: func() time.Time { return time.Now().Add(-ago) }}
+	ts.Check(keyring.Create(file, c, keyring.DefaultPolicy(c.Kind), ""))
+	_, err = keyring.Rotate(file, c)
+	ts.Check(err)
+}
+
+// TestConcurrentInit has several make keyrings under one key file that is not
+// there yet, some of them the same keyring. Whoever loses a race takes nothing
+// from those who won.
+func TestConcurrentInit(t *testing.T) {
+	for range 5 {
+		dir := t.TempDir()
+		kek := "file:" + filepath.Join(dir, "kek")
+		var wg sync.WaitGroup
+		var made atomic.Int64
+		for i := range 8 {
+			wg.Go(func() {
+				var stderr strings.Builder
+				file := filepath.Join(dir, "keyring"+strconv.Itoa(i%2))
+				switch code := run([]string{"init", file, "--kind", "ticket", "--realm", "prod", "--kek", kek}, io.Discard, &stderr); code {
+				case exitOK:
+					made.Add(1)
+				default:
+					assert.Equal(t, exitFailed, code)
+					assert.Contains(t, stderr.String(), "init never overwrites")
+				}
+			})
+		}
+		wg.Wait()
+		assert.Equal(t, int64(2), made.Load())
+		for _, name := range []string{"keyring0", "keyring1"} {
+			var stderr strings.Builder
+			code := run([]string{"status", filepath.Join(dir, name), "--realm", "prod", "--kek", kek}, io.Discard, &stderr)
+			assert.Equal(t, exitOK, code, stderr.String())
+		}
+	}
+}
+
+// fullDisk takes nothing.
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+// TestResultNotWritten has no standard output that takes the result.
+func TestResultNotWritten(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "keyring")
+	for _, args := range [][]string{
+		{"init", file, "--kind", "ticket", "--insecure-cleartext"},
+		{"status", file, "--insecure-cleartext"},
+		{"status", file, "--insecure-cleartext", "--json"},
+		{"rotate", file, "--now", "--insecure-cleartext"},
+		{"--help"},
+		{"help", "status"},
+	} {
+		var stderr strings.Builder
+		assert.Equal(t, exitFailed, run(args, fullDisk{}, &stderr), args)
+		assert.Contains(t, stderr.String(), "no space left on device", args)
+	}
+	assert.Equal(t, exitUsage, run([]string{"bogus", "--json"}, fullDisk{}, io.Discard))
+}
+
+// TestHelpExamples sees that the commands in the help are well formed.
+func TestHelpExamples(t *testing.T) {
+	a := &app{stdout: io.Discard, stderr: io.Discard}
+	root := a.root()
+	n := 0
+	for _, cmd := range append(root.Commands(), root) {
+		lines := bufio.NewScanner(strings.NewReader(cmd.Example))
+		for lines.Scan() {
+			line, _, _ := strings.Cut(strings.TrimSpace(lines.Text()), " | ")
+			words := strings.Fields(line)
+			require.Equal(t, "keyring", words[0])
+			found, args, err := root.Find(words[1:])
+			require.NoError(t, err, line)
+			require.NoError(t, found.ParseFlags(args), line)
+			require.NoError(t, found.ValidateArgs(found.Flags().Args()), line)
+			n++
+		}
+	}
+	assert.GreaterOrEqual(t, n, 8)
+}
+
+func TestAge(t *testing.T) {
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	for d, want := range map[time.Duration]string{
+		-time.Hour: "0s", 0: "0s", 119 * time.Second: "119s", 2 * time.Minute: "2m", 119 * time.Minute: "119m",
+		2 * time.Hour: "2h", 47 * time.Hour: "47h", 48 * time.Hour: "2d", 400 * 24 * time.Hour: "400d",
+	} {
+		assert.Equal(t, want, age(now, now.Add(-d)))
+	}
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/token"
+)
+
+// Exit codes.
+const (
+	exitGood       = 0
+	exitFailed     = 1
+	exitUsage      = 2
+	exitRefused    = 3
+	exitCannotTell = 4
+)
+
+// app is one run of the command.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+
+	keyring string
+	keys    cli.Keys
+	json    bool
+
+	worst verdict // of the tickets so far
+}
+
+// run runs the command line and returns the exit code.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, worst: good}
+	root := a.root()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteC()
+	if err == nil {
+		return a.worst.exit()
+	}
+	code := exitCode(err)
+	text := scrub(err.Error())
+	for _, prefix := range []string{"ticket: ", "keyring: ", "kms: "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	if a.json {
+		_ = a.print(errorReport{Error: text, Exit: code})
+	}
+	fmt.Fprintf(stderr, "ticket: %s\n", text)
+	if code == exitUsage {
+		fmt.Fprintf(stderr, "next: %s --help\n", cmd.CommandPath())
+	} else if f, ok := errors.AsType[*keyring.FileError](err); ok && f.Cause != keyring.Missing {
+		a.sayNext("keyring", "status", a.keyring)
+	}
+	return code
+}
+
+// errorReport is what --json prints when a command fails.
+type errorReport struct {
+	Error string `json:"error"`
+	Exit  int    `json:"exit"`
+}
+
+func exitCode(err error) int {
+	if cli.IsUsage(err) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+var ticketPattern = regexp.MustCompile(token.Pattern)
+
+// scrub takes tickets out of a text. Errors about the command line repeat parts
+// of it, and a ticket in the wrong place would stand in them.
+func scrub(text string) string { return ticketPattern.ReplaceAllString(text, "tkt…") }
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "ticket",
+		Short: "Issue, inspect and redeem login tickets of admitone",
+		Long: `ticket issues login tickets, says what a ticket contains and whether it is good,
+and spends tickets at a login or chat page.
+
+inspect and redeem take tickets as arguments or, better, one a line on standard
+input: arguments stay in the shell's history and show in the list of processes,
+and a ticket admits whoever has it. Each ticket gives one line of result: its
+number, good, refused, cannot_tell, failed or unverified, and name=value pairs;
+with --json it is one object a line. What to do about it is on standard error.
+
+Exit codes: 0 good, 1 failed, 2 wrong usage, 3 refused, 4 cannot tell. Of several
+tickets the worst counts: failed, then cannot tell, then refused.`,
+		Example: `  ticket issue --keyring tickets.keyring --brand commbox --username john.d --one-time > ticket.txt
+  ticket inspect --keyring tickets.keyring < ticket.txt
+  ticket redeem --url https://login.example.com/login < ticket.txt`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON, one object a line, instead of text")
+	root.AddCommand(a.issueCommand(), a.inspectCommand(), a.redeemCommand())
+	return root
+}
+
+// keyringFlags adds the flags of a command that opens the keyring.
+func (a *app) keyringFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&a.keyring, "keyring", os.Getenv("ADMITONE_KEYRING"), "the `file` with the ticket keys (environment: ADMITONE_KEYRING)")
+	a.keys.AddFlags(f)
+}
+
+// openKeyring opens the keyring that the flags and the environment name.
+func (a *app) openKeyring() (*keyring.Ring, error) {
+	c, err := a.keys.Config(keyring.Ticket, false)
+	if err != nil {
+		return nil, err
+	}
+	return keyring.Open(a.keyring, c)
+}
+
+// print writes v to standard output as a line of JSON.
+func (a *app) print(v any) error {
+	e := json.NewEncoder(a.stdout)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// note tells the person at the shell something that is no result.
+func (a *app) note(text string) { fmt.Fprintln(a.stderr, "note: "+text) }
+
+// sayNext names the next sensible command.
+func (a *app) sayNext(args ...string) { fmt.Fprintln(a.stderr, a.keys.Next(args...)) }

@@ -1,0 +1,307 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// freeAddress returns an address of the loopback interface that nobody listens on.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// healthy waits until a service answers.
+func healthy(t testing.TB, p *process, url string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		res, err := http.Get(url + "/healthz")
+		return err == nil && res.Body.Close() == nil && res.StatusCode == http.StatusOK
+	}, 30*time.Second, 5*time.Millisecond, p.stderr.String())
+}
+
+// trap R28: killed without warning, over and over, under load, the journal admits
+// nothing twice and refuses nothing good.
+func TestKilled(t *testing.T) {
+	dir := t.TempDir()
+	p, info := startDemo(t, "--data", dir, "--listen", freeAddress(t))
+	require.Equal(t, 0, p.end(syscall.SIGTERM))
+	serve := func() *process {
+		p := start(t, "serve", "--data", dir, "--listen", strings.TrimPrefix(info.URL, "http://"))
+		healthy(t, p, info.URL)
+		return p
+	}
+	p = serve()
+
+	var stop atomic.Bool
+	var redeemed, lost, tickets atomic.Int64
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for !stop.Load() {
+				ticket, err := info.tryTicket(info.request(true))
+				if err != nil { // it is down
+					time.Sleep(5 * time.Millisecond)
+					continue
+				}
+				tickets.Add(1)
+				admitted, unanswered := 0, 0
+				// Until it was refused once: by then it is spent for certain.
+				for attempt := 0; ; attempt++ {
+					status, _, err := enter(info.LoginURL, ticket)
+					if err != nil {
+						unanswered++
+						time.Sleep(5 * time.Millisecond)
+						continue
+					}
+					if status == http.StatusSeeOther {
+						admitted++
+						continue
+					}
+					if status == http.StatusForbidden {
+						break
+					}
+				}
+				if !assert.LessOrEqual(t, admitted, 1, "admitted twice") {
+					return
+				}
+				if unanswered == 0 && !assert.Equal(t, 1, admitted, "refused, though nobody redeemed it") {
+					return
+				}
+				redeemed.Add(int64(admitted))
+				lost.Add(int64(1 - admitted)) // its answer was, with the process
+			}
+		})
+	}
+	r := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
+	for range 20 {
+		time.Sleep(time.Duration(20+r.IntN(200)) * time.Millisecond)
+		require.NoError(t, p.cmd.Process.Kill())
+		p.wait()
+		p = serve()
+	}
+	stop.Store(true)
+	wg.Wait()
+	t.Logf("%d tickets, %d redeemed, %d whose answer was lost", tickets.Load(), redeemed.Load(), lost.Load())
+	assert.Greater(t, redeemed.Load(), int64(100))
+	assert.Equal(t, 0, p.end(syscall.SIGTERM))
+}
+
+// redisServer starts a Redis of the test's own.
+func redisServer(t *testing.T, address string) *exec.Cmd {
+	t.Helper()
+	path := needs(t, "redis-server")
+	host, port, err := net.SplitHostPort(address)
+	require.NoError(t, err)
+	cmd := exec.Command(path, "--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--dir", t.TempDir())
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	require.Eventually(t, func() bool {
+		c, err := net.Dial("tcp", address)
+		return err == nil && c.Close() == nil
+	}, 10*time.Second, 5*time.Millisecond)
+	return cmd
+}
+
+// fleet starts n services that share keys and a replay store, each with a data
+// folder of its own.
+func fleet(t *testing.T, n int, store string) (processes []*process, infos []demoInfo) {
+	t.Helper()
+	first := t.TempDir()
+	p, info := startDemo(t, "--data", first, "--listen", freeAddress(t))
+	require.Equal(t, 0, p.end(syscall.SIGTERM))
+	for range n {
+		dir := filepath.Join(t.TempDir(), "data")
+		require.NoError(t, os.CopyFS(dir, os.DirFS(first)))
+		require.NoError(t, os.Chmod(filepath.Join(dir, "kek.key"), 0o600))
+		require.NoError(t, os.Remove(filepath.Join(dir, "replay.json")))
+		address := freeAddress(t)
+		p := start(t, "serve", "--data", dir, "--listen", address, "--replay", store, "--replicas", fmt.Sprint(n), "--skew", "0s")
+		one := info
+		one.URL = "http://" + address
+		one.LoginURL = one.URL + "/login"
+		healthy(t, p, one.URL)
+		processes, infos = append(processes, p), append(infos, one)
+	}
+	return processes, infos
+}
+
+// offer issues tickets and offers each to all services at once, by several clients
+// each. It returns how many were admitted, none of them twice.
+func offer(t *testing.T, infos []demoInfo, tickets int) int64 {
+	t.Helper()
+	var admitted atomic.Int64
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range 8 {
+		wg.Go(func() {
+			for i := range next {
+				from := infos[i%len(infos)]
+				ticket, err := from.tryTicket(from.request(true))
+				if !assert.NoError(t, err) {
+					continue
+				}
+				var once atomic.Int64
+				var clients sync.WaitGroup
+				for c := range 2 * len(infos) {
+					clients.Go(func() {
+						status, _, err := enter(infos[c%len(infos)].LoginURL, ticket)
+						if assert.NoError(t, err) && status == http.StatusSeeOther {
+							once.Add(1)
+						}
+					})
+				}
+				clients.Wait()
+				assert.LessOrEqual(t, once.Load(), int64(1), "admitted twice")
+				admitted.Add(once.Load())
+			}
+		})
+	}
+	for i := range tickets {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	return admitted.Load()
+}
+
+// manyTickets is how many a fleet is offered.
+func manyTickets() int {
+	if testing.Short() {
+		return 1000
+	}
+	return 10_000
+}
+
+// trap R18: four processes on one Redis, each ticket offered to all of them at once.
+// trap R24: Redis gone, nobody is admitted or told that he was here before; back
+// again, the service goes on by itself.
+func TestFleetOnRedis(t *testing.T) {
+	address := freeAddress(t)
+	redis := redisServer(t, address)
+	processes, infos := fleet(t, 4, "redis://"+address)
+
+	assert.EqualValues(t, manyTickets(), offer(t, infos, manyTickets()))
+
+	// Stopped: an outage is told as one.
+	require.NoError(t, redis.Process.Signal(syscall.SIGSTOP))
+	ticket := infos[0].ticket(t, infos[0].request(true))
+	assert.Equal(t, http.StatusServiceUnavailable, mustEnter(t, infos[1].LoginURL, ticket))
+	processes[1].logs("reason=store_unavailable")
+	require.NoError(t, redis.Process.Signal(syscall.SIGCONT))
+	require.Eventually(t, func() bool {
+		return mustEnter(t, infos[2].LoginURL, infos[2].ticket(t, infos[2].request(true))) == http.StatusSeeOther
+	}, 20*time.Second, 100*time.Millisecond)
+
+	// trap R30: restarted empty, it refuses what was issued before, and goes on.
+	old := infos[0].ticket(t, infos[0].request(true))
+	require.NoError(t, redis.Process.Kill())
+	_ = redis.Wait()
+	assert.Equal(t, http.StatusServiceUnavailable, mustEnter(t, infos[0].LoginURL, old))
+	redisServer(t, address)
+	require.Eventually(t, func() bool {
+		return mustEnter(t, infos[3].LoginURL, infos[3].ticket(t, infos[3].request(true))) == http.StatusSeeOther
+	}, 20*time.Second, 100*time.Millisecond)
+	assert.Equal(t, http.StatusForbidden, mustEnter(t, infos[1].LoginURL, old))
+	require.Eventually(t, func() bool { return offer(t, infos, 100) == 100 }, 30*time.Second, time.Second, "each part of the store has begun anew")
+	for _, p := range processes {
+		assert.Equal(t, 0, p.end(syscall.SIGTERM))
+	}
+}
+
+// postgresServer starts a PostgreSQL of the test's own and returns its URL.
+func postgresServer(t *testing.T) (postgres *exec.Cmd, uri string, again func() *exec.Cmd) {
+	t.Helper()
+	bin := func(name string) string {
+		if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name); len(found) > 0 {
+			return found[len(found)-1]
+		}
+		return needs(t, name)
+	}
+	postgresPath, initdb := bin("postgres"), bin("initdb")
+	dir, err := os.MkdirTemp("", "ticketd-pg-") // those of TempDir are root's alone
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	run := func(name string, args ...string) *exec.Cmd {
+		cmd := exec.Command(name, args...)
+		cmd.Dir = dir
+		if os.Geteuid() == 0 { // PostgreSQL refuses to be root
+			u, err := user.Lookup("postgres")
+			require.NoError(t, err)
+			uid, err := strconv.Atoi(u.Uid)
+			require.NoError(t, err)
+			require.NoError(t, os.Chown(dir, uid, -1))
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid)}}
+		}
+		return cmd
+	}
+	out, err := run(initdb, "--no-sync", "--auth=trust", "--username=admitone", "--pgdata", filepath.Join(dir, "data")).CombinedOutput()
+	require.NoError(t, err, string(out))
+	address := freeAddress(t)
+	_, port, err := net.SplitHostPort(address)
+	require.NoError(t, err)
+	start := func() *exec.Cmd {
+		cmd := run(postgresPath, "-D", filepath.Join(dir, "data"), "-p", port, "-k", dir, "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200")
+		require.NoError(t, cmd.Start())
+		t.Cleanup(func() {
+			_ = cmd.Process.Signal(syscall.SIGQUIT)
+			_ = cmd.Wait()
+		})
+		require.Eventually(t, func() bool {
+			c, err := net.Dial("tcp", address)
+			return err == nil && c.Close() == nil
+		}, 20*time.Second, 20*time.Millisecond)
+		return cmd
+	}
+	return start(), "postgres://admitone@" + address + "/postgres?sslmode=disable", start
+}
+
+// trap R18, trap R24: the same on one PostgreSQL, killed and started again.
+func TestFleetOnPostgres(t *testing.T) {
+	postgres, uri, again := postgresServer(t)
+	processes, infos := fleet(t, 4, uri)
+	assert.EqualValues(t, manyTickets(), offer(t, infos, manyTickets()))
+
+	spent, unspent := infos[0].ticket(t, infos[0].request(true)), infos[0].ticket(t, infos[0].request(true))
+	assert.Equal(t, http.StatusSeeOther, mustEnter(t, infos[0].LoginURL, spent))
+	require.NoError(t, postgres.Process.Signal(syscall.SIGQUIT))
+	_ = postgres.Wait()
+	assert.Equal(t, http.StatusServiceUnavailable, mustEnter(t, infos[1].LoginURL, unspent))
+	processes[1].logs("reason=store_unavailable")
+	again()
+	require.Eventually(t, func() bool { return mustEnter(t, infos[2].LoginURL, unspent) == http.StatusSeeOther }, 20*time.Second, 100*time.Millisecond,
+		"a durable store refuses nothing good after a restart")
+	for _, ticket := range []string{spent, unspent} {
+		var status int
+		require.Eventually(t, func() bool {
+			status = mustEnter(t, infos[3].LoginURL, ticket)
+			return status != http.StatusServiceUnavailable // until its connections are new
+		}, 20*time.Second, 50*time.Millisecond)
+		assert.Equal(t, http.StatusForbidden, status)
+	}
+	for _, p := range processes {
+		assert.Equal(t, 0, p.end(syscall.SIGTERM))
+	}
+}

@@ -1,0 +1,237 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/verify"
+	"github.com/admitone/admitone/verify/web"
+)
+
+// login is where agents enter: with a ticket it redeems, starts the session and
+// sends the browser to itself without the ticket; without one it says who is
+// signed in.
+func (s *server) login(w http.ResponseWriter, r *http.Request) {
+	ticket, found := web.Ticket(limited(w, r))
+	if !found {
+		session, ok := s.Sessions.Current(r, token.Agent)
+		s.showSession(w, session, ok)
+		return
+	}
+	var agent directory.Agent
+	use := verify.Use{Audience: token.Agent, Check: func(t token.Ticket) (err error) {
+		agent, err = s.admitAgent(r.Context(), t)
+		return err
+	}}
+	s.enter(w, r, ticket, use, func(t token.Ticket, session *web.Session) error {
+		session.Username, session.Email = agent.Username, agent.Email
+		session.Name = fullName(agent.FirstName, agent.LastName, agent.Username)
+		return nil
+	})
+}
+
+// chat is where customers enter a channel, by the code that stands in its URL.
+func (s *server) chat(w http.ResponseWriter, r *http.Request) {
+	code := r.PathValue("code")
+	ticket, found := web.Ticket(limited(w, r))
+	if !found {
+		session, ok := s.Sessions.Current(r, token.Customer)
+		if ok {
+			// A session of one channel says nothing in another.
+			id, err := s.Channels.ID(session.Brand, code)
+			ok = err == nil && id == session.Channel
+		}
+		s.showSession(w, session, ok)
+		return
+	}
+	channel := s.channelOf(ticket, code)
+	var c directory.Customer
+	use := verify.Use{Audience: token.Customer, Channel: channel, Check: func(t token.Ticket) (err error) {
+		c, err = s.admitCustomer(r.Context(), t, channel)
+		return err
+	}}
+	s.enter(w, r, ticket, use, func(t token.Ticket, session *web.Session) error {
+		if t.OverrideUserInfo {
+			c = s.updateCustomer(r.Context(), t, c)
+		}
+		session.Customer, session.Channel, session.Email = c.ID, channel, c.Email
+		session.Name = fullName(c.FirstName, c.LastName, "a guest")
+		return nil
+	})
+}
+
+// updateCustomer gives a customer's record what the ticket says, once that is
+// spent. The person is in by then, whether or not the record can be written and
+// the browser still waits.
+func (s *server) updateCustomer(ctx context.Context, t token.Ticket, c directory.Customer) directory.Customer {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	updated, _, err := s.Directory.ResolveCustomer(ctx, t.Brand, customerOf(t), true)
+	if err != nil {
+		s.Log.Error("customer record not updated", "ticket", t.ID, "brand", t.Brand, "customer", c.ID, "error", err)
+		return c
+	}
+	return updated
+}
+
+// customerOf returns what a ticket says of a customer.
+func customerOf(t token.Ticket) directory.Customer {
+	return directory.Customer{
+		Email: t.Email, Phone1: t.Phone1, UniqueID: t.UniqueID, FirstName: t.FirstName, LastName: t.LastName, Remark: t.Remark,
+	}
+}
+
+// limited bounds the body of a request whose form is about to be read.
+func limited(w http.ResponseWriter, r *http.Request) *http.Request {
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	return r
+}
+
+// channelOf returns the ID of the channel that a code stands for in the brand
+// of a ticket, or "" where there is none. It decides nothing about the ticket.
+func (s *server) channelOf(ticket, code string) string {
+	var t token.Ticket
+	if token.Open(s.Opener, s.ad, ticket, &t) != nil {
+		return ""
+	}
+	id, err := s.Channels.ID(t.Brand, code)
+	if err != nil {
+		return ""
+	}
+	return id
+}
+
+// admitAgent is the service's own check of an agent's ticket: the brand and the
+// agent still exist, and neither was switched off since.
+func (s *server) admitAgent(ctx context.Context, t token.Ticket) (directory.Agent, error) {
+	if err := s.admitBrand(ctx, t); err != nil {
+		return directory.Agent{}, err
+	}
+	agent, err := s.Directory.Agent(ctx, t.Brand, t.Username)
+	if err != nil {
+		return agent, lookup(err)
+	}
+	if !agent.Active {
+		return agent, errors.New("the agent is inactive")
+	}
+	return agent, nil
+}
+
+// admitCustomer is the same for a customer's ticket and the channel that is
+// entered, whose own settings take precedence over its brand's. It finds or makes
+// the customer's record, so that nothing is spent where the directory fails.
+func (s *server) admitCustomer(ctx context.Context, t token.Ticket, channel string) (directory.Customer, error) {
+	var none directory.Customer
+	if channel == "" {
+		return none, &verify.Error{Reason: verify.WrongChannel}
+	}
+	if err := s.admitBrand(ctx, t); err != nil {
+		return none, err
+	}
+	c, err := s.Directory.Channel(ctx, t.Brand, channel)
+	if err != nil {
+		return none, lookup(err)
+	}
+	if c.TicketLogin != nil && !*c.TicketLogin {
+		return none, errors.New("ticket login is switched off for the channel")
+	}
+	if c.MaxLifetime != 0 && t.Lifetime > c.MaxLifetime {
+		return none, &verify.Error{Reason: verify.LifetimeTooLong}
+	}
+	customer, _, err := s.Directory.ResolveCustomer(ctx, t.Brand, customerOf(t), false)
+	if err != nil {
+		return none, lookup(err)
+	}
+	return customer, nil
+}
+
+func (s *server) admitBrand(ctx context.Context, t token.Ticket) error {
+	brand, err := s.Directory.Brand(ctx, t.Brand)
+	if err != nil {
+		return lookup(err)
+	}
+	if !brand.TicketLogin {
+		return errors.New("ticket login is switched off for the brand")
+	}
+	return nil
+}
+
+// lookup tells what the directory does not have, which refuses a ticket, from a
+// directory that could not be asked, which is no verdict.
+func lookup(err error) error {
+	if errors.Is(err, directory.ErrNotFound) {
+		return err
+	}
+	return &verify.Error{Reason: verify.StoreUnavailable, Cause: err}
+}
+
+// enter redeems a ticket for a use, has fill complete the session, and sends the
+// browser on.
+func (s *server) enter(w http.ResponseWriter, r *http.Request, ticket string, use verify.Use, fill func(token.Ticket, *web.Session) error) {
+	if !web.MaySpend(r) {
+		// Whoever looks ahead is told to come back, and spends nothing.
+		s.showNotNow(w)
+		return
+	}
+	t, err := s.Verifier.Redeem(r.Context(), ticket, use)
+	if err != nil {
+		s.refuseEntry(w, r, err)
+		return
+	}
+	session := web.Session{
+		Audience: t.Audience, Brand: t.Brand, TicketID: t.ID.String(), KeyID: keyring.KeyID(t.KeyID).String(),
+		OneTime: t.OneTime, Actor: t.Actor, Issued: t.IssuedAt,
+	}
+	if err = fill(t, &session); err == nil {
+		err = s.Sessions.Start(w, session)
+	}
+	if err != nil {
+		s.Log.Error("entry failed after redemption", "ticket", t.ID, "brand", t.Brand, "error", err, "remote", remote(r))
+		s.showFailed(w)
+		return
+	}
+	s.Log.Info("ticket redeemed", "ticket", t.ID, "key", keyring.KeyID(t.KeyID).String(), "brand", t.Brand, "audience", t.Audience,
+		"one_time", t.OneTime, "age", s.Now().Sub(t.IssuedAt), "api_key", t.Actor, "remote", remote(r))
+	w.Header().Set("Location", web.WithoutTicket(r.URL))
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// refuseEntry logs why a ticket does not admit, and tells the browser only
+// whether to try again.
+func (s *server) refuseEntry(w http.ResponseWriter, r *http.Request, err error) {
+	var e *verify.Error
+	if !errors.As(err, &e) {
+		e = &verify.Error{Reason: verify.StoreUnavailable}
+	}
+	attrs := []any{"reason", e.Reason, "remote", remote(r)}
+	if t := e.Refused; t != nil {
+		attrs = append(attrs, "ticket", t.ID, "key", keyring.KeyID(t.KeyID).String(), "brand", t.Brand, "audience", t.Audience, "api_key", t.Actor)
+	}
+	if cause := errors.Unwrap(e); cause != nil {
+		attrs = append(attrs, "cause", cause.Error())
+	}
+	if !e.FirstUsed.IsZero() {
+		attrs = append(attrs, "first_used", e.FirstUsed)
+	}
+	if e.Reason.CannotTell() {
+		s.Log.Error("ticket not decided", attrs...)
+		s.showNotNow(w)
+		return
+	}
+	s.Log.Warn("ticket refused", attrs...)
+	s.showRefused(w)
+}
+
+// fullName returns a person's name for others to read.
+func fullName(first, last, otherwise string) string {
+	if name := strings.TrimSpace(first + " " + last); name != "" {
+		return name
+	}
+	return otherwise
+}

@@ -1,0 +1,260 @@
+package api
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/token"
+)
+
+const maxBody = 64 << 10
+
+// refusal is an answer other than 200: the status and description for the
+// caller, and what the log says beside them.
+type refusal struct {
+	status      int
+	description string
+	faults      []fault
+	reason      string // for operators
+}
+
+func badField(field, reason string) *refusal {
+	return &refusal{status: http.StatusBadRequest, faults: []fault{{field, reason}}, reason: field}
+}
+
+func internal(err error) *refusal {
+	return &refusal{status: http.StatusInternalServerError, description: "Internal error; try again later", reason: err.Error()}
+}
+
+// ticket answers POST /auth/ticket.
+func (s *server) ticket(w http.ResponseWriter, r *http.Request) {
+	key, no := s.authenticate(r)
+	var t *token.Ticket
+	var text string
+	if no == nil {
+		t, text, no = s.issue(w, r, key)
+	}
+	if no == nil {
+		s.Log.Info("ticket issued", "ticket", t.ID, "key", keyring.KeyID(t.KeyID), "brand", t.Brand, "audience", t.Audience,
+			"one_time", t.OneTime, "lifetime", t.Lifetime, "api_key", key.ID, "remote", remote(r))
+		s.reply(w, http.StatusOK, "Operation successful", issued{text})
+		return
+	}
+	level := s.Log.Info
+	if no.status == http.StatusInternalServerError {
+		level = s.Log.Error
+	}
+	level("ticket not issued", "status", no.status, "reason", no.reason, "api_key", key.ID, "remote", remote(r))
+	switch no.status {
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	case http.StatusNotImplemented:
+		w.Header().Set("Allow", http.MethodPost)
+	}
+	if len(no.faults) > 0 {
+		s.refuse(w, no.faults)
+		return
+	}
+	s.reply(w, no.status, no.description, nil)
+}
+
+// authenticate checks the method and the API key, before anything is read of the
+// body.
+func (s *server) authenticate(r *http.Request) (directory.APIKey, *refusal) {
+	if r.Method != http.MethodPost {
+		return directory.APIKey{}, &refusal{status: http.StatusNotImplemented, description: "Not implemented: use POST", reason: "method"}
+	}
+	denied := func(description, reason string) (directory.APIKey, *refusal) {
+		return directory.APIKey{}, &refusal{status: http.StatusUnauthorized, description: description, reason: reason}
+	}
+	scheme, bearer, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if bearer = strings.TrimSpace(bearer); !strings.EqualFold(scheme, "Bearer") || bearer == "" {
+		return denied("Unauthorized: send an API key in the header Authorization: Bearer <API key>", "no API key")
+	}
+	key, err := s.Directory.Authenticate(r.Context(), bearer, s.Now())
+	var auth *directory.AuthError
+	switch {
+	case errors.As(err, &auth):
+		return denied("Unauthorized: the API key is not accepted; check that it is complete, current and of this service", "API key "+string(auth.Reason))
+	case err != nil:
+		return directory.APIKey{}, internal(err)
+	case !slices.Contains(key.Scopes, directory.ScopeIssue):
+		return key, &refusal{status: http.StatusUnauthorized, description: "Unauthorized: the API key may not issue tickets; use one with the scope issue", reason: "API key without scope issue"}
+	}
+	return key, nil
+}
+
+// issue reads the request and makes the ticket.
+func (s *server) issue(w http.ResponseWriter, r *http.Request, key directory.APIKey) (*token.Ticket, string, *refusal) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return nil, "", &refusal{status: http.StatusBadRequest, description: "Bad request: the body is over 64 KiB; send less", reason: "body too large"}
+	} else if err != nil {
+		return nil, "", &refusal{status: http.StatusBadRequest, description: "Bad request: the body could not be read to its end", reason: err.Error()}
+	}
+	q, wrong, err := parse(body)
+	if err != nil {
+		return nil, "", &refusal{status: http.StatusBadRequest, description: "Bad request: " + err.Error(), reason: "body"}
+	}
+	if len(wrong) > 0 {
+		return nil, "", &refusal{status: http.StatusBadRequest, faults: wrong, reason: wrong[0].Field}
+	}
+	t := &token.Ticket{
+		Audience: token.Customer, Brand: q.brand, Username: q.username, Email: q.email, UniqueID: q.uniqueID,
+		FirstName: q.firstName, LastName: q.lastName, Remark: q.remark, Channel: q.channel,
+		OverrideUserInfo: q.overrideUserInfo, Actor: key.ID,
+	}
+	if q.phone1 != "" {
+		t.Phone1 = "+1" // stands in until the brand's region is known
+	}
+	if t.Username != "" {
+		t.Audience = token.Agent
+		// The flag means nothing for agents, and requests carry it all the same.
+		t.OverrideUserInfo = false
+	}
+	// Before any look-up, so that a field too long is told from a record not found.
+	var field *token.FieldError
+	if err := t.Validate(); errors.As(err, &field) {
+		return nil, "", badField(field.Field, field.Reason)
+	}
+	brand, no := s.brand(r, key, q.brand)
+	if no != nil {
+		return nil, "", no
+	}
+	if q.phone1 != "" {
+		if t.Phone1, err = directory.E164(q.phone1, brand.Region); err != nil {
+			return nil, "", badField("phone1", sentence(err))
+		}
+	}
+	limits := settings{brand.OneTimeDefault, brand.CustomerLifetime, cmp.Or(brand.MaxLifetime, token.MaxLifetime)}
+	if t.Audience == token.Agent {
+		limits.lifetime = brand.AgentLifetime
+		no = s.matchAgent(r, brand, t)
+	} else if t.Channel != "" {
+		no = s.matchChannel(r, t, &limits)
+	}
+	if no != nil {
+		return nil, "", no
+	}
+	limits.max = min(limits.max, s.MaxLifetime)
+	if no := limits.apply(t, q); no != nil {
+		return nil, "", no
+	}
+	text, err := s.Issuer.Issue(t)
+	if errors.As(err, &field) {
+		return nil, "", badField(field.Field, field.Reason)
+	} else if err != nil {
+		return nil, "", internal(err)
+	}
+	return t, text, nil
+}
+
+// brand finds the brand and checks that the key may issue for it and that
+// tickets are switched on.
+func (s *server) brand(r *http.Request, key directory.APIKey, name string) (directory.Brand, *refusal) {
+	brand, err := s.Directory.Brand(r.Context(), name)
+	switch {
+	case errors.Is(err, directory.ErrNotFound):
+		return brand, &refusal{status: http.StatusNotFound, description: "Not found: there is no such brand; check its spelling", reason: "no such brand"}
+	case err != nil:
+		return brand, internal(err)
+	case !key.Allows(directory.ScopeIssue, brand.Name):
+		return brand, &refusal{status: http.StatusUnauthorized, description: "Unauthorized: the API key is not for this brand; use one of the brand's", reason: "API key of another brand"}
+	case !brand.TicketLogin:
+		return brand, &refusal{status: http.StatusNotImplemented, description: "Not implemented: ticket login is switched off for this brand", reason: "ticket login off"}
+	}
+	return brand, nil
+}
+
+// matchAgent checks that an agent's ticket names an agent of the brand by all
+// the fields that the brand asks for. Which of them did not match is told to
+// operators only: the caller could find out a record field by field.
+func (s *server) matchAgent(r *http.Request, brand directory.Brand, t *token.Ticket) *refusal {
+	values := map[string]string{"email": t.Email, "phone1": t.Phone1, "uniqueId": t.UniqueID, "firstName": t.FirstName, "lastName": t.LastName}
+	var missing []fault
+	for _, name := range brand.RequiredAgentFields {
+		if values[name] == "" {
+			missing = append(missing, fault{name, "is missing; the brand requires it of its agents"})
+		}
+	}
+	if len(missing) == 0 && t.Email == "" && t.Phone1 == "" && t.UniqueID == "" {
+		missing = []fault{{"email", "is missing, and so are phone1 and uniqueId; give at least one of them"}}
+	}
+	if len(missing) > 0 {
+		return &refusal{status: http.StatusBadRequest, faults: missing, reason: missing[0].Field}
+	}
+	_, err := s.Directory.MatchAgent(r.Context(), brand.Name, t.Username, directory.Fields{
+		Email: t.Email, Phone1: t.Phone1, UniqueID: t.UniqueID, FirstName: t.FirstName, LastName: t.LastName,
+	})
+	var mismatch *directory.MismatchError
+	switch {
+	case errors.As(err, &mismatch):
+		return &refusal{status: http.StatusNotFound, description: "Not found: the brand has no agent with this username and these details", reason: mismatch.Error()}
+	case err != nil:
+		return internal(err)
+	}
+	return nil
+}
+
+// matchChannel checks that a customer's ticket names a channel of the brand, and
+// takes the channel's own settings.
+func (s *server) matchChannel(r *http.Request, t *token.Ticket, limits *settings) *refusal {
+	c, err := s.Directory.Channel(r.Context(), t.Brand, t.Channel)
+	switch {
+	case errors.Is(err, directory.ErrNotFound):
+		return &refusal{status: http.StatusNotFound, description: "Not found: the brand has no such channel; give the channel's internal ID", reason: "no such channel"}
+	case err != nil:
+		return internal(err)
+	case c.TicketLogin != nil && !*c.TicketLogin:
+		return &refusal{status: http.StatusNotImplemented, description: "Not implemented: ticket login is switched off for this channel", reason: "ticket login off"}
+	}
+	if c.OneTimeDefault != nil {
+		limits.oneTime = *c.OneTimeDefault
+	}
+	if c.CustomerLifetime != 0 {
+		limits.lifetime = c.CustomerLifetime
+	}
+	if c.MaxLifetime != 0 {
+		limits.max = c.MaxLifetime
+	}
+	return nil
+}
+
+// settings are what applies where the request does not say.
+type settings struct {
+	oneTime  bool
+	lifetime time.Duration // 0: the audience's
+	max      time.Duration
+}
+
+// apply sets what t is to be from the request and the settings.
+func (l settings) apply(t *token.Ticket, q request) *refusal {
+	t.OneTime = l.oneTime
+	if q.oneTimeUse != nil {
+		t.OneTime = *q.oneTimeUse
+	}
+	if q.expiresIn > l.max {
+		return badField("expiresIn", fmt.Sprintf("is more than the %d seconds that are the longest here; ask for less", int(l.max.Seconds())))
+	}
+	ordinary := token.AgentLifetime
+	if t.Audience == token.Customer {
+		ordinary = token.CustomerLifetime
+	}
+	t.Lifetime = cmp.Or(q.expiresIn, min(cmp.Or(l.lifetime, ordinary), l.max))
+	return nil
+}
+
+// sentence makes of an error about a phone number the rest of a sentence that
+// begins with the field.
+func sentence(err error) string {
+	return strings.TrimPrefix(err.Error(), "the phone number ")
+}

@@ -1,0 +1,89 @@
+package directory
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Limits in bytes, those of the same fields in a ticket.
+const (
+	maxBrand      = 64
+	maxChannel    = 64
+	maxIdentifier = 255 // username, email, uniqueId
+	maxName       = 100
+	maxPhone      = 32
+	maxRemark     = 512
+)
+
+// A FieldError says which field of a record was refused and what to do about
+// it. It never repeats the field's value.
+type FieldError struct {
+	Field  string // as in the API: brand, uniqueId, firstName, …
+	Reason string // the rest of the sentence, such as "is empty: give one"
+}
+
+func (e *FieldError) Error() string { return "directory: " + e.Field + " " + e.Reason }
+
+// refuse is the FieldError for the field.
+func refuse(field, format string, args ...any) error {
+	return &FieldError{Field: field, Reason: fmt.Sprintf(format, args...)}
+}
+
+// checkText refuses text that a ticket could not carry.
+func checkText(field, value string, limit int) error {
+	switch {
+	case len(value) > limit:
+		return refuse(field, "is longer than %d bytes: shorten it", limit)
+	case !utf8.ValidString(value):
+		return refuse(field, "is not valid UTF-8: send it as UTF-8")
+	case strings.ContainsFunc(value, isControl):
+		return refuse(field, "contains a control character: remove it")
+	}
+	return nil
+}
+
+// checkName is checkText for a field that must not be empty.
+func checkName(field, value string, limit int) error {
+	if value == "" {
+		return refuse(field, "is empty: give one")
+	}
+	return checkText(field, value, limit)
+}
+
+// isControl reports whether r may break a line in a log or a header.
+func isControl(r rune) bool {
+	return unicode.IsControl(r) || r == '\u2028' || r == '\u2029'
+}
+
+// EqualEmails reports whether two addresses are the same but for case.
+//
+// Letters that differ only by simple case folding are equal, save that no ASCII
+// letter equals one outside ASCII: with plain Unicode folding the Kelvin sign
+// (U+212A) would equal k and the long s (U+017F) s, and whoever could have such
+// an address confirmed would enter as the owner of the ordinary one.
+func EqualEmails(a, b string) bool { return foldEmail(a) == foldEmail(b) }
+
+// foldEmail maps all addresses that are equal to the same string.
+func foldEmail(email string) string {
+	if !utf8.ValidString(email) { // Map would make all invalid bytes the same character
+		return email
+	}
+	return strings.Map(foldRune, email)
+}
+
+// foldRune is the lower-case form of an ASCII character, and for any other the
+// least of those outside ASCII that case folding holds equal to it.
+func foldRune(r rune) rune {
+	if r < utf8.RuneSelf {
+		return unicode.ToLower(r)
+	}
+	least := r
+	for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
+		if next >= utf8.RuneSelf {
+			least = min(least, next)
+		}
+	}
+	return least
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/verify"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// options are the flags of serve, which demo takes as well.
+type options struct {
+	listen      string
+	data        string
+	realm       string
+	kek         string
+	publicURL   string
+	replay      string
+	replicas    int
+	skew        time.Duration
+	maxLifetime time.Duration
+}
+
+// run runs the command line until it is done or ctx is, and returns the exit
+// code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := &cobra.Command{
+		Use:   "ticketd",
+		Short: "Issue login tickets, and let each in once",
+		Long: `ticketd is the HTTP service of admitone. Backends ask it for tickets with an API
+key (POST /auth/ticket); people enter with them at /login (agents) and
+/chat/{code} (customers).
+
+Exit codes: 0 ended as asked, 1 failed, 2 wrong usage.`,
+		Example: `  ticketd demo
+  ticketd serve --data /var/lib/ticketd --listen 127.0.0.1:8080`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SetArgs(args)
+	root.AddCommand(serveCommand(stderr), demoCommand(stdout, stderr))
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintf(stderr, "ticketd: %v\n", err)
+	if !cli.IsUsage(err) {
+		return exitFailed
+	}
+	fmt.Fprintf(stderr, "next: %s --help\n", cmd.CommandPath())
+	return exitUsage
+}
+
+// flags adds the options that serve and demo share.
+func (o *options) flags(cmd *cobra.Command, listen, replay string) {
+	f := cmd.Flags()
+	f.StringVar(&o.listen, "listen", listen, "`HOST:PORT` to listen on; port 0 takes a free one")
+	f.StringVar(&o.data, "data", "", "`folder` of the state: database, keyrings and lock")
+	f.StringVar(&o.realm, "realm", os.Getenv("ADMITONE_REALM"), "the deployment's `name`, to which keys and tickets are bound (environment: ADMITONE_REALM)")
+	f.StringVar(&o.kek, "kek", "", "key-encryption key of the keyrings, as a `URI`; see keyring --help (environment: ADMITONE_KEK; default file:DATA/kek.key)")
+	f.StringVar(&o.publicURL, "public-url", "", "`URL` under which browsers reach the service; with https, cookies are Secure (default: http and the address listened on)")
+	f.StringVar(&o.replay, "replay", replay, "`store` of which one-time tickets were redeemed: memory, journal:DIR (journal: alone is DATA/replay), redis://…, rediss://… or postgres://…")
+	f.IntVar(&o.replicas, "replicas", 1, "how many ticketd processes serve under the same ticket keys; more than 1 need a shared --replay")
+	f.DurationVar(&o.skew, "skew", 0, "tolerance for the clocks of other machines that issue tickets under the same keys (with several replicas 10s if not given); where what was redeemed is lost, one-time tickets are refused for as long")
+	f.DurationVar(&o.maxLifetime, "max-lifetime", token.MaxLifetime, "longest lifetime of a ticket that is issued or accepted")
+}
+
+// check finds what is wrong with the options before anything is opened or made,
+// and completes them.
+func (o *options) check(cmd *cobra.Command) error {
+	if o.kek == "" {
+		o.kek = os.Getenv("ADMITONE_KEK")
+	}
+	if err := token.CheckRealm(o.realm); err != nil {
+		return cli.Usagef("--realm: %w", err)
+	}
+	if _, _, err := net.SplitHostPort(o.listen); err != nil {
+		return cli.Usagef("--listen %q is not HOST:PORT, such as 127.0.0.1:8080 or :8080", o.listen)
+	}
+	_, shared, err := replayKind(o.replay)
+	switch {
+	case err != nil:
+		return err
+	case o.replicas < 1:
+		return cli.Usagef("--replicas %d is less than 1", o.replicas)
+	case o.replicas > 1 && !shared:
+		return cli.Usagef("--replicas %d with --replay %s would admit a ticket once in each of them; give a shared store, redis://… or postgres://…", o.replicas, o.replay)
+	case o.skew < 0:
+		return cli.Usagef("--skew %v is negative; give 0s or more", o.skew)
+	case o.replicas > 1 && !cmd.Flags().Changed("skew"):
+		o.skew = verify.Skew // each issues what the others redeem
+	}
+	if o.maxLifetime < time.Second || o.maxLifetime > maxMaxLifetime {
+		return cli.Usagef("--max-lifetime %v is not from 1s to %v", o.maxLifetime, maxMaxLifetime)
+	}
+	if o.publicURL == "" {
+		return nil
+	}
+	u, err := url.Parse(o.publicURL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
+		return cli.Usagef("--public-url is not an http or https URL without a path, such as https://login.example.com")
+	}
+	o.publicURL = u.Scheme + "://" + u.Host
+	return nil
+}
+
+// maxMaxLifetime is far above any use of a ticket, and below what a ticket can
+// say.
+const maxMaxLifetime = 24 * time.Hour

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/admitone/admitone/cmd/ticketd/internal/api"
+	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/internal/durable"
+	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/keyring/kms"
+	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/verify"
+	"github.com/admitone/admitone/verify/web"
+)
+
+// shutdownGrace is how long requests that were accepted may take to be
+// answered after the service was told to end.
+const shutdownGrace = 10 * time.Second
+
+// service is ticketd with all that it has open.
+type service struct {
+	opts      options
+	log       *slog.Logger
+	directory *directory.DB
+	channels  *token.Channels
+	handler   http.Handler
+	listener  net.Listener
+	closers   []io.Closer // in the order of opening
+}
+
+// dataFile returns the path of a file of the service's state.
+func (o *options) dataFile(name string) string { return filepath.Join(o.data, name) }
+
+func keyringFile(k keyring.Kind) string { return string(k) + ".keyring" }
+
+// lockData makes the data folder a process's own.
+func lockData(o options) (io.Closer, error) {
+	if o.data == "" {
+		return nil, errors.New("no data folder: give --data")
+	}
+	if info, err := os.Stat(o.data); err != nil {
+		return nil, fmt.Errorf("the data folder cannot be used: %w", err)
+	} else if !info.IsDir() {
+		return nil, fmt.Errorf("the data folder %s is a file; give a folder", o.data)
+	}
+	lock, err := durable.Lock(o.dataFile("ticketd.lock"))
+	if errors.Is(err, durable.ErrLocked) {
+		return nil, fmt.Errorf("another ticketd uses %s; stop it, or give another --data: %w", o.data, err)
+	}
+	return lock, err
+}
+
+// openKEK opens the key-encryption key of the service's keyrings.
+func openKEK(o options) (keyring.KEK, error) {
+	return kms.Open(o.kekURI(), nil)
+}
+
+func (o *options) kekURI() string {
+	if o.kek != "" {
+		return o.kek
+	}
+	return "file:" + o.dataFile("kek.key")
+}
+
+// reachable returns the URL under which this machine reaches a listener.
+func reachable(a net.Addr) string {
+	address := a.String()
+	if tcp, ok := a.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		address = net.JoinHostPort("localhost", strconv.Itoa(tcp.Port))
+	}
+	return "http://" + address
+}
+
+const databaseFile = "admitone.db"
+
+// openService opens everything that the service needs; lock is of the data
+// folder, and closed with the rest. With ownKeys, this process made the ticket
+// keys itself.
+func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, log *slog.Logger) (_ *service, err error) {
+	s := &service{opts: o, log: log, closers: []io.Closer{lock}}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	kek, err := openKEK(o)
+	if err != nil {
+		return nil, err
+	}
+	seen, err := readGenerations(o.dataFile("generations.json"))
+	if err != nil {
+		return nil, err
+	}
+	rings := make(map[keyring.Kind]*keyring.Ring)
+	for _, kind := range []keyring.Kind{keyring.Ticket, keyring.Session, keyring.Channel} {
+		ring, err := keyring.Open(o.dataFile(keyringFile(kind)), keyring.Config{
+			Kind: kind, Realm: o.realm, KEK: kek, MinGeneration: seen[kind], Logger: log,
+		})
+		if err != nil {
+			return nil, err
+		}
+		rings[kind] = ring
+		s.closers = append(s.closers, ring)
+	}
+	watch, err := watchGenerations(o.dataFile("generations.json"), seen, rings, log)
+	if err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, watch)
+	if s.directory, err = directory.Open(ctx, o.dataFile(databaseFile)); err != nil {
+		return nil, fmt.Errorf("opening the directory: %w", err)
+	}
+	s.closers = append(s.closers, s.directory)
+	if err := checkLifetimes(ctx, o, rings, s.directory); err != nil {
+		return nil, err
+	}
+	// Only now, with the folder locked: whatever another process redeemed was
+	// redeemed before this moment.
+	store, closer, err := openStore(ctx, o, ownKeys, log)
+	if err != nil {
+		return nil, fmt.Errorf("opening the replay store: %w", err)
+	}
+	s.closers = append(s.closers, closer)
+	if store, err = sinceLastChange(o, store, time.Now()); err != nil {
+		return nil, err
+	}
+	if s.listener, err = net.Listen("tcp", o.listen); err != nil {
+		return nil, fmt.Errorf("%w; choose another address with --listen", err)
+	}
+	s.closers = append(s.closers, s.listener)
+	if s.opts.publicURL == "" {
+		s.opts.publicURL = reachable(s.listener.Addr())
+	}
+	issuer, err := token.NewIssuer(token.Config{Sealer: rings[keyring.Ticket], Realm: o.realm, MaxLifetime: o.maxLifetime})
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := verify.New(verify.Config{
+		Opener: rings[keyring.Ticket], Realm: o.realm, AnyBrand: true, Store: store, MaxLifetime: o.maxLifetime, Skew: o.skew,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if s.channels, err = token.NewChannels(rings[keyring.Channel], o.realm); err != nil {
+		return nil, err
+	}
+	sessions, err := web.NewSessions(rings[keyring.Session], o.realm, strings.HasPrefix(s.opts.publicURL, "https:"), nil)
+	if err != nil {
+		return nil, err
+	}
+	s.handler, err = api.New(api.Config{
+		Directory: s.directory, Issuer: issuer, Opener: rings[keyring.Ticket], Realm: o.realm, Verifier: verifier,
+		Channels: s.channels, Sessions: sessions, Log: log, Now: time.Now, MaxLifetime: o.maxLifetime,
+	})
+	return s, err
+}
+
+// checkLifetimes refuses settings under which a ticket could outlive its key or
+// be issued for longer than it is accepted.
+func checkLifetimes(ctx context.Context, o options, rings map[keyring.Kind]*keyring.Ring, d *directory.DB) error {
+	if most := rings[keyring.Ticket].Report().Policy.Lifetime; o.maxLifetime > most {
+		return fmt.Errorf("--max-lifetime %v exceeds the %v for which the ticket keyring keeps its keys; lower it, or make the keyring with a longer lifetime", o.maxLifetime, most)
+	}
+	if most := rings[keyring.Session].Report().Policy.Lifetime; web.SessionLifetime > most {
+		return fmt.Errorf("sessions last %v, and the session keyring keeps its keys for %v; make one with a longer lifetime", web.SessionLifetime, most)
+	}
+	brands, err := d.Brands(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the brands: %w", err)
+	}
+	for _, b := range brands {
+		if b.MaxLifetime > o.maxLifetime {
+			return fmt.Errorf("brand %s allows lifetimes up to %v, and tickets are accepted up to %v; lower the brand's, or raise --max-lifetime", b.Name, b.MaxLifetime, o.maxLifetime)
+		}
+	}
+	return nil
+}
+
+// serve answers requests until ctx is done, and then those that were accepted.
+func (s *service) serve(ctx context.Context) error {
+	server := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(s.listener) }()
+	s.log.Info("listening", "address", s.listener.Addr().String(), "url", s.opts.publicURL)
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	s.log.Info("stopping")
+	grace, cancel := context.WithTimeout(context.Background(), shutdownGrace)
+	defer cancel()
+	if err := server.Shutdown(grace); err != nil {
+		return fmt.Errorf("requests were still open after %v: %w", shutdownGrace, err)
+	}
+	return nil
+}
+
+// close closes everything, last opened first.
+func (s *service) close() {
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		if err := s.closers[i].Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			s.log.Error("closing", "error", err)
+		}
+	}
+}

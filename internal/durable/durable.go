@@ -1,0 +1,152 @@
+// Package durable replaces files so that a crash at any moment leaves the old
+// contents or the new, never a mixture and never nothing, and takes advisory
+// locks between processes.
+package durable
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// widest is the most permissive mode that an existing file keeps.
+const widest fs.FileMode = 0o640
+
+// WriteFile replaces the contents of the file at path, or makes it.
+//
+// It follows symbolic links and replaces what they lead to. An existing file
+// keeps its owner, its group and its mode, the mode cut down to 0640; a new one
+// gets mode. When WriteFile returns nil, contents and directory entry are on
+// stable storage. When it returns an error, the file is the old one; only where
+// the error came from making the directory entry durable may it be the new one.
+//
+// A crash may leave a file named .NAME.tmp-* beside it, as private as the file
+// that it would have become.
+func WriteFile(path string, data []byte, mode fs.FileMode) error {
+	return replace(path, data, mode, func(string) error { return nil })
+}
+
+// Create makes the file at path with the given contents and mode, whole and on
+// stable storage, or not at all. It never overwrites: the error wraps
+// fs.ErrExist if anything is there already, even a dangling link. The file
+// system must have hard links.
+func Create(path string, data []byte, mode fs.FileMode) error {
+	return create(path, data, mode, func(string) error { return nil })
+}
+
+// replace is WriteFile; it calls at before each step, by name, so that a test
+// can fail or die there.
+func replace(path string, data []byte, mode fs.FileMode, at func(step string) error) error {
+	target, err := resolve(path)
+	if err != nil {
+		return err
+	}
+	old, err := os.Stat(target)
+	switch {
+	case err == nil && !old.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file", target)
+	case err == nil:
+		mode = old.Mode().Perm() & widest
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	temp, err := writeTemp(target, data, mode, old, at)
+	if err != nil {
+		return err
+	}
+	if err = at("rename"); err == nil {
+		err = os.Rename(temp, target)
+	}
+	if err != nil {
+		os.Remove(temp)
+		return err
+	}
+	if err := at("sync directory"); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(target))
+}
+
+func create(path string, data []byte, mode fs.FileMode, at func(step string) error) error {
+	if _, err := os.Lstat(path); err == nil {
+		return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
+	}
+	temp, err := writeTemp(path, data, mode, nil, at)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp)
+	if err := at("link"); err != nil {
+		return err
+	}
+	if err := os.Link(temp, path); err != nil {
+		return err
+	}
+	if err := at("sync directory"); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// resolve follows path's links to the file that they lead to. A file that does
+// not exist is itself, a link that leads nowhere an error: to put a file in its
+// place would turn the link into something else.
+func resolve(path string) (string, error) {
+	target, err := filepath.EvalSymlinks(path)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return target, err
+	}
+	if _, lerr := os.Lstat(path); lerr == nil {
+		return "", fmt.Errorf("%s is a symbolic link that leads nowhere: %w", path, err)
+	}
+	return path, nil
+}
+
+// writeTemp writes a new file in target's directory, on stable storage, with
+// mode and with old's owner (unless old is nil), and returns its name. After an
+// error nothing is left of it.
+func writeTemp(target string, data []byte, mode fs.FileMode, old fs.FileInfo, at func(step string) error) (name string, err error) {
+	if err := at("make"); err != nil {
+		return "", err
+	}
+	dir, base := filepath.Split(target)
+	temp := filepath.Join(dir, "."+base+".tmp-"+rand.Text())
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(temp)
+		}
+	}()
+	// The owner before the mode, so that no group but the right one ever reads it.
+	if old != nil {
+		if err := keepOwner(f, old); err != nil {
+			return "", fmt.Errorf("cannot keep the owner and group of %s; run this as its owner or as root: %w", target, err)
+		}
+	}
+	if err := f.Chmod(mode); err != nil {
+		return "", err
+	}
+	if err := at("write"); err != nil {
+		return "", err
+	}
+	if _, err := f.Write(data); err != nil {
+		return "", err
+	}
+	if err := at("sync"); err != nil {
+		return "", err
+	}
+	if err := f.Sync(); err != nil {
+		return "", err
+	}
+	if err := at("close"); err != nil {
+		return "", err
+	}
+	return temp, f.Close()
+}

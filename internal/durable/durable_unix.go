@@ -1,0 +1,30 @@
+//go:build unix
+
+package durable
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+func keepOwner(f *os.File, old fs.FileInfo) error {
+	mine, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	want, have := old.Sys().(*syscall.Stat_t), mine.Sys().(*syscall.Stat_t)
+	if want.Uid == have.Uid && want.Gid == have.Gid {
+		return nil
+	}
+	return f.Chown(int(want.Uid), int(want.Gid))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}

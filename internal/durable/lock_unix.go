@@ -1,0 +1,42 @@
+//go:build unix
+
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// openPlain keeps an open from following a link and from waiting at a pipe.
+const openPlain = unix.O_NOFOLLOW | unix.O_NONBLOCK
+
+// checkPlain makes sure that f is a plain file with one name.
+func checkPlain(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("the lock file %s is not a regular file; remove it", f.Name())
+	}
+	if n := info.Sys().(*syscall.Stat_t).Nlink; n != 1 {
+		return fmt.Errorf("the lock file %s has %d names (hard links), so it may be another file as well; remove this name", f.Name(), n)
+	}
+	return nil
+}
+
+func tryLock(f *os.File) error {
+	for {
+		switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EWOULDBLOCK):
+			return errHeld
+		default:
+			return os.NewSyscallError("flock", err)
+		}
+	}
+}

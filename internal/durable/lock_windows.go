@@ -1,0 +1,32 @@
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/windows"
+)
+
+// openPlain is nothing: to make a link is a privilege on Windows.
+const openPlain = 0
+
+// checkPlain makes sure that f is a plain file.
+func checkPlain(f *os.File) error {
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("the lock file %s is not a regular file; remove it", f.Name())
+	}
+	return err
+}
+
+// tryLock locks one byte far behind the process ID, since a locked byte cannot
+// be read by others.
+func tryLock(f *os.File) error {
+	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
+	err := windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, &windows.Overlapped{Offset: 1 << 20})
+	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
+		return errHeld
+	}
+	return os.NewSyscallError("LockFileEx", err)
+}

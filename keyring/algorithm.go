@@ -1,0 +1,99 @@
+package keyring
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tink-crypto/tink-go/v2/aead/aesgcm"
+	"github.com/tink-crypto/tink-go/v2/aead/aesgcmsiv"
+	"github.com/tink-crypto/tink-go/v2/aead/xaesgcm"
+	"github.com/tink-crypto/tink-go/v2/aead/xchacha20poly1305"
+	"github.com/tink-crypto/tink-go/v2/daead/aessiv"
+	"github.com/tink-crypto/tink-go/v2/key"
+)
+
+// Kind is what the keys of a keyring are for.
+type Kind string
+
+// The kinds. Ticket and Session keyrings hold AEAD keys, Channel keyrings
+// deterministic AEAD keys.
+const (
+	Ticket  Kind = "ticket"
+	Session Kind = "session"
+	Channel Kind = "channel"
+
+	// AnyKind is for tools that look after keyrings of every kind: Read, Rotate
+	// and Disable take it. Create and Open do not.
+	AnyKind Kind = "any"
+)
+
+func (k Kind) check() error {
+	switch k {
+	case Ticket, Session, Channel:
+		return nil
+	}
+	return fmt.Errorf("kind %q is none of ticket, session, channel", string(k))
+}
+
+// algorithms are all that a key may be of, each kind's default first.
+var algorithms = []struct {
+	name   string
+	kinds  []Kind
+	params func() (key.Parameters, error)
+}{
+	{"AES256_GCM", []Kind{Ticket, Session}, func() (key.Parameters, error) {
+		return aesgcm.NewParameters(aesgcm.ParametersOpts{
+			KeySizeInBytes: 32, IVSizeInBytes: 12, TagSizeInBytes: 16, Variant: aesgcm.VariantTink})
+	}},
+	{"XAES_256_GCM", []Kind{Ticket, Session}, func() (key.Parameters, error) {
+		return xaesgcm.NewParameters(xaesgcm.VariantTink, 12) // salt size of C2SP XAES-256-GCM
+	}},
+	{"AES256_GCM_SIV", []Kind{Ticket, Session}, func() (key.Parameters, error) {
+		return aesgcmsiv.NewParameters(32, aesgcmsiv.VariantTink)
+	}},
+	{"XCHACHA20_POLY1305", []Kind{Ticket, Session}, func() (key.Parameters, error) {
+		return xchacha20poly1305.NewParameters(xchacha20poly1305.VariantTink)
+	}},
+	{"AES256_SIV", []Kind{Channel}, func() (key.Parameters, error) {
+		return aessiv.NewParameters(64, aessiv.VariantTink) // two AES-256 keys, RFC 5297
+	}},
+}
+
+// Algorithms returns the names of the algorithms that the keys of a keyring of
+// kind k may be of, the default first.
+func Algorithms(k Kind) []string {
+	var names []string
+	for _, a := range algorithms {
+		if slices.Contains(a.kinds, k) {
+			names = append(names, a.name)
+		}
+	}
+	return names
+}
+
+// parameters returns what Tink calls the algorithm of that name; the empty name
+// is the default's.
+func parameters(k Kind, name string) (key.Parameters, error) {
+	for _, a := range algorithms {
+		if slices.Contains(a.kinds, k) && (name == a.name || name == "") {
+			return a.params()
+		}
+	}
+	return nil, fmt.Errorf("algorithm %q is none for keyrings of kind %s; take one of %s", name, k, strings.Join(Algorithms(k), ", "))
+}
+
+// algorithmOf returns the name of a key's algorithm, or an error if it is none
+// for keys of kind k, a key of another primitive included.
+func algorithmOf(k Kind, p key.Parameters) (string, error) {
+	for _, a := range algorithms {
+		want, err := a.params()
+		if err != nil {
+			return "", err
+		}
+		if slices.Contains(a.kinds, k) && want.Equal(p) {
+			return a.name, nil
+		}
+	}
+	return "", fmt.Errorf("is of an algorithm that no %s keyring has", k)
+}

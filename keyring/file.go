@@ -1,0 +1,330 @@
+package keyring
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
+	"google.golang.org/protobuf/proto"
+)
+
+const maxFile = 1 << 20
+
+// Config is what a reader or writer of a keyring brings of its own, and what
+// the file must match.
+type Config struct {
+	Kind  Kind   // what the keys are for; AnyKind only for Read, Rotate, Disable
+	Realm string // the deployment's name: up to 64 bytes of text, may be empty
+	KEK   KEK    // see package kms; or InsecureCleartext
+
+	// MinGeneration is the lowest generation to accept. A service that keeps the
+	// highest that it has seen gives it here, and no older file comes back.
+	MinGeneration uint64
+
+	// UnsafeClockBehind lets Rotate and Disable go on although the clock is behind
+	// the file's last change by more than the skew; that change's time is then
+	// recorded as now. Where it is this clock that is wrong, the old key will seem
+	// to be needed no more before that is so.
+	UnsafeClockBehind bool
+
+	Now    func() time.Time // the clock; nil means time.Now
+	Poll   time.Duration    // how often a Ring looks at the file; 0 means every second
+	Logger *slog.Logger     // where a Ring tells of reloads and failures; nil means nowhere
+}
+
+func (c *Config) check() error {
+	if c.Kind != AnyKind {
+		if err := c.Kind.check(); err != nil {
+			return fmt.Errorf("keyring: Config.Kind: %w", err)
+		}
+	}
+	if err := checkText("Config.Realm", c.Realm, maxRealm); err != nil {
+		return fmt.Errorf("keyring: %w", err)
+	}
+	return checkKEK(c.KEK)
+}
+
+func (c *Config) now() time.Time {
+	now := time.Now
+	if c.Now != nil {
+		now = c.Now
+	}
+	return now().UTC().Truncate(time.Millisecond)
+}
+
+// Info is what a keyring file says, its keys excepted.
+type Info struct {
+	Kind        Kind   `json:"kind"`
+	Realm       string `json:"realm"`
+	Generation  uint64 `json:"generation"`  // rises by one at each write, from 1
+	Fingerprint string `json:"fingerprint"` // SHA-256 of the file in hex, as sha256sum shows it
+	KEK         string `json:"kek"`         // the KEK's hint
+	Policy      Policy `json:"policy"`
+	Primary     KeyID  `json:"primary"`
+	Keys        []Key  `json:"keys"` // oldest first
+}
+
+// contents is a file that was read, opened and found good.
+type contents struct {
+	header      *header
+	handle      *keyset.Handle
+	fingerprint [sha256.Size]byte
+}
+
+func (f *contents) info() Info {
+	return Info{
+		Kind:        f.header.Kind,
+		Realm:       f.header.Realm,
+		Generation:  f.header.Generation,
+		Fingerprint: hex.EncodeToString(f.fingerprint[:]),
+		KEK:         f.header.KEK,
+		Policy:      f.header.Policy,
+		Primary:     f.header.primary().ID,
+		Keys:        slices.Clone(f.header.Keys),
+	}
+}
+
+// readFile reads a keyring file, with what the system says of the file. The
+// error is a *FileError.
+func readFile(path string) ([]byte, fs.FileInfo, error) {
+	// Not opened before it is known to be a file: to open a pipe waits for ever.
+	stat, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, readFault(path, err)
+	}
+	if !stat.Mode().IsRegular() {
+		return nil, nil, &FileError{path, NotFile, errors.New("is not a regular file; give the keyring file's name")}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, readFault(path, err)
+	}
+	defer f.Close()
+	if stat, err = f.Stat(); err != nil {
+		return nil, nil, readFault(path, err)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, nil, readFault(path, err)
+	}
+	return data, stat, nil
+}
+
+// readFault says what to do about a file that the system does not give.
+func readFault(path string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &FileError{path, Missing, fmt.Errorf("is missing; make it with keyring init, or put it back: %w", err)}
+	case errors.Is(err, fs.ErrPermission):
+		return &FileError{path, Unreadable, fmt.Errorf("must not be read by this user; run this as its owner, or let the file's group read it: %w", err)}
+	}
+	return &FileError{path, Unreadable, fmt.Errorf("cannot be read: %w", err)}
+}
+
+// checkMode refuses a file in clear that others may read or write, by the rule of
+// package kms for files with secrets.
+func checkMode(path string, stat fs.FileInfo, c *Config) error {
+	// Windows keeps no such bits; its access control lists are not looked at.
+	if m := stat.Mode().Perm(); c.KEK == InsecureCleartext && m&0o026 != 0 && runtime.GOOS != "windows" {
+		return &FileError{path, Exposed, fmt.Errorf("holds its keys in clear and has mode %04o, so others may read it or write it; run: chmod 0600 %s (in Kubernetes: defaultMode 0400)", m, path)}
+	}
+	return nil
+}
+
+// decode opens the bytes of a file. The error is a *FileError with that path.
+func decode(path string, data []byte, c *Config) (*contents, error) {
+	f, err := open(data, c)
+	if err != nil {
+		err.Path = path
+		return nil, err
+	}
+	return f, nil
+}
+
+func open(data []byte, c *Config) (*contents, *FileError) {
+	line, encoded, ferr := split(data)
+	if ferr != nil {
+		return nil, ferr
+	}
+	h, err := parseHeader(line)
+	if err != nil {
+		return nil, fault(BadHeader, "has an unreadable first line: the header %w", err)
+	}
+	if ferr := h.matches(c); ferr != nil {
+		return nil, ferr
+	}
+	// DecodeString skips CR and LF, even when strict.
+	wrapped, err := base64.StdEncoding.Strict().DecodeString(string(encoded))
+	if err != nil || bytes.ContainsRune(encoded, '\r') {
+		return nil, fault(NotBase64, "is damaged: its second line is not base64; restore it from a copy")
+	}
+	plain, err := c.KEK.Decrypt(wrapped, associatedData(c.Realm, line))
+	if err != nil {
+		return nil, fault(NotOpened, "does not open: it is under another %s KEK than the one given, or was changed: %w", h.KEK, err)
+	}
+	defer clear(plain)
+	handle, ferr := parseKeyset(plain, h)
+	if ferr != nil {
+		return nil, ferr
+	}
+	return &contents{h, handle, sha256.Sum256(data)}, nil
+}
+
+// split cuts a file into its two lines.
+func split(data []byte) (line, encoded []byte, err *FileError) {
+	if len(data) == 0 {
+		return nil, nil, fault(Empty, "is empty; restore it from a copy")
+	}
+	if len(data) > maxFile {
+		return nil, nil, fault(TooLarge, "is larger than %d bytes: not a keyring file", maxFile)
+	}
+	line, rest, ok := bytes.Cut(data, []byte("\n"))
+	if !ok {
+		return nil, nil, fault(Truncated, "is cut short, or not a keyring file: it has no second line; restore it from a copy")
+	}
+	encoded, rest, ok = bytes.Cut(rest, []byte("\n"))
+	if !ok || len(encoded) == 0 {
+		return nil, nil, fault(Truncated, "is cut short: its second line does not end; restore it from a copy")
+	}
+	if len(rest) > 0 {
+		return nil, nil, fault(TrailingData, "goes on after its second line: two files in one? restore it from a copy")
+	}
+	return line, encoded, nil
+}
+
+// matches compares what the file says of itself with the reader's configuration.
+func (h *header) matches(c *Config) *FileError {
+	hint := c.KEK.Hint()
+	switch {
+	case c.Kind != AnyKind && h.Kind != c.Kind:
+		return fault(WrongKind, "is a %s keyring, and a %s keyring is wanted; give the right file", h.Kind, c.Kind)
+	case h.Realm != c.Realm:
+		return fault(WrongRealm, "is of realm %q, and realm %q is configured; give the right file or realm", h.Realm, c.Realm)
+	case h.KEK == cleartextHint && hint != cleartextHint:
+		return fault(IsCleartext, "is in clear, and a KEK is configured; do not trust it unless you made it so yourself")
+	case h.KEK != cleartextHint && hint == cleartextHint:
+		return fault(NotCleartext, "is encrypted under a %s KEK, and none is configured; give the KEK instead of asking for cleartext", h.KEK)
+	case h.KEK != hint:
+		return fault(WrongKEK, "is under a %s KEK, and a %s KEK is configured; give the right one", h.KEK, hint)
+	case h.Generation < c.MinGeneration:
+		return fault(RolledBack, "is generation %d, and %d was seen before: an older file was put back", h.Generation, c.MinGeneration)
+	}
+	return nil
+}
+
+// associatedData returns what the keyset is wrapped with.
+func associatedData(realm string, line []byte) []byte {
+	sum := sha256.Sum256(line)
+	ad := append([]byte("admitone/keyring/1\x00"), realm...)
+	return append(append(ad, 0), sum[:]...)
+}
+
+// parseKeyset reads the serialized keyset and holds it against the header.
+func parseKeyset(plain []byte, h *header) (*keyset.Handle, *FileError) {
+	ks := new(tinkpb.Keyset)
+	if err := proto.Unmarshal(plain, ks); err != nil {
+		return nil, fault(BadKeyset, "does not hold a Tink keyset; restore it from a copy")
+	}
+	// Our own look at what Tink has at times not looked at: a second key of the
+	// same ID, disabled, would be dropped or found first, as the reader pleases.
+	seen := make(map[KeyID]bool, len(ks.GetKey()))
+	for _, k := range ks.GetKey() {
+		id := KeyID(k.GetKeyId())
+		if seen[id] {
+			return nil, fault(BadKeyset, "holds two keys with the ID %v; restore it from a copy", id)
+		}
+		seen[id] = true
+		if p := k.GetOutputPrefixType(); p != tinkpb.OutputPrefixType_TINK {
+			return nil, fault(BadKeyset, "holds key %v with output prefix %v; only TINK is allowed", id, p)
+		}
+	}
+	handle, err := insecurecleartextkeyset.Read(keyset.NewBinaryReader(bytes.NewReader(plain)))
+	if err != nil {
+		return nil, fault(BadKeyset, "holds a keyset that Tink refuses: %w", err)
+	}
+	if handle.Len() != len(h.Keys) {
+		return nil, fault(Disagree, "disagrees with itself: %d keys in the header, %d in the keyset", len(h.Keys), handle.Len())
+	}
+	for i := range handle.Len() {
+		entry, err := handle.Entry(i)
+		if err != nil {
+			return nil, fault(BadKeyset, "holds a keyset that Tink refuses: %w", err)
+		}
+		if ferr := agrees(entry, h); ferr != nil {
+			return nil, ferr
+		}
+	}
+	return handle, nil
+}
+
+// agrees compares a key with its entry in the header.
+func agrees(entry *keyset.Entry, h *header) *FileError {
+	id := KeyID(entry.KeyID())
+	algorithm, err := algorithmOf(h.Kind, entry.Key().Parameters())
+	if err != nil {
+		return fault(BadKeyset, "holds key %v, which %w", id, err)
+	}
+	k := h.key(id)
+	if k == nil {
+		return fault(Disagree, "disagrees with itself: key %v is in the keyset and not in the header", id)
+	}
+	want := keyset.Enabled
+	if k.State == Disabled {
+		want = keyset.Disabled
+	}
+	switch {
+	case k.Algorithm != algorithm:
+		return fault(Disagree, "disagrees with itself: key %v is of %s in the header, of %s in the keyset", id, k.Algorithm, algorithm)
+	case entry.KeyStatus() != want:
+		return fault(Disagree, "disagrees with itself: key %v is %s in the header, %v in the keyset", id, k.State, entry.KeyStatus())
+	case entry.IsPrimary() != (k.State == Primary):
+		return fault(Disagree, "disagrees with itself: key %v is %s in the header, which the keyset denies", id, k.State)
+	}
+	return nil
+}
+
+// encode wraps a keyset under its header, and makes sure that what comes out
+// can be read again and that the KEK protects it.
+func encode(path string, h *header, handle *keyset.Handle, c *Config) ([]byte, error) {
+	line, err := h.encode()
+	if err != nil {
+		return nil, fmt.Errorf("keyring: %w", err)
+	}
+	ad := associatedData(c.Realm, line)
+	plain, err := proto.Marshal(insecurecleartextkeyset.KeysetMaterial(handle))
+	if err != nil {
+		return nil, fmt.Errorf("keyring: %w", err)
+	}
+	defer clear(plain)
+	wrapped, err := c.KEK.Encrypt(plain, ad)
+	if err != nil {
+		return nil, fmt.Errorf("keyring: wrapping the keyset: %w", err)
+	}
+	if err := checkWrapping(c.KEK, wrapped, ad); err != nil {
+		return nil, err
+	}
+	data := append(line, '\n')
+	data = base64.StdEncoding.AppendEncode(data, wrapped)
+	data = append(data, '\n')
+	f, err := decode(path, data, c)
+	if err != nil {
+		return nil, fmt.Errorf("keyring: nothing was written, since what was to be written does not open: %w", err)
+	}
+	if _, err := newSet(f, c.now()); err != nil {
+		return nil, err
+	}
+	return data, nil
+}

@@ -1,0 +1,229 @@
+package keyring
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// KeyID is the ID of a key: the four bytes after the 0x01 at the beginning of
+// what it seals, big-endian. It is shown as 8 lower-case hex digits under every
+// verb of package fmt, and so it stands in JSON.
+type KeyID uint32
+
+// ParseKeyID reads a key ID: 8 hex digits, perhaps after 0x.
+func ParseKeyID(s string) (KeyID, error) {
+	digits := strings.TrimPrefix(s, "0x")
+	n, err := strconv.ParseUint(digits, 16, 32)
+	if err != nil || len(digits) != 8 {
+		return 0, fmt.Errorf("keyring: %q is no key ID; one is 8 hex digits, like 2f6a01c4", s)
+	}
+	return KeyID(n), nil
+}
+
+// String returns id as 8 lower-case hex digits.
+func (id KeyID) String() string { return fmt.Sprintf("%08x", uint32(id)) }
+
+// Format implements fmt.Formatter, so that no verb shows an ID in another form.
+func (id KeyID) Format(f fmt.State, _ rune) { io.WriteString(f, id.String()) }
+
+// MarshalText implements encoding.TextMarshaler.
+func (id KeyID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler; it reads what ParseKeyID does.
+func (id *KeyID) UnmarshalText(text []byte) (err error) {
+	*id, err = ParseKeyID(string(text))
+	return err
+}
+
+// State says what a key does.
+type State string
+
+// The states of a key.
+const (
+	Primary  State = "primary"  // opens and seals; exactly one key is
+	Retiring State = "retiring" // opens what it sealed when it was the primary
+	Disabled State = "disabled" // opens nothing
+)
+
+// Key is a key's entry in the header: all but the key itself. Times are UTC, in
+// milliseconds; the zero time is one that has not come.
+type Key struct {
+	ID        KeyID     `json:"id"`
+	Algorithm string    `json:"algorithm"` // one of Algorithms
+	State     State     `json:"state"`
+	Created   time.Time `json:"created"`
+	Promoted  time.Time `json:"promoted,omitzero"` // when it became the primary
+	Demoted   time.Time `json:"demoted,omitzero"`  // when it ceased to be the primary
+	Disabled  time.Time `json:"disabled,omitzero"`
+	Reason    string    `json:"reason,omitempty"` // why it was disabled: up to 256 bytes of text
+}
+
+// header is the file's first line.
+type header struct {
+	Format     int    `json:"format"`
+	Kind       Kind   `json:"kind"`
+	Realm      string `json:"realm"`
+	Generation uint64 `json:"generation"`
+	KEK        string `json:"kek"` // the KEK's hint
+	Policy     Policy `json:"policy"`
+	Keys       []Key  `json:"keys"`
+}
+
+const (
+	format     = 1
+	maxHeader  = 256 << 10
+	maxReason  = 256
+	maxRealm   = 64
+	maxKEKHint = 64
+)
+
+func (h *header) encode() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(h); err != nil {
+		return nil, err
+	}
+	line := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	if len(line) > maxHeader {
+		return nil, fmt.Errorf("the header would be longer than %d bytes; the keyring has too many keys", maxHeader)
+	}
+	return line, nil
+}
+
+// parseHeader reads the first line of a file, and refuses one that this package
+// would not have written.
+func parseHeader(line []byte) (*header, error) {
+	if len(line) > maxHeader {
+		return nil, fmt.Errorf("is longer than %d bytes", maxHeader)
+	}
+	var version struct {
+		Format int `json:"format"`
+	}
+	if err := json.Unmarshal(line, &version); err != nil {
+		return nil, err
+	}
+	if version.Format != format {
+		return nil, fmt.Errorf("is of format %d, and this program reads format %d only", version.Format, format)
+	}
+	h := new(header)
+	d := json.NewDecoder(bytes.NewReader(line))
+	d.DisallowUnknownFields()
+	if err := d.Decode(h); err != nil {
+		return nil, err
+	}
+	if err := h.check(); err != nil {
+		return nil, err
+	}
+	// One header has one form. This finds repeated fields and fields in another
+	// case, which encoding/json takes, and white space and all other variation.
+	again, err := h.encode()
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(line, again) {
+		return nil, errors.New("is not in the one form that it has (a field is repeated, spelt otherwise or out of place)")
+	}
+	return h, nil
+}
+
+// check finds what is wrong in a header by itself.
+func (h *header) check() error {
+	if err := h.Kind.check(); err != nil {
+		return err
+	}
+	if err := checkText("realm", h.Realm, maxRealm); err != nil {
+		return err
+	}
+	if err := checkText("kek", h.KEK, maxKEKHint); err != nil {
+		return err
+	}
+	if h.Generation == 0 {
+		return errors.New("generation is 0; the first is 1")
+	}
+	if err := h.Policy.Check(h.Kind); err != nil {
+		return fmt.Errorf("policy: %w", err)
+	}
+	primaries := 0
+	seen := make(map[KeyID]bool, len(h.Keys))
+	for i := range h.Keys {
+		k := &h.Keys[i]
+		if err := k.check(h.Kind); err != nil {
+			return fmt.Errorf("key %v: %w", k.ID, err)
+		}
+		if seen[k.ID] {
+			return fmt.Errorf("key %v stands there twice", k.ID)
+		}
+		seen[k.ID] = true
+		if k.State == Primary {
+			primaries++
+		}
+	}
+	if primaries != 1 {
+		return fmt.Errorf("%d keys are primary; exactly one must be", primaries)
+	}
+	return nil
+}
+
+func (k *Key) check(kind Kind) error {
+	if !slices.Contains(Algorithms(kind), k.Algorithm) {
+		return fmt.Errorf("algorithm %q is none of a %s keyring's", k.Algorithm, kind)
+	}
+	var demoted, disabled bool
+	switch k.State {
+	case Primary:
+	case Retiring:
+		demoted = true
+	case Disabled:
+		demoted, disabled = true, true
+	default:
+		return fmt.Errorf("state %q is unknown", string(k.State))
+	}
+	if k.Created.IsZero() || k.Promoted.IsZero() || k.Demoted.IsZero() == demoted || k.Disabled.IsZero() == disabled {
+		return fmt.Errorf("its times do not fit its state, %s", k.State)
+	}
+	for _, t := range []time.Time{k.Created, k.Promoted, k.Demoted, k.Disabled} {
+		if t.Location() != time.UTC || t.Nanosecond()%int(time.Millisecond) != 0 {
+			return errors.New("its times are not all UTC in whole milliseconds")
+		}
+	}
+	if k.Reason != "" && !disabled {
+		return errors.New("it has a reason for being disabled, and is not")
+	}
+	return checkText("reason", k.Reason, maxReason)
+}
+
+func (h *header) key(id KeyID) *Key {
+	for i := range h.Keys {
+		if h.Keys[i].ID == id {
+			return &h.Keys[i]
+		}
+	}
+	return nil
+}
+
+func (h *header) primary() *Key {
+	return &h.Keys[slices.IndexFunc(h.Keys, func(k Key) bool { return k.State == Primary })]
+}
+
+// checkText says what keeps s from being one line of text of at most limit bytes.
+func checkText(name, s string, limit int) error {
+	switch {
+	case len(s) > limit:
+		return fmt.Errorf("%s is longer than %d bytes", name, limit)
+	case !utf8.ValidString(s):
+		return fmt.Errorf("%s is not valid UTF-8", name)
+	case strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }):
+		return fmt.Errorf("%s has control characters or line breaks in it", name)
+	}
+	return nil
+}

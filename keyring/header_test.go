@@ -1,0 +1,160 @@
+package keyring
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const goodHeader = `{"format":1,"kind":"ticket","realm":"prod","generation":2,"kek":"file",` +
+	`"policy":{"lifetime":900,"propagation":120,"skew":10},` +
+	`"keys":[{"id":"2f6a01c4","algorithm":"AES256_GCM","state":"retiring","created":"2026-01-05T09:00:00Z",` +
+	`"promoted":"2026-01-05T09:00:00Z","demoted":"2026-02-05T09:00:00.25Z"},` +
+	`{"id":"9be40d77","algorithm":"AES256_GCM","state":"primary","created":"2026-02-05T09:00:00Z",` +
+	`"promoted":"2026-02-05T09:00:00Z"}]}`
+
+func TestHeader(t *testing.T) {
+	h, err := parseHeader([]byte(goodHeader))
+	require.NoError(t, err)
+	assert.Equal(t, KeyID(0x9be40d77), h.primary().ID)
+	assert.Equal(t, Policy{15 * time.Minute, 2 * time.Minute, 10 * time.Second}, h.Policy)
+	assert.Equal(t, time.Date(2026, 2, 5, 9, 0, 0, 250e6, time.UTC), h.Keys[0].Demoted)
+	line, err := h.encode()
+	require.NoError(t, err)
+	assert.Equal(t, goodHeader, string(line))
+}
+
+func TestHeaderRefused(t *testing.T) {
+	second := strings.Index(goodHeader, `{"id":"9b`)
+	for _, tc := range []struct{ name, old, new, text string }{
+		{"unknown field", `"kek":`, `"colour":1,"kek":`, `unknown field "colour"`},
+		{"unknown field of a key", `"state":"primary"`, `"state":"primary","held":true`, `unknown field "held"`},
+		{"unknown field of the policy", `"skew":10`, `"skew":10,"rotate":5`, "one form"},
+		{"repeated field", `"realm":"prod"`, `"realm":"prod","realm":"prod"`, "one form"},
+		{"repeated field, other value", `"realm":"prod"`, `"realm":"test","realm":"prod"`, "one form"},
+		{"repeated field of a key", `"state":"primary"`, `"state":"retiring","state":"primary"`, "one form"},
+		{"field in another case", `"realm"`, `"Realm"`, "one form"},
+		{"fields in another order", `"kind":"ticket","realm":"prod"`, `"realm":"prod","kind":"ticket"`, "one form"},
+		{"missing field", `"realm":"prod",`, ``, "one form"},
+		{"white space", `,"kek"`, `, "kek"`, "one form"},
+		{"escapes", `"prod"`, `"\u0070rod"`, "one form"},
+		{"null", `"realm":"prod"`, `"realm":null`, "one form"},
+		{"time in another zone", `"created":"2026-02-05T09:00:00Z"`, `"created":"2026-02-05T10:00:00+01:00"`, "UTC"},
+		{"time in no zone", `"created":"2026-02-05T09:00:00Z"`, `"created":"2026-02-05T09:00:00+00:00"`, "UTC"},
+		{"microseconds", `"created":"2026-02-05T09:00:00Z"`, `"created":"2026-02-05T09:00:00.000001Z"`, "milliseconds"},
+		{"trailing zeros", `09:00:00.25Z`, `09:00:00.250Z`, "one form"},
+		{"upper-case ID", `"9be40d77"`, `"9BE40D77"`, "one form"},
+		{"ID with 0x", `"9be40d77"`, `"0x9be40d77"`, "one form"},
+		{"something behind", `}]}`, `}]}{}`, "invalid character"},
+		{"a number too large", `"generation":2`, `"generation":99999999999999999999`, "99999999999999999999"},
+		{"a later format", `"format":1`, `"format":2`, "format 2"},
+		{"no format", `"format":1,`, ``, "format 0"},
+		{"unknown kind", `"ticket"`, `"coupon"`, "coupon"},
+		{"any kind", `"ticket"`, `"any"`, `"any"`},
+		{"generation 0", `"generation":2`, `"generation":0`, "generation is 0"},
+		{"long realm", `"prod"`, `"` + strings.Repeat("x", 65) + `"`, "longer than 64"},
+		{"line break in the realm", `"prod"`, `"pr\nod"`, "control characters"},
+		{"control character in the hint", `"file"`, `"fi\u001ble"`, "control characters"},
+		{"unknown state", `"primary"`, `"resting"`, "resting"},
+		{"two primaries", `"state":"retiring"`, `"state":"primary"`, "times do not fit"},
+		{"no primary", `,"promoted":"2026-02-05T09:00:00Z"}]`, `,"promoted":"2026-02-05T09:00:00Z"}]`, ""},
+		{"twice the ID", `"2f6a01c4"`, `"9be40d77"`, "twice"},
+		{"a short ID", `"2f6a01c4"`, `"2f6a01c"`, "8 hex digits"},
+		{"a signed ID", `"2f6a01c4"`, `"+f6a01c4"`, "8 hex digits"},
+		{"a numeric ID", `"2f6a01c4"`, `795476420`, "cannot unmarshal number"},
+		{"another kind's algorithm", `"AES256_GCM"`, `"AES256_SIV"`, "AES256_SIV"},
+		{"retiring and never demoted", `,"demoted":"2026-02-05T09:00:00.25Z"`, ``, "times do not fit"},
+		{"disabled at no time", `"retiring"`, `"disabled"`, "times do not fit"},
+		{"never created", `"created":"2026-01-05T09:00:00Z"`, `"created":"0001-01-01T00:00:00Z"`, "times do not fit"},
+		{"a reason without cause", `"demoted":"2026-02-05T09:00:00.25Z"`, `"demoted":"2026-02-05T09:00:00.25Z","reason":"x"`, "reason"},
+		{"no lifetime", `"lifetime":900,`, ``, "lifetime is 0s"},
+		{"negative skew", `"skew":10`, `"skew":-10`, "not from 0"},
+		{"endless lifetime", `"lifetime":900`, `"lifetime":9223372036854775807`, "not from 0"},
+		{"fraction", `"lifetime":900`, `"lifetime":900.5`, "900.5"},
+		{"too long", `"prod"`, `"` + strings.Repeat("x", maxHeader) + `"`, "longer than 262144"},
+	} {
+		if tc.text == "" { // no primary: the second key left out
+			_, err := parseHeader([]byte(goodHeader[:second-1] + "]}"))
+			assert.ErrorContains(t, err, "0 keys are primary")
+			continue
+		}
+		line := strings.Replace(goodHeader, tc.old, tc.new, 1)
+		require.NotEqual(t, goodHeader, line, tc.name)
+		h, err := parseHeader([]byte(line))
+		assert.ErrorContains(t, err, tc.text, tc.name)
+		assert.Nil(t, h, tc.name)
+	}
+	_, err := parseHeader([]byte("[]"))
+	assert.Error(t, err)
+	_, err = parseHeader(nil)
+	assert.Error(t, err)
+}
+
+func TestTwoPrimaries(t *testing.T) {
+	line := strings.Replace(goodHeader, `"retiring"`, `"primary"`, 1)
+	line = strings.Replace(line, `,"demoted":"2026-02-05T09:00:00.25Z"`, ``, 1)
+	_, err := parseHeader([]byte(line))
+	assert.ErrorContains(t, err, "2 keys are primary")
+}
+
+func TestKeyID(t *testing.T) {
+	id := KeyID(0x00ab34c)
+	for _, s := range []string{
+		id.String(), fmt.Sprint(id), fmt.Sprintf("%v", id), fmt.Sprintf("%s", id), fmt.Sprintf("%d", id),
+		fmt.Sprintf("%x", id), fmt.Sprintf("%08x", id), fmt.Sprintf("%+v", []KeyID{id})[1:9],
+	} {
+		assert.Equal(t, "000ab34c", s)
+	}
+	b, err := json.Marshal(map[KeyID]KeyID{id: id})
+	require.NoError(t, err)
+	assert.Equal(t, `{"000ab34c":"000ab34c"}`, string(b))
+
+	for s, want := range map[string]KeyID{"000ab34c": id, "0x000ab34c": id, "000AB34C": id, "ffffffff": 0xffffffff, "00000000": 0} {
+		got, err := ParseKeyID(s)
+		require.NoError(t, err, s)
+		assert.Equal(t, want, got)
+	}
+	for _, s := range []string{"", "0x", "ab34c", "700236", "0x0x34ab", "000ab34g", "000ab34c0", "+00ab34c", "-00ab34c", "00_ab34c", " 00ab34c", "0X000ab34c"} {
+		_, err := ParseKeyID(s)
+		assert.Error(t, err, "%q", s)
+	}
+}
+
+func TestPolicy(t *testing.T) {
+	for _, k := range []Kind{Ticket, Session, Channel} {
+		p := DefaultPolicy(k)
+		require.NoError(t, p.Check(k))
+		b, err := json.Marshal(p)
+		require.NoError(t, err)
+		var again Policy
+		require.NoError(t, json.Unmarshal(b, &again))
+		assert.Equal(t, p, again)
+	}
+	good := Policy{Lifetime: time.Minute, Propagation: time.Second, Skew: 0}
+	require.NoError(t, good.Check(Ticket))
+	for name, p := range map[string]Policy{
+		"no lifetime":            {},
+		"fraction of a second":   {Lifetime: 1500 * time.Millisecond},
+		"negative":               {Lifetime: time.Minute, Skew: -time.Second},
+		"longer than it may be":  {Lifetime: maxPolicy + time.Second},
+		"propagation for ages":   {Lifetime: time.Minute, Propagation: maxPolicy + time.Second},
+		"fraction in the others": {Lifetime: time.Minute, Propagation: 1},
+	} {
+		assert.Error(t, p.Check(Ticket), name)
+	}
+	assert.EqualError(t, good.Check(Channel), "lifetime is 1m0s; a channel keyring has none, since what its keys seal never runs out")
+	assert.ErrorContains(t, Policy{}.Check(Session), "lifetime is 0s; a session keyring must have one")
+	assert.NoError(t, Policy{}.Check(Channel))
+
+	demoted := newClock().t
+	p := Policy{Lifetime: 15 * time.Minute, Propagation: 2 * time.Minute, Skew: 10 * time.Second}
+	assert.Equal(t, demoted.Add(17*time.Minute+30*time.Second), p.DisableFrom(Key{State: Retiring, Demoted: demoted}))
+	assert.Zero(t, p.DisableFrom(Key{State: Primary}))
+	assert.Zero(t, p.DisableFrom(Key{State: Disabled, Demoted: demoted}))
+	assert.Zero(t, DefaultPolicy(Channel).DisableFrom(Key{State: Retiring, Demoted: demoted}))
+}

@@ -1,0 +1,69 @@
+package keyring
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+)
+
+// KEK is a key-encryption key: it wraps the keyset in a file. See package kms
+// for those there are. A KEK must authenticate the associated data.
+type KEK interface {
+	Encrypt(plaintext, associatedData []byte) ([]byte, error)
+	Decrypt(ciphertext, associatedData []byte) ([]byte, error)
+
+	// Hint stands in the header, so that a file under another KEK is told from a
+	// damaged one: "file", "passphrase". It has no secret and no path in it.
+	Hint() string
+}
+
+// InsecureCleartext is the KEK that encrypts nothing: whoever can read the file
+// has the keys, and whoever can write it chooses them. It is for tests and trials.
+var InsecureCleartext KEK = insecureCleartext{}
+
+const cleartextHint = "cleartext"
+
+type insecureCleartext struct{}
+
+func (insecureCleartext) Encrypt(plaintext, _ []byte) ([]byte, error) {
+	return bytes.Clone(plaintext), nil
+}
+
+func (insecureCleartext) Decrypt(ciphertext, _ []byte) ([]byte, error) {
+	return bytes.Clone(ciphertext), nil
+}
+
+func (insecureCleartext) Hint() string { return cleartextHint }
+
+// checkKEK refuses a configured KEK that no file should name.
+func checkKEK(k KEK) error {
+	if k == nil {
+		return errors.New("keyring: Config.KEK is nil; open one with package kms")
+	}
+	hint := k.Hint()
+	if err := checkText("the KEK's hint", hint, maxKEKHint); err != nil {
+		return fmt.Errorf("keyring: %w", err)
+	}
+	if hint == "" || (hint == cleartextHint) != (k == InsecureCleartext) {
+		return fmt.Errorf("keyring: the KEK's hint %q is empty or another's", hint)
+	}
+	return nil
+}
+
+// checkWrapping makes sure that k authenticates the associated data. A KEK that
+// ignores them would leave the header unprotected, and let a keyring be moved
+// to another realm.
+func checkWrapping(k KEK, wrapped, ad []byte) error {
+	if k == InsecureCleartext {
+		return nil
+	}
+	other := bytes.Clone(ad)
+	other[len(other)-1] ^= 1
+	for _, wrong := range [][]byte{other, nil} {
+		if plain, err := k.Decrypt(wrapped, wrong); err == nil {
+			clear(plain)
+			return errors.New("keyring: the KEK does not authenticate associated data; nothing was written; take another KEK")
+		}
+	}
+	return nil
+}

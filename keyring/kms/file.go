@@ -1,0 +1,56 @@
+package kms
+
+import (
+	"bytes"
+	"crypto/rand"
+	"fmt"
+
+	"github.com/tink-crypto/tink-go/v2/aead/subtle"
+	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/admitone/admitone/internal/durable"
+	"github.com/admitone/admitone/keyring"
+)
+
+const keySize = 32
+
+// fileKEK is AES-256-GCM (Tink's subtle.AESGCM: nonce of 12 random bytes,
+// ciphertext, tag of 16) under the bytes of a key file.
+type fileKEK struct{ tink.AEAD }
+
+// Hint is that of keyring.KEK.
+func (fileKEK) Hint() string { return "file" }
+
+// String keeps the key out of logs.
+func (fileKEK) String() string { return "file KEK" }
+
+func openKeyFile(path string) (keyring.KEK, error) {
+	key, err := readSecret(path, "the key-encryption key", "keyring init makes one for a new keyring")
+	if err != nil {
+		return nil, err
+	}
+	defer clear(key)
+	if len(key) != keySize {
+		return nil, fmt.Errorf("kms: %s has %d bytes; a key file has exactly %d random bytes, not text: make one with head -c 32 /dev/urandom", path, len(key), keySize)
+	}
+	if bytes.Count(key, key[:1]) == keySize {
+		return nil, fmt.Errorf("kms: %s is the same byte %d times, not a random key", path, keySize)
+	}
+	a, err := subtle.NewAESGCM(key)
+	if err != nil {
+		return nil, fmt.Errorf("kms: %w", err)
+	}
+	return fileKEK{a}, nil
+}
+
+// CreateKeyFile makes a key file of 32 random bytes, mode 0600, at path. It
+// never overwrites: where there is a file, the error wraps fs.ErrExist.
+func CreateKeyFile(path string) error {
+	key := make([]byte, keySize)
+	rand.Read(key) // never fails: crypto/rand ends the program instead
+	defer clear(key)
+	if err := durable.Create(path, key, 0o600); err != nil {
+		return fmt.Errorf("kms: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,64 @@
+package kms
+
+import (
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+
+	"golang.org/x/term"
+)
+
+// Terminal returns a Prompt that asks for a passphrase at the terminal of the
+// process, unseen; twice, with repeat, for a passphrase that is new.
+func Terminal(repeat bool) Prompt {
+	return func() (string, error) {
+		in, out, err := terminal()
+		if err != nil {
+			return "", err
+		}
+		defer in.Close()
+		p, err := ask(in, out, "Passphrase: ")
+		if err != nil {
+			return "", err
+		}
+		if repeat {
+			again, err := ask(in, out, "The same again: ")
+			if err != nil {
+				return "", err
+			}
+			if subtle.ConstantTimeCompare([]byte(p), []byte(again)) == 0 {
+				return "", errors.New("kms: the two passphrases are not the same")
+			}
+		}
+		return p, nil
+	}
+}
+
+// terminal opens the controlling terminal, whatever standard input and output are.
+func terminal() (in *os.File, out io.Writer, err error) {
+	const help = "kms: there is no terminal to ask for the passphrase; give passphrase:env:NAME or passphrase:file:PATH"
+	if runtime.GOOS != "windows" {
+		tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", help, err)
+		}
+		return tty, tty, nil
+	}
+	if in, err = os.OpenFile("CONIN$", os.O_RDWR, 0); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", help, err)
+	}
+	return in, os.Stderr, nil
+}
+
+func ask(in *os.File, out io.Writer, text string) (string, error) {
+	fmt.Fprint(out, text)
+	p, err := term.ReadPassword(int(in.Fd()))
+	fmt.Fprintln(out)
+	if err != nil {
+		return "", fmt.Errorf("kms: reading the passphrase: %w", err)
+	}
+	return string(p), nil
+}

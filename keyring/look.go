@@ -1,0 +1,141 @@
+package keyring
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+)
+
+// A file system may hang, and a look at the file with it. HasKey and Close wait
+// for no look longer than lookWait; Reload, which is asked for by name, and may
+// wait for a slow key-encryption key, reloadWait.
+const (
+	lookWait   = time.Second
+	reloadWait = 10 * time.Second
+)
+
+// look is one look at the file, which all share who asked before it began.
+type look struct {
+	reload bool          // read the file even if it seems to be the one last read
+	done   chan struct{} // closed at the end
+	err    error         // only after that
+}
+
+// outcome is how a look ended.
+type outcome struct {
+	checked time.Time
+	err     error
+}
+
+// HasKey reports whether the Ring has a key with that ID that opens. Before it
+// says no it looks whether the file has changed, so that what was sealed a
+// moment after another process rotated the keyring is not refused. Such looks
+// are one at a time and shared by all who wait; they read the file only when
+// it changed. HasKey waits at most a second for one.
+func (r *Ring) HasKey(id uint32) bool {
+	if _, ok := r.set.Load().enabled[id]; ok {
+		return true
+	}
+	r.ask(false).wait(lookWait)
+	_, ok := r.set.Load().enabled[id]
+	return ok
+}
+
+// Reload looks at the file now. If the file cannot be taken, the Ring goes on
+// with the keys that it has, and the error says why. If there is no answer
+// within ten seconds, that is an error, too, and the look goes on.
+func (r *Ring) Reload() error {
+	l := r.ask(true)
+	if !l.wait(reloadWait) {
+		return fmt.Errorf("keyring: %s was not read within %v; see whether its file system or the key-encryption key's service hangs", r.path, reloadWait)
+	}
+	return l.err
+}
+
+func (r *Ring) poll(ctx context.Context) {
+	defer close(r.done)
+	tick := time.NewTicker(r.c.Poll)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		l := r.ask(true)
+		select {
+		case <-ctx.Done():
+			l.wait(lookWait)
+			return
+		case <-l.done:
+		}
+	}
+}
+
+// wait waits for the end of a look, and reports whether it came in time.
+func (l *look) wait(limit time.Duration) bool {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-l.done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// ask returns a look that begins after the call. There is one goroutine that
+// looks, however many ask and however long a look takes.
+func (r *Ring) ask(reload bool) *look {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.next == nil {
+		r.next = &look{done: make(chan struct{})}
+	}
+	r.next.reload = r.next.reload || reload
+	if !r.looking {
+		r.looking = true
+		go r.run()
+	}
+	return r.next
+}
+
+// run looks until nobody asks any more.
+func (r *Ring) run() {
+	for {
+		r.mu.Lock()
+		l := r.next
+		r.next, r.looking = nil, l != nil
+		r.mu.Unlock()
+		if l == nil {
+			return
+		}
+		if l.reload || r.changed() {
+			l.err = r.load()
+		} else {
+			l.err = r.last.Load().err
+		}
+		r.note(l.err)
+		close(l.done)
+	}
+}
+
+// changed reports whether the file is not the one that was last read. The
+// answer is yes for a file that is not there, since that is news.
+func (r *Ring) changed() bool {
+	now, err := os.Stat(r.path)
+	return err != nil || !os.SameFile(now, r.seen) || now.Size() != r.seen.Size() || !now.ModTime().Equal(r.seen.ModTime())
+}
+
+// note records how a look ended, and logs it when that is news.
+func (r *Ring) note(err error) {
+	before := r.last.Swap(&outcome{r.c.now(), err}).err
+	generation := r.set.Load().header.Generation
+	switch {
+	case err == nil && before != nil:
+		r.c.Logger.Info("keyring is well again", "file", r.path, "generation", generation)
+	case err != nil && (before == nil || before.Error() != err.Error()):
+		r.c.Logger.Error("keyring not reloaded; the last good keys stay in use", "file", r.path, "generation", generation, "error", err)
+	}
+}

@@ -1,0 +1,261 @@
+package keyring
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/daead"
+	"github.com/tink-crypto/tink-go/v2/tink"
+)
+
+// set is the keys of one generation, ready for use. It never changes.
+type set struct {
+	*contents
+	loaded  time.Time
+	aead    tink.AEAD              // kinds ticket and session
+	daead   tink.DeterministicAEAD // kind channel
+	enabled map[uint32]struct{}
+}
+
+var (
+	canary = []byte("admitone keyring self-test")
+
+	errNotAEAD  = errors.New("keyring: a channel keyring seals deterministically only")
+	errNotDAEAD = errors.New("keyring: a ticket or session keyring does not seal deterministically")
+)
+
+// newSet makes the primitives of a file's keys, and tries them.
+func newSet(f *contents, now time.Time) (*set, error) {
+	s := &set{contents: f, loaded: now, enabled: make(map[uint32]struct{})}
+	for _, k := range f.header.Keys {
+		if k.State != Disabled {
+			s.enabled[uint32(k.ID)] = struct{}{}
+		}
+	}
+	var err error
+	if f.header.Kind == Channel {
+		s.daead, err = daead.New(f.handle)
+	} else {
+		s.aead, err = aead.New(f.handle)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("keyring: %w", err)
+	}
+	if err := s.opens(s); err != nil {
+		return nil, fmt.Errorf("keyring: the primary key does not open what it seals: %w", err)
+	}
+	return s, nil
+}
+
+func (s *set) encrypt(plaintext, ad []byte) ([]byte, error) {
+	if s.daead != nil {
+		return s.daead.EncryptDeterministically(plaintext, ad)
+	}
+	return s.aead.Encrypt(plaintext, ad)
+}
+
+func (s *set) decrypt(ciphertext, ad []byte) ([]byte, error) {
+	if s.daead != nil {
+		return s.daead.DecryptDeterministically(ciphertext, ad)
+	}
+	return s.aead.Decrypt(ciphertext, ad)
+}
+
+// opens reports whether s opens what old's primary seals.
+func (s *set) opens(old *set) error {
+	sealed, err := old.encrypt(canary, canary)
+	if err != nil {
+		return err
+	}
+	plain, err := s.decrypt(sealed, canary)
+	if err == nil && !bytes.Equal(plain, canary) {
+		err = errors.New("it opens as something else")
+	}
+	return err
+}
+
+// Ring is the keys of a keyring file, kept up to date: it looks at the file
+// every second (Config.Poll) and, when that has changed, loads it beside, checks
+// it and takes it as a whole. On any failure it keeps the last good keys and
+// says so, in its log and Report.
+//
+// A Ring of kind Ticket or Session is a tink.AEAD, one of kind Channel a
+// tink.DeterministicAEAD. It is safe for concurrent use.
+type Ring struct {
+	path string
+	c    Config
+	set  atomic.Pointer[set]
+	last atomic.Pointer[outcome] // of the last look that ended
+
+	mu      sync.Mutex
+	next    *look       // has not begun; nil if there is none
+	looking bool        // a goroutine looks, or is about to
+	seen    fs.FileInfo // the file as it was last read; that goroutine's
+
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+// Open loads the file at path and returns a Ring over it; Close ends the Ring's
+// polling. The error is a *FileError, with a Cause, where the file is at fault.
+func Open(path string, c Config) (*Ring, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if c.Kind == AnyKind {
+		return nil, errors.New("keyring: a Ring must be of one kind; set Config.Kind to Ticket, Session or Channel")
+	}
+	if c.Poll < 0 {
+		return nil, fmt.Errorf("keyring: Config.Poll is %v; it must not be negative", c.Poll)
+	}
+	if c.Poll == 0 {
+		c.Poll = time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r := &Ring{path: path, c: c, stop: stop, done: make(chan struct{})}
+	if err := r.load(); err != nil {
+		stop()
+		return nil, err
+	}
+	r.last.Store(&outcome{checked: c.now()})
+	go r.poll(ctx)
+	return r, nil
+}
+
+// Close ends the polling, and waits for that, though at most a second. The Ring
+// keeps its last keys.
+func (r *Ring) Close() error {
+	r.stop()
+	<-r.done
+	return nil
+}
+
+// Encrypt seals under the primary key. Of a Channel Ring it is an error.
+func (r *Ring) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
+	a := r.set.Load().aead
+	if a == nil {
+		return nil, errNotAEAD
+	}
+	return a.Encrypt(plaintext, associatedData)
+}
+
+// Decrypt opens what Encrypt sealed under any key that is not disabled. Of a
+// Channel Ring it is an error.
+func (r *Ring) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
+	a := r.set.Load().aead
+	if a == nil {
+		return nil, errNotAEAD
+	}
+	return a.Decrypt(ciphertext, associatedData)
+}
+
+// EncryptDeterministically seals under the primary key of a Channel Ring: the
+// same plaintext and associated data always as the same ciphertext, until the
+// keyring is rotated. Of another Ring it is an error.
+func (r *Ring) EncryptDeterministically(plaintext, associatedData []byte) ([]byte, error) {
+	a := r.set.Load().daead
+	if a == nil {
+		return nil, errNotDAEAD
+	}
+	return a.EncryptDeterministically(plaintext, associatedData)
+}
+
+// DecryptDeterministically opens what EncryptDeterministically sealed under any
+// key that is not disabled. Of a Ring that is not a Channel Ring it is an error.
+func (r *Ring) DecryptDeterministically(ciphertext, associatedData []byte) ([]byte, error) {
+	a := r.set.Load().daead
+	if a == nil {
+		return nil, errNotDAEAD
+	}
+	return a.DecryptDeterministically(ciphertext, associatedData)
+}
+
+// load reads the file and takes its keys if it changed and is fit to follow
+// what the Ring has. Only the goroutine that looks calls it, and Open before it.
+func (r *Ring) load() error {
+	data, stat, err := readFile(r.path)
+	if err != nil {
+		return err
+	}
+	r.seen = stat
+	old := r.set.Load()
+	if old != nil && old.fingerprint == sha256.Sum256(data) {
+		return nil
+	}
+	f, err := decode(r.path, data, &r.c)
+	if err != nil {
+		return err
+	}
+	if err := checkMode(r.path, stat, &r.c); err != nil {
+		return err
+	}
+	s, err := newSet(f, r.c.now())
+	if err != nil {
+		return err
+	}
+	if old != nil {
+		if err := s.follows(old); err != nil {
+			err.Path = r.path
+			return err
+		}
+	}
+	r.set.Store(s)
+	r.c.Logger.Info("keyring loaded", "file", r.path, "generation", s.header.Generation,
+		"primary", s.header.primary().ID.String(), "keys", len(s.header.Keys))
+	return nil
+}
+
+// follows finds what keeps s from taking old's place.
+func (s *set) follows(old *set) *FileError {
+	have, got := old.header.Generation, s.header.Generation
+	switch {
+	case got < have:
+		return fault(RolledBack, "is generation %d, and %d is in use: an older file was put back; restore the newer one", got, have)
+	case got == have:
+		return fault(Forked, "is generation %d with other contents than those in use: two writers without a common lock? put back the one in use", got)
+	}
+	// Nothing takes a key out of a file of format 1, so a file that lacks one is
+	// another keyring, however high its generation. (A format in which keys are
+	// destroyed will leave their IDs behind, as tombstones; those may be lacking.)
+	for _, k := range old.header.Keys {
+		if s.header.key(k.ID) == nil {
+			return fault(LostKey, "lacks key %v of the keyring in use, so it is another; put the right one back", k.ID)
+		}
+	}
+	// A primary that was disabled since is not wanted back.
+	k := s.header.key(old.header.primary().ID)
+	if k.State == Disabled {
+		return nil
+	}
+	if err := s.opens(old); err != nil {
+		return fault(LostKey, "does not open what key %v sealed, which it names as %s: %w", k.ID, k.State, err)
+	}
+	return nil
+}
+
+// Report is the state of a Ring.
+type Report struct {
+	Info              // of the keys in use
+	Loaded  time.Time // when they were loaded
+	Checked time.Time // when a look at the file last ended, well or not; old if the file system hangs
+	LastErr error     // why that look failed; nil if it did not
+}
+
+// Report returns the Ring's state. It does not look at the file.
+func (r *Ring) Report() Report {
+	s := r.set.Load()
+	last := r.last.Load()
+	return Report{Info: s.info(), Loaded: s.loaded, Checked: last.checked, LastErr: last.err}
+}

@@ -1,0 +1,277 @@
+package token
+
+import (
+	"encoding/hex"
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+)
+
+// Audience says which kind of login a ticket is for.
+type Audience uint8
+
+// The two audiences of format 1. The zero Audience is none: no ticket has it.
+const (
+	Agent    Audience = 1 // the management login
+	Customer Audience = 2 // the chat
+)
+
+// String returns "agent", "customer", or "audience(N)" for anything else.
+func (a Audience) String() string {
+	switch a {
+	case Agent:
+		return "agent"
+	case Customer:
+		return "customer"
+	}
+	return "audience(" + strconv.Itoa(int(a)) + ")"
+}
+
+// ID is a ticket's random identifier: the nonce of the replay cache, and the
+// name under which logs may speak of the ticket. It is no secret: knowing it
+// admits nobody.
+type ID [16]byte
+
+// String returns the ID as 32 lower-case hexadecimal digits.
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
+
+// MarshalText returns the same digits as String, so that an ID in JSON is a
+// string.
+func (id ID) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, id[:]), nil }
+
+// Lifetimes that apply where nothing else is configured.
+const (
+	AgentLifetime    = 60 * time.Second
+	CustomerLifetime = 5 * time.Minute
+	MaxLifetime      = 15 * time.Minute
+)
+
+// Ticket is what a ticket says. Text fields are UTF-8 without control
+// characters; an empty field is an absent one.
+type Ticket struct {
+	ID    ID     // set by Issue
+	KeyID uint32 // ID of the key that sealed it; set by Issue and Open, not part of the payload
+
+	Audience         Audience
+	OneTime          bool // may be redeemed once only
+	OverrideUserInfo bool // customers: at login the customer's record takes the ticket's data
+
+	IssuedAt time.Time     // UTC, whole milliseconds; set by Issue
+	Lifetime time.Duration // whole milliseconds, at least 1
+
+	Brand     string // the business account; mandatory; at most 64 bytes
+	Username  string // agents, mandatory there; at most 255 bytes
+	Email     string // at most 255 bytes
+	UniqueID  string // at most 255 bytes
+	FirstName string // at most 100 bytes
+	LastName  string // at most 100 bytes
+	Phone1    string // E.164: "+" and digits; at most 32 bytes
+	Remark    string // at most 512 bytes
+	Channel   string // customers: the ticket is good in this channel only; at most 64 bytes
+	Actor     string // who asked for the ticket: an API key's ID; at most 64 bytes
+
+	// Claims are the caller's own. Names match [a-z0-9_.-]{1,64}; values are
+	// 1 to 512 bytes of text.
+	Claims map[string]string
+}
+
+// Expires returns the moment at which the ticket's lifetime ends: it is good
+// before, and no longer at, that moment.
+func (t *Ticket) Expires() time.Time { return t.IssuedAt.Add(t.Lifetime) }
+
+// FieldError tells which field of a ticket is at fault. Its text holds no part
+// of the field's value.
+type FieldError struct {
+	Field  string // the field's name on the wire, such as "uniqueId"
+	Reason string // what is wrong and what to do, such as "is longer than 64 bytes; shorten it"
+}
+
+// Error returns the field and the reason.
+func (e *FieldError) Error() string { return "token: " + e.Field + " " + e.Reason }
+
+// The payload's text fields in the order of their tags, which are 1 to 10: the
+// name on the wire and the greatest length in bytes. Tags 11 to 63 are free for
+// fields to come.
+var fields = [...]struct {
+	name string
+	max  int
+}{
+	{"brand", 64},
+	{"username", 255},
+	{"email", 255},
+	{"uniqueId", 255},
+	{"firstName", 100},
+	{"lastName", 100},
+	{"phone1", 32},
+	{"remark", 512},
+	{"channel", 64},
+	{"actor", 64},
+}
+
+const (
+	tagClaim      = 64
+	maxClaimName  = 64
+	maxClaimValue = 512
+)
+
+// texts returns the values of fields.
+func (t *Ticket) texts() [len(fields)]string {
+	return [...]string{t.Brand, t.Username, t.Email, t.UniqueID, t.FirstName, t.LastName, t.Phone1, t.Remark, t.Channel, t.Actor}
+}
+
+// setTexts is the reverse of texts.
+func (t *Ticket) setTexts(v *[len(fields)]string) {
+	t.Brand, t.Username, t.Email, t.UniqueID, t.FirstName = v[0], v[1], v[2], v[3], v[4]
+	t.LastName, t.Phone1, t.Remark, t.Channel, t.Actor = v[5], v[6], v[7], v[8], v[9]
+}
+
+// Validate checks everything that an issuer decides: the text fields, the
+// claims and how they go together. It does not look at ID, KeyID, IssuedAt and
+// Lifetime. The error is a *FieldError.
+func (t *Ticket) Validate() error {
+	texts := t.texts()
+	for i := range texts {
+		if reason := textFault(texts[i], fields[i].max); reason != "" {
+			return &FieldError{fields[i].name, reason}
+		}
+	}
+	if len(t.Claims) > 0 {
+		if err := t.validateClaims(); err != nil {
+			return err
+		}
+	}
+	if err := t.validateShape(); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (t *Ticket) validateClaims() error {
+	for name, v := range t.Claims {
+		if !validClaimName(name) {
+			return &FieldError{"claims", "has a name that is not 1 to 64 characters of a-z, 0-9, '_', '.' and '-'; rename it"}
+		}
+		if v == "" {
+			return &FieldError{"claims." + name, "is empty; leave it out"}
+		}
+		if reason := textFault(v, maxClaimValue); reason != "" {
+			return &FieldError{"claims." + name, reason}
+		}
+	}
+	return nil
+}
+
+// validateShape checks how the fields go together, and the telephone number's
+// form, which no length or character rule covers.
+func (t *Ticket) validateShape() *FieldError {
+	if t.Brand == "" {
+		return &FieldError{"brand", "is missing; name the business account"}
+	}
+	if t.Phone1 != "" && !isE164(t.Phone1) {
+		return &FieldError{"phone1", `is not in E.164 form; write "+", the country code and the number, digits only, and no 0 before the country code`}
+	}
+	switch t.Audience {
+	case Agent:
+		switch {
+		case t.Username == "":
+			return &FieldError{"username", "is missing; an agent's ticket names the agent"}
+		case t.Channel != "":
+			return &FieldError{"channel", "is for customers' tickets only; leave it out"}
+		case t.OverrideUserInfo:
+			return &FieldError{"overrideUserInfo", "is for customers' tickets only; leave it out"}
+		}
+	case Customer:
+		switch {
+		case t.Username != "":
+			return &FieldError{"username", "is for agents' tickets only; leave it out"}
+		case t.Email == "" && t.UniqueID == "" && t.Phone1 == "":
+			return &FieldError{"email", "is missing, and so are uniqueId and phone1; give at least one of them"}
+		}
+	default:
+		return &FieldError{"audience", "is neither agent nor customer"}
+	}
+	return nil
+}
+
+func isE164(s string) bool {
+	if len(s) < 2 || s[0] != '+' || s[1] == '0' { // no country code begins with 0
+		return false
+	}
+	for i := 1; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+func validClaimName(s string) bool {
+	if len(s) < 1 || len(s) > maxClaimName {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' && c != '.' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// textFault says what is wrong with a text of at most max bytes, or "".
+// Control characters are refused because these texts reach HTTP headers and
+// log lines; U+2028 and U+2029 end a line in some readers of both.
+func textFault(s string, max int) string {
+	if len(s) <= max && printableASCII(s) {
+		return ""
+	}
+	return wideTextFault(s, max)
+}
+
+// printableASCII reports whether all bytes of s are from ' ' to '~', looking at
+// eight at a time: in v+0x01… a byte's top bit is set from 0x7f on, and in
+// v-0x20… below 0x20 (a borrow can only make it refuse, and wideTextFault
+// decides).
+func printableASCII(s string) bool {
+	const ones = 0x0101010101010101
+	for len(s) >= 8 {
+		v := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		if (v|(v+ones)|(v-0x20*ones))&(0x80*ones) != 0 {
+			return false
+		}
+		s = s[8:]
+	}
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+func wideTextFault(s string, max int) string {
+	if len(s) > max {
+		return "is longer than " + strconv.Itoa(max) + " bytes; shorten it"
+	}
+	if !utf8.ValidString(s) {
+		return "is not valid UTF-8"
+	}
+	for _, r := range s {
+		if r < ' ' || r >= 0x7f && r <= 0x9f || r == '\u2028' || r == '\u2029' {
+			return "contains a control character; remove it"
+		}
+	}
+	return ""
+}
+
+// claimNames returns the names of the claims in ascending order.
+func (t *Ticket) claimNames() []string {
+	names := make([]string, 0, len(t.Claims))
+	for name := range t.Claims {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,43 @@
+package verify_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+
+	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/verify"
+	"github.com/admitone/admitone/verify/replay"
+)
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		log.Fatal(err)
+	}
+	return v
+}
+
+// A backend issues a ticket; the login service redeems it, once.
+func Example() {
+	keys := must(token.NewKeyset(must(keyset.NewHandle(aead.AES256GCMKeyTemplate()))))
+
+	// The backend: who is it for, and where do they enter?
+	issuer := must(token.NewIssuer(token.Config{Sealer: keys, Realm: "prod"}))
+	ticket := must(issuer.Issue(&token.Ticket{Audience: token.Agent, Brand: "commbox", Username: "john.d", OneTime: true}))
+	link := must(token.LoginURL("https://commbox.com/login", ticket))
+
+	// The login service: the same keys, and a memory of what was redeemed.
+	store := must(replay.NewMemory(replay.MemoryConfig{NoBarrier: true})) // these keys are newer than it
+	verifier := must(verify.New(verify.Config{Opener: keys, Realm: "prod", Brands: []string{"commbox"}, Store: store}))
+	t, err := verifier.Redeem(context.Background(), ticket, verify.Use{Audience: token.Agent})
+	fmt.Println(t.Username, err)
+	_, err = verifier.Redeem(context.Background(), ticket, verify.Use{Audience: token.Agent})
+	fmt.Println(err, len(link) < 250)
+
+	// Output:
+	// john.d <nil>
+	// already_used: the one-time ticket was redeemed before; ask for a new one true
+}

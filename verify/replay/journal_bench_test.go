@@ -1,0 +1,86 @@
+package replay
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// fsyncRate is how often a second the disk makes one more record durable.
+func fsyncRate(b *testing.B, dir string) float64 {
+	f, err := os.Create(filepath.Join(dir, "fsync"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	record := make([]byte, recordSize)
+	begun, n := time.Now(), 0
+	for ; time.Since(begun) < 500*time.Millisecond; n++ {
+		if _, err := f.Write(record); err != nil {
+			b.Fatal(err)
+		}
+		if err := f.Sync(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return float64(n) / time.Since(begun).Seconds()
+}
+
+// BenchmarkJournal claims fresh tickets, redeemed as they are issued, and shows
+// the claims a second beside the fsyncs a second of the same disk.
+func BenchmarkJournal(b *testing.B) {
+	for _, callers := range []int{1, 64, 256} {
+		b.Run(map[int]string{1: "1", 64: "64", 256: "256"}[callers], func(b *testing.B) {
+			dir := b.TempDir()
+			rate := fsyncRate(b, dir)
+			j, err := OpenJournal(filepath.Join(dir, "journal"), JournalConfig{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer j.Close()
+			issued := j.Stats().Epoch.Add(skew + time.Millisecond)
+			var next atomic.Uint64
+			var wg sync.WaitGroup
+			b.ReportAllocs()
+			b.ResetTimer()
+			begun := time.Now()
+			for range callers {
+				wg.Go(func() {
+					for n := next.Add(1); n <= uint64(b.N); n = next.Add(1) {
+						c := ticket(n, issued.Add(time.Since(begun)), lifetime, skew)
+						if a, err := j.Claim(context.Background(), c); err != nil || a.Status != Admitted {
+							b.Error(a, err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			b.StopTimer()
+			st := j.Stats()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "claims/s")
+			b.ReportMetric(rate, "fsyncs/s")
+			b.ReportMetric(float64(b.N)/float64(st.Commits), "claims/commit")
+		})
+	}
+}
+
+// BenchmarkJournalReplay claims what was claimed before: it costs no disk.
+func BenchmarkJournalReplay(b *testing.B) {
+	j, err := OpenJournal(b.TempDir(), JournalConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer j.Close()
+	c := ticket(1, j.Stats().Epoch.Add(skew+time.Millisecond), lifetime, skew)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := j.Claim(context.Background(), c); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,298 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A faulty disk fails at the step that it is told to.
+type faultyDisk struct {
+	mu   sync.Mutex
+	fail string
+	seen []string
+	hook func(step string)
+}
+
+var errDisk = errors.New("disk on fire")
+
+func (d *faultyDisk) at(step string) error {
+	d.mu.Lock()
+	d.seen = append(d.seen, step)
+	fail, hook := d.fail == step, d.hook
+	d.mu.Unlock()
+	if hook != nil {
+		hook(step)
+	}
+	if fail {
+		return errDisk
+	}
+	return nil
+}
+
+func (d *faultyDisk) failAt(step string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fail = step
+}
+
+func newFaultyJournal(t *testing.T, clock *fakeClock) (*Journal, *faultyDisk) {
+	t.Helper()
+	d := new(faultyDisk)
+	clock.step(-time.Hour)
+	j, err := openJournal(t.TempDir(), JournalConfig{Now: clock.now}, d.at)
+	require.NoError(t, err)
+	t.Cleanup(func() { j.Close() })
+	clock.step(time.Hour)
+	return j, d
+}
+
+func unavailableClaim(t *testing.T, j *Journal, c Claim) {
+	t.Helper()
+	a, err := j.Claim(context.Background(), c)
+	require.ErrorIs(t, err, ErrUnavailable)
+	require.Zero(t, a)
+}
+
+// Whatever step of a commit fails, nobody is admitted, the journal goes on when
+// the disk does, and what may be on the disk is never another's.
+//
+// trap R24
+// trap R25
+// trap R28
+func TestJournalFailingSteps(t *testing.T) {
+	for _, step := range []string{"create", "write header", "sync directory", "write", "sync"} {
+		mayBeWritten := step == "write" || step == "sync"
+		for _, begun := range []bool{false, true} { // there is a segment already
+			if begun && !mayBeWritten {
+				continue
+			}
+			t.Run(step, func(t *testing.T) {
+				clock := newClock()
+				j, d := newFaultyJournal(t, clock)
+				if begun {
+					require.Equal(t, Admitted, claim(t, j, ticket(100, start, lifetime, skew)).Status)
+				}
+				c := bound(ticket(1, start, lifetime, skew), 7)
+				d.failAt(step)
+				unavailableClaim(t, j, c)
+				require.ErrorIs(t, j.Stats().Err, errDisk)
+				unavailableClaim(t, j, c)
+				unavailableClaim(t, j, ticket(2, start, lifetime, skew))
+				d.failAt("")
+				assert.Equal(t, Admitted, claim(t, j, ticket(3, start, lifetime, skew)).Status)
+				assert.NoError(t, j.Stats().Err)
+				assert.EqualValues(t, 3, j.Stats().Failures)
+
+				if mayBeWritten {
+					clock.step(1)
+					require.Equal(t, AlreadyUsed, claim(t, j, bound(c, 8)).Status)
+					require.Equal(t, Answer{Status: Admitted, FirstUsed: start, Repeated: true}, claim(t, j, c))
+					require.Equal(t, AlreadyUsed, claim(t, j, bound(c, 8)).Status)
+				} else {
+					require.Equal(t, Admitted, claim(t, j, bound(c, 8)).Status, "it was spent by nobody")
+					require.Equal(t, AlreadyUsed, claim(t, j, c).Status)
+				}
+				live := j.Stats().Live
+				j = restarted(t, j, clock)
+				winner, loser := byte(8), byte(7)
+				if mayBeWritten {
+					winner, loser = 7, 8
+				}
+				assert.True(t, claim(t, j, bound(c, winner)).Repeated)
+				assert.Equal(t, AlreadyUsed, claim(t, j, bound(c, loser)).Status)
+				assert.Zero(t, j.Stats().Damaged)
+				assert.LessOrEqual(t, j.Stats().Live, live)
+			})
+		}
+	}
+}
+
+// After a failed write the disk may hold the record, half of it or nothing.
+//
+// trap R28
+func TestJournalAfterAFailedWrite(t *testing.T) {
+	for _, kept := range []int64{0, 1, recordSize - 1, recordSize} {
+		clock := newClock()
+		j, d := newFaultyJournal(t, clock)
+		first := ticket(1, start, lifetime, skew)
+		require.Equal(t, Admitted, claim(t, j, first).Status)
+		segment := segmentsIn(t, j.dir)[0]
+		lost := ticket(2, start, lifetime, skew)
+		d.failAt("sync") // the write was done
+		unavailableClaim(t, j, lost)
+		d.failAt("")
+		require.NoError(t, os.Truncate(segment, headerSize+recordSize+kept))
+		require.Equal(t, AlreadyUsed, claim(t, j, lost).Status)
+		next := ticket(3, start, lifetime, skew)
+		require.Equal(t, Admitted, claim(t, j, next).Status)
+		assert.Len(t, segmentsIn(t, j.dir), 2, "a new segment was begun")
+
+		j = restarted(t, j, clock)
+		requireSpent(t, j, []Claim{first, next})
+		want := Admitted // for the first time
+		if kept == recordSize {
+			want = AlreadyUsed
+		}
+		assert.Equal(t, want, claim(t, j, lost).Status)
+		assert.Equal(t, AlreadyUsed, claim(t, j, lost).Status)
+	}
+}
+
+// No claim is answered before its record is on the disk, neither that of the
+// first nor of others of the same nonce, and one commit serves all who wait.
+//
+// trap R18
+func TestJournalGroupCommit(t *testing.T) {
+	clock := newClock()
+	j, d := newFaultyJournal(t, clock)
+	reached, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	d.hook = func(step string) {
+		if step == "sync" {
+			once.Do(func() { close(reached); <-release })
+		}
+	}
+	var wg sync.WaitGroup
+	answers := make(chan Answer, 1000)
+	begin := func(c Claim) {
+		wg.Go(func() {
+			a, err := j.Claim(context.Background(), c)
+			if err != nil {
+				t.Error(err)
+			}
+			answers <- a
+		})
+	}
+	c := ticket(1, start, lifetime, skew)
+	begin(c)
+	<-reached
+	begin(c)
+	for n := range uint64(100) {
+		begin(bound(ticket(2+n, start, lifetime, skew), 7))
+		begin(bound(ticket(2+n, start, lifetime, skew), 7))
+	}
+	require.Eventually(t, func() bool {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		return len(j.open.records[sliceIndex(c.Expires)]) == 100
+	}, time.Minute, time.Millisecond)
+	assert.Empty(t, answers, "nothing is answered while the disk is at work")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	_, err := j.Claim(ctx, c) // gives up waiting
+	require.ErrorIs(t, err, ErrUnavailable)
+	close(release)
+	wg.Wait()
+	close(answers)
+	counts := map[Status]int{}
+	for a := range answers {
+		counts[a.Status]++
+	}
+	assert.Equal(t, map[Status]int{Admitted: 201, AlreadyUsed: 1}, counts)
+	st := j.Stats()
+	assert.EqualValues(t, 2, st.Commits)
+	assert.EqualValues(t, 100, st.Repeated)
+}
+
+// All who wait for a nonce are told when its commit fails.
+//
+// trap R24
+func TestJournalFailureReachesAll(t *testing.T) {
+	clock := newClock()
+	j, d := newFaultyJournal(t, clock)
+	reached, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	d.failAt("sync")
+	d.hook = func(step string) {
+		if step == "sync" {
+			once.Do(func() { close(reached); <-release })
+		}
+	}
+	c := ticket(1, start, lifetime, skew)
+	errs := make(chan error, 10)
+	ask := func() { _, err := j.Claim(context.Background(), c); errs <- err }
+	go ask()
+	<-reached
+	for range 9 {
+		go ask()
+	}
+	close(release)
+	unavailable, used := 0, 0
+	for range 10 {
+		if err := <-errs; err != nil {
+			require.ErrorIs(t, err, ErrUnavailable)
+			unavailable++
+		} else {
+			used++ // asked when it was over
+		}
+	}
+	assert.Positive(t, unavailable)
+	assert.Zero(t, j.Stats().Answers[Admitted])
+	assert.EqualValues(t, used, j.Stats().Answers[AlreadyUsed])
+}
+
+// One slice's failure is not another's.
+func TestJournalFailureOfOneSlice(t *testing.T) {
+	clock := newClock()
+	j, _ := newFaultyJournal(t, clock)
+	for n := range uint64(2) {
+		require.Equal(t, Admitted, claim(t, j, ticket(n, start, time.Duration(1+n)*time.Minute, skew)).Status)
+	}
+	bad, good := ticket(10, start, time.Minute, skew), ticket(11, start, 2*time.Minute, skew)
+	j.mu.Lock()
+	s := j.files[sliceIndex(bad.Expires)]
+	require.NoError(t, s.f.Close()) // every write to it fails
+	j.mu.Unlock()
+	unavailableClaim(t, j, bad)
+	assert.Equal(t, Admitted, claim(t, j, good).Status)
+	assert.Equal(t, Admitted, claim(t, j, ticket(12, start, time.Minute, skew)).Status)
+}
+
+// That a slice existed is on the disk before it is removed; if that cannot be,
+// the slice stays, refused, until it can.
+func TestJournalDropsNothingUnsaid(t *testing.T) {
+	clock := newClock()
+	j, d := newFaultyJournal(t, clock)
+	c := ticket(1, start, lifetime, skew)
+	require.Equal(t, Admitted, claim(t, j, c).Status)
+	segment := segmentsIn(t, j.dir)[0]
+	clock.set(c.RetainUntil)
+	d.failAt("write state")
+	require.Equal(t, Admitted, claim(t, j, ticket(2, clock.now(), lifetime, skew)).Status)
+	require.Eventually(t, func() bool { return j.Stats().Err != nil }, time.Minute, time.Millisecond)
+	assert.NoFileExists(t, segment)
+	assert.FileExists(t, retired(segment), "its name is all that is left of it")
+	clock.set(start)
+	require.Equal(t, ClockBehind, claim(t, j, c).Status)
+
+	// So it is after a restart, which still cannot say so in the state; and
+	// after one that can.
+	require.NoError(t, j.Close())
+	for range 2 {
+		j = reopen(t, j.dir, clock, JournalConfig{})
+		assert.Equal(t, ClockBehind, claim(t, j, c).Status)
+		assert.NoFileExists(t, retired(segment))
+		require.NoError(t, j.Close())
+	}
+}
+
+// A clock that cannot be right admits nobody, and is forgiven when set right.
+func TestJournalAbsurdClock(t *testing.T) {
+	clock := newClock()
+	now := clock.now
+	j, err := OpenJournal(t.TempDir(), JournalConfig{Now: func() time.Time { return now() }})
+	require.NoError(t, err)
+	defer j.Close()
+	c := ticket(1, start.Add(time.Minute), lifetime, skew)
+	now = func() time.Time { return time.Time{} }
+	unavailableClaim(t, j, c)
+	now = clock.now
+	assert.Equal(t, Admitted, claim(t, j, c).Status)
+}

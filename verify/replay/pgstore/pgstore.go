@@ -1,0 +1,195 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/admitone/admitone/verify/replay"
+)
+
+const (
+	defaultTimeout    = 3 * time.Second
+	defaultPurgeEvery = time.Minute
+	defaultMaxConns   = 16
+	maxRealmBytes     = 64
+)
+
+// Config says where a store is. One of URL and Pool is mandatory.
+type Config struct {
+	// URL is a connection string of the form
+	// postgres://user:password@host:5432/database, as libpq and pgx take it.
+	// Unless it says otherwise, there are at most 16 connections
+	// (pool_max_conns), connecting takes no longer than Timeout
+	// (connect_timeout), and statements are not prepared
+	// (default_query_exec_mode=exec).
+	URL string
+
+	// Pool is used in place of URL, as it is. Close leaves it open.
+	Pool *pgxpool.Pool
+
+	// Realm is the deployment's name, as the verifiers': UTF-8, at most 64
+	// bytes, no control characters, may be empty. Stores of different realms
+	// share a database and no nonce.
+	Realm string
+
+	// Timeout bounds a claim, waiting for a connection included; 0 is 3 s. The
+	// context's deadline counts, too.
+	Timeout time.Duration
+
+	// PurgeEvery is how often claims that are over are deleted; 0 is a minute,
+	// and less than 0 never: then see Store.Purge.
+	PurgeEvery time.Duration
+
+	// AllowNoFsync accepts a server with fsync off. It is for services that
+	// keep what is committed by other means, and for nothing else: on a
+	// machine of one's own a power failure would forget spent tickets.
+	AllowNoFsync bool
+
+	// Log takes what goes wrong with nobody waiting for it: a purge that
+	// failed, a schema that had to be made anew. Nil is slog.Default().
+	Log *slog.Logger
+}
+
+// String leaves out the URL, which may hold a password.
+func (c Config) String() string { return fmt.Sprintf("pgstore.Config(realm %q)", c.Realm) }
+
+// GoString is String.
+func (c Config) GoString() string { return c.String() }
+
+// Store is a replay.Store in a PostgreSQL database, which any number of
+// processes share. The package comment says what it promises.
+type Store struct {
+	pool    *pgxpool.Pool
+	own     bool // the pool
+	name    string
+	realm   []byte
+	timeout time.Duration
+	log     *slog.Logger
+	noFsync bool
+
+	// explicit is set when the server was found to begin transactions in
+	// another isolation than READ COMMITTED.
+	explicit atomic.Bool
+
+	repairing sync.Mutex
+	stop      context.CancelFunc
+	stopped   sync.WaitGroup
+}
+
+var _ replay.Store = (*Store)(nil)
+
+// Open connects, checks that the server can keep the store's promises, makes
+// the schema if it is not there (see Schema), and begins to purge. An error
+// that wraps replay.ErrUnavailable says that the server could not be asked; any
+// other says what to change. None contains the password.
+func Open(ctx context.Context, config Config) (*Store, error) {
+	if err := config.check(); err != nil {
+		return nil, err
+	}
+	s := &Store{
+		pool:    config.Pool,
+		realm:   []byte(config.Realm),
+		timeout: config.Timeout,
+		log:     config.Log,
+		noFsync: config.AllowNoFsync,
+	}
+	if s.timeout == 0 {
+		s.timeout = defaultTimeout
+	}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	if s.pool == nil {
+		var err error
+		if s.pool, err = newPool(ctx, config.URL, s.timeout); err != nil {
+			return nil, err
+		}
+		s.own = true
+	}
+	cc := s.pool.Config().ConnConfig
+	s.name = fmt.Sprintf("postgres %s:%d/%s, realm %q", cc.Host, cc.Port, cc.Database, config.Realm)
+	if err := s.prepare(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	every := config.PurgeEvery
+	if every == 0 {
+		every = defaultPurgeEvery
+	}
+	if every > 0 {
+		background, stop := context.WithCancel(context.Background())
+		s.stop = stop
+		s.stopped.Go(func() { s.purgeEvery(background, every) })
+	}
+	return s, nil
+}
+
+// check refuses a Config that says nothing sensible.
+func (c *Config) check() error {
+	switch {
+	case (c.URL == "") == (c.Pool == nil):
+		return errors.New("pgstore: give one of Config.URL and Config.Pool")
+	case c.Timeout < 0:
+		return errors.New("pgstore: Config.Timeout is negative; give 0 for the default")
+	case len(c.Realm) > maxRealmBytes || !utf8.ValidString(c.Realm) || strings.ContainsFunc(c.Realm, unicode.IsControl):
+		return fmt.Errorf("pgstore: Config.Realm must be UTF-8 of at most %d bytes without control characters", maxRealmBytes)
+	}
+	return nil
+}
+
+// newPool makes a pool with the defaults that Config.URL states.
+func newPool(ctx context.Context, url string, timeout time.Duration) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		// What pgx says of it may quote it, and with it the password.
+		var file *fs.PathError
+		if errors.As(err, &file) {
+			return nil, fmt.Errorf("pgstore: Config.URL names a file that cannot be read: %w", file)
+		}
+		return nil, errors.New("pgstore: Config.URL is not a connection string; write postgres://user:password@host:5432/database?sslmode=verify-full, with special characters of the password percent-encoded")
+	}
+	if !strings.Contains(url, "pool_max_conns") {
+		config.MaxConns = defaultMaxConns
+	}
+	if !strings.Contains(url, "connect_timeout") {
+		config.ConnConfig.ConnectTimeout = timeout
+	}
+	if !strings.Contains(url, "default_query_exec_mode") {
+		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return pool, nil
+}
+
+// Close ends the purging and, unless it was given, closes the pool. Claims
+// that are on their way are waited for.
+func (s *Store) Close() {
+	if s.stop != nil {
+		s.stop()
+	}
+	s.stopped.Wait()
+	if s.own {
+		s.pool.Close()
+	}
+}
+
+// String names the server, the database and the realm.
+func (s *Store) String() string { return s.name }
+
+// GoString is String.
+func (s *Store) GoString() string { return s.name }

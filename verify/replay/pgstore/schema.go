@@ -1,0 +1,112 @@
+package pgstore
+
+import (
+	"context"
+	_ "embed" // for schema.sql
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+//go:embed schema.sql
+var schemaSQL string
+
+const (
+	schemaVersion = 1
+	oldestServer  = 130000 // as server_version_num
+	migrationLock = 7020957371498726502
+)
+
+// Schema returns the SQL script that makes the schema admitone_replay, for who
+// wants to run it as another role than the service's, in one transaction:
+//
+//	psql --single-transaction --file schema.sql
+//	GRANT USAGE ON SCHEMA admitone_replay TO the_service;
+//
+// Open runs it where the schema is not there.
+func Schema() string { return schemaSQL }
+
+// prepare checks the server and sees to the schema.
+func (s *Store) prepare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*s.timeout)
+	defer cancel()
+	var (
+		version  int
+		standby  bool
+		fsync    string
+		readonly string
+	)
+	err := s.pool.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, pg_is_in_recovery(),
+		current_setting('fsync'), current_setting('default_transaction_read_only')`).Scan(&version, &standby, &fsync, &readonly)
+	switch {
+	case err != nil:
+		return unavailable(err)
+	case version < oldestServer:
+		return fmt.Errorf("pgstore: the server is PostgreSQL %d; use 13 or newer", version/10000)
+	case standby:
+		return errors.New("pgstore: the server is a standby, which takes no claims: connect to the primary, for instance with several hosts and target_session_attrs=read-write in the URL")
+	case readonly == "on":
+		return errors.New("pgstore: default_transaction_read_only is on, so no claim could be kept: ALTER ROLE … SET default_transaction_read_only = off, or connect to the primary")
+	case fsync == "off" && !s.noFsync:
+		return errors.New("pgstore: the server's fsync is off, so a power failure would forget spent tickets: set fsync = on, or Config.AllowNoFsync where the storage below keeps them")
+	}
+	if _, err := s.migrate(ctx); err != nil {
+		return err
+	}
+	return s.checkSchema(ctx)
+}
+
+// migrate makes the schema if it is not there, and reports whether it did.
+// Where it is, no right to make one is needed.
+func (s *Store) migrate(ctx context.Context) (made bool, err error) {
+	// A query of the catalogue, for to_regnamespace would answer from a cache
+	// that the wait below leaves stale.
+	exists := "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'admitone_replay')"
+	var there bool
+	if err := s.pool.QueryRow(ctx, exists).Scan(&there); err != nil || there {
+		return false, orUnavailable(err)
+	}
+	options := pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}
+	err = pgx.BeginTxFunc(ctx, s.pool, options, func(tx pgx.Tx) error {
+		// Of several processes that start at once, one makes it.
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1::bigint)", int64(migrationLock)); err != nil {
+			return err
+		}
+		if err := tx.QueryRow(ctx, exists).Scan(&there); err != nil || there {
+			return err
+		}
+		_, err := tx.Exec(ctx, schemaSQL, pgx.QueryExecModeSimpleProtocol)
+		return err
+	})
+	if sqlState(err) == noRight {
+		return false, fmt.Errorf("pgstore: the schema admitone_replay is not there, and this role may not make it: let an owner run the script of Schema(), then GRANT USAGE ON SCHEMA admitone_replay to this role (%w)", err)
+	}
+	return err == nil && !there, orUnavailable(err)
+}
+
+// checkSchema looks whether the schema is one that this package knows, and
+// whether its tables outlive a crash.
+func (s *Store) checkSchema(ctx context.Context) error {
+	var version, unlogged int
+	err := s.pool.QueryRow(ctx, `SELECT admitone_replay.version(), (SELECT count(*) FROM pg_class
+		JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'admitone_replay' AND relkind = 'r' AND relpersistence <> 'p')::int`).Scan(&version, &unlogged)
+	switch {
+	case sqlState(err) == noRight:
+		return fmt.Errorf("pgstore: GRANT USAGE ON SCHEMA admitone_replay to this role (%w)", err)
+	case err != nil:
+		return unavailable(err)
+	case version != schemaVersion:
+		return fmt.Errorf("pgstore: the schema admitone_replay has version %d, and this program knows %d; use the program that made it, or a newer one", version, schemaVersion)
+	case unlogged > 0:
+		return errors.New("pgstore: a table of the schema admitone_replay is unlogged, so a crash would forget spent tickets: ALTER TABLE … SET LOGGED")
+	}
+	return nil
+}
+
+func orUnavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return unavailable(err)
+}

@@ -1,0 +1,118 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// keepInterval is how often the servers are looked at.
+const keepInterval = 5 * time.Second
+
+// keep looks after the servers until Close. What it cannot reach now it looks
+// at the next time; claims find out for themselves.
+func (s *Store) keep(ctx context.Context) {
+	ticker := time.NewTicker(keepInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		s.look(ctx)
+	}
+}
+
+func (s *Store) look(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 2*s.config.Timeout)
+	defer cancel()
+	var unfit *unfitError
+	err := s.checkServers(ctx, false)
+	switch {
+	case err == nil:
+		s.fault.Store(nil)
+	case errors.As(err, &unfit):
+		s.fault.Store(&err)
+	}
+	_, _ = s.touch(ctx)
+}
+
+// unfitError is about a server that answers and must not be relied on.
+type unfitError struct{ node, why string }
+
+func (e *unfitError) Error() string { return "redisstore: the server " + e.node + " " + e.why }
+
+// checkServers asks every server for INFO, which managed services allow, unlike
+// CONFIG. In a Cluster, nodes out of reach are passed over: whether all that
+// matter are there, touch finds out. A replica is refused at the start; later it
+// was the primary once, refuses to write, and is left.
+func (s *Store) checkServers(ctx context.Context, start bool) error {
+	cluster := s.client.Mode() == rueidis.ClientModeCluster
+	reached, failed := 0, error(nil)
+	for address, node := range s.client.Nodes() {
+		info, err := node.Do(ctx, node.B().Info().Build()).ToString()
+		if err != nil {
+			failed = fmt.Errorf("redisstore: asking the server %s for INFO: %w", address, explain(err))
+			continue
+		}
+		reached++
+		values := parseInfo(info)
+		if why := unfit(values, s.config, start && !cluster); why != "" {
+			return &unfitError{address, why}
+		}
+		if !cluster && values["role"] != "master" {
+			s.dialer.hangUp()
+		}
+	}
+	if failed != nil && (!cluster || reached == 0) {
+		return failed
+	}
+	return nil
+}
+
+func parseInfo(text string) map[string]string {
+	info := make(map[string]string)
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			info[name] = value
+		}
+	}
+	return info
+}
+
+// unfit says why a server cannot be a replay store, and what to do, or "".
+func unfit(info map[string]string, config Config, start bool) string {
+	if !atLeast(info["redis_version"], 6, 2) {
+		return fmt.Sprintf("is of version %q; use Redis 6.2 or newer, or Valkey", info["redis_version"])
+	}
+	if policy := info["maxmemory_policy"]; policy != "noeviction" {
+		return fmt.Sprintf("may evict keys before their time (maxmemory_policy is %q), and each would be a ticket to use again; set maxmemory-policy to noeviction", policy)
+	}
+	if !config.Durable && info["master_replid"] == "" {
+		return "does not say its master_replid in INFO, so it cannot be told whether it lost something in a restart or fail-over; if it never does, set Config.Durable"
+	}
+	if start && info["role"] != "master" {
+		return fmt.Sprintf("is no primary (its role is %q); give the primary's address, or the Sentinels' with master_set", info["role"])
+	}
+	if replicas, err := strconv.Atoi(info["connected_slaves"]); start && err == nil && replicas < config.Wait.Replicas {
+		return fmt.Sprintf("has %d replicas connected, and Config.Wait wants %d, so nobody would be admitted; connect replicas, or ask for fewer", replicas, config.Wait.Replicas)
+	}
+	return ""
+}
+
+func atLeast(version string, major, minor int) bool {
+	first, rest, _ := strings.Cut(version, ".")
+	second, _, _ := strings.Cut(rest, ".")
+	a, err := strconv.Atoi(first)
+	if err != nil {
+		return false
+	}
+	b, err := strconv.Atoi(second)
+	return err == nil && (a > major || a == major && b >= minor)
+}

@@ -1,0 +1,227 @@
+//go:build unix
+
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/replaytest"
+)
+
+// startCluster starts three primaries, each with a third of the slots.
+func startCluster(t *testing.T, program string, options ...string) []*server {
+	t.Helper()
+	options = append([]string{
+		"--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
+		"--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no",
+	}, options...)
+	var nodes []*server
+	for range 3 {
+		nodes = append(nodes, startServer(t, program, options...))
+	}
+	for i, node := range nodes {
+		add := []string{"CLUSTER", "ADDSLOTS"}
+		for slot := i * 16384 / 3; slot < (i+1)*16384/3; slot++ {
+			add = append(add, strconv.Itoa(slot))
+		}
+		node.do(add...)
+		node.do("CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
+	}
+	for _, node := range nodes[1:] {
+		node.do("CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(nodes[0].port))
+	}
+	for _, node := range nodes {
+		require.Eventually(t, func() bool {
+			info := node.do("CLUSTER", "INFO")
+			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_slots_assigned:16384") &&
+				strings.Contains(info, "cluster_known_nodes:3")
+		}, 20*time.Second, 20*time.Millisecond)
+	}
+	return nodes
+}
+
+// home is the index of the node that has the claim's keys.
+func home(c replay.Claim, realm string) int {
+	return int(slot(newKeys(realm).encode(&c).key)) * 3 / 16384
+}
+
+// ticketAt returns a ticket whose home is the given node.
+func ticketAt(node int) replay.Claim {
+	for {
+		if c := ticket(); home(c, "") == node {
+			return c
+		}
+	}
+}
+
+// The suite on a Cluster of three. What one answers for all is FLUSHALL on each.
+//
+// trap R18
+// trap R24
+// trap R30
+func TestClusterConformance(t *testing.T) {
+	onEach(t, func(t *testing.T, program string) {
+		nodes := startCluster(t, program, durable...)
+		config := Config{URL: nodes[1].url, Realm: "cluster", Durable: true, Timeout: 500 * time.Millisecond}
+		replaytest.Run(t, replaytest.Harness{
+			Open:  func(t *testing.T) replay.Store { return open(t, config) },
+			Now:   time.Now,
+			Epoch: func(t *testing.T) time.Time { return earliest(t, open(t, config)) },
+			Reset: func(*testing.T) {
+				for _, node := range nodes {
+					node.do("FLUSHALL")
+				}
+			},
+			Restart: func(t *testing.T) {
+				for _, node := range nodes {
+					node.kill()
+					node.start()
+				}
+				for _, node := range nodes {
+					require.Eventually(t, func() bool {
+						return strings.Contains(node.do("CLUSTER", "INFO"), "cluster_state:ok")
+					}, 20*time.Second, 20*time.Millisecond)
+				}
+			},
+			Exact: true,
+		})
+	})
+}
+
+// One node of three: the load is spread over all, the loss of one's data is a
+// new epoch for its nonces only, and its outage is theirs only.
+//
+// trap R24
+// trap R30
+func TestClusterNodes(t *testing.T) {
+	onEach(t, func(t *testing.T, program string) {
+		nodes := startCluster(t, program, forgetful...)
+		s := open(t, Config{URL: nodes[0].url + "?addr=" + nodes[2].address(), Timeout: 500 * time.Millisecond})
+		assert.Equal(t, `redisstore(realm "", cluster)`, s.String())
+		var spent [3][]replay.Claim
+		for i := range spent {
+			for range 30 {
+				c := ticketAt(i)
+				require.Equal(t, "admitted", status(t, s, c))
+				spent[i] = append(spent[i], c)
+			}
+		}
+		epochs := 0
+		for _, node := range nodes {
+			size, err := strconv.Atoi(node.do("DBSIZE"))
+			require.NoError(t, err)
+			assert.Greater(t, size, 30+buckets/3-10)
+			epochs += size - 30
+		}
+		assert.Equal(t, buckets, epochs)
+
+		nodes[1].do("FLUSHALL")
+		for i, want := range []string{"already_used", "issued_before_start", "already_used"} {
+			for _, c := range spent[i] {
+				require.Equal(t, want, status(t, s, c))
+			}
+		}
+		require.Equal(t, "admitted", status(t, s, ticketAt(1)))
+
+		nodes[1].kill()
+		a, err := s.Claim(context.Background(), spent[1][0])
+		requireUnavailable(t, a, err)
+		require.Equal(t, "already_used", status(t, s, spent[0][0]))
+		require.Equal(t, "admitted", status(t, s, ticketAt(2)))
+		nodes[1].start()
+		require.EventuallyWithT(t, func(c *assert.CollectT) {
+			a, err := s.Claim(context.Background(), ticketAt(1))
+			require.NoError(c, err)
+			require.Equal(c, replay.Admitted, a.Status)
+		}, 20*time.Second, 20*time.Millisecond)
+		require.Equal(t, "issued_before_start", status(t, s, spent[1][0]))
+	})
+}
+
+// A slot moves to another shard under way. Until it has, and after, a spent
+// nonce is not admitted; the claim goes where the slot is, also with Wait's
+// connections of their own.
+//
+// trap R18
+func TestClusterSlotMoves(t *testing.T) {
+	onEach(t, func(t *testing.T, program string) {
+		nodes := startCluster(t, program, forgetful...)
+		for _, promised := range []bool{true, false} {
+			realm := fmt.Sprint("move", promised)
+			config := Config{URL: nodes[0].url, Realm: realm, Durable: promised, Timeout: time.Second}
+			stores := []*Store{open(t, config), open(t, config)}
+			spent := ticket()
+			from := home(spent, realm)
+			to := (from + 1) % 3
+			same := func() replay.Claim { // another ticket in its bucket
+				c := ticket()
+				c.Nonce[0] = spent.Nonce[0]
+				return c
+			}
+			unspent := same()
+			require.Equal(t, "admitted", status(t, stores[0], spent))
+
+			place := int(slot(stores[0].keys.encode(&spent).key))
+			name := strconv.Itoa(place)
+			source, target := nodes[from].do("CLUSTER", "MYID"), nodes[to].do("CLUSTER", "MYID")
+			nodes[to].do("CLUSTER", "SETSLOT", name, "IMPORTING", source)
+			nodes[from].do("CLUSTER", "SETSLOT", name, "MIGRATING", target)
+			requireSpent := func(want ...string) {
+				t.Helper()
+				for _, s := range stores {
+					a, err := s.Claim(context.Background(), spent)
+					if err != nil {
+						require.ErrorIs(t, err, replay.ErrUnavailable)
+						continue
+					}
+					require.Contains(t, want, a.Status.String())
+				}
+			}
+			requireSpent("already_used")
+			for _, key := range []string{stores[0].keys.epoch[spent.Nonce[0]%buckets], stores[0].keys.encode(&spent).key} {
+				nodes[from].do("MIGRATE", "127.0.0.1", strconv.Itoa(nodes[to].port), key, "0", "1000")
+				requireSpent("already_used", "issued_before_start")
+			}
+			nodes[to].do("CLUSTER", "SETSLOT", name, "NODE", target)
+			nodes[from].do("CLUSTER", "SETSLOT", name, "NODE", target)
+			for _, s := range stores {
+				require.EventuallyWithT(t, func(c *assert.CollectT) {
+					_, err := s.Claim(context.Background(), spent)
+					require.NoError(c, err)
+				}, 10*time.Second, 20*time.Millisecond)
+				requireSpent("already_used")
+			}
+			want := "issued_before_start"
+			if promised {
+				want = "admitted"
+			}
+			require.Equal(t, want, status(t, stores[1], unspent))
+			require.Equal(t, "admitted", status(t, stores[0], same()))
+		}
+	})
+}
+
+// In a Cluster each primary waits for its own replicas: here it has none.
+func TestClusterWait(t *testing.T) {
+	onEach(t, func(t *testing.T, program string) {
+		nodes := startCluster(t, program, forgetful...)
+		s := open(t, Config{URL: nodes[0].url, Timeout: 400 * time.Millisecond, Wait: Wait{Replicas: 1, Timeout: 100 * time.Millisecond}})
+		for node := range 3 {
+			c := ticketAt(node)
+			a, err := s.Claim(context.Background(), c)
+			requireUnavailable(t, a, err)
+			require.ErrorContains(t, err, "0 replicas")
+			c.Binding = [32]byte{1}
+			require.Equal(t, "already_used", status(t, s, c))
+		}
+	})
+}

@@ -1,0 +1,66 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"sync"
+)
+
+// dialer opens connections and knows those that are open, so that they can be
+// closed when a server that was the primary has become a replica: a name, or a
+// proxy, may by now lead to another, and the client library stays where it is.
+type dialer struct {
+	network string
+	mu      sync.Mutex
+	open    map[*conn]struct{}
+}
+
+type conn struct {
+	net.Conn
+	dialer *dialer
+}
+
+func newDialer(network string) *dialer {
+	return &dialer{network: network, open: make(map[*conn]struct{})}
+}
+
+func (d *dialer) dial(ctx context.Context, address string, plain *net.Dialer, config *tls.Config) (net.Conn, error) {
+	var raw net.Conn
+	var err error
+	if config != nil {
+		secure := tls.Dialer{NetDialer: plain, Config: config}
+		raw, err = secure.DialContext(ctx, d.network, address)
+	} else {
+		raw, err = plain.DialContext(ctx, d.network, address)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{raw, d}
+	d.mu.Lock()
+	d.open[c] = struct{}{}
+	d.mu.Unlock()
+	return c, nil
+}
+
+func (c *conn) Close() error {
+	c.dialer.mu.Lock()
+	delete(c.dialer.open, c)
+	c.dialer.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// hangUp closes all connections. The client library opens others when they are
+// needed.
+func (d *dialer) hangUp() {
+	d.mu.Lock()
+	var open []*conn
+	for c := range d.open {
+		open = append(open, c)
+	}
+	d.mu.Unlock()
+	for _, c := range open {
+		_ = c.Close()
+	}
+}

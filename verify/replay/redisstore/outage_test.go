@@ -1,0 +1,223 @@
+//go:build unix
+
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/verify/replay"
+)
+
+// offer offers every ticket to all stores at once, to each with a binding of its
+// own, and tries again for as long as the store is unavailable. It returns how
+// many bindings of each ticket were admitted, and how many answers were
+// ErrUnavailable. progress is told of each ticket that is done with.
+func offer(t *testing.T, stores []*Store, tickets []replay.Claim, progress func(done int)) (admissions []int, outages int64) {
+	t.Helper()
+	const workers = 24
+	won := make([]atomic.Int32, len(tickets))
+	var next, done, failed atomic.Int64
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for {
+				n := int(next.Add(1)) - 1
+				if n >= len(tickets) {
+					return
+				}
+				var both sync.WaitGroup
+				for i, s := range stores {
+					both.Go(func() {
+						c := tickets[n]
+						c.Binding = [32]byte{byte(i + 1)}
+						for begin := time.Now(); time.Since(begin) < 20*time.Second; time.Sleep(5 * time.Millisecond) {
+							a, err := s.Claim(context.Background(), c)
+							if err != nil {
+								failed.Add(1)
+								assert.ErrorIs(t, err, replay.ErrUnavailable)
+								assert.Zero(t, a)
+								continue
+							}
+							if a.Status == replay.Admitted {
+								won[n].Add(1)
+							}
+							return
+						}
+						assert.Fail(t, "a claim is unavailable for 20 s")
+					})
+				}
+				both.Wait()
+				progress(int(done.Add(1)))
+			}
+		})
+	}
+	wg.Wait()
+	for i := range won {
+		admissions = append(admissions, int(won[i].Load()))
+	}
+	return admissions, failed.Load()
+}
+
+// The server stops answering, and comes back; then it is killed, and started
+// again, all in the middle of the load. Since it syncs before it answers, every
+// ticket is admitted once.
+//
+// trap R18
+// trap R24
+// trap R25
+func TestServerStopsUnderLoad(t *testing.T) {
+	onEach(t, func(t *testing.T, program string) {
+		server := startServer(t, program, durable...)
+		config := Config{URL: server.url, Durable: true, Timeout: 300 * time.Millisecond}
+		stores := []*Store{open(t, config), open(t, config)}
+		settle(t, stores[0])
+		tickets := make([]replay.Claim, 3000)
+		for i := range tickets {
+			tickets[i] = ticket()
+		}
+		var faults sync.WaitGroup
+		admissions, outages := offer(t, stores, tickets, func(done int) {
+			switch done {
+			case len(tickets) / 3:
+				faults.Go(func() {
+					server.signal(syscall.SIGSTOP)
+					time.Sleep(time.Second)
+					server.signal(syscall.SIGCONT)
+				})
+			case 2 * len(tickets) / 3:
+				faults.Go(func() {
+					server.kill()
+					time.Sleep(300 * time.Millisecond)
+					server.start()
+				})
+			}
+		})
+		faults.Wait()
+		assert.Greater(t, outages, int64(20), "both faults were met")
+		for i, n := range admissions {
+			require.Equal(t, 1, n, "ticket %d", i)
+		}
+	})
+}
+
+// A server that has stopped answering holds nobody up for long, however many
+// wait, and is of service when it answers again.
+//
+// trap R17
+// trap R24
+func TestStoppedServerHoldsNobodyUp(t *testing.T) {
+	onEach(t, func(t *testing.T, program string) {
+		server := startServer(t, program, forgetful...)
+		const timeout = 400 * time.Millisecond
+		s := open(t, Config{URL: server.url, Timeout: timeout})
+		settle(t, s)
+		server.signal(syscall.SIGSTOP)
+		var longest atomic.Int64
+		var wg sync.WaitGroup
+		for range 3000 { // more than the client library's queues hold
+			wg.Go(func() {
+				begin := time.Now()
+				a, err := s.Claim(context.Background(), ticket())
+				assert.ErrorIs(t, err, replay.ErrUnavailable)
+				assert.Zero(t, a)
+				for took := int64(time.Since(begin)); ; {
+					if old := longest.Load(); took <= old || longest.CompareAndSwap(old, took) {
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		t.Logf("3000 callers, the last one waited for %v", time.Duration(longest.Load()))
+		assert.Less(t, time.Duration(longest.Load()), 10*timeout)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		defer cancel()
+		a, err := s.Claim(ctx, ticket())
+		requireUnavailable(t, a, err)
+		server.signal(syscall.SIGCONT)
+		settle(t, s)
+	})
+}
+
+// A server restarted empty: what was issued before is refused by all, also by
+// those that never noticed, and what is issued now is not.
+//
+// trap R30
+func TestRestartedEmpty(t *testing.T) {
+	onEach(t, func(t *testing.T, program string) {
+		server := startServer(t, program, forgetful...)
+		for _, promised := range []bool{false, true} {
+			config := Config{URL: server.url, Realm: fmt.Sprint(promised), Durable: promised, Timeout: 300 * time.Millisecond}
+			stores := []*Store{open(t, config), open(t, config)}
+			settle(t, stores[0])
+			var spent, unspent []replay.Claim
+			for range 2 * buckets {
+				c := ticket()
+				require.Equal(t, "admitted", status(t, stores[0], c))
+				spent, unspent = append(spent, c), append(unspent, ticket())
+			}
+			server.kill()
+			a, err := stores[0].Claim(context.Background(), spent[0])
+			requireUnavailable(t, a, err)
+			server.start()
+			for _, s := range append(stores, open(t, config)) {
+				require.EventuallyWithT(t, func(c *assert.CollectT) {
+					_, err := s.Claim(context.Background(), spent[0])
+					require.NoError(c, err)
+				}, 10*time.Second, 10*time.Millisecond)
+				for i := range spent {
+					require.Equal(t, "issued_before_start", status(t, s, spent[i]))
+					require.Equal(t, "issued_before_start", status(t, s, unspent[i]))
+				}
+			}
+			require.Equal(t, "admitted", status(t, stores[1], ticket()))
+		}
+	})
+}
+
+// A server that comes back from a snapshot has lost what followed it, and says
+// nothing. The replication ID tells; whoever promises Durable without reason is
+// admitted twice, which shows that this test loses something.
+//
+// trap R30
+func TestRestartFromSnapshot(t *testing.T) {
+	onEach(t, func(t *testing.T, program string) {
+		server := startServer(t, program, forgetful...)
+		stores := make(map[bool]*Store)
+		for _, promised := range []bool{false, true} {
+			stores[promised] = open(t, Config{URL: server.url, Realm: fmt.Sprint(promised), Durable: promised, Timeout: 300 * time.Millisecond})
+			settle(t, stores[promised])
+		}
+		kept, lost := ticket(), ticket()
+		for _, s := range stores {
+			require.Equal(t, "admitted", status(t, s, kept))
+		}
+		server.do("SAVE")
+		for _, s := range stores {
+			require.Equal(t, "admitted", status(t, s, lost))
+		}
+		unspent := ticket()
+		server.kill()
+		server.start()
+		for promised, s := range stores {
+			settle(t, s)
+			require.Equal(t, "already_used", status(t, s, kept))
+			want := "issued_before_start"
+			if promised {
+				want = "admitted"
+			}
+			require.Equal(t, want, status(t, s, lost))
+			require.Equal(t, want, status(t, s, unspent))
+			require.Equal(t, "admitted", status(t, s, ticket()))
+		}
+	})
+}

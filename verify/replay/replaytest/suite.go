@@ -1,0 +1,178 @@
+package replaytest
+
+import (
+	"context"
+	"crypto/rand"
+	"testing"
+	"time"
+
+	"github.com/admitone/admitone/verify/replay"
+)
+
+const (
+	lifetime = 5 * time.Minute
+	skew     = 10 * time.Second
+
+	// longestSleep is what a test sleeps at most where the clock cannot be
+	// moved.
+	longestSleep = 15 * time.Second
+
+	// recovery is how long a store may take to be of service again after an
+	// outage or a reset, in real time.
+	recovery = time.Minute
+)
+
+// suite is a Harness and what the tests have in common.
+type suite struct {
+	Harness
+	settled bool // the barrier is behind us
+}
+
+// open returns a handle on a store to which tickets issued now are good.
+func (s *suite) open(t *testing.T) replay.Store {
+	t.Helper()
+	store := s.Open(t)
+	if !s.settled {
+		s.settle(t, store)
+		s.settled = true
+	}
+	return store
+}
+
+// settle waits until the store admits a ticket issued now: it is not reachable
+// yet, or has only just begun.
+func (s *suite) settle(t *testing.T, store replay.Store) {
+	t.Helper()
+	for deadline := time.Now().Add(recovery); ; {
+		a, err := store.Claim(context.Background(), s.ticket())
+		if err == nil && a.Status == replay.Admitted {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after %v a fresh ticket is answered %+v, %v; want it admitted", recovery, a, err)
+		}
+		if s.Step != nil {
+			s.Step(time.Millisecond)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// advance moves the clock ahead, or waits, or skips the test.
+func (s *suite) advance(t *testing.T, d time.Duration) {
+	t.Helper()
+	switch {
+	case d <= 0:
+	case s.Step != nil:
+		s.Step(d)
+	case d > longestSleep:
+		t.Skipf("this store's clock cannot be moved (Harness.Step), and the test would take %v", d)
+	case testing.Short():
+		t.Skipf("this store's clock cannot be moved (Harness.Step), and with -short the suite does not sleep for %v", d)
+	default:
+		time.Sleep(d)
+	}
+}
+
+func (s *suite) needsStep(t *testing.T) {
+	t.Helper()
+	if s.Step == nil {
+		t.Skip("this store's clock cannot be moved (Harness.Step)")
+	}
+}
+
+// advanceTo brings the clock to at, or a little past it where it cannot be moved.
+func (s *suite) advanceTo(t *testing.T, at time.Time) {
+	t.Helper()
+	s.advance(t, at.Sub(s.Now()))
+}
+
+// tolerance is how far the store's clock may be from Now.
+func (s *suite) tolerance() time.Duration {
+	if s.Step != nil {
+		return time.Millisecond // its resolution
+	}
+	return 250 * time.Millisecond
+}
+
+// ticket returns the claim of a ticket that an issuer issued just now, with its
+// clock ahead by all that the skew allows.
+func (s *suite) ticket() replay.Claim { return newTicket(s.Now().Add(skew), lifetime, skew) }
+
+func newTicket(issued time.Time, life, skew time.Duration) replay.Claim {
+	c := replay.Claim{
+		NotBefore:   issued.Add(-skew),
+		Expires:     issued.Add(life),
+		RetainUntil: issued.Add(life + 3*skew + time.Minute),
+	}
+	rand.Read(c.Nonce[:])
+	return c
+}
+
+// bound returns the claim with a binding of which one byte is b; 0 is none.
+func bound(c replay.Claim, b byte) replay.Claim {
+	c.Binding = [32]byte{31: b}
+	return c
+}
+
+func claim(t *testing.T, store replay.Store, c replay.Claim) replay.Answer {
+	t.Helper()
+	a, err := store.Claim(context.Background(), c)
+	if err != nil {
+		t.Fatalf("Claim of %+v: %v", c, err)
+	}
+	return a
+}
+
+func peek(t *testing.T, store replay.Store, c replay.Claim) replay.Answer {
+	t.Helper()
+	a, err := store.Peek(context.Background(), c)
+	if err != nil {
+		t.Fatalf("Peek of %+v: %v", c, err)
+	}
+	return a
+}
+
+// admit claims and wants the first admission of a nonce.
+func admit(t *testing.T, store replay.Store, c replay.Claim) {
+	t.Helper()
+	if a := claim(t, store, c); a != (replay.Answer{Status: replay.Admitted}) {
+		t.Fatalf("a fresh ticket, %+v, is answered %+v; want it admitted", c, a)
+	}
+}
+
+// wantStatus looks, then claims, and wants the same answer to both.
+func wantStatus(t *testing.T, store replay.Store, c replay.Claim, want replay.Status) {
+	t.Helper()
+	if a := peek(t, store, c); a.Status != want {
+		t.Fatalf("Peek of %+v: %+v; want %v", c, a, want)
+	}
+	if a := claim(t, store, c); a.Status != want {
+		t.Fatalf("Claim of %+v: %+v; want %v", c, a, want)
+	}
+}
+
+// wantSpent looks and claims, and wants the nonce known as spent.
+func (s *suite) wantSpent(t *testing.T, store replay.Store, c replay.Claim) {
+	t.Helper()
+	for what, call := range map[string]func(*testing.T, replay.Store, replay.Claim) replay.Answer{"Peek": peek, "Claim": claim} {
+		a := call(t, store, c)
+		switch {
+		case a.Status == replay.AlreadyUsed && !a.Repeated:
+			if a.FirstUsed.IsZero() {
+				t.Fatalf("%s of a spent nonce, %+v: AlreadyUsed without FirstUsed", what, c)
+			}
+		case a.Status == replay.PossiblyUsed && !s.Exact:
+		default:
+			t.Fatalf("%s of a spent nonce, %+v: %+v at %v; want AlreadyUsed", what, c, a, s.Now())
+		}
+	}
+}
+
+// requireNotAdmitted wants no admission, whatever else the store says.
+func requireNotAdmitted(t *testing.T, store replay.Store, c replay.Claim) {
+	t.Helper()
+	if a, err := store.Claim(context.Background(), c); err == nil && a.Status == replay.Admitted {
+		t.Fatalf("ADMITTED TWICE: %+v answered %+v", c, a)
+	}
+}
