@@ -53,10 +53,18 @@ func does[T any](t *testing.T, ctx context.Context, a chromedp.Action[T]) T {
 func waitTitle(t *testing.T, ctx context.Context, want string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		title, err := chromedp.Run(ctx, chromedp.Title())
+		// A page that the browser freezes (its back-forward cache) while it is asked
+		// never answers.
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		title, err := chromedp.Run(ctx, loadedTitle)
 		return err == nil && title == want
 	}, 30*time.Second, 20*time.Millisecond)
 }
+
+// loadedTitle reads the title once the page has loaded: a script that navigates
+// before that replaces the page's history entry.
+var loadedTitle = chromedp.Evaluate[string](`performance.getEntriesByType("navigation")[0]?.loadEventEnd > 0 ? document.title : ""`)
 
 // heading reads what stands at the top of a page.
 var heading = chromedp.Evaluate[string](`document.querySelector("h1").textContent`)
