@@ -11,27 +11,28 @@ type Cause string
 
 // The causes.
 const (
-	Missing      Cause = "missing"       // there is no file; wraps fs.ErrNotExist
-	NotFile      Cause = "not_file"      // a directory, a pipe or the like
-	Unreadable   Cause = "unreadable"    // the system does not let it be read
-	Exposed      Cause = "exposed"       // in clear, and others may read or write it
-	Empty        Cause = "empty"         // no byte
-	TooLarge     Cause = "too_large"     // over 1 MiB
-	Truncated    Cause = "truncated"     // ends before its second newline
-	TrailingData Cause = "trailing_data" // goes on after it: two files in one, say
-	BadHeader    Cause = "bad_header"    // the first line is no header of format 1
-	NotBase64    Cause = "not_base64"    // the second line is not base64
-	WrongKind    Cause = "wrong_kind"    // of another kind than Config.Kind
-	WrongRealm   Cause = "wrong_realm"   // of another realm than Config.Realm
-	WrongKEK     Cause = "wrong_kek"     // wrapped by another sort of KEK than Config.KEK
-	IsCleartext  Cause = "is_cleartext"  // in clear, while Config.KEK is a KEK
-	NotCleartext Cause = "not_cleartext" // wrapped, while Config.KEK is InsecureCleartext
-	NotOpened    Cause = "not_opened"    // does not open: another key of that sort, or the file was changed
-	BadKeyset    Cause = "bad_keyset"    // opens, and holds something that a keyring must not
-	Disagree     Cause = "disagree"      // header and keyset say different things
-	RolledBack   Cause = "rolled_back"   // an older generation than was seen before
-	Forked       Cause = "forked"        // the generation that was seen before, with other contents
-	LostKey      Cause = "lost_key"      // lacks a key of the generation in use: it is another keyring
+	Missing        Cause = "missing"         // there is no file; wraps fs.ErrNotExist
+	NotFile        Cause = "not_file"        // a directory, a pipe or the like
+	Unreadable     Cause = "unreadable"      // the system does not let it be read
+	Exposed        Cause = "exposed"         // in clear, and others may read or write it
+	Empty          Cause = "empty"           // no byte
+	TooLarge       Cause = "too_large"       // over 1 MiB
+	Truncated      Cause = "truncated"       // ends before its second newline
+	TrailingData   Cause = "trailing_data"   // goes on after it: two files in one, say
+	BadHeader      Cause = "bad_header"      // the first line is no header of format 1
+	NotBase64      Cause = "not_base64"      // the second line is not base64
+	WrongKind      Cause = "wrong_kind"      // of another kind than Config.Kind
+	WrongRealm     Cause = "wrong_realm"     // of another realm than Config.Realm
+	WrongKEK       Cause = "wrong_kek"       // wrapped by another sort of KEK than Config.KEK
+	IsCleartext    Cause = "is_cleartext"    // in clear, while Config.KEK is a KEK
+	NotCleartext   Cause = "not_cleartext"   // wrapped, while Config.KEK is InsecureCleartext
+	NotOpened      Cause = "not_opened"      // does not open: another key of that sort, or the file was changed
+	KEKUnavailable Cause = "kek_unavailable" // whether it opens is not known: Config.KEK cannot do its work now; wraps ErrKEKUnavailable
+	BadKeyset      Cause = "bad_keyset"      // opens, and holds something that a keyring must not
+	Disagree       Cause = "disagree"        // header and keyset say different things
+	RolledBack     Cause = "rolled_back"     // an older generation than was seen before
+	Forked         Cause = "forked"          // the generation that was seen before, with other contents
+	LostKey        Cause = "lost_key"        // lacks a key of the generation in use: it is another keyring
 )
 
 // FileError says why a keyring file was not loaded. Its text tells what to do.

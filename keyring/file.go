@@ -172,6 +172,9 @@ func open(data []byte, c *Config) (*contents, *FileError) {
 		return nil, fault(NotBase64, "is damaged: its second line is not base64; restore it from a copy")
 	}
 	plain, err := c.KEK.Decrypt(wrapped, associatedData(c.Realm, line))
+	if errors.Is(err, ErrKEKUnavailable) {
+		return nil, fault(KEKUnavailable, "cannot be opened now, good or not: %w", err)
+	}
 	if err != nil {
 		return nil, fault(NotOpened, "does not open: it is under another %s KEK than the one given, or was changed: %w", h.KEK, err)
 	}

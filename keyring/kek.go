@@ -7,7 +7,8 @@ import (
 )
 
 // KEK is a key-encryption key: it wraps the keyset in a file. See package kms
-// for those there are. A KEK must authenticate the associated data.
+// for those there are. A KEK must authenticate the associated data. Its errors
+// wrap ErrKEKUnavailable where they say nothing about the ciphertext.
 type KEK interface {
 	Encrypt(plaintext, associatedData []byte) ([]byte, error)
 	Decrypt(ciphertext, associatedData []byte) ([]byte, error)
@@ -16,6 +17,11 @@ type KEK interface {
 	// damaged one: "file", "passphrase". It has no secret and no path in it.
 	Hint() string
 }
+
+// ErrKEKUnavailable is wrapped by the error of a KEK that could not do its work:
+// its service is out of reach, refuses this caller, or has the key disabled.
+// Whether the ciphertext is good is not known then.
+var ErrKEKUnavailable = errors.New("the key-encryption key cannot be used now")
 
 // InsecureCleartext is the KEK that encrypts nothing: whoever can read the file
 // has the keys, and whoever can write it chooses them. It is for tests and trials.
@@ -60,9 +66,14 @@ func checkWrapping(k KEK, wrapped, ad []byte) error {
 	other := bytes.Clone(ad)
 	other[len(other)-1] ^= 1
 	for _, wrong := range [][]byte{other, nil} {
-		if plain, err := k.Decrypt(wrapped, wrong); err == nil {
+		plain, err := k.Decrypt(wrapped, wrong)
+		if err == nil {
 			clear(plain)
 			return errors.New("keyring: the KEK does not authenticate associated data; nothing was written; take another KEK")
+		}
+		// A service may refuse a caller who gives no associated data at all.
+		if wrong != nil && errors.Is(err, ErrKEKUnavailable) {
+			return fmt.Errorf("keyring: nothing was written, since the KEK could not be tested: %w", err)
 		}
 	}
 	return nil

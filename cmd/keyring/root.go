@@ -102,7 +102,7 @@ func exitCode(err error) int {
 	if _, ok := errors.AsType[*keyring.BlockedError](err); ok {
 		return exitBlocked
 	}
-	if c := cause(err); c != "" && c != keyring.Missing {
+	if c := cause(err); c != "" && c != keyring.Missing && c != keyring.KEKUnavailable {
 		return exitUnreadable
 	}
 	return exitFailed
