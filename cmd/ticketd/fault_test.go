@@ -6,10 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/internal/servers"
 )
 
 // freeAddress returns an address of the loopback interface that nobody listens on.
@@ -106,25 +105,6 @@ func TestKilled(t *testing.T) {
 	assert.Equal(t, 0, p.end(syscall.SIGTERM))
 }
 
-// redisServer starts a Redis of the test's own.
-func redisServer(t *testing.T, address string) *exec.Cmd {
-	t.Helper()
-	path := needs(t, "redis-server")
-	host, port, err := net.SplitHostPort(address)
-	require.NoError(t, err)
-	cmd := exec.Command(path, "--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--dir", t.TempDir())
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	require.Eventually(t, func() bool {
-		c, err := net.Dial("tcp", address)
-		return err == nil && c.Close() == nil
-	}, 10*time.Second, 5*time.Millisecond)
-	return cmd
-}
-
 // fleet starts n services that share keys and a replay store, each with a data
 // folder of its own.
 func fleet(t *testing.T, n int, store string) (processes []*process, infos []demoInfo) {
@@ -199,28 +179,26 @@ func manyTickets() int {
 // trap R24: Redis gone, nobody is admitted or told that he was here before; back
 // again, the service goes on by itself.
 func TestFleetOnRedis(t *testing.T) {
-	address := freeAddress(t)
-	redis := redisServer(t, address)
-	processes, infos := fleet(t, 4, "redis://"+address)
+	redis := servers.Redis(t, "", servers.Forgetful...)
+	processes, infos := fleet(t, 4, redis.URL)
 
 	assert.EqualValues(t, manyTickets(), offer(t, infos, manyTickets()))
 
 	// Stopped: an outage is told as one.
-	require.NoError(t, redis.Process.Signal(syscall.SIGSTOP))
+	redis.Freeze()
 	ticket := infos[0].ticket(t, infos[0].request(true))
 	assert.Equal(t, http.StatusServiceUnavailable, mustEnter(t, infos[1].LoginURL, ticket))
 	processes[1].logs("reason=store_unavailable")
-	require.NoError(t, redis.Process.Signal(syscall.SIGCONT))
+	redis.Thaw()
 	require.Eventually(t, func() bool {
 		return mustEnter(t, infos[2].LoginURL, infos[2].ticket(t, infos[2].request(true))) == http.StatusSeeOther
 	}, 20*time.Second, 100*time.Millisecond)
 
 	// trap R30: restarted empty, it refuses what was issued before, and goes on.
 	old := infos[0].ticket(t, infos[0].request(true))
-	require.NoError(t, redis.Process.Kill())
-	_ = redis.Wait()
+	redis.Kill()
 	assert.Equal(t, http.StatusServiceUnavailable, mustEnter(t, infos[0].LoginURL, old))
-	redisServer(t, address)
+	redis.Start()
 	require.Eventually(t, func() bool {
 		return mustEnter(t, infos[3].LoginURL, infos[3].ticket(t, infos[3].request(true))) == http.StatusSeeOther
 	}, 20*time.Second, 100*time.Millisecond)
@@ -231,66 +209,18 @@ func TestFleetOnRedis(t *testing.T) {
 	}
 }
 
-// postgresServer starts a PostgreSQL of the test's own and returns its URL.
-func postgresServer(t *testing.T) (postgres *exec.Cmd, uri string, again func() *exec.Cmd) {
-	t.Helper()
-	bin := func(name string) string {
-		if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name); len(found) > 0 {
-			return found[len(found)-1]
-		}
-		return needs(t, name)
-	}
-	postgresPath, initdb := bin("postgres"), bin("initdb")
-	dir, err := os.MkdirTemp("", "ticketd-pg-") // those of TempDir are root's alone
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	run := func(name string, args ...string) *exec.Cmd {
-		cmd := exec.Command(name, args...)
-		cmd.Dir = dir
-		if os.Geteuid() == 0 { // PostgreSQL refuses to be root
-			u, err := user.Lookup("postgres")
-			require.NoError(t, err)
-			uid, err := strconv.Atoi(u.Uid)
-			require.NoError(t, err)
-			require.NoError(t, os.Chown(dir, uid, -1))
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid)}}
-		}
-		return cmd
-	}
-	out, err := run(initdb, "--no-sync", "--auth=trust", "--username=admitone", "--pgdata", filepath.Join(dir, "data")).CombinedOutput()
-	require.NoError(t, err, string(out))
-	address := freeAddress(t)
-	_, port, err := net.SplitHostPort(address)
-	require.NoError(t, err)
-	start := func() *exec.Cmd {
-		cmd := run(postgresPath, "-D", filepath.Join(dir, "data"), "-p", port, "-k", dir, "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200")
-		require.NoError(t, cmd.Start())
-		t.Cleanup(func() {
-			_ = cmd.Process.Signal(syscall.SIGQUIT)
-			_ = cmd.Wait()
-		})
-		require.Eventually(t, func() bool {
-			c, err := net.Dial("tcp", address)
-			return err == nil && c.Close() == nil
-		}, 20*time.Second, 20*time.Millisecond)
-		return cmd
-	}
-	return start(), "postgres://admitone@" + address + "/postgres?sslmode=disable", start
-}
-
 // trap R18, trap R24: the same on one PostgreSQL, killed and started again.
 func TestFleetOnPostgres(t *testing.T) {
-	postgres, uri, again := postgresServer(t)
-	processes, infos := fleet(t, 4, uri)
+	postgres := servers.PostgreSQL(t)
+	processes, infos := fleet(t, 4, postgres.URL)
 	assert.EqualValues(t, manyTickets(), offer(t, infos, manyTickets()))
 
 	spent, unspent := infos[0].ticket(t, infos[0].request(true)), infos[0].ticket(t, infos[0].request(true))
 	assert.Equal(t, http.StatusSeeOther, mustEnter(t, infos[0].LoginURL, spent))
-	require.NoError(t, postgres.Process.Signal(syscall.SIGQUIT))
-	_ = postgres.Wait()
+	postgres.Kill()
 	assert.Equal(t, http.StatusServiceUnavailable, mustEnter(t, infos[1].LoginURL, unspent))
 	processes[1].logs("reason=store_unavailable")
-	again()
+	postgres.Start()
 	require.Eventually(t, func() bool { return mustEnter(t, infos[2].LoginURL, unspent) == http.StatusSeeOther }, 20*time.Second, 100*time.Millisecond,
 		"a durable store refuses nothing good after a restart")
 	for _, ticket := range []string{spent, unspent} {

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/internal/servers"
 	"github.com/admitone/admitone/verify/replay"
 )
 
@@ -25,7 +26,7 @@ func BenchmarkClaim(b *testing.B) {
 	for _, mode := range []string{"exec", "cache_statement"} {
 		for _, callers := range []int{1, 16, 64} {
 			b.Run(fmt.Sprintf("%s/callers=%d", mode, callers), func(b *testing.B) {
-				url := database(b) + "&default_query_exec_mode=" + mode
+				url := servers.Database(b) + "&default_query_exec_mode=" + mode
 				s := open(b, url)
 				exec1(b, url, "CREATE TABLE bare (LIKE admitone_replay.claims INCLUDING ALL)")
 				config, err := pgxpool.ParseConfig(url)

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/internal/servers"
 	"github.com/admitone/admitone/verify/replay"
 )
 
@@ -62,7 +63,7 @@ func TestOneWinner(t *testing.T) {
 	} {
 		for _, mode := range modes {
 			t.Run(isolation+" "+mode, func(t *testing.T) {
-				url := database(t)
+				url := servers.Database(t)
 				openAt(t, url)
 				name := ask1[string](t, url, "SELECT current_database()")
 				exec1(t, url, fmt.Sprintf("ALTER DATABASE %s SET default_transaction_isolation = '%s'", name, isolation))
@@ -125,7 +126,7 @@ func TestLooksAgainAfterWaiting(t *testing.T) {
 			t.Run(isolation+", "+tt.name, func(t *testing.T) {
 				t.Parallel()
 				ctx := context.Background()
-				url := database(t)
+				url := servers.Database(t)
 				openAt(t, url)
 				clock := moveClock(t, url)
 				s := openAt(t, url, func(c *Config) {
@@ -176,7 +177,7 @@ func TestLooksAgainAfterWaiting(t *testing.T) {
 //
 // trap R19
 func TestRealms(t *testing.T) {
-	url := database(t)
+	url := servers.Database(t)
 	realms := []string{"", "a", "A", "a ", "ä", "a'; --", `\x00`, "%00"}
 	var stores []*Store
 	for _, realm := range realms {
@@ -197,7 +198,7 @@ func TestRealms(t *testing.T) {
 // another: no prepared statement, setting, lock or open transaction.
 func TestNoSessionState(t *testing.T) {
 	for _, isolation := range []string{"read%20committed", "serializable"} {
-		url := database(t)
+		url := servers.Database(t)
 		config, err := pgxpool.ParseConfig(url + "&default_query_exec_mode=exec&pool_max_conns=1&synchronous_commit=off&default_transaction_isolation=" + isolation)
 		require.NoError(t, err)
 		pool, err := pgxpool.NewWithConfig(context.Background(), config)

@@ -5,12 +5,8 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -18,10 +14,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/internal/servers"
 	"github.com/admitone/admitone/verify/replay"
 )
-
-const quit = syscall.SIGQUIT
 
 // A proxy stands between a store and a server. It can lose an answer, and lead
 // to another server.
@@ -98,7 +93,7 @@ func (p *proxy) url() string {
 // trap R25
 func TestLostAnswer(t *testing.T) {
 	for _, isolation := range []string{"read%20committed", "serializable"} {
-		url := database(t)
+		url := servers.Database(t)
 		config, err := pgx.ParseConfig(url)
 		require.NoError(t, err)
 		p := newProxy(t, int(config.Port))
@@ -133,7 +128,7 @@ func TestLostAnswer(t *testing.T) {
 // trap R24
 func TestUnavailable(t *testing.T) {
 	ctx := context.Background()
-	url := database(t)
+	url := servers.Database(t)
 	s := open(t, url+"&pool_max_conns=2", func(c *Config) { c.Timeout = 300 * time.Millisecond })
 	conn, err := pgx.Connect(ctx, url)
 	require.NoError(t, err)
@@ -201,10 +196,10 @@ func admissions(t *testing.T, s *Store, c replay.Claim) (n int) {
 // trap R24
 func TestServerStopsUnderLoad(t *testing.T) {
 	t.Parallel()
-	server := startOwn(t)
+	server := servers.PostgreSQL(t)
 	var stores []*Store
 	for range 3 {
-		stores = append(stores, open(t, server.url("postgres"), func(c *Config) {
+		stores = append(stores, open(t, server.URL, func(c *Config) {
 			c.Timeout, c.PurgeEvery = 400*time.Millisecond, 50*time.Millisecond
 		}))
 	}
@@ -260,11 +255,11 @@ func TestServerStopsUnderLoad(t *testing.T) {
 	}
 	for _, stop := range []func() func(){
 		func() func() {
-			server.signalAll(syscall.SIGSTOP)
-			return func() { server.signalAll(syscall.SIGCONT) }
+			server.Freeze()
+			return server.Thaw
 		},
-		func() func() { server.stop(quit); return func() { server.start(t) } },
-		func() func() { server.stop(syscall.SIGINT); return func() { server.start(t) } },
+		func() func() { server.Kill(); return server.Start },
+		func() func() { server.Stop(); return server.Start },
 	} {
 		grows(&served, 100)
 		resume := stop()
@@ -297,25 +292,21 @@ func TestServerStopsUnderLoad(t *testing.T) {
 // trap R30
 func TestFailoverThatLosesClaims(t *testing.T) {
 	t.Parallel()
-	primary := startOwn(t)
-	url := primary.url("postgres")
-	p := newProxy(t, primary.port)
+	primary := servers.PostgreSQL(t)
+	p := newProxy(t, primary.Port)
 	s := open(t, p.url(), func(c *Config) { c.Timeout = 5 * time.Second })
 	known := fresh()
 	require.Equal(t, replay.Admitted, claim(t, s, known).Status)
 
-	standby := &server{dir: newDir(t), port: freePort(t)}
-	t.Cleanup(standby.end)
-	run(t, "pg_basebackup", "--pgdata", standby.dir, "--dbname", url, "--checkpoint=fast", "--no-sync", "--wal-method=stream")
-	require.NoError(t, os.WriteFile(filepath.Join(standby.dir, "standby.signal"), nil, 0o644))
+	standby := primary.Standby()
 	lost, unspent := fresh(), fresh()
 	require.Equal(t, replay.Admitted, claim(t, s, lost).Status)
 
-	primary.stop(quit)
+	primary.Kill()
 	_, err := s.Claim(context.Background(), unspent)
 	require.ErrorIs(t, err, replay.ErrUnavailable)
-	standby.start(t)
-	p.server.Store(int64(standby.port))
+	standby.Start()
+	p.server.Store(int64(standby.Port))
 	require.Eventually(t, func() bool { // the pool's old connections go
 		_, err := s.Claim(context.Background(), lost)
 		require.ErrorIs(t, err, replay.ErrUnavailable)
@@ -324,7 +315,7 @@ func TestFailoverThatLosesClaims(t *testing.T) {
 	_, err = Open(context.Background(), Config{URL: p.url()})
 	require.ErrorContains(t, err, "standby")
 
-	exec1(t, standby.url("postgres"), "SELECT pg_promote()")
+	exec1(t, standby.URL, "SELECT pg_promote()")
 	assert.Equal(t, replay.IssuedBeforeStart, retry(t, s, lost).Status)
 	assert.Equal(t, replay.IssuedBeforeStart, claim(t, s, unspent).Status)
 	assert.Equal(t, replay.AlreadyUsed, claim(t, s, known).Status)
@@ -336,11 +327,11 @@ func TestFailoverThatLosesClaims(t *testing.T) {
 //
 // trap R30
 func TestRestoredDump(t *testing.T) {
-	url, target := database(t), database(t)
+	url, target := servers.Database(t), servers.Database(t)
 	s := open(t, url)
 	known := fresh()
 	require.Equal(t, replay.Admitted, claim(t, s, known).Status)
-	dump, err := exec.Command(bin(t, "pg_dump"), "--schema=admitone_replay", url).Output()
+	dump, err := servers.PostgresProgram(t, "pg_dump", "--schema=admitone_replay", url).Output()
 	require.NoError(t, err)
 	lost, unspent := fresh(), fresh()
 	require.Equal(t, replay.Admitted, claim(t, s, lost).Status)
@@ -352,7 +343,7 @@ func TestRestoredDump(t *testing.T) {
 		assert.Equal(t, replay.AlreadyUsed, claim(t, s, known).Status)
 	}
 	restore := func(url string) {
-		psql := exec.Command(bin(t, "psql"), "--quiet", "--set=ON_ERROR_STOP=1", url)
+		psql := servers.PostgresProgram(t, "psql", "--quiet", "--set=ON_ERROR_STOP=1", url)
 		in, err := psql.StdinPipe()
 		require.NoError(t, err)
 		go func() { _, _ = in.Write(dump); _ = in.Close() }()
@@ -379,7 +370,7 @@ func TestAmnesia(t *testing.T) {
 		"DELETE FROM admitone_replay.epoch; DELETE FROM admitone_replay.claims",
 		"DROP SCHEMA admitone_replay CASCADE",
 	} {
-		url := database(t)
+		url := servers.Database(t)
 		s := open(t, url)
 		spent, unspent := fresh(), fresh()
 		require.Equal(t, replay.Admitted, claim(t, s, spent).Status)

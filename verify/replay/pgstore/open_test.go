@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/internal/servers"
 	"github.com/admitone/admitone/verify/replay"
 )
 
@@ -75,7 +76,7 @@ func TestNoPasswordInTexts(t *testing.T) {
 	_, err := Open(context.Background(), Config{URL: bad[7]})
 	assert.ErrorContains(t, err, "/nonexistent.pem", "what can be said, is")
 
-	url := database(t)
+	url := servers.Database(t)
 	exec1(t, url, "CREATE ROLE named LOGIN SUPERUSER")
 	s := openAt(t, strings.Replace(url, "postgres@", "named:s3cret@", 1), func(c *Config) { c.Realm = "realm" })
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
@@ -86,7 +87,7 @@ func TestNoPasswordInTexts(t *testing.T) {
 
 // Several processes that start at once make the schema once.
 func TestOpenTogether(t *testing.T) {
-	url := database(t)
+	url := servers.Database(t)
 	var wg sync.WaitGroup
 	for range 6 {
 		wg.Go(func() {
@@ -112,7 +113,7 @@ func role(t *testing.T, url, name, rest string) string {
 //
 // trap R20
 func TestRoleOfTheService(t *testing.T) {
-	url := database(t)
+	url := servers.Database(t)
 	service := role(t, url, "service", "")
 	_, err := Open(context.Background(), Config{URL: service})
 	require.ErrorContains(t, err, "Schema()")
@@ -155,7 +156,7 @@ func TestRoleOfTheService(t *testing.T) {
 
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
-	url := database(t)
+	url := servers.Database(t)
 	openAt(t, url)
 	refused := func(url, want string) {
 		t.Helper()
@@ -170,17 +171,17 @@ func TestOpenRefuses(t *testing.T) {
 	exec1(t, url, "CREATE OR REPLACE FUNCTION admitone_replay.version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 2'")
 	refused(url, "has version 2, and this program knows 1")
 
-	noFsync := startOwn(t, "-c", "fsync=off")
-	refused(noFsync.url("postgres"), "fsync = on")
-	openAt(t, noFsync.url("postgres"), func(c *Config) { c.AllowNoFsync = true })
+	noFsync := servers.PostgreSQL(t, "-c", "fsync=off")
+	refused(noFsync.URL, "fsync = on")
+	openAt(t, noFsync.URL, func(c *Config) { c.AllowNoFsync = true })
 }
 
 // A claim is on disk before its answer, though the role's default is to answer
 // first and to write later.
 func TestClaimsAreDurable(t *testing.T) {
 	t.Parallel()
-	server := startOwn(t, "-c", "wal_writer_delay=10s")
-	url := server.url("postgres")
+	server := servers.PostgreSQL(t, "-c", "wal_writer_delay=10s")
+	url := server.URL
 	for _, isolation := range []string{"read%20committed", "repeatable%20read"} {
 		s := open(t, url+"&synchronous_commit=off&default_transaction_isolation="+isolation)
 		var spent []replay.Claim
@@ -189,8 +190,8 @@ func TestClaimsAreDurable(t *testing.T) {
 			require.Equal(t, replay.Admitted, claim(t, s, c).Status)
 			spent = append(spent, c)
 		}
-		server.stop(quit)
-		server.start(t)
+		server.Kill()
+		server.Start()
 		for _, c := range spent {
 			assert.Equal(t, replay.AlreadyUsed, retry(t, s, c).Status)
 		}

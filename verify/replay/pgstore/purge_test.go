@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/internal/servers"
 	"github.com/admitone/admitone/verify/replay"
 )
 
@@ -37,7 +38,7 @@ func fill(t testing.TB, url string, n int, end time.Time) {
 // trap R6
 // trap R20
 func TestPurgeKeepsWhatIsLive(t *testing.T) {
-	url := database(t)
+	url := servers.Database(t)
 	s := openAt(t, url)
 	clock := moveClock(t, url)
 	claim(t, s, ticket(clock.at, lifetime, skew)) // begins the epoch
@@ -74,7 +75,7 @@ func TestPurgeKeepsWhatIsLive(t *testing.T) {
 // trap R13
 // trap R14
 func TestClockSteps(t *testing.T) {
-	url := database(t)
+	url := servers.Database(t)
 	s := openAt(t, url)
 	clock := moveClock(t, url)
 	claim(t, s, ticket(clock.at, lifetime, skew))
@@ -107,7 +108,7 @@ func TestClockSteps(t *testing.T) {
 // Purges are made of short transactions, and those of several processes at once
 // neither collide nor count a row twice.
 func TestPurgeInBatches(t *testing.T) {
-	url := database(t)
+	url := servers.Database(t)
 	s := openAt(t, url)
 	end := time.Now()
 	fill(t, url, 3*purgeBatch+7, end)
@@ -136,7 +137,7 @@ func TestPurgeInBatches(t *testing.T) {
 
 // While one purge is at work another returns at once, having done nothing.
 func TestPurgeYieldsToAnother(t *testing.T) {
-	url := database(t)
+	url := servers.Database(t)
 	s := openAt(t, url)
 	fill(t, url, 3, time.Now())
 	conn, err := pgx.Connect(context.Background(), url)
@@ -154,7 +155,7 @@ func TestPurgeYieldsToAnother(t *testing.T) {
 
 // The store purges by itself.
 func TestPurgesByItself(t *testing.T) {
-	url := database(t)
+	url := servers.Database(t)
 	openAt(t, url, func(c *Config) { c.PurgeEvery = 20 * time.Millisecond })
 	fill(t, url, 3, time.Now())
 	assert.Eventually(t, func() bool {
@@ -168,7 +169,7 @@ func TestPurgesByItself(t *testing.T) {
 //
 // trap R22
 func TestPurgeDuringRedemptionInOddTimeZones(t *testing.T) {
-	url := database(t)
+	url := servers.Database(t)
 	openAt(t, url) // makes the schema
 	zones := []string{"Pacific/Apia", "Pacific/Pago_Pago", "<-1345>13:45"}
 	var stores []*Store
@@ -231,7 +232,7 @@ func TestPurgeDuringRedemptionInOddTimeZones(t *testing.T) {
 // The ranges of dropped slices are the set of what was dropped, and beyond 64
 // of them a set that holds it.
 func TestDroppedRangesModel(t *testing.T) {
-	url := database(t)
+	url := servers.Database(t)
 	openAt(t, url)
 	conn, err := pgx.Connect(context.Background(), url)
 	require.NoError(t, err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
-	"syscall"
 	"testing"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/internal/servers"
 	"github.com/admitone/admitone/verify/replay"
 	"github.com/admitone/admitone/verify/replay/replaytest"
 )
@@ -134,7 +134,7 @@ func epoch(t *testing.T, url string) time.Time {
 // trap R30
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	url := database(t)
+	url := servers.Database(t)
 	purger := openAt(t, url)
 	clock := moveClock(t, url)
 	purged := 0
@@ -164,8 +164,8 @@ func TestConformance(t *testing.T) {
 // trap R30
 func TestConformanceInRealTime(t *testing.T) {
 	t.Parallel()
-	server := startOwn(t)
-	url := server.url("postgres")
+	server := servers.PostgreSQL(t)
+	url := server.URL
 	open := func(t *testing.T) replay.Store {
 		return openAt(t, url, func(c *Config) { c.PurgeEvery = 100 * time.Millisecond })
 	}
@@ -174,10 +174,10 @@ func TestConformanceInRealTime(t *testing.T) {
 		Now:     time.Now,
 		Epoch:   func(t *testing.T) time.Time { return epoch(t, url) },
 		Reset:   func(t *testing.T) { exec1(t, url, "DROP SCHEMA admitone_replay CASCADE") },
-		Restart: func(t *testing.T) { server.stop(syscall.SIGQUIT); server.start(t) },
+		Restart: func(t *testing.T) { server.Kill(); server.Start() },
 		Outage: func(t *testing.T) func() {
-			server.stop(syscall.SIGQUIT)
-			return func() { server.start(t) }
+			server.Kill()
+			return server.Start
 		},
 		Exact: true,
 	})

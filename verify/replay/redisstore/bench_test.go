@@ -14,6 +14,8 @@ import (
 
 	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/internal/servers"
 )
 
 const callers = 64
@@ -39,7 +41,7 @@ func fromCallers(b *testing.B, call func()) {
 // client sending the same statement, and beside the nearest plain command. The
 // metric x-bare is the ratio to the line before.
 func BenchmarkClaim(b *testing.B) {
-	server := startServer(b, serverPrograms(b)[0], forgetful...)
+	server := servers.Redis(b, "", servers.Forgetful...)
 	measure := func(name string, call func(), bare float64) (perOp float64) {
 		b.Run(name, func(b *testing.B) {
 			fromCallers(b, call)
@@ -51,7 +53,7 @@ func BenchmarkClaim(b *testing.B) {
 		return perOp
 	}
 	claims := func(config Config) func() {
-		config.URL, config.Timeout = server.url, 10*time.Second
+		config.URL, config.Timeout = server.URL, 10*time.Second
 		s := open(b, config)
 		settle(b, s)
 		return func() {
@@ -62,7 +64,7 @@ func BenchmarkClaim(b *testing.B) {
 		}
 	}
 	// The bare client has the options that suit it, and no time-out.
-	bare, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server.address()}, DisableCache: true})
+	bare, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server.Address}, DisableCache: true})
 	require.NoError(b, err)
 	b.Cleanup(bare.Close)
 	statement := func(fence string) func() {

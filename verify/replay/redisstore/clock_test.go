@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/internal/servers"
 	"github.com/admitone/admitone/verify/replay"
 	"github.com/admitone/admitone/verify/replay/replaytest"
 )
@@ -33,9 +34,9 @@ const clockKey = "clock of the test"
 
 var movedScript = strings.Replace(script, "redis.call('TIME')", "redis.call('HMGET', '"+clockKey+"', 's', 'us')", 1)
 
-func newMovedClock(t *testing.T, server *server) *movedClock {
+func newMovedClock(t *testing.T, server *servers.RedisServer) *movedClock {
 	require.NotEqual(t, script, movedScript)
-	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server.address()}, ForceSingleClient: true, DisableCache: true})
+	client, err := server.Client()
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
 	c := &movedClock{t: t, client: client, now: time.Now()}
@@ -91,9 +92,9 @@ func (c *movedClock) Step(d time.Duration) {
 // trap R30
 func TestConformanceMovedClock(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		server := startServer(t, program, forgetful...)
+		server := servers.Redis(t, program, servers.Forgetful...)
 		clock := newMovedClock(t, server)
-		config := Config{URL: server.url}
+		config := Config{URL: server.URL}
 		openStore := func(t *testing.T) *Store {
 			s, err := openWith(context.Background(), config, movedScript)
 			require.NoError(t, err)
@@ -106,7 +107,7 @@ func TestConformanceMovedClock(t *testing.T) {
 			Step:  clock.Step,
 			Epoch: func(t *testing.T) time.Time { return earliest(t, openStore(t)) },
 			Reset: func(*testing.T) {
-				server.do("FLUSHALL")
+				server.Do("FLUSHALL")
 				clock.Step(0)
 			},
 			Exact: true,
@@ -122,9 +123,9 @@ func TestConformanceMovedClock(t *testing.T) {
 // trap R14
 func TestEpochAndSteps(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		server := startServer(t, program, forgetful...)
+		server := servers.Redis(t, program, servers.Forgetful...)
 		clock := newMovedClock(t, server)
-		s, err := openWith(context.Background(), Config{URL: server.url}, movedScript)
+		s, err := openWith(context.Background(), Config{URL: server.URL}, movedScript)
 		require.NoError(t, err)
 		t.Cleanup(s.Close)
 		began := earliest(t, s)
@@ -180,8 +181,8 @@ func newTicketAt(notBefore time.Time) replay.Claim {
 // trap R29
 func TestNoGapAtTheEnd(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		server := startServer(t, program, forgetful...)
-		s := open(t, Config{URL: server.url, Timeout: 10 * time.Second})
+		server := servers.Redis(t, program, servers.Forgetful...)
+		s := open(t, Config{URL: server.URL, Timeout: 10 * time.Second})
 		settle(t, s)
 		var wg sync.WaitGroup
 		for n := range 40 {
@@ -209,7 +210,7 @@ func TestNoGapAtTheEnd(t *testing.T) {
 		}
 		wg.Wait()
 		require.Eventually(t, func() bool {
-			return server.do("DBSIZE") == strconv.Itoa(buckets+1) // the epochs and what settle left
+			return server.Do("DBSIZE") == strconv.Itoa(buckets+1) // the epochs and what settle left
 		}, 10*time.Second, 20*time.Millisecond)
 	})
 }

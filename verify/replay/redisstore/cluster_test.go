@@ -6,48 +6,16 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/internal/servers"
 	"github.com/admitone/admitone/verify/replay"
 	"github.com/admitone/admitone/verify/replay/replaytest"
 )
-
-// startCluster starts three primaries, each with a third of the slots.
-func startCluster(t *testing.T, program string, options ...string) []*server {
-	t.Helper()
-	options = append([]string{
-		"--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
-		"--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no",
-	}, options...)
-	var nodes []*server
-	for range 3 {
-		nodes = append(nodes, startServer(t, program, options...))
-	}
-	for i, node := range nodes {
-		add := []string{"CLUSTER", "ADDSLOTS"}
-		for slot := i * 16384 / 3; slot < (i+1)*16384/3; slot++ {
-			add = append(add, strconv.Itoa(slot))
-		}
-		node.do(add...)
-		node.do("CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
-	}
-	for _, node := range nodes[1:] {
-		node.do("CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(nodes[0].port))
-	}
-	for _, node := range nodes {
-		require.Eventually(t, func() bool {
-			info := node.do("CLUSTER", "INFO")
-			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_slots_assigned:16384") &&
-				strings.Contains(info, "cluster_known_nodes:3")
-		}, 20*time.Second, 20*time.Millisecond)
-	}
-	return nodes
-}
 
 // home is the index of the node that has the claim's keys.
 func home(c replay.Claim, realm string) int {
@@ -70,26 +38,24 @@ func ticketAt(node int) replay.Claim {
 // trap R30
 func TestClusterConformance(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		nodes := startCluster(t, program, durable...)
-		config := Config{URL: nodes[1].url, Realm: "cluster", Durable: true, Timeout: 500 * time.Millisecond}
+		nodes := servers.RedisCluster(t, program, servers.Durable...)
+		config := Config{URL: nodes[1].URL, Realm: "cluster", Durable: true, Timeout: 500 * time.Millisecond}
 		replaytest.Run(t, replaytest.Harness{
 			Open:  func(t *testing.T) replay.Store { return open(t, config) },
 			Now:   time.Now,
 			Epoch: func(t *testing.T) time.Time { return earliest(t, open(t, config)) },
 			Reset: func(*testing.T) {
 				for _, node := range nodes {
-					node.do("FLUSHALL")
+					node.Do("FLUSHALL")
 				}
 			},
 			Restart: func(t *testing.T) {
 				for _, node := range nodes {
-					node.kill()
-					node.start()
+					node.Kill()
+					node.Start()
 				}
 				for _, node := range nodes {
-					require.Eventually(t, func() bool {
-						return strings.Contains(node.do("CLUSTER", "INFO"), "cluster_state:ok")
-					}, 20*time.Second, 20*time.Millisecond)
+					node.AwaitCluster()
 				}
 			},
 			Exact: true,
@@ -104,8 +70,8 @@ func TestClusterConformance(t *testing.T) {
 // trap R30
 func TestClusterNodes(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		nodes := startCluster(t, program, forgetful...)
-		s := open(t, Config{URL: nodes[0].url + "?addr=" + nodes[2].address(), Timeout: 500 * time.Millisecond})
+		nodes := servers.RedisCluster(t, program, servers.Forgetful...)
+		s := open(t, Config{URL: nodes[0].URL + "?addr=" + nodes[2].Address, Timeout: 500 * time.Millisecond})
 		assert.Equal(t, `redisstore(realm "", cluster)`, s.String())
 		var spent [3][]replay.Claim
 		for i := range spent {
@@ -117,14 +83,14 @@ func TestClusterNodes(t *testing.T) {
 		}
 		epochs := 0
 		for _, node := range nodes {
-			size, err := strconv.Atoi(node.do("DBSIZE"))
+			size, err := strconv.Atoi(node.Do("DBSIZE"))
 			require.NoError(t, err)
 			assert.Greater(t, size, 30+buckets/3-10)
 			epochs += size - 30
 		}
 		assert.Equal(t, buckets, epochs)
 
-		nodes[1].do("FLUSHALL")
+		nodes[1].Do("FLUSHALL")
 		for i, want := range []string{"already_used", "issued_before_start", "already_used"} {
 			for _, c := range spent[i] {
 				require.Equal(t, want, status(t, s, c))
@@ -132,12 +98,12 @@ func TestClusterNodes(t *testing.T) {
 		}
 		require.Equal(t, "admitted", status(t, s, ticketAt(1)))
 
-		nodes[1].kill()
+		nodes[1].Kill()
 		a, err := s.Claim(context.Background(), spent[1][0])
 		requireUnavailable(t, a, err)
 		require.Equal(t, "already_used", status(t, s, spent[0][0]))
 		require.Equal(t, "admitted", status(t, s, ticketAt(2)))
-		nodes[1].start()
+		nodes[1].Start()
 		require.EventuallyWithT(t, func(c *assert.CollectT) {
 			a, err := s.Claim(context.Background(), ticketAt(1))
 			require.NoError(c, err)
@@ -154,10 +120,10 @@ func TestClusterNodes(t *testing.T) {
 // trap R18
 func TestClusterSlotMoves(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		nodes := startCluster(t, program, forgetful...)
+		nodes := servers.RedisCluster(t, program, servers.Forgetful...)
 		for _, promised := range []bool{true, false} {
 			realm := fmt.Sprint("move", promised)
-			config := Config{URL: nodes[0].url, Realm: realm, Durable: promised, Timeout: time.Second}
+			config := Config{URL: nodes[0].URL, Realm: realm, Durable: promised, Timeout: time.Second}
 			stores := []*Store{open(t, config), open(t, config)}
 			spent := ticket()
 			from := home(spent, realm)
@@ -172,9 +138,9 @@ func TestClusterSlotMoves(t *testing.T) {
 
 			place := int(slot(stores[0].keys.encode(&spent).key))
 			name := strconv.Itoa(place)
-			source, target := nodes[from].do("CLUSTER", "MYID"), nodes[to].do("CLUSTER", "MYID")
-			nodes[to].do("CLUSTER", "SETSLOT", name, "IMPORTING", source)
-			nodes[from].do("CLUSTER", "SETSLOT", name, "MIGRATING", target)
+			source, target := nodes[from].Do("CLUSTER", "MYID"), nodes[to].Do("CLUSTER", "MYID")
+			nodes[to].Do("CLUSTER", "SETSLOT", name, "IMPORTING", source)
+			nodes[from].Do("CLUSTER", "SETSLOT", name, "MIGRATING", target)
 			requireSpent := func(want ...string) {
 				t.Helper()
 				for _, s := range stores {
@@ -188,11 +154,11 @@ func TestClusterSlotMoves(t *testing.T) {
 			}
 			requireSpent("already_used")
 			for _, key := range []string{stores[0].keys.epoch[spent.Nonce[0]%buckets], stores[0].keys.encode(&spent).key} {
-				nodes[from].do("MIGRATE", "127.0.0.1", strconv.Itoa(nodes[to].port), key, "0", "1000")
+				nodes[from].Do("MIGRATE", "127.0.0.1", strconv.Itoa(nodes[to].Port), key, "0", "1000")
 				requireSpent("already_used", "issued_before_start")
 			}
-			nodes[to].do("CLUSTER", "SETSLOT", name, "NODE", target)
-			nodes[from].do("CLUSTER", "SETSLOT", name, "NODE", target)
+			nodes[to].Do("CLUSTER", "SETSLOT", name, "NODE", target)
+			nodes[from].Do("CLUSTER", "SETSLOT", name, "NODE", target)
 			for _, s := range stores {
 				require.EventuallyWithT(t, func(c *assert.CollectT) {
 					_, err := s.Claim(context.Background(), spent)
@@ -213,8 +179,8 @@ func TestClusterSlotMoves(t *testing.T) {
 // In a Cluster each primary waits for its own replicas: here it has none.
 func TestClusterWait(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		nodes := startCluster(t, program, forgetful...)
-		s := open(t, Config{URL: nodes[0].url, Timeout: 400 * time.Millisecond, Wait: Wait{Replicas: 1, Timeout: 100 * time.Millisecond}})
+		nodes := servers.RedisCluster(t, program, servers.Forgetful...)
+		s := open(t, Config{URL: nodes[0].URL, Timeout: 400 * time.Millisecond, Wait: Wait{Replicas: 1, Timeout: 100 * time.Millisecond}})
 		for node := range 3 {
 			c := ticketAt(node)
 			a, err := s.Claim(context.Background(), c)

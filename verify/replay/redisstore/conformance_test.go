@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/internal/servers"
 	"github.com/admitone/admitone/verify/replay"
 	"github.com/admitone/admitone/verify/replay/replaytest"
 )
@@ -39,20 +40,20 @@ func earliest(t *testing.T, s *Store) time.Time {
 // trap R30
 func TestConformance(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		server := startServer(t, program, durable...)
-		config := Config{URL: server.url, Realm: "prod", Durable: true, Timeout: 500 * time.Millisecond}
+		server := servers.Redis(t, program, servers.Durable...)
+		config := Config{URL: server.URL, Realm: "prod", Durable: true, Timeout: 500 * time.Millisecond}
 		replaytest.Run(t, replaytest.Harness{
 			Open:  func(t *testing.T) replay.Store { return open(t, config) },
 			Now:   time.Now,
 			Epoch: func(t *testing.T) time.Time { return earliest(t, open(t, config)) },
-			Reset: func(*testing.T) { server.do("FLUSHALL") },
+			Reset: func(*testing.T) { server.Do("FLUSHALL") },
 			Restart: func(*testing.T) {
-				server.kill()
-				server.start()
+				server.Kill()
+				server.Start()
 			},
 			Outage: func(*testing.T) func() {
-				server.kill()
-				return server.start
+				server.Kill()
+				return server.Start
 			},
 			Exact: true,
 		})

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/internal/servers"
 	"github.com/admitone/admitone/verify/replay"
 )
 
@@ -76,8 +76,8 @@ func offer(t *testing.T, stores []*Store, tickets []replay.Claim, progress func(
 // trap R25
 func TestServerStopsUnderLoad(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		server := startServer(t, program, durable...)
-		config := Config{URL: server.url, Durable: true, Timeout: 300 * time.Millisecond}
+		server := servers.Redis(t, program, servers.Durable...)
+		config := Config{URL: server.URL, Durable: true, Timeout: 300 * time.Millisecond}
 		stores := []*Store{open(t, config), open(t, config)}
 		settle(t, stores[0])
 		tickets := make([]replay.Claim, 3000)
@@ -89,15 +89,15 @@ func TestServerStopsUnderLoad(t *testing.T) {
 			switch done {
 			case len(tickets) / 3:
 				faults.Go(func() {
-					server.signal(syscall.SIGSTOP)
+					server.Freeze()
 					time.Sleep(time.Second)
-					server.signal(syscall.SIGCONT)
+					server.Thaw()
 				})
 			case 2 * len(tickets) / 3:
 				faults.Go(func() {
-					server.kill()
+					server.Kill()
 					time.Sleep(300 * time.Millisecond)
-					server.start()
+					server.Start()
 				})
 			}
 		})
@@ -116,11 +116,11 @@ func TestServerStopsUnderLoad(t *testing.T) {
 // trap R24
 func TestStoppedServerHoldsNobodyUp(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		server := startServer(t, program, forgetful...)
+		server := servers.Redis(t, program, servers.Forgetful...)
 		const timeout = 400 * time.Millisecond
-		s := open(t, Config{URL: server.url, Timeout: timeout})
+		s := open(t, Config{URL: server.URL, Timeout: timeout})
 		settle(t, s)
-		server.signal(syscall.SIGSTOP)
+		server.Freeze()
 		var longest atomic.Int64
 		var wg sync.WaitGroup
 		for range 3000 { // more than the client library's queues hold
@@ -143,7 +143,7 @@ func TestStoppedServerHoldsNobodyUp(t *testing.T) {
 		defer cancel()
 		a, err := s.Claim(ctx, ticket())
 		requireUnavailable(t, a, err)
-		server.signal(syscall.SIGCONT)
+		server.Thaw()
 		settle(t, s)
 	})
 }
@@ -154,9 +154,9 @@ func TestStoppedServerHoldsNobodyUp(t *testing.T) {
 // trap R30
 func TestRestartedEmpty(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		server := startServer(t, program, forgetful...)
+		server := servers.Redis(t, program, servers.Forgetful...)
 		for _, promised := range []bool{false, true} {
-			config := Config{URL: server.url, Realm: fmt.Sprint(promised), Durable: promised, Timeout: 300 * time.Millisecond}
+			config := Config{URL: server.URL, Realm: fmt.Sprint(promised), Durable: promised, Timeout: 300 * time.Millisecond}
 			stores := []*Store{open(t, config), open(t, config)}
 			settle(t, stores[0])
 			var spent, unspent []replay.Claim
@@ -165,10 +165,10 @@ func TestRestartedEmpty(t *testing.T) {
 				require.Equal(t, "admitted", status(t, stores[0], c))
 				spent, unspent = append(spent, c), append(unspent, ticket())
 			}
-			server.kill()
+			server.Kill()
 			a, err := stores[0].Claim(context.Background(), spent[0])
 			requireUnavailable(t, a, err)
-			server.start()
+			server.Start()
 			for _, s := range append(stores, open(t, config)) {
 				require.EventuallyWithT(t, func(c *assert.CollectT) {
 					_, err := s.Claim(context.Background(), spent[0])
@@ -191,23 +191,23 @@ func TestRestartedEmpty(t *testing.T) {
 // trap R30
 func TestRestartFromSnapshot(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		server := startServer(t, program, forgetful...)
+		server := servers.Redis(t, program, servers.Forgetful...)
 		stores := make(map[bool]*Store)
 		for _, promised := range []bool{false, true} {
-			stores[promised] = open(t, Config{URL: server.url, Realm: fmt.Sprint(promised), Durable: promised, Timeout: 300 * time.Millisecond})
+			stores[promised] = open(t, Config{URL: server.URL, Realm: fmt.Sprint(promised), Durable: promised, Timeout: 300 * time.Millisecond})
 			settle(t, stores[promised])
 		}
 		kept, lost := ticket(), ticket()
 		for _, s := range stores {
 			require.Equal(t, "admitted", status(t, s, kept))
 		}
-		server.do("SAVE")
+		server.Do("SAVE")
 		for _, s := range stores {
 			require.Equal(t, "admitted", status(t, s, lost))
 		}
 		unspent := ticket()
-		server.kill()
-		server.start()
+		server.Kill()
+		server.Start()
 		for promised, s := range stores {
 			settle(t, s)
 			require.Equal(t, "already_used", status(t, s, kept))

@@ -4,53 +4,16 @@ package redisstore
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/internal/servers"
 	"github.com/admitone/admitone/verify/replay"
 )
-
-// startReplicas starts replicas of a primary and waits until they follow it.
-func startReplicas(t *testing.T, primary *server, n int, options ...string) (replicas []*server) {
-	t.Helper()
-	for range n {
-		replicas = append(replicas, startServer(t, primary.program, append([]string{"--replicaof", "127.0.0.1 " + strconv.Itoa(primary.port)}, options...)...))
-	}
-	for _, replica := range replicas {
-		require.Eventually(t, func() bool {
-			return strings.Contains(replica.do("INFO", "replication"), "master_link_status:up")
-		}, 20*time.Second, 20*time.Millisecond)
-	}
-	return replicas
-}
-
-// startSentinel starts one that watches the primary as "tickets" and decides
-// alone. It returns when it knows the replicas.
-func startSentinel(t *testing.T, primary *server, replicas int) *server {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "sentinel.conf")
-	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, "sentinel monitor tickets 127.0.0.1 %d 1\n"+
-		"sentinel down-after-milliseconds tickets 500\nsentinel failover-timeout tickets 5000\n", primary.port), 0o600))
-	sentinel := &server{t: t, program: primary.program, dir: t.TempDir(), port: sparePort(t), sentinel: file}
-	sentinel.url = fmt.Sprintf("redis://127.0.0.1:%d", sentinel.port)
-	t.Cleanup(sentinel.kill)
-	sentinel.start()
-	require.Eventually(t, func() bool {
-		return strings.Contains(sentinel.do("INFO", "sentinel"), fmt.Sprintf("slaves=%d", replicas))
-	}, 20*time.Second, 20*time.Millisecond)
-	return sentinel
-}
 
 // noDelay makes replicas follow at once.
 var noDelay = []string{"--repl-diskless-sync-delay", "0"}
@@ -64,12 +27,12 @@ var noDelay = []string{"--repl-diskless-sync-delay", "0"}
 // trap R25
 func TestSentinelFailOver(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		options := append(noDelay, durable...)
-		primary := startServer(t, program, options...)
-		startReplicas(t, primary, 2, options...)
-		sentinel := startSentinel(t, primary, 2)
+		options := append(noDelay, servers.Durable...)
+		primary := servers.Redis(t, program, options...)
+		primary.Replicas(2, options...)
+		sentinel := primary.Sentinel(2)
 		config := Config{
-			URL: sentinel.url + "?master_set=tickets", Durable: true,
+			URL: sentinel.URL + "?master_set=tickets", Durable: true,
 			Timeout: 500 * time.Millisecond, Wait: Wait{Replicas: 1, Timeout: 300 * time.Millisecond},
 		}
 		stores := []*Store{open(t, config), open(t, config)}
@@ -82,7 +45,7 @@ func TestSentinelFailOver(t *testing.T) {
 		var fault sync.WaitGroup
 		admissions, outages := offer(t, stores, tickets, func(done int) {
 			if done == len(tickets)/2 {
-				fault.Go(primary.kill)
+				fault.Go(primary.Kill)
 			}
 		})
 		fault.Wait()
@@ -99,35 +62,35 @@ func TestSentinelFailOver(t *testing.T) {
 // trap R30
 func TestSentinelFailOverLosesWrites(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		options := append(noDelay, forgetful...)
-		primary := startServer(t, program, options...)
-		replica := startReplicas(t, primary, 1, options...)[0]
-		sentinel := startSentinel(t, primary, 1)
-		s := open(t, Config{URL: sentinel.url + "?master_set=tickets", Timeout: 500 * time.Millisecond})
+		options := append(noDelay, servers.Forgetful...)
+		primary := servers.Redis(t, program, options...)
+		replica := primary.Replicas(1, options...)[0]
+		sentinel := primary.Sentinel(1)
+		s := open(t, Config{URL: sentinel.URL + "?master_set=tickets", Timeout: 500 * time.Millisecond})
 		kept := ticket()
 		require.Equal(t, "admitted", status(t, s, kept))
-		require.Eventually(t, func() bool { return replica.do("EXISTS", s.keys.encode(&kept).key) == "1" }, 10*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return replica.Do("EXISTS", s.keys.encode(&kept).key) == "1" }, 10*time.Second, 5*time.Millisecond)
 
 		// A password that the replica does not know ends its connection, and
 		// leaves those that are open and not killed: the store's, Sentinel's.
-		admin, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{primary.address()}, ForceSingleClient: true, DisableCache: true})
+		admin, err := primary.Client()
 		require.NoError(t, err)
 		defer admin.Close()
-		primary.doOn(admin, "CONFIG", "SET", "requirepass", secret)
-		primary.doOn(admin, "CLIENT", "KILL", "TYPE", "replica")
+		doOn(t, admin, "CONFIG", "SET", "requirepass", secret)
+		doOn(t, admin, "CLIENT", "KILL", "TYPE", "replica")
 		var lost []replay.Claim
 		for range 100 {
 			c := ticket()
 			require.Equal(t, "admitted", status(t, s, c))
 			lost = append(lost, c)
 		}
-		primary.kill()
+		primary.Kill()
 		a, err := s.Claim(context.Background(), kept)
 		requireUnavailable(t, a, err)
 		settle(t, s)
 		require.Equal(t, "already_used", status(t, s, kept))
 		for _, c := range lost {
-			require.Equal(t, "0", replica.do("EXISTS", s.keys.encode(&c).key), "the test is to lose it")
+			require.Equal(t, "0", replica.Do("EXISTS", s.keys.encode(&c).key), "the test is to lose it")
 			require.Equal(t, "issued_before_start", status(t, s, c))
 		}
 	})
@@ -139,20 +102,20 @@ func TestSentinelFailOverLosesWrites(t *testing.T) {
 // trap R25
 func TestWait(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		options := append(noDelay, forgetful...)
-		primary := startServer(t, program, options...)
-		replica := startReplicas(t, primary, 1, options...)[0]
-		config := Config{URL: primary.url, Timeout: 500 * time.Millisecond, Wait: Wait{Replicas: 1, Timeout: 100 * time.Millisecond}}
+		options := append(noDelay, servers.Forgetful...)
+		primary := servers.Redis(t, program, options...)
+		replica := primary.Replicas(1, options...)[0]
+		config := Config{URL: primary.URL, Timeout: 500 * time.Millisecond, Wait: Wait{Replicas: 1, Timeout: 100 * time.Millisecond}}
 		s, another := open(t, config), open(t, config)
 		settle(t, s)
 		settle(t, another)
 		c := ticket()
 		require.Equal(t, "admitted", status(t, s, c))
-		require.Equal(t, "1", replica.do("EXISTS", s.keys.encode(&c).key))
-		primary.do("SCRIPT", "FLUSH")
+		require.Equal(t, "1", replica.Do("EXISTS", s.keys.encode(&c).key))
+		primary.Do("SCRIPT", "FLUSH")
 		require.Equal(t, "admitted", status(t, s, ticket()))
 
-		replica.signal(syscall.SIGSTOP)
+		replica.Freeze()
 		c = ticket()
 		c.Binding = [32]byte{1}
 		for _, s := range []*Store{s, another} { // the second time is a repetition, and waits as well
@@ -163,7 +126,7 @@ func TestWait(t *testing.T) {
 		other := c
 		other.Binding = [32]byte{2}
 		require.Equal(t, "already_used", status(t, s, other), "a refusal needs no replica")
-		replica.signal(syscall.SIGCONT)
+		replica.Thaw()
 		settle(t, s)
 		a := claim(t, s, c)
 		require.Equal(t, replay.Admitted, a.Status)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/internal/servers"
 	"github.com/admitone/admitone/verify/replay"
 )
 
@@ -29,8 +30,8 @@ import (
 // are refused, with the remedy, and nothing of that is an outage.
 func TestUnfitServersAreRefused(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		primary := startServer(t, program, forgetful...)
-		replica := startServer(t, program, append([]string{"--replicaof", "127.0.0.1 " + fmt.Sprint(primary.port)}, forgetful...)...)
+		primary := servers.Redis(t, program, servers.Forgetful...)
+		replica := servers.Redis(t, program, append([]string{"--replicaof", "127.0.0.1 " + fmt.Sprint(primary.Port)}, servers.Forgetful...)...)
 		refused := func(config Config, want string) {
 			t.Helper()
 			s, err := Open(context.Background(), config)
@@ -38,15 +39,15 @@ func TestUnfitServersAreRefused(t *testing.T) {
 			require.ErrorContains(t, err, want)
 			require.NotErrorIs(t, err, replay.ErrUnavailable)
 		}
-		refused(Config{URL: replica.url}, "give the primary's address")
-		refused(Config{URL: primary.url, Wait: Wait{Replicas: 2}}, "ask for fewer")
+		refused(Config{URL: replica.URL}, "give the primary's address")
+		refused(Config{URL: primary.URL, Wait: Wait{Replicas: 2}}, "ask for fewer")
 		for _, policy := range []string{"allkeys-lru", "allkeys-random", "volatile-lru", "volatile-ttl", "volatile-lfu"} {
-			primary.do("CONFIG", "SET", "maxmemory-policy", policy)
-			refused(Config{URL: primary.url}, "set maxmemory-policy to noeviction")
+			primary.Do("CONFIG", "SET", "maxmemory-policy", policy)
+			refused(Config{URL: primary.URL}, "set maxmemory-policy to noeviction")
 		}
-		primary.do("CONFIG", "SET", "maxmemory-policy", "noeviction")
-		open(t, Config{URL: primary.url})
-		_, err := Open(context.Background(), Config{URL: primary.url + "?addr=" + replica.address()})
+		primary.Do("CONFIG", "SET", "maxmemory-policy", "noeviction")
+		open(t, Config{URL: primary.URL})
+		_, err := Open(context.Background(), Config{URL: primary.URL + "?addr=" + replica.Address})
 		require.ErrorContains(t, err, "master_set")
 	})
 }
@@ -57,18 +58,18 @@ func TestUnfitServersAreRefused(t *testing.T) {
 // trap R1
 func TestPolicyChanges(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		server := startServer(t, program, forgetful...)
-		s := open(t, Config{URL: server.url})
+		server := servers.Redis(t, program, servers.Forgetful...)
+		s := open(t, Config{URL: server.URL})
 		c := ticket()
 		require.Equal(t, "admitted", status(t, s, c))
-		server.do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+		server.Do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
 		s.look(context.Background())
 		for _, call := range []func(context.Context, replay.Claim) (replay.Answer, error){s.Claim, s.Peek} {
 			a, err := call(context.Background(), ticket())
 			requireUnavailable(t, a, err)
 			require.ErrorContains(t, err, "set maxmemory-policy to noeviction")
 		}
-		server.do("CONFIG", "SET", "maxmemory-policy", "noeviction")
+		server.Do("CONFIG", "SET", "maxmemory-policy", "noeviction")
 		s.look(context.Background())
 		require.Equal(t, "already_used", status(t, s, c))
 	})
@@ -77,7 +78,7 @@ func TestPolicyChanges(t *testing.T) {
 // A user who may do what the package comment lists, and no more.
 func TestACL(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		server := startServer(t, program, forgetful...)
+		server := servers.Redis(t, program, servers.Forgetful...)
 		doc, err := os.ReadFile("doc.go")
 		require.NoError(t, err)
 		_, rule, found := strings.Cut(string(doc), "ACL SETUSER admitone on >PASSWORD ")
@@ -85,11 +86,11 @@ func TestACL(t *testing.T) {
 		rule, _, found = strings.Cut(rule, "\n//\n")
 		require.True(t, found)
 		rule = strings.NewReplacer("//\t", "").Replace(rule)
-		server.do(append([]string{"ACL", "SETUSER", "admitone", "on", ">" + secret}, strings.Fields(rule)...)...)
-		server.do("ACL", "SETUSER", "other", "on", ">"+secret, "~*", "+@all", "-info")
-		server.do("ACL", "SETUSER", "default", "resetpass", ">"+secret)
+		server.Do(append([]string{"ACL", "SETUSER", "admitone", "on", ">" + secret}, strings.Fields(rule)...)...)
+		server.Do("ACL", "SETUSER", "other", "on", ">"+secret, "~*", "+@all", "-info")
+		server.Do("ACL", "SETUSER", "default", "resetpass", ">"+secret)
 		at := func(user, password string) string {
-			return "redis://" + user + ":" + password + "@" + server.address()
+			return "redis://" + user + ":" + password + "@" + server.Address
 		}
 		s := open(t, Config{URL: at("admitone", secret)})
 		c := ticket()
@@ -101,7 +102,7 @@ func TestACL(t *testing.T) {
 
 		for _, test := range []struct{ url, want string }{
 			{at("admitone", "wrong-"+secret), "correct user and password"},
-			{server.url, "put user and password into the URL"},
+			{server.URL, "put user and password into the URL"},
 			{at("other", secret), "ACL SETUSER"},
 		} {
 			s, err := Open(context.Background(), Config{URL: test.url})
@@ -115,11 +116,11 @@ func TestACL(t *testing.T) {
 		admin, err := Open(context.Background(), Config{URL: at("", secret)})
 		require.NoError(t, err)
 		defer admin.Close()
-		server.doOn(admin.client, "ACL", "SETUSER", "admitone", "resetkeys")
+		doOn(t, admin.client, "ACL", "SETUSER", "admitone", "resetkeys")
 		a, err := s.Claim(context.Background(), c)
 		requireUnavailable(t, a, err)
 		require.ErrorContains(t, err, "ACL SETUSER")
-		server.doOn(admin.client, "ACL", "SETUSER", "admitone", "~admitone:1:*")
+		doOn(t, admin.client, "ACL", "SETUSER", "admitone", "~admitone:1:*")
 		require.Equal(t, "already_used", status(t, s, c))
 	})
 }
@@ -128,17 +129,17 @@ func TestTLS(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		dir := t.TempDir()
 		roots, clientCertificate := writeCertificates(t, dir)
-		port := sparePort(t)
-		server := startServer(t, program, append([]string{
+		port := servers.Port(t)
+		server := servers.Redis(t, program, append([]string{
 			"--tls-port", fmt.Sprint(port), "--tls-ca-cert-file", filepath.Join(dir, "ca.pem"),
 			"--tls-cert-file", filepath.Join(dir, "server.pem"), "--tls-key-file", filepath.Join(dir, "server-key.pem"),
-		}, forgetful...)...)
+		}, servers.Forgetful...)...)
 		secure := fmt.Sprintf("rediss://127.0.0.1:%d", port)
 		config := &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{clientCertificate}}
 		s := open(t, Config{URL: secure, TLS: config})
 		c := ticket()
 		require.Equal(t, "admitted", status(t, s, c))
-		require.Equal(t, "already_used", status(t, open(t, Config{URL: server.url}), c))
+		require.Equal(t, "already_used", status(t, open(t, Config{URL: server.URL}), c))
 		open(t, Config{URL: fmt.Sprintf("valkeys://localhost:%d", port), TLS: config})
 
 		for what, config := range map[string]Config{
@@ -146,7 +147,7 @@ func TestTLS(t *testing.T) {
 			"no client certificate": {URL: secure, TLS: &tls.Config{RootCAs: roots}},
 			"another name":          {URL: secure, TLS: &tls.Config{RootCAs: roots, Certificates: config.Certificates, ServerName: "elsewhere.example"}},
 			"without TLS":           {URL: strings.Replace(secure, "rediss", "redis", 1)},
-			"TLS to a plain port":   {URL: strings.Replace(server.url, "redis", "rediss", 1), TLS: config},
+			"TLS to a plain port":   {URL: strings.Replace(server.URL, "redis", "rediss", 1), TLS: config},
 		} {
 			config.Timeout = 500 * time.Millisecond
 			s, err := Open(context.Background(), config)
@@ -202,12 +203,12 @@ func TestUnixSocket(t *testing.T) {
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = os.RemoveAll(dir) })
 		socket := filepath.Join(dir, "s")
-		server := startServer(t, program, append([]string{"--unixsocket", socket}, forgetful...)...)
+		server := servers.Redis(t, program, append([]string{"--unixsocket", socket}, servers.Forgetful...)...)
 		s := open(t, Config{URL: "unix://" + socket + "?db=3"})
 		c := ticket()
 		require.Equal(t, "admitted", status(t, s, c))
-		require.Equal(t, "already_used", status(t, open(t, Config{URL: server.url + "/3"}), c))
-		require.Equal(t, "0", server.do("DBSIZE"))
+		require.Equal(t, "already_used", status(t, open(t, Config{URL: server.URL + "/3"}), c))
+		require.Equal(t, "0", server.Do("DBSIZE"))
 	})
 }
 
@@ -217,14 +218,14 @@ func TestUnixSocket(t *testing.T) {
 // trap R24
 func TestPrimaryBecomesReplica(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		old := startServer(t, program, forgetful...)
-		proxy := startProxy(t, old.address())
+		old := servers.Redis(t, program, servers.Forgetful...)
+		proxy := startProxy(t, old.Address)
 		s := open(t, Config{URL: "redis://" + proxy.address(), Timeout: 500 * time.Millisecond})
 		settle(t, s)
-		next := startServer(t, program, forgetful...)
-		address := next.address()
+		next := servers.Redis(t, program, servers.Forgetful...)
+		address := next.Address
 		proxy.target.Store(&address)
-		old.do("REPLICAOF", "127.0.0.1", fmt.Sprint(next.port))
+		old.Do("REPLICAOF", "127.0.0.1", fmt.Sprint(next.Port))
 		before := ticket()
 		a, err := s.Claim(context.Background(), before)
 		requireUnavailable(t, a, err)

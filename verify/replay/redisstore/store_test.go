@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/internal/servers"
 	"github.com/admitone/admitone/verify/replay"
 )
 
@@ -25,16 +26,16 @@ import (
 // trap R27
 func TestKeysOnTheServer(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		server := startServer(t, program, forgetful...)
-		s := open(t, Config{URL: server.url, Realm: "prod"})
-		assert.Equal(t, fmt.Sprint(buckets), server.do("DBSIZE"))
-		assert.Equal(t, "-1", server.do("PTTL", "admitone:1:{00/prod}:epoch"))
+		server := servers.Redis(t, program, servers.Forgetful...)
+		s := open(t, Config{URL: server.URL, Realm: "prod"})
+		assert.Equal(t, fmt.Sprint(buckets), server.Do("DBSIZE"))
+		assert.Equal(t, "-1", server.Do("PTTL", "admitone:1:{00/prod}:epoch"))
 		c := ticket()
 		key := s.keys.encode(&c).key
 		require.Regexp(t, `^admitone:1:\{[0-3][0-9a-f]/prod\}:[0-9a-f]{32}$`, key)
 
 		writes := func() string {
-			for line := range strings.Lines(server.do("INFO", "commandstats")) {
+			for line := range strings.Lines(server.Do("INFO", "commandstats")) {
 				if strings.HasPrefix(line, "cmdstat_set:") {
 					return strings.SplitN(line, ",", 2)[0]
 				}
@@ -46,23 +47,23 @@ func TestKeysOnTheServer(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, replay.Answer{Status: replay.Admitted}, peeked)
 		epoch := s.keys.epoch[s.keys.encode(&c).bucket]
-		server.do("DEL", epoch)
+		server.Do("DEL", epoch)
 		peeked, err = s.Peek(context.Background(), c)
 		require.NoError(t, err)
 		require.Equal(t, replay.Answer{Status: replay.IssuedBeforeStart}, peeked)
 		require.Equal(t, before, writes())
-		require.Equal(t, "0", server.do("EXISTS", epoch))
+		require.Equal(t, "0", server.Do("EXISTS", epoch))
 		_, err = s.touch(context.Background())
 		require.NoError(t, err)
-		require.Equal(t, "1", server.do("EXISTS", epoch))
+		require.Equal(t, "1", server.Do("EXISTS", epoch))
 
 		c = ticket()
 		key = s.keys.encode(&c).key
 		c.Binding = [32]byte{1}
 		require.Equal(t, "admitted", status(t, s, c))
-		value := server.do("GET", key)
+		value := server.Do("GET", key)
 		require.Len(t, value, 48)
-		until, err := strconv.ParseInt(server.do("PEXPIRETIME", key), 10, 64)
+		until, err := strconv.ParseInt(server.Do("PEXPIRETIME", key), 10, 64)
 		require.NoError(t, err)
 		require.False(t, time.UnixMilli(until).Before(c.RetainUntil.Truncate(time.Microsecond)))
 		require.Less(t, time.UnixMilli(until).Sub(c.RetainUntil), 2*time.Millisecond)
@@ -76,8 +77,8 @@ func TestKeysOnTheServer(t *testing.T) {
 		require.Equal(t, before, writes())
 		a := claim(t, s, c)
 		require.True(t, a.Repeated)
-		assert.Equal(t, value, server.do("GET", key))
-		assert.Equal(t, strconv.FormatInt(until, 10), server.do("PEXPIRETIME", key))
+		assert.Equal(t, value, server.Do("GET", key))
+		assert.Equal(t, strconv.FormatInt(until, 10), server.Do("PEXPIRETIME", key))
 		assert.Equal(t, "redisstore(realm \"prod\", standalone)", s.String())
 	})
 }
@@ -88,20 +89,20 @@ func TestKeysOnTheServer(t *testing.T) {
 // trap R2
 func TestFirstStart(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		server := startServer(t, program, forgetful...)
+		server := servers.Redis(t, program, servers.Forgetful...)
 		early := ticket()
 		time.Sleep(2 * time.Millisecond)
-		first := open(t, Config{URL: server.url, Realm: "a"})
+		first := open(t, Config{URL: server.URL, Realm: "a"})
 		require.Equal(t, "issued_before_start", status(t, first, early))
 		time.Sleep(2 * time.Millisecond)
 		c, d := ticket(), ticket()
 		require.Equal(t, "admitted", status(t, first, c))
-		second := open(t, Config{URL: server.url, Realm: "a"})
+		second := open(t, Config{URL: server.URL, Realm: "a"})
 		require.Equal(t, "issued_before_start", status(t, second, early))
 		require.Equal(t, "already_used", status(t, second, c))
 		require.Equal(t, "admitted", status(t, second, d))
 
-		otherRealm := open(t, Config{URL: server.url, Realm: "b"})
+		otherRealm := open(t, Config{URL: server.URL, Realm: "b"})
 		require.Equal(t, "issued_before_start", status(t, otherRealm, c))
 		e := ticket()
 		require.Equal(t, "admitted", status(t, otherRealm, e))
@@ -116,8 +117,8 @@ func TestFirstStart(t *testing.T) {
 // trap R16
 func TestFull(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		server := startServer(t, program, append([]string{"--maxmemory", "4mb"}, forgetful...)...)
-		s := open(t, Config{URL: server.url, Timeout: 5 * time.Second})
+		server := servers.Redis(t, program, append([]string{"--maxmemory", "4mb"}, servers.Forgetful...)...)
+		s := open(t, Config{URL: server.URL, Timeout: 5 * time.Second})
 		settle(t, s)
 		var mu sync.Mutex
 		var admitted []replay.Claim
@@ -148,7 +149,7 @@ func TestFull(t *testing.T) {
 		for _, c := range admitted {
 			require.Equal(t, "already_used", status(t, s, c))
 		}
-		server.do("CONFIG", "SET", "maxmemory", "0")
+		server.Do("CONFIG", "SET", "maxmemory", "0")
 		require.Equal(t, "admitted", status(t, s, ticket()))
 	})
 }
@@ -160,10 +161,10 @@ func TestFull(t *testing.T) {
 // trap R31
 func TestOneWinner(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		server := startServer(t, program, forgetful...)
+		server := servers.Redis(t, program, servers.Forgetful...)
 		var stores []*Store
 		for range 4 {
-			stores = append(stores, open(t, Config{URL: server.url, Timeout: 10 * time.Second}))
+			stores = append(stores, open(t, Config{URL: server.URL, Timeout: 10 * time.Second}))
 		}
 		settle(t, stores[0])
 		for n := range 300 {
@@ -204,13 +205,13 @@ func TestOneWinner(t *testing.T) {
 // again.
 func TestScriptFlushed(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		server := startServer(t, program, forgetful...)
-		s := open(t, Config{URL: server.url})
+		server := servers.Redis(t, program, servers.Forgetful...)
+		s := open(t, Config{URL: server.URL})
 		c := ticket()
 		require.Equal(t, "admitted", status(t, s, c))
-		server.do("SCRIPT", "FLUSH")
+		server.Do("SCRIPT", "FLUSH")
 		require.Equal(t, "already_used", status(t, s, c))
-		server.do("SCRIPT", "FLUSH")
+		server.Do("SCRIPT", "FLUSH")
 		epochs, err := s.touch(context.Background())
 		require.NoError(t, err)
 		for _, epoch := range epochs {
@@ -222,23 +223,23 @@ func TestScriptFlushed(t *testing.T) {
 // Somebody's junk where our keys are is no answer, and admits nobody.
 func TestForeignValues(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		server := startServer(t, program, forgetful...)
-		s := open(t, Config{URL: server.url})
+		server := servers.Redis(t, program, servers.Forgetful...)
+		s := open(t, Config{URL: server.URL})
 		c := ticket()
 		a := s.keys.encode(&c)
 		epoch := s.keys.epoch[a.bucket]
 		for _, junk := range [][]string{{"SET", a.key, "junk"}, {"LPUSH", a.key, "1"}, {"SADD", epoch, "1"}} {
-			server.do("DEL", junk[1])
-			server.do(junk...)
+			server.Do("DEL", junk[1])
+			server.Do(junk...)
 			answer, err := s.Claim(context.Background(), c)
 			requireUnavailable(t, answer, err)
-			server.do("DEL", junk[1])
+			server.Do("DEL", junk[1])
 		}
-		for _, config := range []Config{{URL: server.url}, {URL: server.url, Durable: true}} {
+		for _, config := range []Config{{URL: server.URL}, {URL: server.URL, Durable: true}} {
 			s := open(t, config)
 			for _, junk := range []string{"", "junk", strings.Repeat("x", 72)} {
 				c := ticket()
-				server.do("SET", newKeys("").encode(&c).key[:len(epoch)-len("epoch")]+"epoch", junk)
+				server.Do("SET", newKeys("").encode(&c).key[:len(epoch)-len("epoch")]+"epoch", junk)
 				require.Equal(t, "issued_before_start", status(t, s, c))
 			}
 			time.Sleep(time.Millisecond)
@@ -254,8 +255,8 @@ func TestForeignValues(t *testing.T) {
 // trap R25
 func TestLostAnswer(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		server := startServer(t, program, forgetful...)
-		proxy := startProxy(t, server.address())
+		server := servers.Redis(t, program, servers.Forgetful...)
+		proxy := startProxy(t, server.Address)
 		s := open(t, Config{URL: "redis://" + proxy.address(), Timeout: 500 * time.Millisecond})
 		for _, bound := range []bool{true, false} {
 			for range 100 { // on all connections that there will be
@@ -288,8 +289,8 @@ func TestLostAnswer(t *testing.T) {
 // down.
 func TestImpatientCaller(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		server := startServer(t, program, forgetful...)
-		proxy := startProxy(t, server.address())
+		server := servers.Redis(t, program, servers.Forgetful...)
+		proxy := startProxy(t, server.Address)
 		s := open(t, Config{URL: "redis://" + proxy.address(), Timeout: 10 * time.Second})
 		settle(t, s)
 		// The client spreads claims over up to four connections at random, and makes
@@ -327,8 +328,8 @@ func TestImpatientCaller(t *testing.T) {
 // trap R17
 func TestClose(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
-		server := startServer(t, program, forgetful...)
-		s := open(t, Config{URL: server.url})
+		server := servers.Redis(t, program, servers.Forgetful...)
+		s := open(t, Config{URL: server.URL})
 		settle(t, s)
 		done := make(chan struct{})
 		go func() {

@@ -1,0 +1,232 @@
+//go:build unix
+
+package servers
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/redis/rueidis"
+)
+
+// Durable are the options of a Redis that loses nothing of what it has answered
+// in a crash of its own.
+var Durable = []string{"--appendonly", "yes", "--appendfsync", "always", "--save", ""}
+
+// Forgetful are those of one that keeps nothing.
+var Forgetful = []string{"--appendonly", "no", "--save", ""}
+
+// RedisServer is a Redis or Valkey, or a Sentinel.
+type RedisServer struct {
+	// URL is redis://127.0.0.1:PORT.
+	URL string
+	// Port is where it listens on 127.0.0.1, and Address both together.
+	Port    int
+	Address string
+
+	t       testing.TB
+	program string
+	options []string
+	process
+}
+
+// RedisPrograms returns the paths of redis-server and valkey-server, those of
+// them that are installed.
+func RedisPrograms(t testing.TB) (found []string) {
+	t.Helper()
+	for _, name := range []string{"redis-server", "valkey-server"} {
+		if path, err := exec.LookPath(name); err == nil {
+			found = append(found, path)
+		}
+	}
+	if len(found) == 0 {
+		missing(t, "neither redis-server nor valkey-server")
+	}
+	return found
+}
+
+// Redis starts a server of the program, or, if that is "", of the first that is
+// installed. The options are redis-server's, such as Durable's.
+func Redis(t testing.TB, program string, options ...string) *RedisServer {
+	t.Helper()
+	s := newRedis(t, program, options)
+	s.Start()
+	return s
+}
+
+func newRedis(t testing.TB, program string, options []string) *RedisServer {
+	t.Helper()
+	if program == "" {
+		program = RedisPrograms(t)[0]
+	}
+	dir := t.TempDir()
+	s := &RedisServer{t: t, program: program, Port: Port(t)}
+	s.Address = fmt.Sprintf("127.0.0.1:%d", s.Port)
+	s.URL = "redis://" + s.Address
+	s.options = append([]string{"--bind", "127.0.0.1", "--port", strconv.Itoa(s.Port), "--dir", dir}, options...)
+	s.log = filepath.Join(dir, "log")
+	t.Cleanup(s.Kill)
+	return s
+}
+
+// Start starts the server, and returns when it answers.
+func (s *RedisServer) Start() {
+	s.t.Helper()
+	s.begin(s.t, exec.Command(s.program, s.options...))
+	want := fmt.Sprintf("process_id:%d\r\n", s.pid())
+	s.awaitAnswer(s.t, func() error {
+		info, err := s.do("INFO", "server")
+		if err != nil {
+			// One that wants a password, or a certificate, is there.
+			if redis, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(redis.Error(), "NOAUTH") {
+				return nil
+			}
+			return err
+		}
+		if !strings.Contains(info, want) {
+			return fmt.Errorf("another server listens on port %d", s.Port)
+		}
+		return nil
+	})
+}
+
+// Stop shuts the server down in good order: it saves what it is to save.
+func (s *RedisServer) Stop() {
+	s.Thaw()
+	s.end(syscall.SIGTERM)
+}
+
+// Kill ends the server with SIGKILL.
+func (s *RedisServer) Kill() { s.end(syscall.SIGKILL) }
+
+// Freeze stops the server where it is; Thaw lets it go on.
+func (s *RedisServer) Freeze() { s.signal(syscall.SIGSTOP) }
+
+// Thaw undoes Freeze.
+func (s *RedisServer) Thaw() { s.signal(syscall.SIGCONT) }
+
+func (s *RedisServer) signal(signal syscall.Signal) {
+	s.t.Helper()
+	if pid := s.pid(); pid != 0 {
+		_ = syscall.Kill(pid, signal)
+	}
+}
+
+// Do sends a command on a connection of its own, wants no error, and returns the
+// answer as text.
+func (s *RedisServer) Do(arguments ...string) string {
+	s.t.Helper()
+	answer, err := s.do(arguments...)
+	if err != nil {
+		s.t.Fatalf("%v: %v", arguments, err)
+	}
+	return answer
+}
+
+func (s *RedisServer) do(arguments ...string) (string, error) {
+	client, err := s.Client()
+	if err != nil {
+		return "", err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	message, err := client.Do(ctx, client.B().Arbitrary(arguments...).Build()).ToMessage()
+	if err != nil {
+		return "", err
+	}
+	value, err := message.ToAny()
+	return fmt.Sprint(value), err
+}
+
+// Client returns a client of this one server, without user and password.
+func (s *RedisServer) Client() (rueidis.Client, error) {
+	return rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Address}, ForceSingleClient: true, DisableCache: true})
+}
+
+// Replicas starts n replicas of s with the same program, and returns when they
+// follow it.
+func (s *RedisServer) Replicas(n int, options ...string) (replicas []*RedisServer) {
+	s.t.Helper()
+	for range n {
+		replicas = append(replicas, Redis(s.t, s.program, append([]string{"--replicaof", "127.0.0.1 " + strconv.Itoa(s.Port)}, options...)...))
+	}
+	for _, replica := range replicas {
+		replica.await("master_link_status:up", "INFO", "replication")
+	}
+	return replicas
+}
+
+// Sentinel starts a Sentinel that watches s and its replicas under the name
+// tickets, takes it for dead after half a second, and decides alone. It returns
+// when it knows that many replicas.
+func (s *RedisServer) Sentinel(replicas int) *RedisServer {
+	s.t.Helper()
+	sentinel := newRedis(s.t, s.program, nil)
+	file := filepath.Join(s.t.TempDir(), "sentinel.conf")
+	text := fmt.Sprintf("sentinel monitor tickets 127.0.0.1 %d 1\n"+
+		"sentinel down-after-milliseconds tickets 500\nsentinel failover-timeout tickets 5000\n", s.Port)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	sentinel.options = append([]string{file, "--sentinel"}, sentinel.options...)
+	sentinel.Start()
+	sentinel.await(fmt.Sprintf("slaves=%d", replicas), "INFO", "sentinel")
+	return sentinel
+}
+
+// RedisCluster starts a Cluster of three primaries, each with a third of the
+// slots, in their order.
+func RedisCluster(t testing.TB, program string, options ...string) (nodes []*RedisServer) {
+	t.Helper()
+	options = append([]string{
+		"--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
+		"--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no",
+	}, options...)
+	for range 3 {
+		nodes = append(nodes, Redis(t, program, options...))
+	}
+	for i, node := range nodes {
+		add := []string{"CLUSTER", "ADDSLOTS"}
+		for slot := i * 16384 / 3; slot < (i+1)*16384/3; slot++ {
+			add = append(add, strconv.Itoa(slot))
+		}
+		node.Do(add...)
+		node.Do("CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
+	}
+	for _, node := range nodes[1:] {
+		node.Do("CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(nodes[0].Port))
+	}
+	for _, node := range nodes {
+		node.AwaitCluster()
+	}
+	return nodes
+}
+
+// AwaitCluster returns when the node sees all three of its Cluster and all
+// slots served.
+func (s *RedisServer) AwaitCluster() {
+	s.t.Helper()
+	for _, want := range []string{"cluster_state:ok", "cluster_slots_assigned:16384", "cluster_known_nodes:3"} {
+		s.await(want, "CLUSTER", "INFO")
+	}
+}
+
+// await sends the command until its answer contains what is wanted.
+func (s *RedisServer) await(want string, command ...string) {
+	s.t.Helper()
+	eventually(s.t, fmt.Sprintf("%v on %s", command, s.Address), func() error {
+		answer, err := s.do(command...)
+		if err == nil && !strings.Contains(answer, want) {
+			err = fmt.Errorf("no %q in %q", want, answer)
+		}
+		return err
+	})
+}
