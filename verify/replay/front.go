@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,6 +24,8 @@ type Front struct {
 
 	mu     sync.Mutex
 	recent recent
+
+	spared, asked atomic.Uint64
 }
 
 var _ Store = (*Front)(nil)
@@ -57,10 +60,12 @@ func (f *Front) ask(ctx context.Context, c Claim, store func(context.Context, Cl
 		if e != nil {
 			a := Answer{Status: AlreadyUsed, FirstUsed: time.Unix(e.sec, int64(e.nsec)).UTC()}
 			f.mu.Unlock()
+			f.spared.Add(1)
 			return a, nil
 		}
 		f.mu.Unlock()
 	}
+	f.asked.Add(1)
 	a, err := store(ctx, c)
 	if err == nil && a.Status == AlreadyUsed && !a.FirstUsed.IsZero() {
 		f.mu.Lock()
@@ -70,4 +75,16 @@ func (f *Front) ask(ctx context.Context, c Claim, store func(context.Context, Cl
 		f.mu.Unlock()
 	}
 	return a, err
+}
+
+// FrontStats is what operators want to know of a Front.
+type FrontStats struct {
+	// Spared counts the claims and peeks that were answered here, Asked those
+	// that went to the shared store.
+	Spared, Asked uint64
+}
+
+// Stats gathers the numbers.
+func (f *Front) Stats() FrontStats {
+	return FrontStats{Spared: f.spared.Load(), Asked: f.asked.Load()}
 }

@@ -71,6 +71,7 @@ func TestFrontSparesRoundTrips(t *testing.T) {
 	a, err := f.Claim(t.Context(), claim)
 	require.NoError(t, err)
 	assert.Equal(t, replay.TooLate, a.Status)
+	assert.Equal(t, replay.FrontStats{Spared: 2, Asked: 4}, f.Stats())
 }
 
 // trap R31: several Fronts before one store, and no nonce admitted twice; what

@@ -14,9 +14,11 @@ import (
 	"github.com/admitone/admitone/internal/durable"
 )
 
+// DefaultJournalBytes is a Journal's MaxBytes where none is given.
+const DefaultJournalBytes = 256 << 20
+
 const (
-	defaultJournalBytes = 256 << 20
-	minJournalBytes     = 64 << 10
+	minJournalBytes = 64 << 10
 
 	// What a nonce, its binding and a slice cost in memory, at most: a Go map
 	// of entries of 24 or 48 bytes is between 7/16 and 7/8 full, and has a
@@ -86,11 +88,11 @@ func OpenJournal(dir string, config JournalConfig) (*Journal, error) {
 func openJournal(dir string, config JournalConfig, at func(step string) error) (j *Journal, err error) {
 	maxBytes := config.MaxBytes
 	if maxBytes == 0 {
-		maxBytes = defaultJournalBytes
+		maxBytes = DefaultJournalBytes
 	}
 	if maxBytes < minJournalBytes {
 		return nil, fmt.Errorf("replay: MaxBytes is %d; give at least %d, or 0 for %d",
-			config.MaxBytes, minJournalBytes, defaultJournalBytes)
+			config.MaxBytes, minJournalBytes, DefaultJournalBytes)
 	}
 	clock := config.Now
 	if clock == nil {

@@ -256,7 +256,7 @@ func TestJournalConfig(t *testing.T) {
 	require.True(t, info.IsDir())
 	c := ticket(1, time.Now().Add(skew), lifetime, skew)
 	assert.Equal(t, Admitted, claim(t, j, c).Status)
-	assert.EqualValues(t, defaultJournalBytes, j.Stats().MaxBytes)
+	assert.EqualValues(t, DefaultJournalBytes, j.Stats().MaxBytes)
 }
 
 // At its bound it says Full, forgets nothing, and takes room from what is

@@ -8,10 +8,12 @@ import (
 	"unsafe"
 )
 
+// DefaultMemoryBytes is a Memory's MaxBytes where none is given.
+const DefaultMemoryBytes = 64 << 20
+
 const (
-	defaultMaxBytes = 64 << 20
-	minMaxBytes     = 16 << 10
-	defaultRecent   = 65536
+	minMaxBytes   = 16 << 10
+	defaultRecent = 65536
 
 	maxShards     = 64
 	minShardBytes = 256 << 10 // or else there is one shard
@@ -57,16 +59,13 @@ var _ Store = (*Memory)(nil)
 func NewMemory(config MemoryConfig) (*Memory, error) {
 	maxBytes := config.MaxBytes
 	if maxBytes == 0 {
-		maxBytes = defaultMaxBytes
+		maxBytes = DefaultMemoryBytes
 	}
 	if maxBytes < minMaxBytes {
 		return nil, fmt.Errorf("replay: MaxBytes is %d; give at least %d, or 0 for %d",
-			config.MaxBytes, minMaxBytes, defaultMaxBytes)
+			config.MaxBytes, minMaxBytes, DefaultMemoryBytes)
 	}
-	shards := 1
-	for shards < maxShards && maxBytes/int64(2*shards) >= minShardBytes {
-		shards *= 2
-	}
+	shards := shardsFor(maxBytes)
 	sets, err := recentSets(config.Recent, maxBytes, shards)
 	if err != nil {
 		return nil, err
@@ -83,7 +82,7 @@ func NewMemory(config MemoryConfig) (*Memory, error) {
 		shards: make([]shard, shards),
 		max:    maxBytes,
 	}
-	m.fixed = int64(unsafe.Sizeof(*m)) + int64(shards)*(int64(unsafe.Sizeof(shard{}))+int64(sets)*setBytes)
+	m.fixed = fixedBytes(shards, sets)
 	start := m.now()
 	if !config.NoBarrier {
 		m.epoch = start
@@ -99,6 +98,20 @@ func NewMemory(config MemoryConfig) (*Memory, error) {
 		}
 	}
 	return m, nil
+}
+
+// shardsFor returns how many shards divide the memory.
+func shardsFor(maxBytes int64) int {
+	shards := 1
+	for shards < maxShards && maxBytes/int64(2*shards) >= minShardBytes {
+		shards *= 2
+	}
+	return shards
+}
+
+// fixedBytes is what a Memory takes without a slice.
+func fixedBytes(shards, sets int) int64 {
+	return int64(unsafe.Sizeof(Memory{})) + int64(shards)*(int64(unsafe.Sizeof(shard{}))+int64(sets)*setBytes)
 }
 
 // recentSets returns how many sets of eight a shard's table of recent

@@ -69,7 +69,7 @@
 // for a claim that comes, with a skew larger by more than a minute than its
 // predecessor's, after that one was purged.
 //
-// A claim takes some 200 bytes with its indexes, until a purge and then a vacuum
+// A claim takes some 230 bytes with its indexes, until a purge and then a vacuum
 // have passed. replay.Full and replay.PossiblyUsed are never answered; a full disk
 // is replay.ErrUnavailable.
 //

@@ -23,6 +23,7 @@ type Store struct {
 	script string
 	sha    string // of the script; the server's answer to SCRIPT LOAD
 	keys   *keys
+	db     int
 	fence  string
 
 	// fault is why nobody can be admitted though the server answers, or nil.
@@ -60,7 +61,7 @@ func openWith(ctx context.Context, config Config, script string) (*Store, error)
 	if err != nil {
 		return nil, fmt.Errorf("redisstore: connecting: %w", explain(err))
 	}
-	s := &Store{config: config, client: client, dialer: dialer, script: script, keys: newKeys(config.Realm), fence: "1"}
+	s := &Store{config: config, client: client, dialer: dialer, script: script, keys: newKeys(config.Realm), db: option.SelectDB, fence: "1"}
 	if config.Durable {
 		s.fence = "0"
 	}

@@ -1,0 +1,67 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// NonceBytes is the most that a spent nonce takes of a server's memory, where the
+// realm is no longer than 16 bytes: the key, the value with a binding, and their
+// places in two tables of Redis, which have just doubled. Without a binding, and
+// with full tables, it is 180. Keys that have just expired, and the buffers of
+// replicas, come on top.
+const NonceBytes = 288
+
+// Stats is what operators want to know of the servers, all primaries together.
+type Stats struct {
+	// Live is the number of keys of the database that expire: the nonces of all
+	// realms, some that have just expired, and whatever others keep there.
+	Live int64
+	// Bytes is the memory in use, and MaxBytes the sum of maxmemory: 0 if some
+	// server has no bound.
+	Bytes, MaxBytes int64
+}
+
+// Stats asks the servers, within Config.Timeout and with INFO alone. Call it for
+// a scrape and not for a request.
+func (s *Store) Stats(ctx context.Context) (Stats, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	defer cancel()
+	var st Stats
+	primaries, bounded := 0, true
+	for address, node := range s.client.Nodes() {
+		text, err := node.Do(ctx, node.B().Info().Build()).ToString()
+		if err != nil {
+			return Stats{}, fmt.Errorf("redisstore: asking the server %s for INFO: %w", address, explain(err))
+		}
+		info := parseInfo(text)
+		if info["role"] != "master" {
+			continue
+		}
+		primaries++
+		number := func(text string) int64 {
+			n, _ := strconv.ParseInt(text, 10, 64)
+			return n
+		}
+		st.Bytes += number(info["used_memory"])
+		limit := number(info["maxmemory"])
+		st.MaxBytes += limit
+		bounded = bounded && limit > 0
+		// db0:keys=12,expires=10,avg_ttl=0
+		for field := range strings.SplitSeq(info["db"+strconv.Itoa(s.db)], ",") {
+			if n, ok := strings.CutPrefix(field, "expires="); ok {
+				st.Live += number(n)
+			}
+		}
+	}
+	if primaries == 0 {
+		return Stats{}, unavailable(errors.New("redisstore: none of the servers is a primary"))
+	}
+	if !bounded {
+		st.MaxBytes = 0
+	}
+	return st, nil
+}
