@@ -19,19 +19,19 @@ import (
 const bareSQL = `INSERT INTO bare (realm, nonce, expires, retain_until, first_used, binding)
 	VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`
 
-// BenchmarkClaim claims fresh nonces from 1, 16 and 64 callers, on 16
-// connections, and sends the bare INSERT … ON CONFLICT DO NOTHING of the same
-// row, by turns; it reports what each takes, and the ratio of the two.
+// BenchmarkClaim claims fresh nonces from 1 to 256 callers, and sends the bare
+// INSERT … ON CONFLICT DO NOTHING of the same row on 16 connections, by turns; it
+// reports what each takes, and the ratio of the two.
 func BenchmarkClaim(b *testing.B) {
 	for _, mode := range []string{"exec", "cache_statement"} {
-		for _, callers := range []int{1, 16, 64} {
+		for _, callers := range []int{1, 16, 64, 256} {
 			b.Run(fmt.Sprintf("%s/callers=%d", mode, callers), func(b *testing.B) {
 				url := servers.Database(b) + "&default_query_exec_mode=" + mode
 				s := open(b, url)
 				exec1(b, url, "CREATE TABLE bare (LIKE admitone_replay.claims INCLUDING ALL)")
 				config, err := pgxpool.ParseConfig(url)
 				require.NoError(b, err)
-				config.MaxConns = defaultMaxConns
+				config.MaxConns = 16
 				bare, err := pgxpool.NewWithConfig(context.Background(), config)
 				require.NoError(b, err)
 				defer bare.Close()

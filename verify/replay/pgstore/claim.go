@@ -10,15 +10,14 @@ import (
 	"github.com/admitone/admitone/verify/replay"
 )
 
-const claimSQL = "SELECT status, first_used, binding, seen FROM admitone_replay.claim($1, $2, $3, $4, $5, $6, $7)"
-
 // attempts is how often a statement is sent at most, if the server said each
 // time that it undid it.
 const attempts = 4
 
-// Claim implements replay.Store, in one statement and one round trip. When the
-// context or Config.Timeout ends it before the answer is here, the nonce may be
-// spent and may not be; a claim with a binding can then be made again.
+// Claim implements replay.Store, in one statement and one round trip, which it
+// may share with other claims. When the context or Config.Timeout ends it before
+// the answer is here, the nonce may be spent and may not be; a claim with a
+// binding can then be made again.
 func (s *Store) Claim(ctx context.Context, c replay.Claim) (replay.Answer, error) {
 	return s.ask(ctx, &c, true)
 }
@@ -34,25 +33,21 @@ func (s *Store) ask(ctx context.Context, c *replay.Claim, spend bool) (replay.An
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	var binding []byte
-	if c.Binding != [32]byte{} {
-		binding = c.Binding[:]
-	}
-	var got row
-	err := s.query(ctx, claimSQL, []any{s.realm, c.Nonce[:], c.NotBefore.UnixMilli(), c.Expires.UnixMilli(), c.RetainUntil.UnixMilli(), binding, spend},
-		&got.status, &got.firstUsed, &got.binding, &got.seen)
-	if err != nil {
-		s.heal(ctx, err)
+	if err := ctx.Err(); err != nil {
 		return replay.Answer{}, unavailable(err)
 	}
-	return got.answer(c)
-}
-
-// row is what the SQL function claim returns.
-type row struct {
-	status          string
-	firstUsed, seen *int64 // milliseconds since the epoch
-	binding         []byte
+	r := &request{claim: *c, spend: spend, done: make(chan struct{})}
+	place, err := s.enqueue(r)
+	if err != nil {
+		return replay.Answer{}, unavailable(err)
+	}
+	select {
+	case <-r.done:
+		return r.answer, r.err
+	case <-ctx.Done():
+		s.requests.withdraw(place)
+		return replay.Answer{}, unavailable(fmt.Errorf("no answer in time: %w", ctx.Err()))
+	}
 }
 
 func (r *row) answer(c *replay.Claim) (replay.Answer, error) {
@@ -76,16 +71,17 @@ func (r *row) answer(c *replay.Claim) (replay.Answer, error) {
 	return replay.Answer{}, fmt.Errorf("%w: pgstore: the database answered %q, which is no answer", replay.ErrUnavailable, r.status)
 }
 
-// query sends one statement that returns one row, and returns when its
-// transaction is committed. It is sent again only where the server undid it:
-// otherwise one attempt could spend the nonce, and the next call it spent.
-func (s *Store) query(ctx context.Context, sql string, args []any, into ...any) error {
+// query sends one statement, has its rows read, and returns when its transaction
+// is committed. It is sent again only where the server undid it: otherwise one
+// attempt could spend the nonce, and the next call it spent.
+func (s *Store) query(ctx context.Context, sql string, args []any, read func(pgx.Rows) error) error {
 	for n := 1; ; n++ {
 		var err error
 		if s.explicit.Load() {
-			err = s.queryExplicit(ctx, sql, args, into...)
+			err = s.queryExplicit(ctx, sql, args, read)
 		} else {
-			err = s.pool.QueryRow(ctx, sql, args...).Scan(into...)
+			rows, _ := s.pool.Query(ctx, sql, args...) // read meets its error
+			err = read(rows)
 		}
 		switch {
 		case err == nil:
@@ -103,10 +99,10 @@ func (s *Store) query(ctx context.Context, sql string, args []any, into ...any) 
 
 // queryExplicit does the same where the server's, database's or role's default
 // is another isolation: three statements, still in one round trip.
-func (s *Store) queryExplicit(ctx context.Context, sql string, args []any, into ...any) error {
+func (s *Store) queryExplicit(ctx context.Context, sql string, args []any, read func(pgx.Rows) error) error {
 	var batch pgx.Batch
 	batch.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
-	batch.Queue(sql, args...).QueryRow(func(r pgx.Row) error { return r.Scan(into...) })
+	batch.Queue(sql, args...).Query(read)
 	var end string
 	batch.Queue("COMMIT").Exec(func(tag commandTag) error {
 		end = tag.String()

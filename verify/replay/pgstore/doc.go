@@ -10,6 +10,14 @@
 // its row. The answer is read to the end of the transaction, so an admission is
 // on disk before anybody hears of it.
 //
+// At most two such statements are on their way at a time. A claim that comes
+// while there are fewer is sent at once, alone. The others wait for one to come
+// back, and then share one statement and one commit, up to 256 of them: the
+// function claims calls claim for each, one after the other, so their answers are
+// the same as they would be alone. If that statement fails, all of them are
+// replay.ErrUnavailable. Who gives up before his claim is sent spends nothing; if
+// it was sent, the others' answers are not disturbed. At most 16,384 claims wait.
+//
 // The function must run in READ COMMITTED, for it looks again after it has
 // waited. Where the default of the server, database or role is another, it
 // refuses, and the store from then on wraps it in a transaction that says so,
@@ -28,7 +36,9 @@
 // a setting nor a lock. So a store works through PgBouncer in transaction mode,
 // as long as statements are not prepared. That is the default here. On direct
 // connections default_query_exec_mode=cache_statement in the URL is somewhat
-// faster; a Config.Pool is used in the mode that it has. Parameters of the URL
+// faster; a Config.Pool is used in the mode that it has. PgBouncer's session mode
+// serves as well; its statement mode does only where transactions are READ
+// COMMITTED by default. Parameters of the URL
 // that set server variables (timezone, options, …) are for direct connections:
 // PgBouncer refuses those it does not know.
 //
@@ -37,9 +47,12 @@
 // Any failure to get an answer — nobody listens, the server stops, a time-out,
 // no free connection, a server that is read-only now — is
 // replay.ErrUnavailable. Nobody is admitted on it. The next claim tries anew, so
-// service resumes by itself. A claim is sent again only where the server said
-// that it undid it; so no claim is taken for its own replay. Where an answer was lost the caller may claim again: with the same
-// binding, and within replay.Grace, it is told the same.
+// service resumes by itself. After a restart of the server the pool's old
+// connections cost nobody an answer: that they have ended is seen before a claim
+// is sent on them. A claim is sent again only where the server said that it undid
+// it; so no claim is taken for its own replay. Where an answer was lost the caller
+// may claim again: with the same binding, and within replay.Grace, it is told the
+// same.
 //
 // A claim that comes back from a server on which the claims before it are not
 // complete is refused as replay.IssuedBeforeStart, if its ticket may be as old.

@@ -22,7 +22,7 @@ import (
 const (
 	defaultTimeout    = 3 * time.Second
 	defaultPurgeEvery = time.Minute
-	defaultMaxConns   = 16
+	defaultMaxConns   = flights + 2 // for purging, and for what heals
 	maxRealmBytes     = 64
 )
 
@@ -30,13 +30,15 @@ const (
 type Config struct {
 	// URL is a connection string of the form
 	// postgres://user:password@host:5432/database, as libpq and pgx take it.
-	// Unless it says otherwise, there are at most 16 connections
+	// Unless it says otherwise, there are at most 4 connections
 	// (pool_max_conns), connecting takes no longer than Timeout
 	// (connect_timeout), and statements are not prepared
 	// (default_query_exec_mode=exec).
 	URL string
 
-	// Pool is used in place of URL, as it is. Close leaves it open.
+	// Pool is used in place of URL, as it is. Close leaves it open. Give it at
+	// least 4 connections, and think of ShouldPing: pgx does not notice that a
+	// server has restarted less than a second after a connection was used.
 	Pool *pgxpool.Pool
 
 	// Realm is the deployment's name, as the verifiers': UTF-8, at most 64
@@ -83,6 +85,7 @@ type Store struct {
 	// another isolation than READ COMMITTED.
 	explicit atomic.Bool
 
+	requests  requests
 	repairing sync.Mutex
 	stop      context.CancelFunc
 	stopped   sync.WaitGroup
@@ -169,6 +172,11 @@ func newPool(ctx context.Context, url string, timeout time.Duration) (*pgxpool.P
 	if !strings.Contains(url, "default_query_exec_mode") {
 		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	}
+	// A connection that the server has ended, as by a restart, is replaced before
+	// a claim is sent on it, when that is safe.
+	config.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool {
+		return p.IdleDuration > time.Second || unread(p.Conn.PgConn().Conn())
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, unavailable(err)
@@ -177,8 +185,9 @@ func newPool(ctx context.Context, url string, timeout time.Duration) (*pgxpool.P
 }
 
 // Close ends the purging and, unless it was given, closes the pool. Claims
-// that are on their way are waited for.
+// that are on their way are waited for; those that come are ErrUnavailable.
 func (s *Store) Close() {
+	s.requests.close()
 	if s.stop != nil {
 		s.stop()
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 const (
@@ -22,7 +24,10 @@ func (s *Store) Purge(ctx context.Context) (int, error) {
 	total := 0
 	for {
 		var n int
-		err := s.query(ctx, "SELECT admitone_replay.purge($1::int)", []any{purgeBatch}, &n)
+		err := s.query(ctx, "SELECT admitone_replay.purge($1::int)", []any{purgeBatch}, func(rows pgx.Rows) (err error) {
+			n, err = pgx.CollectExactlyOneRow(rows, pgx.RowTo[int])
+			return err
+		})
 		if err != nil {
 			s.heal(ctx, err)
 			return total, unavailable(err)

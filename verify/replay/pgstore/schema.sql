@@ -168,6 +168,23 @@ BEGIN
 END
 $$;
 
+-- claims does that for several, one after the other in one transaction, so that
+-- they share its cost; n is the place in the arrays. What comes later sees what
+-- came before. Callers give nonces in ascending order: two transactions that wait
+-- for each other's would be a deadlock, of which one is undone.
+CREATE FUNCTION admitone_replay.claims(
+    p_realm bytea, p_nonces bytea[], p_not_before bigint[], p_expires bigint[], p_retain_until bigint[], p_bindings bytea[],
+    p_spend boolean[])
+RETURNS TABLE (n integer, status text, first_used bigint, binding bytea, seen bigint)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    FOR i IN 1 .. cardinality(p_nonces) LOOP
+        RETURN QUERY SELECT i, c.* FROM admitone_replay.claim(
+            p_realm, p_nonces[i], p_not_before[i], p_expires[i], p_retain_until[i], p_bindings[i], p_spend[i]) c;
+    END LOOP;
+END
+$$;
+
 -- drop_slice remembers that claims of a slice were purged. At 64 ranges the two
 -- lowest become one, with the gap between them, which errs on the side of
 -- refusing, farthest in the past.

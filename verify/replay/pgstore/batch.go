@@ -1,0 +1,179 @@
+package pgstore
+
+import (
+	"bytes"
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/admitone/admitone/verify/replay"
+)
+
+const (
+	// flights is how many statements are on their way at most.
+	flights = 2
+	// maxBatch is how many claims share a statement at most.
+	maxBatch = 256
+	// maxWaiting is how many wait for one to come back at most. A server that
+	// does no more than 5,000 a second has that many done in Config.Timeout.
+	maxWaiting = 16_384
+)
+
+// A request is a claim (spend) or a look that somebody waits for.
+type request struct {
+	claim  replay.Claim
+	spend  bool
+	done   chan struct{} // closed when answer and err are set
+	answer replay.Answer
+	err    error
+}
+
+// requests are those that wait to be sent. While fewer than flights statements
+// are on their way, one that comes is sent at once, alone; otherwise it waits for
+// one to come back, and is sent with the others that wait.
+type requests struct {
+	mu      sync.Mutex
+	waiting list.List // of *request
+	flying  int
+	flown   sync.WaitGroup
+	closed  bool
+}
+
+var (
+	errClosed  = errors.New("pgstore: the store is closed")
+	errTooMany = fmt.Errorf("pgstore: %d claims wait for the server already", maxWaiting)
+)
+
+// enqueue returns r's place, for withdraw.
+func (s *Store) enqueue(r *request) (*list.Element, error) {
+	q := &s.requests
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.closed:
+		return nil, errClosed
+	case q.waiting.Len() == maxWaiting:
+		return nil, errTooMany
+	}
+	place := q.waiting.PushBack(r)
+	if q.flying < flights {
+		q.flying++
+		q.flown.Go(s.fly)
+	}
+	return place, nil
+}
+
+// withdraw takes back what was not sent yet.
+func (q *requests) withdraw(place *list.Element) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting.Remove(place) // nothing, if it is not there
+}
+
+// take returns those to be sent next, or none, and then a flight is over.
+func (q *requests) take() (batch []*request) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(batch) < maxBatch && q.waiting.Len() > 0 {
+		batch = append(batch, q.waiting.Remove(q.waiting.Front()).(*request))
+	}
+	if len(batch) == 0 {
+		q.flying--
+	}
+	return batch
+}
+
+// close refuses what comes, and returns when all that came is answered.
+func (q *requests) close() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	q.flown.Wait()
+}
+
+func (s *Store) fly() {
+	for batch := s.requests.take(); len(batch) > 0; batch = s.requests.take() {
+		s.answer(batch)
+	}
+}
+
+// answer sends a batch and answers it. It takes no longer than Config.Timeout;
+// that one of those who wait gives up is nothing to the others.
+func (s *Store) answer(batch []*request) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
+	defer cancel()
+	// The order in which the server takes their locks; see the SQL function claims.
+	slices.SortStableFunc(batch, func(a, b *request) int { return bytes.Compare(a.claim.Nonce[:], b.claim.Nonce[:]) })
+	rows, err := s.send(ctx, batch)
+	if err != nil {
+		s.heal(ctx, err)
+		err = unavailable(err)
+	}
+	for i, r := range batch {
+		if r.err = err; err == nil {
+			r.answer, r.err = rows[i].answer(&r.claim)
+		}
+		close(r.done)
+	}
+}
+
+const (
+	claimSQL  = "SELECT 1, status, first_used, binding, seen FROM admitone_replay.claim($1, $2, $3, $4, $5, $6, $7)"
+	claimsSQL = "SELECT n, status, first_used, binding, seen FROM admitone_replay.claims($1, $2, $3, $4, $5, $6, $7)"
+)
+
+// send asks the server, and returns a row for each of the batch or an error.
+func (s *Store) send(ctx context.Context, batch []*request) ([]row, error) {
+	n := len(batch)
+	nonces, bindings := make([][]byte, n), make([][]byte, n)
+	notBefore, expires, retain := make([]int64, n), make([]int64, n), make([]int64, n)
+	spend := make([]bool, n)
+	for i, r := range batch {
+		c := &r.claim
+		nonces[i] = c.Nonce[:]
+		if c.Binding != [32]byte{} {
+			bindings[i] = c.Binding[:]
+		}
+		notBefore[i], expires[i], retain[i] = c.NotBefore.UnixMilli(), c.Expires.UnixMilli(), c.RetainUntil.UnixMilli()
+		spend[i] = r.spend
+	}
+	sql, args := claimsSQL, []any{s.realm, nonces, notBefore, expires, retain, bindings, spend}
+	if n == 1 { // which the server has less work with
+		sql, args = claimSQL, []any{s.realm, nonces[0], notBefore[0], expires[0], retain[0], bindings[0], spend[0]}
+	}
+	var rows []row
+	err := s.query(ctx, sql, args, func(result pgx.Rows) (err error) {
+		rows, err = pgx.CollectRows(result, scanRow)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(rows) != n {
+		return nil, fmt.Errorf("the database answered %d of %d claims", len(rows), n)
+	}
+	for i := range rows {
+		if rows[i].n != i+1 {
+			return nil, errors.New("the database answered claims in another order")
+		}
+	}
+	return rows, nil
+}
+
+// row is what the SQL functions claim and claims say of one.
+type row struct {
+	n               int // from 1
+	status          string
+	firstUsed, seen *int64 // milliseconds since the epoch
+	binding         []byte
+}
+
+func scanRow(from pgx.CollectableRow) (r row, err error) {
+	err = from.Scan(&r.n, &r.status, &r.firstUsed, &r.binding, &r.seen)
+	return r, err
+}
