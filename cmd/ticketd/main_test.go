@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -35,7 +36,21 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	testscript.Main(m, map[string]func(){"ticketd": main})
+}
+
+func TestScripts(t *testing.T) {
+	scripts, err := filepath.Glob(filepath.Join("testdata", "*.txt"))
+	require.NoError(t, err)
+	require.NotEmpty(t, scripts)
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("GORACE", "atexit_sleep_ms=10") // else each program waits for a second at its end
+			return nil
+		},
+	})
 }
 
 // process is a running ticketd.
@@ -515,6 +530,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"serve", "--data", empty, "--replicas", "2"}, 2, "give a shared store"},
 		{[]string{"demo", "--replay", "memory:x"}, 2, "--replay is"},
 		{[]string{"demo", "--replay", "redis:secret"}, 2, "--replay is"},
+		{[]string{"demo", "--metrics-listen", "9464"}, 2, "--metrics-listen"},
+		{[]string{"demo", "--metrics-listen", "256.0.0.1:0"}, 1, "another address with --metrics-listen"},
 		{[]string{"demo", "--replay", "redis://127.0.0.1:1/"}, 1, "replay store"},
 		{[]string{"demo", "--replay", "postgres://127.0.0.1:1/x"}, 1, "replay store"},
 		{[]string{"demo", "--realm", strings.Repeat("r", 65)}, 2, "64 bytes"},

@@ -2,154 +2,231 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
 	"github.com/admitone/admitone/cmd/internal/cli"
-	"github.com/admitone/admitone/internal/durable"
+	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
 	"github.com/admitone/admitone/verify/replay"
 	"github.com/admitone/admitone/verify/replay/pgstore"
 	"github.com/admitone/admitone/verify/replay/redisstore"
 )
 
-const memoryStore = "memory"
-
-// replayKind returns the scheme of --replay, and whether the store is one that
-// several processes share.
-func replayKind(uri string) (kind string, shared bool, err error) {
-	kind, _, _ = strings.Cut(uri, ":")
-	switch kind {
-	case memoryStore:
-		if uri == memoryStore {
-			return kind, false, nil
-		}
-	case "journal":
-		if strings.HasPrefix(uri, "journal:") {
-			return kind, false, nil
-		}
-	case "redis", "rediss", "valkey", "valkeys", "postgres", "postgresql":
-		if _, err := url.Parse(uri); err == nil && strings.HasPrefix(uri, kind+"://") {
-			return kind, true, nil
-		}
-	}
-	return "", false, cli.Usagef("--replay is memory, journal:DIR, redis://…, rediss://… or postgres://…") // it may hold a password
+// replayOptions say where redeemed one-time tickets are remembered: --replay and
+// the flags that begin so.
+type replayOptions struct {
+	uri     string
+	memory  size // 0: the store's default
+	timeout time.Duration
+	durable bool
+	wait    int
+	ca      string
 }
 
-// storeName returns what --replay names, without user, password and parameters.
-func storeName(uri string) string {
-	u, err := url.Parse(uri)
+// size is a flag's number of bytes, such as 64MiB.
+type size int64
+
+func (s *size) String() string {
+	if *s == 0 {
+		return ""
+	}
+	return strings.Replace(strings.Replace(humanize.IBytes(uint64(*s)), ".0", "", 1), " ", "", 1)
+}
+
+func (s *size) Set(text string) error {
+	n, err := humanize.ParseBytes(text)
+	if err != nil || n > 1<<50 {
+		return errors.New("write a number and a unit, such as 64MiB or 2GiB")
+	}
+	*s = size(n)
+	return nil
+}
+
+func (*size) Type() string { return "size" }
+
+// The kinds of store.
+const (
+	memoryStore   = "memory"
+	journalStore  = "journal"
+	redisStore    = "redis"
+	postgresStore = "postgres"
+)
+
+func (o *replayOptions) flags(cmd *cobra.Command, store string) {
+	f := cmd.Flags()
+	f.StringVar(&o.uri, "replay", store, "`store` of which one-time tickets were redeemed: memory, journal:DIR (journal: alone is DATA/replay), redis://…, rediss://… or postgres://…")
+	f.Var(&o.memory, "replay-memory", "memory and journal: bound of the memory in use, as a `SIZE`; at the bound no one-time ticket is admitted (default 64MiB for memory, 256MiB for a journal; see ticketd replay plan)")
+	f.DurationVar(&o.timeout, "replay-timeout", 0, "redis and postgres: how long a redemption waits for the store (default 1s for redis, 3s for postgres)")
+	f.BoolVar(&o.durable, "replay-durable", false, "redis: the servers run with appendonly yes and appendfsync always, and --replay-wait counts all replicas that may take over; then a restart refuses no good ticket (where this is not true, it admits tickets twice)")
+	f.IntVar(&o.wait, "replay-wait", 0, "redis: how many `replicas` must have an admission before it is answered")
+	f.StringVar(&o.ca, "replay-ca", "", "rediss: `FILE` with the PEM certificates of the authorities to trust, in place of the system's (postgres: sslrootcert=FILE in the URL)")
+}
+
+// kind returns which store the URI names, and "" for none.
+func (o *replayOptions) kind() string {
+	scheme, _, _ := strings.Cut(o.uri, ":")
+	switch scheme {
+	case memoryStore:
+		if o.uri == memoryStore {
+			return memoryStore
+		}
+	case journalStore:
+		if strings.HasPrefix(o.uri, "journal:") {
+			return journalStore
+		}
+	case "redis", "rediss", "valkey", "valkeys", "postgres", "postgresql":
+		if _, err := url.Parse(o.uri); err != nil || !strings.HasPrefix(o.uri, scheme+"://") {
+			break
+		}
+		if strings.HasPrefix(scheme, "postgres") {
+			return postgresStore
+		}
+		return redisStore
+	}
+	return ""
+}
+
+// shared reports whether the store is one that several processes share.
+func (o *replayOptions) shared() bool {
+	return slices.Contains([]string{redisStore, postgresStore}, o.kind())
+}
+
+// name returns what --replay names, without user, password and parameters.
+func (o *replayOptions) name() string {
+	u, err := url.Parse(o.uri)
 	if err != nil || u.Host == "" {
-		return uri
+		return o.uri
 	}
 	return u.Scheme + "://" + u.Host + u.Path
+}
+
+// The least that may be said; the stores themselves take as little.
+const (
+	leastReplayMemory  = 64 << 10
+	leastReplayTimeout = 10 * time.Millisecond
+)
+
+// check refuses what is wrong, and flags that would do nothing. Its errors do not
+// quote the URI, which may hold a password.
+func (o *replayOptions) check(cmd *cobra.Command) error {
+	kind := o.kind()
+	given := func(flag string) bool { return cmd.Flags().Changed(flag) }
+	scheme, _, _ := strings.Cut(o.uri, ":")
+	switch {
+	case kind == "":
+		return cli.Usagef("--replay is memory, journal:DIR, redis://…, rediss://… or postgres://…")
+	case given("replay-memory") && kind == redisStore:
+		return cli.Usagef("--replay-memory is of memory and journal; bound Redis by its own maxmemory, with maxmemory-policy noeviction")
+	case given("replay-memory") && kind == postgresStore:
+		return cli.Usagef("--replay-memory is of memory and journal; what PostgreSQL keeps is on its disk")
+	case given("replay-memory") && o.memory < leastReplayMemory:
+		return cli.Usagef("--replay-memory is less than 64KiB; ticketd replay plan says how much is needed")
+	case given("replay-timeout") && !o.shared():
+		return cli.Usagef("--replay-timeout is of redis and postgres; %s waits for nothing but its disk", kind)
+	case given("replay-timeout") && o.timeout < leastReplayTimeout:
+		return cli.Usagef("--replay-timeout %v is less than %v", o.timeout, leastReplayTimeout)
+	case o.durable && kind == journalStore, o.durable && kind == postgresStore:
+		return cli.Usagef("--replay-durable is of redis; a %s store is durable without it", kind)
+	case o.durable && kind != redisStore:
+		return cli.Usagef("--replay-durable is of redis; for what a restart does not forget give --replay journal:DIR")
+	case given("replay-wait") && kind == postgresStore:
+		return cli.Usagef("--replay-wait is of redis; PostgreSQL waits as its synchronous_standby_names says")
+	case given("replay-wait") && kind != redisStore:
+		return cli.Usagef("--replay-wait is of redis; a %s store has no replicas", kind)
+	case o.wait < 0:
+		return cli.Usagef("--replay-wait %d is less than 0", o.wait)
+	case o.ca != "" && kind == postgresStore:
+		return cli.Usagef("--replay-ca is of rediss; for PostgreSQL write sslrootcert=FILE and sslmode=verify-full into the URL")
+	case o.ca != "" && scheme != "rediss" && scheme != "valkeys":
+		return cli.Usagef("--replay-ca is of a connection with TLS; give --replay rediss://…")
+	}
+	return nil
 }
 
 type closerFunc func()
 
 func (f closerFunc) Close() error { f(); return nil }
 
-// openStore opens the replay store that --replay names. With ownKeys, this process
-// made the ticket keys itself.
-func openStore(ctx context.Context, o options, ownKeys bool, log *slog.Logger) (replay.Store, io.Closer, error) {
-	kind, _, err := replayKind(o.replay)
-	if err != nil {
-		return nil, nil, err
-	}
-	switch kind {
+// openStore opens the replay store that --replay names, and shows its state in the
+// metrics. With ownKeys, this process made the ticket keys itself.
+func openStore(ctx context.Context, o options, ownKeys bool, m *metrics.Metrics, log *slog.Logger) (replay.Store, io.Closer, error) {
+	r := o.replay
+	switch r.kind() {
 	case memoryStore:
-		m, err := replay.NewMemory(replay.MemoryConfig{NoBarrier: ownKeys})
-		return m, closerFunc(func() {}), err
-	case "journal":
-		dir := strings.TrimPrefix(o.replay, "journal:")
+		s, err := replay.NewMemory(replay.MemoryConfig{NoBarrier: ownKeys, MaxBytes: int64(r.memory)})
+		if err != nil {
+			return nil, nil, err
+		}
+		m.WatchMemory(s)
+		return s, closerFunc(func() {}), nil
+	case journalStore:
+		dir := strings.TrimPrefix(r.uri, "journal:")
 		if dir == "" {
 			dir = o.dataFile("replay")
 		}
-		j, err := replay.OpenJournal(dir, replay.JournalConfig{})
+		s, err := replay.OpenJournal(dir, replay.JournalConfig{MaxBytes: int64(r.memory)})
 		if err != nil {
 			return nil, nil, err
 		}
-		return j, j, nil
-	case "postgres", "postgresql":
-		s, err := pgstore.Open(ctx, pgstore.Config{URL: o.replay, Realm: o.realm, Log: log})
+		m.WatchJournal(s)
+		return s, s, nil
+	case postgresStore:
+		s, err := pgstore.Open(ctx, pgstore.Config{URL: r.uri, Realm: o.realm, Timeout: r.timeout, Log: log})
 		if err != nil {
 			return nil, nil, err
 		}
-		front, err := replay.NewFront(s, nil)
-		return front, closerFunc(s.Close), err
+		m.WatchPostgres(s)
+		return front(s, s.Close, m)
 	}
-	s, err := redisstore.Open(ctx, redisstore.Config{URL: o.replay, Realm: o.realm})
+	roots, err := r.roots()
 	if err != nil {
 		return nil, nil, err
 	}
-	front, err := replay.NewFront(s, nil)
-	return front, closerFunc(s.Close), err
+	s, err := redisstore.Open(ctx, redisstore.Config{
+		URL: r.uri, Realm: o.realm, TLS: roots, Timeout: r.timeout, Durable: r.durable, Wait: redisstore.Wait{Replicas: r.wait},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	m.WatchRedis(s)
+	return front(s, s.Close, m)
 }
 
-// A store that was not asked for a while does not know what another one admitted
-// meanwhile. So the data folder remembers which store is in use, and since when:
-// older one-time tickets are refused.
-type storeRecord struct {
-	Store string    `json:"store"`
-	Since time.Time `json:"since,omitzero"`
+// front puts the local tier before a shared store.
+func front(s replay.Store, closeStore func(), m *metrics.Metrics) (replay.Store, io.Closer, error) {
+	f, err := replay.NewFront(s, nil)
+	if err != nil {
+		closeStore()
+		return nil, nil, err
+	}
+	m.WatchFront(f)
+	return f, closerFunc(closeStore), nil
 }
 
-// barrier is a store behind such a moment.
-type barrier struct {
-	replay.Store
-	since time.Time
-}
-
-func (b barrier) Claim(ctx context.Context, c replay.Claim) (replay.Answer, error) {
-	if !c.NotBefore.After(b.since) {
-		return replay.Answer{Status: replay.IssuedBeforeStart}, nil
+// roots returns what to verify Redis' certificates with: nil is the system's way.
+func (o *replayOptions) roots() (*tls.Config, error) {
+	if o.ca == "" {
+		return nil, nil
 	}
-	return b.Store.Claim(ctx, c)
-}
-
-func (b barrier) Peek(ctx context.Context, c replay.Claim) (replay.Answer, error) {
-	if !c.NotBefore.After(b.since) {
-		return replay.Answer{Status: replay.IssuedBeforeStart}, nil
+	pem, err := os.ReadFile(o.ca)
+	if err != nil {
+		return nil, fmt.Errorf("--replay-ca: %w", err)
 	}
-	return b.Store.Peek(ctx, c)
-}
-
-// sinceLastChange puts a barrier before the store, if the data folder was used
-// with another one before.
-func sinceLastChange(o options, store replay.Store, now time.Time) (replay.Store, error) {
-	path := o.dataFile("replay.json")
-	var last storeRecord
-	data, err := os.ReadFile(path)
-	switch {
-	case err == nil:
-		if err := json.Unmarshal(data, &last); err != nil || last.Store == "" {
-			return nil, fmt.Errorf("%s is damaged: it says which replay store was in use; remove it when all tickets issued so far have expired", path)
-		}
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("reading which replay store was in use: %w", err)
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("--replay-ca: %s has no PEM certificate; give the certificates of the authorities that signed the servers'", o.ca)
 	}
-	if name := storeName(o.replay); last.Store != name {
-		if last.Store != "" {
-			last.Since = now.UTC()
-		}
-		last.Store = name
-		data, err := json.Marshal(last)
-		if err != nil {
-			return nil, err
-		}
-		if err := durable.WriteFile(path, append(data, '\n'), 0o600); err != nil {
-			return nil, fmt.Errorf("noting which replay store is in use: %w", err)
-		}
-	}
-	if last.Since.IsZero() {
-		return store, nil
-	}
-	return barrier{store, last.Since}, nil
+	return &tls.Config{RootCAs: pool}, nil
 }

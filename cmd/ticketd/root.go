@@ -27,11 +27,12 @@ const (
 // options are the flags of serve, which demo takes as well.
 type options struct {
 	listen      string
+	metrics     string // where to listen for scrapes; "" for nowhere
 	data        string
 	realm       string
 	kek         string
 	publicURL   string
-	replay      string
+	replay      replayOptions
 	replicas    int
 	skew        time.Duration
 	maxLifetime time.Duration
@@ -56,7 +57,7 @@ Exit codes: 0 ended as asked, 1 failed, 2 wrong usage.`,
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetArgs(args)
-	root.AddCommand(serveCommand(stderr), demoCommand(stdout, stderr))
+	root.AddCommand(serveCommand(stderr), demoCommand(stdout, stderr), replayCommand(stdout))
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
@@ -77,7 +78,8 @@ func (o *options) flags(cmd *cobra.Command, listen, replay string) {
 	f.StringVar(&o.realm, "realm", os.Getenv("ADMITONE_REALM"), "the deployment's `name`, to which keys and tickets are bound (environment: ADMITONE_REALM)")
 	f.StringVar(&o.kek, "kek", "", "key-encryption key of the keyrings, as a `URI`; see keyring --help (environment: ADMITONE_KEK; default file:DATA/kek.key)")
 	f.StringVar(&o.publicURL, "public-url", "", "`URL` under which browsers reach the service; with https, cookies are Secure (default: http and the address listened on)")
-	f.StringVar(&o.replay, "replay", replay, "`store` of which one-time tickets were redeemed: memory, journal:DIR (journal: alone is DATA/replay), redis://…, rediss://… or postgres://…")
+	f.StringVar(&o.metrics, "metrics-listen", "", "`HOST:PORT` to serve /metrics on, for Prometheus and for nobody else: it is not authenticated (default: nowhere)")
+	o.replay.flags(cmd, replay)
 	f.IntVar(&o.replicas, "replicas", 1, "how many ticketd processes serve under the same ticket keys; more than 1 need a shared --replay")
 	f.DurationVar(&o.skew, "skew", 0, "tolerance for the clocks of other machines that issue tickets under the same keys (with several replicas 10s if not given); where what was redeemed is lost, one-time tickets are refused for as long")
 	f.DurationVar(&o.maxLifetime, "max-lifetime", token.MaxLifetime, "longest lifetime of a ticket that is issued or accepted")
@@ -95,14 +97,19 @@ func (o *options) check(cmd *cobra.Command) error {
 	if _, _, err := net.SplitHostPort(o.listen); err != nil {
 		return cli.Usagef("--listen %q is not HOST:PORT, such as 127.0.0.1:8080 or :8080", o.listen)
 	}
-	_, shared, err := replayKind(o.replay)
-	switch {
-	case err != nil:
+	if o.metrics != "" {
+		if _, _, err := net.SplitHostPort(o.metrics); err != nil {
+			return cli.Usagef("--metrics-listen %q is not HOST:PORT, such as 127.0.0.1:9464", o.metrics)
+		}
+	}
+	if err := o.replay.check(cmd); err != nil {
 		return err
+	}
+	switch {
 	case o.replicas < 1:
 		return cli.Usagef("--replicas %d is less than 1", o.replicas)
-	case o.replicas > 1 && !shared:
-		return cli.Usagef("--replicas %d with --replay %s would admit a ticket once in each of them; give a shared store, redis://… or postgres://…", o.replicas, o.replay)
+	case o.replicas > 1 && !o.replay.shared():
+		return cli.Usagef("--replicas %d with --replay %s would admit a ticket once in each of them; give a shared store, redis://… or postgres://…", o.replicas, o.replay.uri)
 	case o.skew < 0:
 		return cli.Usagef("--skew %v is negative; give 0s or more", o.skew)
 	case o.replicas > 1 && !cmd.Flags().Changed("skew"):

@@ -16,6 +16,7 @@ import (
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/api"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
 	"github.com/admitone/admitone/internal/durable"
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/keyring/kms"
@@ -36,7 +37,9 @@ type service struct {
 	channels  *token.Channels
 	handler   http.Handler
 	listener  net.Listener
-	closers   []io.Closer // in the order of opening
+	metrics   *metrics.Metrics
+	scrapes   net.Listener // of --metrics-listen, or nil
+	closers   []io.Closer  // in the order of opening
 }
 
 // dataFile returns the path of a file of the service's state.
@@ -88,7 +91,7 @@ const databaseFile = "admitone.db"
 // folder, and closed with the rest. With ownKeys, this process made the ticket
 // keys itself.
 func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, log *slog.Logger) (_ *service, err error) {
-	s := &service{opts: o, log: log, closers: []io.Closer{lock}}
+	s := &service{opts: o, log: log, metrics: metrics.New(), closers: []io.Closer{lock}}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -127,7 +130,7 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 	}
 	// Only now, with the folder locked: whatever another process redeemed was
 	// redeemed before this moment.
-	store, closer, err := openStore(ctx, o, ownKeys, log)
+	store, closer, err := openStore(ctx, o, ownKeys, s.metrics, log)
 	if err != nil {
 		return nil, fmt.Errorf("opening the replay store: %w", err)
 	}
@@ -139,6 +142,9 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 		return nil, fmt.Errorf("%w; choose another address with --listen", err)
 	}
 	s.closers = append(s.closers, s.listener)
+	if err := s.listenForScrapes(); err != nil {
+		return nil, err
+	}
 	if s.opts.publicURL == "" {
 		s.opts.publicURL = reachable(s.listener.Addr())
 	}
@@ -147,7 +153,7 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 		return nil, err
 	}
 	verifier, err := verify.New(verify.Config{
-		Opener: rings[keyring.Ticket], Realm: o.realm, AnyBrand: true, Store: store, MaxLifetime: o.maxLifetime, Skew: o.skew,
+		Opener: rings[keyring.Ticket], Realm: o.realm, AnyBrand: true, Store: s.metrics.Store(store), MaxLifetime: o.maxLifetime, Skew: o.skew,
 	})
 	if err != nil {
 		return nil, err
@@ -161,7 +167,7 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 	}
 	s.handler, err = api.New(api.Config{
 		Directory: s.directory, Issuer: issuer, Opener: rings[keyring.Ticket], Realm: o.realm, Verifier: verifier,
-		Channels: s.channels, Sessions: sessions, Log: log, Now: time.Now, MaxLifetime: o.maxLifetime,
+		Channels: s.channels, Sessions: sessions, Metrics: s.metrics, Log: log, Now: time.Now, MaxLifetime: o.maxLifetime,
 	})
 	return s, err
 }
@@ -187,10 +193,10 @@ func checkLifetimes(ctx context.Context, o options, rings map[keyring.Kind]*keyr
 	return nil
 }
 
-// serve answers requests until ctx is done, and then those that were accepted.
-func (s *service) serve(ctx context.Context) error {
-	server := &http.Server{
-		Handler:           s.handler,
+// newServer returns a server that no slow client can hold up for ever.
+func (s *service) newServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      30 * time.Second,
@@ -198,9 +204,20 @@ func (s *service) serve(ctx context.Context) error {
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
-	failed := make(chan error, 1)
+}
+
+// serve answers requests until ctx is done, and then those that were accepted.
+func (s *service) serve(ctx context.Context) error {
+	server := s.newServer(s.handler)
+	failed := make(chan error, 2)
 	go func() { failed <- server.Serve(s.listener) }()
 	s.log.Info("listening", "address", s.listener.Addr().String(), "url", s.opts.publicURL)
+	if s.scrapes != nil {
+		scrapes := s.newServer(s.scrapeHandler())
+		defer scrapes.Close() // a scrape is worth no waiting
+		go func() { failed <- scrapes.Serve(s.scrapes) }()
+		s.log.Info("serving metrics", "address", s.scrapes.Addr().String(), "path", metricsPath)
+	}
 	select {
 	case err := <-failed:
 		return err

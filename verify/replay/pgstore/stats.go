@@ -5,7 +5,7 @@ import "context"
 // NonceBytes is the most that a spent nonce takes on the server's disk, in the
 // table and its two indexes, with a realm of 16 bytes and a binding. What is
 // purged is counted until a vacuum has passed.
-const NonceBytes = 288
+const NonceBytes = 320
 
 // Stats is what operators want to know of the database.
 type Stats struct {

@@ -3,6 +3,7 @@
 package api
 
 import (
+	"cmp"
 	"log/slog"
 	"net"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
 	"github.com/admitone/admitone/verify/web"
@@ -24,6 +26,7 @@ type Config struct {
 	Verifier  *verify.Verifier
 	Channels  *token.Channels
 	Sessions  *web.Sessions
+	Metrics   *metrics.Metrics
 	Log       *slog.Logger
 	Now       func() time.Time
 
@@ -99,7 +102,9 @@ func (s *server) guard(next http.Handler) http.Handler {
 					s.reply(a, http.StatusInternalServerError, "Internal error; try again later", nil)
 				}
 			}
-			s.Log.Info("request", "method", method(r), "route", route(r), "status", a.status, "remote", remote(r), "duration", s.Now().Sub(start))
+			duration := s.Now().Sub(start)
+			s.Metrics.Request(route(r), cmp.Or(a.status, http.StatusOK), duration)
+			s.Log.Info("request", "method", method(r), "route", route(r), "status", a.status, "remote", remote(r), "duration", duration)
 		}()
 		next.ServeHTTP(a, r)
 	})

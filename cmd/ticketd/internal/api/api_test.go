@@ -24,6 +24,7 @@ import (
 	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
 	"github.com/admitone/admitone/verify/replay"
@@ -56,6 +57,7 @@ type world struct {
 	directory *directory.DB
 	opener    token.Opener
 	channels  *token.Channels
+	metrics   *metrics.Metrics
 	server    *httptest.Server
 	key       string // of brand commbox
 	acmeKey   string
@@ -78,7 +80,7 @@ func handle(t *testing.T, template *tinkpb.KeyTemplate) *keyset.Handle {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t}
+	w := &world{t: t, metrics: metrics.New()}
 	w.ns.Store(time.Date(2025, 1, 19, 14, 18, 47, 630_790_000, time.UTC).UnixNano())
 	ctx := t.Context()
 	var err error
@@ -128,13 +130,17 @@ func newWorld(t *testing.T) *world {
 	require.NoError(t, err)
 	h, err := New(Config{
 		Directory: w.directory, Issuer: issuer, Opener: keys, Realm: "r", Verifier: verifier, Channels: w.channels,
-		Sessions: sessions, Log: slog.New(slog.NewTextHandler(&w.log, nil)), Now: w.now, MaxLifetime: token.MaxLifetime,
+		Sessions: sessions, Metrics: w.metrics, Log: slog.New(slog.NewTextHandler(&w.log, nil)), Now: w.now, MaxLifetime: token.MaxLifetime,
 	})
 	require.NoError(t, err)
 	w.server = httptest.NewServer(h)
 	t.Cleanup(func() {
 		w.server.Close()
+		scraped := httptest.NewRecorder()
+		w.metrics.Handler(slog.Default()).ServeHTTP(scraped, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		assert.NotContains(t, scraped.Body.String(), "commbox", "no label has a brand")
 		for _, s := range w.secrets {
+			assert.NotContains(t, scraped.Body.String(), s, "no metric has a ticket or API key")
 			assert.NotContains(t, w.log.String(), s, "no log line has a ticket or API key")
 		}
 	})
@@ -767,7 +773,7 @@ func TestSessionExpires(t *testing.T) {
 
 func TestPanicIs500(t *testing.T) {
 	w := newWorld(t)
-	s := &server{Config: Config{Log: slog.New(slog.NewTextHandler(&w.log, nil)), Now: w.now}}
+	s := &server{Config: Config{Metrics: metrics.New(), Log: slog.New(slog.NewTextHandler(&w.log, nil)), Now: w.now}}
 	rec := httptest.NewRecorder()
 	s.guard(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("boom") })).ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/x?secret=1", nil))
 	assert.Equal(t, http.StatusInternalServerError, rec.Code)

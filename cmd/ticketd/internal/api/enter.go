@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
@@ -180,6 +181,7 @@ func (s *server) enter(w http.ResponseWriter, r *http.Request, ticket string, us
 		return
 	}
 	t, err := s.Verifier.Redeem(r.Context(), ticket, use)
+	s.Metrics.Verified(metrics.Redeem, t, err, s.Now())
 	if err != nil {
 		s.refuseEntry(w, r, err)
 		return

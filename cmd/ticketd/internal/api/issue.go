@@ -43,6 +43,7 @@ func (s *server) ticket(w http.ResponseWriter, r *http.Request) {
 		t, text, no = s.issue(w, r, key)
 	}
 	if no == nil {
+		s.Metrics.Issued(t)
 		s.Log.Info("ticket issued", "ticket", t.ID, "key", keyring.KeyID(t.KeyID), "brand", t.Brand, "audience", t.Audience,
 			"one_time", t.OneTime, "lifetime", t.Lifetime, "api_key", key.ID, "remote", remote(r))
 		s.reply(w, http.StatusOK, "Operation successful", issued{text})
