@@ -161,7 +161,9 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 	if s.channels, err = token.NewChannels(rings[keyring.Channel], o.realm); err != nil {
 		return nil, err
 	}
-	sessions, err := web.NewSessions(rings[keyring.Session], o.realm, strings.HasPrefix(s.opts.publicURL, "https:"), nil)
+	sessions, err := web.NewSessions(web.SessionConfig{
+		Keys: rings[keyring.Session], Realm: o.realm, Insecure: !strings.HasPrefix(s.opts.publicURL, "https:"),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -177,9 +179,6 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 func checkLifetimes(ctx context.Context, o options, rings map[keyring.Kind]*keyring.Ring, d *directory.DB) error {
 	if most := rings[keyring.Ticket].Report().Policy.Lifetime; o.maxLifetime > most {
 		return fmt.Errorf("--max-lifetime %v exceeds the %v for which the ticket keyring keeps its keys; lower it, or make the keyring with a longer lifetime", o.maxLifetime, most)
-	}
-	if most := rings[keyring.Session].Report().Policy.Lifetime; web.SessionLifetime > most {
-		return fmt.Errorf("sessions last %v, and the session keyring keeps its keys for %v; make one with a longer lifetime", web.SessionLifetime, most)
 	}
 	brands, err := d.Brands(ctx)
 	if err != nil {

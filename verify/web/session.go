@@ -1,126 +1,278 @@
 package web
 
 import (
-	"bytes"
+	"crypto/rand"
 	"encoding/base64"
-	"encoding/json"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
 )
 
-// SessionLifetime is how long a session lasts from the moment of entry.
-const SessionLifetime = 12 * time.Hour
+// How long sessions last where SessionConfig does not say.
+const (
+	SessionIdle     = time.Hour      // since the cookie was last renewed
+	SessionLifetime = 12 * time.Hour // since the entry
+)
 
 // Session is who entered, and how.
 type Session struct {
-	Audience token.Audience `json:"audience"`
-	Brand    string         `json:"brand"`
-	Username string         `json:"username,omitempty"` // agents
-	Customer int64          `json:"customer,omitempty"` // customers: the number of their record
-	Channel  string         `json:"channel,omitempty"`  // customers: the ID of the channel that they entered
-	Name     string         `json:"name,omitempty"`     // for people to read
-	Email    string         `json:"email,omitempty"`
+	ID       string // 26 letters and digits, new at every entry
+	Audience token.Audience
+	Brand    string
+	User     string   // who it is, for programs: an agent's username; of a customer, what the service knows them by
+	Name     string   // who it is, for people to read
+	Email    string   // may be empty
+	Groups   []string // what the service says that they belong to
+	Channel  string   // customers: the ID of the channel that they entered
 
-	TicketID string    `json:"ticketId"`
-	KeyID    string    `json:"keyId"` // of the key that sealed the ticket
-	OneTime  bool      `json:"oneTime,omitempty"`
-	Actor    string    `json:"actor,omitempty"` // who asked for the ticket
-	Issued   time.Time `json:"issued"`          // when the ticket was issued
-	Entered  time.Time `json:"entered"`         // when it was redeemed
+	TicketID token.ID
+	KeyID    uint32 // of the key that sealed the ticket
+	OneTime  bool
+	Actor    string    // who asked for the ticket
+	Issued   time.Time // when the ticket was issued; whole milliseconds, as is Entered
+	Entered  time.Time // when it was redeemed
+}
+
+// SessionStore is where a Handler keeps sessions. A *Sessions is one; a service
+// that has sessions of its own puts these two methods in front of them.
+type SessionStore interface {
+	// Start begins a session and sets its cookie on w, in place of any other of
+	// that audience. The session's ID must be a new one, so that nobody knows it
+	// who was at this browser before; s.ID and s.Entered are not set.
+	Start(w http.ResponseWriter, r *http.Request, s Session) error
+
+	// Current returns the session of an audience that r carries, if it is still
+	// good. It may renew the session's cookie on w, unless w is nil.
+	Current(w http.ResponseWriter, r *http.Request, a token.Audience) (Session, bool)
+}
+
+// SessionConfig says how Sessions are kept. Keys is mandatory.
+type SessionConfig struct {
+	Keys  tink.AEAD // a keyring.Ring of kind session, or any tink.AEAD whose keys have the TINK prefix
+	Realm string    // the deployment's name
+
+	// Idle is how long a session lasts unused, and Lifetime how long at most;
+	// 0 means SessionIdle and SessionLifetime. A cookie is renewed when half of
+	// Idle has passed, or when it is sealed under a key that is no longer the
+	// primary; so a session may end after half of Idle unused.
+	Idle     time.Duration
+	Lifetime time.Duration
+
+	// NotBefore, if not nil, returns the moment before which sessions like s
+	// may not have begun: to end those of a brand, or of one user. The zero
+	// time ends none. It is asked at every check and should answer from memory;
+	// where it cannot tell, a time to come refuses.
+	NotBefore func(s Session) time.Time
+
+	// Partitioned makes the cookies usable where the pages are embedded in
+	// another site: SameSite=None and Partitioned (CHIPS), a jar for each site
+	// around. Otherwise they are SameSite=Lax, and no frame in another site's
+	// page sees them.
+	Partitioned bool
+
+	// Insecure is for pages served without TLS, on the developer's machine: the
+	// cookies are neither Secure nor have the __Host- prefix.
+	Insecure bool
+
+	Now func() time.Time // the clock; nil means time.Now
 }
 
 // Sessions keeps sessions in cookies, one for each audience, sealed and
 // authenticated: the server stores nothing. The associated data is
 // "admitone/session/1", a zero byte and the realm. It is safe for concurrent use.
+//
+// A sealed cookie is good until it runs out, or NotBefore or a disabled key
+// ends it: End takes it from the browser, not from whoever copied it.
 type Sessions struct {
-	aead   tink.AEAD
-	ad     []byte
-	secure bool
-	now    func() time.Time
+	c       SessionConfig
+	ad      []byte
+	primary atomic.Uint32 // the key that sealed last
+	sealed  atomic.Int64  // when that was, in Unix seconds
 }
 
-// NewSessions returns the sessions of a realm under a, such as a keyring.Ring of
-// kind session. With secure, as wherever pages are served over TLS, the cookies
-// are Secure and have the __Host- prefix. now is the clock; nil means time.Now.
-func NewSessions(a tink.AEAD, realm string, secure bool, now func() time.Time) (*Sessions, error) {
-	if a == nil {
-		return nil, errors.New("web: the session keys are nil; give a keyring.Ring of kind session or another tink.AEAD")
+// maxCookie is of a sealed session's text; browsers keep 4,096 bytes of name,
+// value and attributes.
+const maxCookie = 3800
+
+// NewSessions returns Sessions, or an error that says what in c is wrong.
+func NewSessions(c SessionConfig) (*Sessions, error) {
+	if c.Keys == nil {
+		return nil, errors.New("web: SessionConfig.Keys is nil; give a keyring.Ring of kind session or another tink.AEAD")
 	}
-	if err := token.CheckRealm(realm); err != nil {
+	if err := token.CheckRealm(c.Realm); err != nil {
 		return nil, err
 	}
-	if now == nil {
-		now = time.Now
+	if c.Idle == 0 {
+		c.Idle = SessionIdle
 	}
-	return &Sessions{a, []byte("admitone/session/1\x00" + realm), secure, now}, nil
+	if c.Lifetime == 0 {
+		c.Lifetime = SessionLifetime
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	switch {
+	case c.Idle < 0 || c.Lifetime < 0:
+		return nil, errors.New("web: SessionConfig.Idle and SessionConfig.Lifetime must not be negative")
+	case c.Partitioned && c.Insecure:
+		return nil, errors.New("web: SessionConfig has both Partitioned and Insecure; browsers keep partitioned cookies over TLS only")
+	}
+	c.Idle = min(c.Idle, c.Lifetime)
+	if ring, ok := c.Keys.(*keyring.Ring); ok {
+		info := ring.Report().Info
+		if info.Kind != keyring.Session {
+			return nil, fmt.Errorf("web: SessionConfig.Keys is a keyring of kind %s; give one of kind session", info.Kind)
+		}
+		if most := info.Policy.Lifetime; c.Lifetime > most {
+			return nil, fmt.Errorf("web: sessions last %v, and the session keyring keeps its keys for %v; shorten SessionConfig.Lifetime, or make a keyring with a longer lifetime", c.Lifetime, most)
+		}
+	}
+	s := &Sessions{c: c, ad: []byte("admitone/session/1\x00" + c.Realm)}
+	if _, err := s.seal([]byte("a first try of the keys")); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
-func (s *Sessions) cookie(a token.Audience) string {
-	name := "admitone-" + a.String()
-	if s.secure {
-		name = "__Host-" + name
+// seal seals, and notes the key that did it.
+func (s *Sessions) seal(plain []byte) ([]byte, error) {
+	sealed, err := s.c.Keys.Encrypt(plain, s.ad)
+	if err != nil {
+		return nil, fmt.Errorf("web: sealing a session: %w", err)
+	}
+	if len(sealed) < tinkPrefix || sealed[0] != 1 {
+		return nil, errors.New("web: the session keys' primary has no TINK output prefix; rotate to one that has")
+	}
+	s.primary.Store(binary.BigEndian.Uint32(sealed[1:]))
+	s.sealed.Store(s.c.Now().Unix())
+	return sealed, nil
+}
+
+const tinkPrefix = 5 // the byte 0x01 and the key ID
+
+// isPrimary reports whether a key is the primary, as of at most a minute ago: a
+// tink.AEAD tells which one that is only by sealing.
+func (s *Sessions) isPrimary(key uint32, now time.Time) bool {
+	if age := now.Unix() - s.sealed.Load(); age < 0 || age > 60 {
+		_, _ = s.seal(nil) // if that fails, so will the renewal; the session is good all the same
+	}
+	return s.primary.Load() == key
+}
+
+// Start implements SessionStore. It sets the session's ID to a new one and
+// Entered to now.
+func (s *Sessions) Start(w http.ResponseWriter, _ *http.Request, session Session) error {
+	now := s.c.Now()
+	session.ID, session.Entered = rand.Text(), now
+	return s.set(w, &session, now)
+}
+
+// set gives the browser the session's cookie, renewed now.
+func (s *Sessions) set(w http.ResponseWriter, session *Session, now time.Time) error {
+	sealed, err := s.seal(session.append(nil, now))
+	if err != nil {
+		return err
+	}
+	value := base64.RawURLEncoding.EncodeToString(sealed)
+	if len(value) > maxCookie {
+		return errors.New("web: the session is too large for a cookie; give it fewer groups")
+	}
+	s.cookie(w, session.Audience, value, 0)
+	return nil
+}
+
+func (s *Sessions) cookie(w http.ResponseWriter, a token.Audience, value string, maxAge int) {
+	c := &http.Cookie{
+		Name: s.cookieName(a), Value: value, MaxAge: maxAge, Path: "/",
+		Secure: !s.c.Insecure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}
+	if s.c.Partitioned {
+		c.SameSite, c.Partitioned = http.SameSiteNoneMode, true
+	}
+	http.SetCookie(w, c)
+}
+
+func (s *Sessions) cookieName(a token.Audience) string {
+	name := "__Host-admitone-customer"
+	if a == token.Agent {
+		name = "__Host-admitone-agent"
+	}
+	if s.c.Insecure {
+		return name[len("__Host-"):]
 	}
 	return name
 }
 
-// Start sets the session's cookie on an answer, with Entered set to now. It
-// replaces whatever session of that audience the browser had.
-func (s *Sessions) Start(w http.ResponseWriter, session Session) error {
-	session.Entered = s.now().UTC().Truncate(time.Second)
-	var plain bytes.Buffer
-	e := json.NewEncoder(&plain)
-	e.SetEscapeHTML(false) // nothing here is shown as it stands, and six bytes for one make cookies too large
-	if err := e.Encode(session); err != nil {
-		return fmt.Errorf("web: writing a session: %w", err)
-	}
-	sealed, err := s.aead.Encrypt(plain.Bytes(), s.ad)
-	if err != nil {
-		return fmt.Errorf("web: sealing a session: %w", err)
-	}
-	value := base64.RawURLEncoding.EncodeToString(sealed)
-	if len(value) > 3800 { // browsers keep 4,096 bytes of name, value and attributes
-		return errors.New("web: the session is too large for a cookie")
-	}
-	http.SetCookie(w, &http.Cookie{
-		Name: s.cookie(session.Audience), Value: value, Path: "/",
-		Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
-	})
-	return nil
-}
+// End takes the session of an audience from the browser.
+func (s *Sessions) End(w http.ResponseWriter, a token.Audience) { s.cookie(w, a, "", -1) }
 
-// Current returns the session of an audience that a request carries, if it is
-// genuine and not older than SessionLifetime.
-func (s *Sessions) Current(r *http.Request, a token.Audience) (Session, bool) {
-	// Another host of the same site can plant cookies of this name before ours.
-	for _, c := range r.CookiesNamed(s.cookie(a)) {
-		if session, ok := s.open(c.Value, a); ok {
-			return session, true
+// Current implements SessionStore. The session is genuine, neither idle for
+// longer than Idle nor older than Lifetime, and not ended by NotBefore.
+func (s *Sessions) Current(w http.ResponseWriter, r *http.Request, a token.Audience) (Session, bool) {
+	var session Session
+	// Where there is no __Host- prefix, another host of the same site can plant
+	// cookies of this name before ours.
+	for _, c := range r.CookiesNamed(s.cookieName(a)) {
+		now := s.c.Now()
+		renewed, key, ok := s.open(c.Value, &session)
+		if !ok || session.Audience != a || !s.inTime(&session, renewed, now) {
+			continue
 		}
+		if w != nil && (now.Sub(renewed) >= s.c.Idle/2 || !s.isPrimary(key, now)) {
+			_ = s.set(w, &session, now) // if it fails, the session is good all the same
+		}
+		return session, true
 	}
 	return Session{}, false
 }
 
-func (s *Sessions) open(value string, a token.Audience) (Session, bool) {
-	sealed, err := base64.RawURLEncoding.DecodeString(value)
+func (s *Sessions) inTime(session *Session, renewed, now time.Time) bool {
+	// Other machines that renew cookies may be a little ahead.
+	if now.Before(session.Entered.Add(-time.Minute)) || now.Before(renewed.Add(-time.Minute)) {
+		return false
+	}
+	if now.Sub(session.Entered) >= s.c.Lifetime || now.Sub(renewed) >= s.c.Idle {
+		return false
+	}
+	return s.c.NotBefore == nil || !session.Entered.Before(s.c.NotBefore(*session))
+}
+
+var cookies = sync.Pool{New: func() any { return new([maxCookie]byte) }}
+
+// open fills session with what a cookie's value says, whatever its times, and
+// returns when it was sealed and under which key.
+func (s *Sessions) open(value string, session *Session) (renewed time.Time, key uint32, ok bool) {
+	if len(value) > maxCookie {
+		return renewed, 0, false
+	}
+	buffer := cookies.Get().(*[maxCookie]byte)
+	defer cookies.Put(buffer)
+	n, err := base64.RawURLEncoding.Decode(buffer[:], []byte(value))
+	if err != nil || n < tinkPrefix {
+		return renewed, 0, false
+	}
+	sealed := buffer[:n]
+	key = binary.BigEndian.Uint32(sealed[1:])
+	plain, err := s.c.Keys.Decrypt(sealed, s.ad)
 	if err != nil {
-		return Session{}, false
+		// A Ring that is asked for a key that it lacks looks at its file: another
+		// process may have rotated it a moment ago.
+		if h, can := s.c.Keys.(interface{ HasKey(uint32) bool }); !can || !h.HasKey(key) {
+			return renewed, 0, false
+		}
+		if plain, err = s.c.Keys.Decrypt(sealed, s.ad); err != nil {
+			return renewed, 0, false
+		}
 	}
-	plain, err := s.aead.Decrypt(sealed, s.ad)
-	if err != nil {
-		return Session{}, false
-	}
-	var session Session
-	if err := json.Unmarshal(plain, &session); err != nil || session.Audience != a {
-		return Session{}, false
-	}
-	if age := s.now().Sub(session.Entered); age < -time.Minute || age >= SessionLifetime {
-		return Session{}, false
-	}
-	return session, true
+	renewed, ok = session.decode(string(plain))
+	return renewed, key, ok
 }

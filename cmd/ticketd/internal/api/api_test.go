@@ -126,7 +126,7 @@ func newWorld(t *testing.T) *world {
 	require.NoError(t, err)
 	verifier, err := verify.New(verify.Config{Opener: keys, Realm: "r", AnyBrand: true, Store: store, Now: w.now})
 	require.NoError(t, err)
-	sessions, err := web.NewSessions(keys, "r", false, w.now)
+	sessions, err := web.NewSessions(web.SessionConfig{Keys: keys, Realm: "r", Insecure: true, Now: w.now})
 	require.NoError(t, err)
 	h, err := New(Config{
 		Directory: w.directory, Issuer: issuer, Opener: keys, Realm: "r", Verifier: verifier, Channels: w.channels,
@@ -763,11 +763,17 @@ func TestSessionExpires(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()
 	require.Equal(t, http.StatusSeeOther, c.get("/login?ta="+w.ticket(w.key, reference)).status)
-	w.ns.Add(int64(web.SessionLifetime - time.Second))
+	w.ns.Add(int64(web.SessionIdle - time.Second))
+	assert.Equal(t, http.StatusOK, c.get("/login").status, "and the session is renewed")
+	require.Len(t, c.cookies, 2)
+	w.ns.Add(int64(web.SessionIdle - time.Second))
+	renewed := c.cookies[1].Value
+	c.cookies[1].Value = "x" + renewed[1:]
+	assert.Equal(t, http.StatusForbidden, c.get("/login").status, "changed")
+	c.cookies[1].Value = renewed
 	assert.Equal(t, http.StatusOK, c.get("/login").status)
+	c.cookies = c.cookies[:2]
 	w.ns.Add(int64(time.Second))
-	assert.Equal(t, http.StatusForbidden, c.get("/login").status)
-	c.cookies[0].Value = "x" + c.cookies[0].Value[1:]
 	assert.Equal(t, http.StatusForbidden, c.get("/login").status)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 func (s *server) login(w http.ResponseWriter, r *http.Request) {
 	ticket, found := web.Ticket(limited(w, r))
 	if !found {
-		session, ok := s.Sessions.Current(r, token.Agent)
+		session, ok := s.Sessions.Current(w, r, token.Agent)
 		s.showSession(w, session, ok)
 		return
 	}
@@ -31,7 +32,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 		return err
 	}}
 	s.enter(w, r, ticket, use, func(t token.Ticket, session *web.Session) error {
-		session.Username, session.Email = agent.Username, agent.Email
+		session.User, session.Email = agent.Username, agent.Email
 		session.Name = fullName(agent.FirstName, agent.LastName, agent.Username)
 		return nil
 	})
@@ -42,7 +43,7 @@ func (s *server) chat(w http.ResponseWriter, r *http.Request) {
 	code := r.PathValue("code")
 	ticket, found := web.Ticket(limited(w, r))
 	if !found {
-		session, ok := s.Sessions.Current(r, token.Customer)
+		session, ok := s.Sessions.Current(w, r, token.Customer)
 		if ok {
 			// A session of one channel says nothing in another.
 			id, err := s.Channels.ID(session.Brand, code)
@@ -61,7 +62,7 @@ func (s *server) chat(w http.ResponseWriter, r *http.Request) {
 		if t.OverrideUserInfo {
 			c = s.updateCustomer(r.Context(), t, c)
 		}
-		session.Customer, session.Channel, session.Email = c.ID, channel, c.Email
+		session.User, session.Channel, session.Email = strconv.FormatInt(c.ID, 10), channel, c.Email
 		session.Name = fullName(c.FirstName, c.LastName, "a guest")
 		return nil
 	})
@@ -187,11 +188,11 @@ func (s *server) enter(w http.ResponseWriter, r *http.Request, ticket string, us
 		return
 	}
 	session := web.Session{
-		Audience: t.Audience, Brand: t.Brand, TicketID: t.ID.String(), KeyID: keyring.KeyID(t.KeyID).String(),
+		Audience: t.Audience, Brand: t.Brand, TicketID: t.ID, KeyID: t.KeyID,
 		OneTime: t.OneTime, Actor: t.Actor, Issued: t.IssuedAt,
 	}
 	if err = fill(t, &session); err == nil {
-		err = s.Sessions.Start(w, session)
+		err = s.Sessions.Start(w, r, session)
 	}
 	if err != nil {
 		s.Log.Error("entry failed after redemption", "ticket", t.ID, "brand", t.Brand, "error", err, "remote", remote(r))

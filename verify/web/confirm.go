@@ -1,0 +1,92 @@
+package web
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"net/http"
+	"slices"
+)
+
+// The confirm page sets a cookie with a random secret and has a form with the
+// ticket and a token, which is a hash of that secret, of the ticket, and of the
+// session that is about to be replaced. The form's POST confirms if the token
+// fits: then this very browser showed a page of ours with just that on it. No
+// other site's page can make such a POST, whatever headers the browser sends.
+//
+// SHA-256 of the secret is also the binding of the redemption: where the answer
+// is lost, the same browser may ask again, and no other.
+const (
+	confirmField  = "confirm"
+	probeField    = "admitone-probe" // in the query of the second of two requests that try the cookie
+	confirmMaxAge = 3600             // seconds
+)
+
+// bindingSecret returns the secret that a request's cookie carries.
+func (h *Handler) bindingSecret(r *http.Request) (secret [32]byte, found bool) {
+	for _, c := range r.CookiesNamed(h.confirmCookie()) {
+		if b, err := base64.RawURLEncoding.DecodeString(c.Value); err == nil && len(b) == len(secret) {
+			return [32]byte(b), true
+		}
+	}
+	return secret, false
+}
+
+func (h *Handler) confirmCookie() string {
+	if h.insecure() {
+		return "admitone-confirm"
+	}
+	return "__Host-admitone-confirm"
+}
+
+func (h *Handler) insecure() bool { return h.sessions != nil && h.sessions.c.Insecure }
+
+// keepSecret gives the browser its secret, a new one where it has none. The
+// cookie stays in a frame where the session's will.
+func (a *attempt) keepSecret(w http.ResponseWriter) {
+	if !a.bound {
+		rand.Read(a.secret[:]) // never fails: crypto/rand ends the program instead
+	}
+	c := &http.Cookie{
+		Name: a.confirmCookie(), Value: base64.RawURLEncoding.EncodeToString(a.secret[:]), Path: "/", MaxAge: confirmMaxAge,
+		Secure: !a.insecure(), HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}
+	partitioned := len(a.page.FrameAncestors) > 0
+	if a.sessions != nil {
+		partitioned = a.sessions.c.Partitioned
+	}
+	if partitioned {
+		c.SameSite, c.Partitioned = http.SameSiteNoneMode, true
+	}
+	http.SetCookie(w, c)
+}
+
+func bindingOf(secret [32]byte) [32]byte { return sha256.Sum256(secret[:]) }
+
+// confirmToken is what the confirm page's form must give back. leaving is the ID
+// of another user's session that the page told of, or "".
+func confirmToken(secret [32]byte, ticket, leaving string) string {
+	hash := sha256.New()
+	hash.Write([]byte("admitone/confirm/1\x00"))
+	hash.Write(secret[:])
+	ticketHash := sha256.Sum256([]byte(ticket))
+	hash.Write(ticketHash[:])
+	hash.Write([]byte(leaving))
+	return base64.RawURLEncoding.EncodeToString(hash.Sum(nil))
+}
+
+// confirms reports whether a POST's token, if it has one, is the given one.
+func confirms(r *http.Request, token string) bool {
+	return subtle.ConstantTimeCompare([]byte(r.PostForm.Get(confirmField)), []byte(token)) == 1
+}
+
+// pressed reports whether a request claims to come from the confirm page's form.
+func pressed(r *http.Request) bool { return r.PostForm.Has(confirmField) }
+
+// framed reports whether the answer will stand in a frame; elsewhere, whether in
+// another site's page.
+func framed(r *http.Request) (framed, elsewhere bool) {
+	framed = slices.Contains([]string{"iframe", "frame", "embed", "object", "fencedframe"}, r.Header.Get("Sec-Fetch-Dest"))
+	return framed, framed && r.Header.Get("Sec-Fetch-Site") != "same-origin"
+}

@@ -1,0 +1,434 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/verify"
+)
+
+// Config says how a Handler works. Verifier, Sessions and Use are mandatory.
+type Config struct {
+	Verifier *verify.Verifier
+	Sessions SessionStore // a *Sessions, or the service's own sessions
+
+	// Use says what a request's ticket is about to be used for. The ticket is
+	// not yet checked in any way. Use.Binding is the Handler's to set.
+	Use func(r *http.Request, ticket string) verify.Use
+
+	// Admit is asked about a ticket that is genuine, in time and for this use,
+	// before anything is spent, and says how its holder enters. An error refuses
+	// the ticket, as one of Use.Check does. It may be asked several times before
+	// an entry. Nil admits everybody, as the ticket describes them.
+	Admit func(r *http.Request, t token.Ticket) (Entry, error)
+
+	// Page says how pages look. t is the ticket that the page is about, or the
+	// zero Ticket where it is about none or a refused one: who was refused must
+	// not learn from the page why. Nil means the zero Page.
+	Page func(r *http.Request, t token.Ticket) Page
+
+	// Home is where the browser goes after the entry unless the request names
+	// another way in the parameter next: a path of this site. Empty means the
+	// URL of the entry itself, without the ticket.
+	Home string
+
+	// NoTicket answers requests that carry no ticket. Nil means a page that says
+	// who is signed in, or how to get in.
+	NoTicket http.Handler
+
+	// NamelessTicket accepts ?=TA<ticket>, an old form of the URL, as well.
+	NamelessTicket bool
+
+	// Texts are the pages' texts in other languages, or other texts, by BCP 47
+	// tag, such as "fr" or "pt-BR". Fields left empty are taken from English.
+	// English, German and Hebrew are built in.
+	Texts map[string]Texts
+
+	// Log gets a line for each ticket decided, with the reason and the ticket's
+	// ID, never the ticket. Nil means none.
+	Log *slog.Logger
+}
+
+// Entry is how a ticket's holder enters.
+type Entry struct {
+	// Session is what the session will say. Where User, Name and Email are
+	// empty, the ticket's are taken; Groups stay as they are; all other fields
+	// are the ticket's.
+	Session Session
+
+	// Confirm shows who is about to enter before anything is spent, and lets
+	// them in when they press the button: for links that mail scanners and
+	// previews fetch, and against links that sign people in as somebody else.
+	Confirm bool
+
+	// Switch is what to do where the browser has another user's session.
+	Switch Switch
+
+	// Then, if not nil, runs when the ticket is spent and before the session
+	// starts, and may still change that. Its context lasts ten seconds, whether
+	// or not the browser waits. It should be idempotent per ticket ID: after an
+	// error, the same browser may try again for verify's replay.Grace.
+	Then func(ctx context.Context, s *Session) error
+}
+
+// Switch says what happens when a browser with one user's session opens another
+// user's ticket.
+type Switch uint8
+
+// The zero Switch replaces, as a login page does.
+const (
+	ReplaceUser Switch = iota // the new session replaces the old one
+	ConfirmUser               // after a page has told of it and a button was pressed
+	RefuseUser                // not at all; the ticket stays unspent
+)
+
+// Handler admits people with tickets. It reads the ticket from the query or form
+// field ta or TA, redeems it, starts a session and answers 303 without the
+// ticket. It is an http.Handler for GET, HEAD and POST at one path or more of
+// any router, and safe for concurrent use.
+type Handler struct {
+	c         Config
+	languages *languages
+	sessions  *Sessions // nil where the sessions are the service's own
+}
+
+const maxForm = 64 << 10
+
+// New returns a Handler, or an error that says what in c is wrong.
+func New(c Config) (*Handler, error) {
+	switch {
+	case c.Verifier == nil:
+		return nil, errors.New("web: Config.Verifier is nil; make one with verify.New")
+	case c.Sessions == nil:
+		return nil, errors.New("web: Config.Sessions is nil; give a *Sessions, or the service's own sessions")
+	case c.Use == nil:
+		return nil, errors.New("web: Config.Use is nil; give a function that returns verify.Use{Audience: …}")
+	}
+	if c.Home != "" {
+		home, ok := safeNext(c.Home)
+		if !ok {
+			return nil, errors.New("web: Config.Home is not a path of this site; write it like /inbox")
+		}
+		c.Home = home
+	}
+	if c.Admit == nil {
+		c.Admit = func(*http.Request, token.Ticket) (Entry, error) { return Entry{}, nil }
+	}
+	if c.Page == nil {
+		c.Page = func(*http.Request, token.Ticket) Page { return Page{} }
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	l, err := newLanguages(c.Texts)
+	if err != nil {
+		return nil, err
+	}
+	h := &Handler{c: c, languages: l}
+	h.sessions, _ = c.Sessions.(*Sessions)
+	return h, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost:
+	default:
+		w.Header().Set("Allow", "GET, HEAD, POST")
+		http.Error(w, "Use GET or POST", http.StatusMethodNotAllowed)
+		return
+	}
+	if stylesheet(w, r) {
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	ticket, found := ticketOf(r, h.c.NamelessTicket)
+	switch {
+	case !found && h.c.NoTicket != nil:
+		h.c.NoTicket.ServeHTTP(w, r)
+	case !found:
+		h.showSession(w, r)
+	case !MaySpend(r):
+		// Whoever looks ahead is told to come back, and spends nothing.
+		h.showLater(w, r)
+	default:
+		h.enter(w, r, ticket)
+	}
+}
+
+// attempt is one request with a ticket.
+type attempt struct {
+	*Handler
+	r      *http.Request
+	ticket string
+	use    verify.Use
+
+	secret [32]byte // of the browser's cookie
+	bound  bool     // it has one
+
+	entry   Entry   // as admit found it
+	page    Page    // for the ticket
+	current Session // another user's, that is about to be replaced
+	stop    stop    // why nothing may be spent yet
+}
+
+// stop is what keeps a good ticket from being spent by this request.
+type stop uint8
+
+const (
+	goOn          stop = iota
+	alreadyIn          // the session that the ticket bought is there
+	askFirst           // the person must confirm
+	tryCookie          // it must be seen whether cookies stay
+	noCookie           // they do not
+	otherUser          // another user is signed in
+	fromOtherSite      // the confirmation is another site's
+	notFramable        // the answer would show in a frame in which it may not
+)
+
+// errStop refuses a ticket that is not to be spent yet.
+var errStop = errors.New("not to be spent yet")
+
+func (h *Handler) enter(w http.ResponseWriter, r *http.Request, ticket string) {
+	if r.PostForm == nil {
+		_ = r.ParseForm() // of a GET, whose query was parsed without fault
+	}
+	a := &attempt{Handler: h, r: r, ticket: ticket, use: h.c.Use(r, ticket)}
+	if a.secret, a.bound = h.bindingSecret(r); a.bound {
+		a.use.Binding = bindingOf(a.secret)
+	}
+	use := a.use
+	use.Check = a.check
+	t, err := h.c.Verifier.Redeem(r.Context(), ticket, use)
+	var refused *verify.Error
+	switch {
+	case err == nil:
+		a.admitted(w, t)
+	case a.stop != goOn:
+		errors.As(err, &refused)
+		a.stopped(w, *refused.Refused)
+	default:
+		a.refused(w, err)
+	}
+}
+
+// check runs inside Redeem, before the claim: an error spends nothing.
+func (a *attempt) check(t token.Ticket) (err error) {
+	if a.use.Check != nil {
+		if err = a.use.Check(t); err != nil {
+			return err
+		}
+	}
+	if a.entry, err = a.c.Admit(a.r, t); err != nil {
+		return err
+	}
+	a.complete(t)
+	a.page = a.c.Page(a.r, t).checked(a.c.Log)
+	if a.stop = a.whether(t); a.stop != goOn {
+		return errStop
+	}
+	return nil
+}
+
+// complete fills the session with what the ticket says.
+func (a *attempt) complete(t token.Ticket) {
+	s := &a.entry.Session
+	s.Audience, s.Brand, s.Channel = t.Audience, t.Brand, a.use.Channel
+	s.TicketID, s.KeyID, s.OneTime, s.Actor, s.Issued = t.ID, t.KeyID, t.OneTime, t.Actor, t.IssuedAt
+	if s.User == "" {
+		s.User = firstOf(t.Username, t.UniqueID, t.Email, t.Phone1)
+	}
+	if s.Name == "" {
+		s.Name = strings.TrimSpace(t.FirstName + " " + t.LastName)
+	}
+	if s.Email == "" {
+		s.Email = t.Email
+	}
+}
+
+func firstOf(texts ...string) string {
+	for _, s := range texts {
+		if s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+// whether decides if the ticket may be spent by this request.
+func (a *attempt) whether(t token.Ticket) stop {
+	current, ok := a.c.Sessions.Current(nil, a.r, t.Audience)
+	if ok && current.TicketID == t.ID {
+		return alreadyIn
+	}
+	inFrame, elsewhere := framed(a.r)
+	if inFrame && len(a.page.FrameAncestors) == 0 {
+		return notFramable
+	}
+	ask := a.entry.Confirm
+	if ok && (current.Brand != a.entry.Session.Brand || current.User != a.entry.Session.User) {
+		a.current = current
+		if a.entry.Switch == RefuseUser {
+			return otherUser
+		}
+		ask = ask || a.entry.Switch == ConfirmUser
+	}
+	// With another site's form comes no cookie of ours that is SameSite=Lax, so it
+	// is not known who is signed in.
+	unseen := a.r.Method == http.MethodPost && fromElsewhere(a.r)
+	ask = ask || unseen && a.entry.Switch != ReplaceUser
+	switch {
+	case pressed(a.r) && unseen:
+		return fromOtherSite
+	case pressed(a.r) && !a.bound:
+		return noCookie
+	case ask && !(pressed(a.r) && confirms(a.r, a.token())):
+		return askFirst
+	case !elsewhere || a.bound:
+		return goOn
+	case a.r.Method == http.MethodPost:
+		return askFirst // the button's POST will show whether cookies stay
+	case a.r.Form.Has(probeField):
+		return noCookie
+	}
+	return tryCookie
+}
+
+func (a *attempt) token() string { return confirmToken(a.secret, a.ticket, a.current.ID) }
+
+// admitted starts the session: the ticket is spent.
+func (a *attempt) admitted(w http.ResponseWriter, t token.Ticket) {
+	s := a.entry.Session
+	if a.entry.Then != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(a.r.Context()), 10*time.Second)
+		defer cancel()
+		if err := a.entry.Then(ctx, &s); err != nil {
+			a.failed(w, t, err)
+			return
+		}
+	}
+	if err := a.c.Sessions.Start(w, a.r, s); err != nil {
+		a.failed(w, t, err)
+		return
+	}
+	a.c.Log.Info("ticket redeemed", append(about(t), "one_time", t.OneTime, "remote", remote(a.r))...)
+	a.goOn(w)
+}
+
+func (a *attempt) failed(w http.ResponseWriter, t token.Ticket, err error) {
+	a.c.Log.Error("entry failed after redemption", append(about(t), "error", err, "remote", remote(a.r))...)
+	a.showFailed(w, a.r)
+}
+
+// goOn sends the browser on, without the ticket.
+func (a *attempt) goOn(w http.ResponseWriter) {
+	privately(w.Header())
+	to := a.c.Home
+	if to == "" {
+		to = without(a.r.URL, append(parameters, nextParameter, probeField)...)
+	}
+	if next := a.r.Form[nextParameter]; len(next) > 0 {
+		if safe, ok := safeNext(next[0]); ok && len(next) == 1 {
+			to = safe
+		} else {
+			a.c.Log.Warn("the parameter next leads elsewhere, and is not followed", "remote", remote(a.r))
+		}
+	}
+	seeOther(w, to)
+}
+
+// stopped answers where the ticket is good and was not spent.
+func (a *attempt) stopped(w http.ResponseWriter, t token.Ticket) {
+	switch a.stop {
+	case alreadyIn:
+		a.goOn(w)
+		return
+	case fromOtherSite, notFramable:
+		a.c.Log.Warn("ticket not spent: another site's page sent a confirmation, or frames this one", append(about(t), "remote", remote(a.r))...)
+		a.showRefused(w, a.r)
+		return
+	case otherUser:
+		a.c.Log.Warn("ticket not spent: another user is signed in", append(about(t), "remote", remote(a.r))...)
+		a.showOtherUser(w)
+		return
+	}
+	// It can still be known that the ticket was used before.
+	use := a.use
+	use.Check = nil // it has run
+	if _, err := a.c.Verifier.Inspect(a.r.Context(), a.ticket, use); err != nil {
+		a.refused(w, err)
+		return
+	}
+	switch a.stop {
+	case noCookie:
+		a.showNoCookie(w)
+	case tryCookie:
+		// The same once more, to see whether the cookie comes back.
+		privately(w.Header())
+		a.keepSecret(w)
+		seeOther(w, pathOf(a.r.URL)+"?"+a.r.URL.RawQuery+"&"+probeField+"=1")
+	default:
+		a.keepSecret(w)
+		a.showConfirm(w)
+	}
+}
+
+// refused logs why a ticket does not admit, and tells the browser only whether
+// to try again.
+func (a *attempt) refused(w http.ResponseWriter, err error) {
+	var e *verify.Error
+	if !errors.As(err, &e) {
+		e = &verify.Error{Reason: verify.StoreUnavailable, Cause: err}
+	}
+	attrs := []any{"reason", string(e.Reason), "remote", remote(a.r)}
+	if e.Refused != nil {
+		if a.ownTicket(e) {
+			a.goOn(w)
+			return
+		}
+		attrs = append(attrs, about(*e.Refused)...)
+	}
+	if e.Cause != nil {
+		attrs = append(attrs, "cause", e.Cause.Error())
+	}
+	if !e.FirstUsed.IsZero() {
+		attrs = append(attrs, "first_used", e.FirstUsed)
+	}
+	if e.Reason.CannotTell() {
+		a.c.Log.Error("ticket not decided", attrs...)
+		a.showLater(w, a.r)
+		return
+	}
+	a.c.Log.Warn("ticket refused", attrs...)
+	a.showRefused(w, a.r)
+}
+
+// ownTicket reports whether a ticket whose time is over is the one that bought
+// the session which this browser has: then a reload or the way back asked again.
+func (a *attempt) ownTicket(e *verify.Error) bool {
+	switch e.Reason {
+	case verify.Expired, verify.AlreadyUsed, verify.PossiblyUsed, verify.IssuedBeforeStart:
+		s, ok := a.c.Sessions.Current(nil, a.r, e.Refused.Audience)
+		return ok && s.TicketID == e.Refused.ID
+	}
+	return false
+}
+
+// about names a ticket for the log.
+func about(t token.Ticket) []any {
+	return []any{"ticket", t.ID.String(), "key", keyText(t.KeyID), "brand", t.Brand, "audience", t.Audience.String(), "actor", t.Actor}
+}
+
+func remote(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	return host
+}

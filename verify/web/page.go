@@ -1,0 +1,243 @@
+package web
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/admitone/admitone/token"
+)
+
+// Page says how pages look and where they may stand.
+type Page struct {
+	Brand  string // the brand's name, for people; empty means the ticket's brand where there is one
+	Colour string // the brand's colour, such as "#1d4ed8", for the button; its text is black or white, whichever is easier to read
+
+	// FrameAncestors are the origins whose pages may show these in a frame,
+	// outermost included, such as "https://shop.example.com",
+	// "https://*.example.com" or "'self'" (CSP frame-ancestors). Empty means
+	// none, and then no ticket is spent in a frame. Sessions that are to last
+	// there need SessionConfig.Partitioned.
+	FrameAncestors []string
+}
+
+var ancestorForm = regexp.MustCompile(`^('self'|https?://(\*\.)?[A-Za-z0-9][A-Za-z0-9.-]*(:([0-9]{1,5}|\*))?)$`)
+
+// checked returns p without what cannot stand in a header.
+func (p Page) checked(log *slog.Logger) Page {
+	bad := func(s string) bool { return !ancestorForm.MatchString(s) }
+	if slices.ContainsFunc(p.FrameAncestors, bad) {
+		log.Error("Page.FrameAncestors has what is not an origin; it is left out", "ancestors", p.FrameAncestors)
+		p.FrameAncestors = slices.DeleteFunc(slices.Clone(p.FrameAncestors), bad)
+	}
+	return p
+}
+
+//go:embed assets
+var assets embed.FS
+
+var (
+	pages = template.Must(template.ParseFS(assets, "assets/page.html"))
+	sheet = func() string {
+		b, err := assets.ReadFile("assets/page.css")
+		if err != nil {
+			panic(err) // it is embedded
+		}
+		return string(b)
+	}()
+	sheetVersion = func() string {
+		sum := sha256.Sum256([]byte(sheet))
+		return hex.EncodeToString(sum[:4])
+	}()
+)
+
+// The pages' stylesheet is served at their own address, under this parameter, so
+// that one route is all there is to mount. Its value is the brand's colour and
+// the sheet's version.
+const sheetParameter = "admitone-css"
+
+var sheetForm = regexp.MustCompile(`^([0-9a-f]{6})\.[0-9a-f]{8}$`)
+
+// stylesheet answers a request for the stylesheet, and reports whether it was one.
+func stylesheet(w http.ResponseWriter, r *http.Request) bool {
+	value, ok := strings.CutPrefix(r.URL.RawQuery, sheetParameter+"=")
+	if !ok || r.Method == http.MethodPost {
+		return false
+	}
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	m := sheetForm.FindStringSubmatch(value)
+	if m == nil {
+		h.Set("Cache-Control", "no-store")
+		http.Error(w, "no such stylesheet", http.StatusNotFound)
+		return true
+	}
+	h.Set("Content-Type", "text/css; charset=utf-8")
+	h.Set("Cache-Control", "public, max-age=86400, immutable")
+	_, _ = w.Write([]byte(":root { --brand: #" + m[1] + "; --on-brand: #" + textOn(m[1]) + "; }\n" + sheet))
+	return true
+}
+
+// view is what the template shows.
+type view struct {
+	Lang, Dir string
+	Sheet     string
+	Brand     string
+	Title     string
+	Text      []string
+	Facts     []fact
+	Form      *form
+}
+
+type fact struct{ Label, Value string }
+
+type form struct {
+	Action string
+	NewTab bool
+	Ticket string
+	Token  string // "": not a confirmation
+	Next   string
+	Button string
+}
+
+func (h *Handler) show(w http.ResponseWriter, r *http.Request, status int, p Page, l *language, v view) {
+	v.Lang, v.Dir = l.tag, l.direction
+	v.Sheet = colourDigits(p.Colour) + "." + sheetVersion
+	v.Brand = plain(p.Brand)
+	var b bytes.Buffer
+	if err := pages.Execute(&b, v); err != nil {
+		panic(err) // the template is ours: a fault in it shows in any test
+	}
+	ancestors := "'none'"
+	if len(p.FrameAncestors) > 0 {
+		ancestors = strings.Join(p.FrameAncestors, " ")
+	}
+	header := w.Header()
+	privately(header)
+	header.Set("Content-Type", "text/html; charset=utf-8")
+	header.Set("Content-Language", l.tag)
+	header.Set("Vary", "Accept-Language")
+	header.Set("X-Robots-Tag", "noindex")
+	header.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors "+ancestors)
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(b.Bytes())
+	}
+}
+
+// showPlain shows a page that is about no ticket.
+func (h *Handler) showPlain(w http.ResponseWriter, r *http.Request, status int, write func(*Texts) (title, text string)) {
+	l := h.languages.of(r)
+	title, text := write(&l.texts)
+	h.show(w, r, status, h.c.Page(r, token.Ticket{}).checked(h.c.Log), l, view{Title: title, Text: []string{text}})
+}
+
+// showRefused is the one answer to every ticket that does not admit: a stranger
+// learns nothing from it about tickets that are not theirs.
+func (h *Handler) showRefused(w http.ResponseWriter, r *http.Request) {
+	h.showPlain(w, r, http.StatusForbidden, func(t *Texts) (string, string) { return t.RefusedTitle, t.RefusedText })
+}
+
+func (h *Handler) showLater(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Retry-After", "5")
+	h.showPlain(w, r, http.StatusServiceUnavailable, func(t *Texts) (string, string) { return t.LaterTitle, t.LaterText })
+}
+
+func (h *Handler) showFailed(w http.ResponseWriter, r *http.Request) {
+	h.showPlain(w, r, http.StatusInternalServerError, func(t *Texts) (string, string) { return t.FailedTitle, t.FailedText })
+}
+
+// showSession says who is signed in, or that nobody is.
+func (h *Handler) showSession(w http.ResponseWriter, r *http.Request) {
+	var s Session
+	var ok bool
+	if audiences, err := audiencesOf(h.c.Use(r, "").Audience); err == nil {
+		for _, a := range audiences {
+			if s, ok = h.c.Sessions.Current(w, r, a); ok {
+				break
+			}
+		}
+	}
+	if !ok {
+		h.showPlain(w, r, http.StatusForbidden, func(t *Texts) (string, string) { return t.NobodyTitle, t.NobodyText })
+		return
+	}
+	h.showPlain(w, r, http.StatusOK, func(t *Texts) (string, string) {
+		return fill(t.SignedInTitle, personOf(&s), ""), t.SignedInText
+	})
+}
+
+// showOtherUser says that somebody else is signed in.
+func (a *attempt) showOtherUser(w http.ResponseWriter) {
+	l := a.languages.of(a.r)
+	name, current := personOf(&a.entry.Session), personOf(&a.current)
+	a.show(w, a.r, http.StatusConflict, a.page, l, view{
+		Title: fill(l.texts.OtherUserTitle, name, current), Text: []string{fill(l.texts.OtherUserText, name, current)},
+	})
+}
+
+// showConfirm shows who is about to enter, with the button that spends the
+// ticket. The ticket is in the form, not in the form's address.
+func (a *attempt) showConfirm(w http.ResponseWriter) {
+	l := a.languages.of(a.r)
+	s := &a.entry.Session
+	name, current := personOf(s), personOf(&a.current)
+	v := view{Title: fill(l.texts.ConfirmTitle, name, current), Text: []string{l.texts.ConfirmText}, Form: a.form(l.texts.ConfirmButton)}
+	v.Form.Token = a.token()
+	if current != "" {
+		v.Text = append(v.Text, fill(l.texts.ReplaceText, name, current))
+	}
+	brand := s.Brand
+	if a.page.Brand != "" {
+		brand = "" // it stands at the top
+	}
+	for _, f := range []fact{{l.texts.Name, s.Name}, {l.texts.User, s.User}, {l.texts.Email, s.Email}, {l.texts.Brand, brand}} {
+		seen := func(other fact) bool { return other.Value == f.Value }
+		if f.Value = plain(f.Value); f.Value != "" && !slices.ContainsFunc(v.Facts, seen) {
+			v.Facts = append(v.Facts, f)
+		}
+	}
+	a.show(w, a.r, http.StatusOK, a.page, l, v)
+}
+
+// showNoCookie offers to go on where cookies stay.
+func (a *attempt) showNoCookie(w http.ResponseWriter) {
+	l := a.languages.of(a.r)
+	v := view{Title: l.texts.NoCookieTitle, Text: []string{l.texts.NoCookieText}, Form: a.form(l.texts.NoCookieButton)}
+	v.Form.NewTab = true
+	a.show(w, a.r, http.StatusOK, a.page, l, v)
+}
+
+func (a *attempt) form(button string) *form {
+	return &form{
+		Action: without(a.r.URL, append(parameters, nextParameter, probeField)...),
+		Ticket: a.ticket, Next: a.r.Form.Get(nextParameter), Button: button,
+	}
+}
+
+// personOf returns how a page calls who has a session; "" where there is none.
+func personOf(s *Session) string { return firstOf(plain(s.Name), plain(s.User), plain(s.Email)) }
+
+// plain returns a text without the invisible characters that change the
+// direction of the text around them.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\u061c' || r == '\u200e' || r == '\u200f' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// fill puts names into a text, each isolated from the direction of what is
+// around it (Unicode's FSI and PDI).
+func fill(text, name, current string) string {
+	return strings.NewReplacer("{name}", "\u2068"+name+"\u2069", "{current}", "\u2068"+current+"\u2069").Replace(text)
+}

@@ -1,0 +1,401 @@
+package web
+
+import (
+	"encoding/base64"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/token"
+)
+
+func newAEAD(t testing.TB) tink.AEAD {
+	t.Helper()
+	h, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
+	require.NoError(t, err)
+	a, err := aead.New(h)
+	require.NoError(t, err)
+	return a
+}
+
+// clock is a clock that a test sets.
+type clock struct{ t time.Time }
+
+func (c *clock) now() time.Time      { return c.t }
+func (c *clock) add(d time.Duration) { c.t = c.t.Add(d) }
+func newClock() *clock               { return &clock{time.Date(2025, 1, 19, 14, 0, 0, 0, time.UTC)} }
+func mustSessions(t testing.TB, c SessionConfig) *Sessions {
+	t.Helper()
+	s, err := NewSessions(c)
+	require.NoError(t, err)
+	return s
+}
+
+var john = Session{
+	Audience: token.Agent, Brand: "commbox", User: "john.d", Name: "John Doe", Email: "j@example.com", Groups: []string{"a", "b"},
+	TicketID: token.ID{1, 2}, KeyID: 7, OneTime: true, Actor: "key1", Issued: time.Date(2025, 1, 19, 13, 59, 59, 1e6, time.UTC),
+}
+
+// started returns the cookie of a session.
+func started(t testing.TB, s *Sessions, session Session) *http.Cookie {
+	t.Helper()
+	w := httptest.NewRecorder()
+	require.NoError(t, s.Start(w, nil, session))
+	require.Len(t, w.Result().Cookies(), 1)
+	return w.Result().Cookies()[0]
+}
+
+func carrying(name, value string) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.AddCookie(&http.Cookie{Name: name, Value: value})
+	return r
+}
+
+func TestSessions(t *testing.T) {
+	a, c := newAEAD(t), newClock()
+	s := mustSessions(t, SessionConfig{Keys: a, Realm: "prod", Now: c.now})
+	cookie := started(t, s, john)
+	assert.Equal(t, "__Host-admitone-agent", cookie.Name)
+	assert.True(t, cookie.Secure && cookie.HttpOnly && cookie.Path == "/" && cookie.Domain == "")
+	assert.Equal(t, http.SameSiteLaxMode, cookie.SameSite)
+	assert.NotContains(t, cookie.Value, "john")
+
+	got, ok := s.Current(nil, carrying(cookie.Name, cookie.Value), token.Agent)
+	require.True(t, ok)
+	want := john
+	want.Entered, want.ID = c.t, got.ID
+	assert.Len(t, got.ID, 26)
+	assert.Equal(t, want, got)
+
+	other := mustSessions(t, SessionConfig{Keys: a, Realm: "test", Now: c.now})
+	insecure := mustSessions(t, SessionConfig{Keys: a, Realm: "prod", Now: c.now, Insecure: true})
+	for name, check := range map[string]func() (Session, bool){
+		"other audience": func() (Session, bool) {
+			return s.Current(nil, carrying(cookie.Name, cookie.Value), token.Customer)
+		},
+		"renamed": func() (Session, bool) {
+			return s.Current(nil, carrying("__Host-admitone-customer", cookie.Value), token.Customer)
+		},
+		"other realm": func() (Session, bool) {
+			return other.Current(nil, carrying(cookie.Name, cookie.Value), token.Agent)
+		},
+		"other scheme": func() (Session, bool) {
+			return insecure.Current(nil, carrying(cookie.Name, cookie.Value), token.Agent)
+		},
+		"changed": func() (Session, bool) {
+			return s.Current(nil, carrying(cookie.Name, "B"+cookie.Value[1:]), token.Agent)
+		},
+		"not base64": func() (Session, bool) { return s.Current(nil, carrying(cookie.Name, "!"), token.Agent) },
+		"too long": func() (Session, bool) {
+			return s.Current(nil, carrying(cookie.Name, strings.Repeat("A", maxCookie+1)), token.Agent)
+		},
+		"none": func() (Session, bool) {
+			return s.Current(nil, httptest.NewRequest(http.MethodGet, "/", nil), token.Agent)
+		},
+		"a ticket": func() (Session, bool) {
+			return s.Current(nil, carrying(cookie.Name, ticketAsCookie(t, a)), token.Agent)
+		},
+	} {
+		_, ok := check()
+		assert.False(t, ok, name)
+	}
+	// A planted cookie of the same name hides nothing.
+	both := carrying(cookie.Name, "garbage")
+	both.AddCookie(&http.Cookie{Name: cookie.Name, Value: cookie.Value})
+	_, ok = s.Current(nil, both, token.Agent)
+	assert.True(t, ok)
+
+	c.add(-2 * time.Minute)
+	_, ok = s.Current(nil, carrying(cookie.Name, cookie.Value), token.Agent)
+	assert.False(t, ok, "begun in the future")
+}
+
+// ticketAsCookie returns a ticket of the same key and realm: the associated data
+// keeps the two apart.
+func ticketAsCookie(t *testing.T, a tink.AEAD) string {
+	t.Helper()
+	i, err := token.NewIssuer(token.Config{Sealer: a, Realm: "prod"})
+	require.NoError(t, err)
+	s, err := i.Issue(&token.Ticket{Audience: token.Agent, Brand: "b", Username: "u"})
+	require.NoError(t, err)
+	return strings.TrimPrefix(s, "tkt1_")
+}
+
+func TestSessionTimes(t *testing.T) {
+	c := newClock()
+	s := mustSessions(t, SessionConfig{Keys: newAEAD(t), Now: c.now})
+	cookie := started(t, s, john)
+	// look returns whether there is a session, and takes over a renewed cookie.
+	look := func() bool {
+		w := httptest.NewRecorder()
+		_, ok := s.Current(w, carrying(cookie.Name, cookie.Value), token.Agent)
+		if set := w.Result().Cookies(); len(set) > 0 {
+			cookie = set[0]
+		}
+		return ok
+	}
+	first := cookie.Value
+	c.add(SessionIdle/2 - time.Second)
+	assert.True(t, look())
+	assert.Equal(t, first, cookie.Value, "not renewed before half of the idle time")
+	c.add(time.Second)
+	_, ok := s.Current(nil, carrying(cookie.Name, cookie.Value), token.Agent)
+	assert.True(t, ok, "without a w nothing is renewed")
+	assert.True(t, look())
+	assert.NotEqual(t, first, cookie.Value)
+	before, _ := s.Current(nil, carrying(cookie.Name, first), token.Agent)
+	after, _ := s.Current(nil, carrying(cookie.Name, cookie.Value), token.Agent)
+	assert.Equal(t, before, after, "renewal changes neither the session's ID nor its age")
+	c.add(SessionIdle - time.Second)
+	stale := cookie.Value
+	assert.True(t, look())
+	c.add(time.Second)
+	_, ok = s.Current(nil, carrying(cookie.Name, stale), token.Agent)
+	assert.False(t, ok, "idle for too long")
+	for range 100 {
+		c.add(SessionIdle / 2)
+		if !look() {
+			break
+		}
+	}
+	assert.Equal(t, SessionLifetime, c.t.Sub(after.Entered).Round(SessionIdle/2), "renewal does not go on for ever")
+	assert.False(t, look())
+}
+
+func TestSessionNotBefore(t *testing.T) {
+	c := newClock()
+	var from time.Time
+	s := mustSessions(t, SessionConfig{Keys: newAEAD(t), Now: c.now, NotBefore: func(s Session) time.Time {
+		if s.Brand == "commbox" {
+			return from
+		}
+		return time.Time{}
+	}})
+	good := func(cookie *http.Cookie) bool {
+		_, ok := s.Current(nil, carrying(cookie.Name, cookie.Value), token.Agent)
+		return ok
+	}
+	cookie := started(t, s, john)
+	acme := john
+	acme.Brand = "acme"
+	others := started(t, s, acme)
+	assert.True(t, good(cookie))
+	c.add(time.Second)
+	from = c.t
+	assert.False(t, good(cookie))
+	assert.True(t, good(others))
+	assert.True(t, good(started(t, s, john)))
+}
+
+func newRing(t *testing.T, kind keyring.Kind) *keyring.Ring {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "test.keyring")
+	c := keyring.Config{Kind: kind, Realm: "prod", KEK: keyring.InsecureCleartext}
+	require.NoError(t, keyring.Create(file, c, keyring.DefaultPolicy(kind), ""))
+	ring, err := keyring.Open(file, c)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = ring.Close() })
+	return ring
+}
+
+// A session sealed under an old primary is renewed.
+func TestSessionRotation(t *testing.T) {
+	c := newClock()
+	old, rotated := rotatedKeys(t)
+	s := mustSessions(t, SessionConfig{Keys: old, Now: c.now})
+	cookie := started(t, s, john)
+	s = mustSessions(t, SessionConfig{Keys: rotated, Now: c.now})
+	w := httptest.NewRecorder()
+	_, ok := s.Current(w, carrying(cookie.Name, cookie.Value), token.Agent)
+	require.True(t, ok)
+	require.Len(t, w.Result().Cookies(), 1)
+	renewed := w.Result().Cookies()[0]
+	w = httptest.NewRecorder()
+	_, ok = s.Current(w, carrying(renewed.Name, renewed.Value), token.Agent)
+	assert.True(t, ok)
+	assert.Empty(t, w.Result().Cookies(), "once")
+
+	// A process learns of the new primary within a minute, though it seals nothing.
+	keys := &swapped{old}
+	s = mustSessions(t, SessionConfig{Keys: keys, Now: c.now})
+	keys.AEAD = rotated
+	c.add(61 * time.Second)
+	w = httptest.NewRecorder()
+	_, ok = s.Current(w, carrying(cookie.Name, cookie.Value), token.Agent)
+	assert.True(t, ok)
+	assert.Len(t, w.Result().Cookies(), 1)
+}
+
+type swapped struct{ tink.AEAD }
+
+// rotatedKeys returns a keyset's AEAD before and after a rotation.
+func rotatedKeys(t *testing.T) (old, rotated tink.AEAD) {
+	t.Helper()
+	m := keyset.NewManager()
+	first, err := m.Add(aead.AES256GCMKeyTemplate())
+	require.NoError(t, err)
+	require.NoError(t, m.SetPrimary(first))
+	h, err := m.Handle()
+	require.NoError(t, err)
+	old, err = aead.New(h)
+	require.NoError(t, err)
+	m = keyset.NewManagerFromHandle(h)
+	second, err := m.Add(aead.AES256GCMKeyTemplate())
+	require.NoError(t, err)
+	require.NoError(t, m.SetPrimary(second))
+	h, err = m.Handle()
+	require.NoError(t, err)
+	rotated, err = aead.New(h)
+	require.NoError(t, err)
+	return old, rotated
+}
+
+func TestSessionCookieForms(t *testing.T) {
+	a := newAEAD(t)
+	c := started(t, mustSessions(t, SessionConfig{Keys: a, Partitioned: true}), john)
+	assert.Equal(t, "__Host-admitone-agent", c.Name)
+	assert.True(t, c.Secure && c.HttpOnly && c.Partitioned)
+	assert.Equal(t, http.SameSiteNoneMode, c.SameSite)
+	c = started(t, mustSessions(t, SessionConfig{Keys: a, Insecure: true}), john)
+	assert.Equal(t, "admitone-agent", c.Name)
+	assert.False(t, c.Secure)
+
+	s := mustSessions(t, SessionConfig{Keys: a})
+	w := httptest.NewRecorder()
+	s.End(w, token.Customer)
+	end := w.Result().Cookies()[0]
+	assert.Equal(t, "__Host-admitone-customer", end.Name)
+	assert.True(t, end.MaxAge < 0 && end.Secure && end.Path == "/" && end.Value == "")
+
+	// What a ticket can carry fits, whatever it is made of.
+	fill := func(n int) string { return strings.Repeat("é", n/2) }
+	assert.NoError(t, s.Start(httptest.NewRecorder(), nil, Session{
+		Audience: token.Customer, Brand: fill(64), Channel: fill(64), User: fill(255), Email: fill(255), Name: fill(100) + " " + fill(100), Actor: fill(64),
+	}))
+	assert.Error(t, s.Start(httptest.NewRecorder(), nil, Session{Name: strings.Repeat("x", 4000)}))
+	assert.Error(t, s.Start(httptest.NewRecorder(), nil, Session{Name: strings.Repeat("x", 40000)}))
+}
+
+func TestSessionConfig(t *testing.T) {
+	a := newAEAD(t)
+	raw, err := keyset.NewHandle(aead.AES256GCMNoPrefixKeyTemplate())
+	require.NoError(t, err)
+	rawAEAD, err := aead.New(raw)
+	require.NoError(t, err)
+	for want, c := range map[string]SessionConfig{
+		"Keys is nil":              {},
+		"realm":                    {Keys: a, Realm: "\n"},
+		"must not be negative":     {Keys: a, Idle: -1},
+		"Partitioned and Insecure": {Keys: a, Partitioned: true, Insecure: true},
+		"TINK output prefix":       {Keys: rawAEAD},
+	} {
+		_, err := NewSessions(c)
+		assert.ErrorContains(t, err, want)
+	}
+	for kind, lifetimes := range map[keyring.Kind][2]time.Duration{
+		keyring.Session: {24 * time.Hour, 25 * time.Hour}, keyring.Ticket: {0, time.Minute},
+	} {
+		ring := newRing(t, kind)
+		_, err = NewSessions(SessionConfig{Keys: ring, Realm: "prod", Lifetime: lifetimes[0]})
+		assert.Equal(t, kind == keyring.Session, err == nil, err)
+		_, err = NewSessions(SessionConfig{Keys: ring, Realm: "prod", Lifetime: lifetimes[1]})
+		assert.Error(t, err, "a session keyring whose keys live 24 hours, or a ticket keyring")
+	}
+}
+
+func TestSessionCodec(t *testing.T) {
+	renewed := time.UnixMilli(1e12).UTC()
+	in := john
+	in.ID, in.Entered = "id", time.UnixMilli(99).UTC()
+	in.Name = strings.Repeat("n", 300)
+	b := in.append(nil, renewed)
+	var out Session
+	at, ok := out.decode(string(b))
+	require.True(t, ok)
+	assert.Equal(t, in, out)
+	assert.Equal(t, renewed, at)
+	groupsFrom := len(b) - 4
+	for i := range b {
+		_, ok := out.decode(string(b[:i]))
+		whole := i == groupsFrom || i == groupsFrom+2 // cut between groups
+		assert.Equal(t, whole, ok, i)
+	}
+	b[0] = 2
+	_, ok = out.decode(string(b))
+	assert.False(t, ok, "another format")
+}
+
+// FuzzSessionDecode: whatever the bytes, they are read or refused, and what is read
+// is written back the same.
+func FuzzSessionDecode(f *testing.F) {
+	f.Add(string(john.append(nil, john.Issued)))
+	f.Add("")
+	f.Fuzz(func(t *testing.T, text string) {
+		var s Session
+		renewed, ok := s.decode(text)
+		if !ok {
+			return
+		}
+		var again Session
+		at, ok := again.decode(string(s.append(nil, renewed)))
+		require.True(t, ok)
+		require.Equal(t, s, again)
+		require.Equal(t, renewed, at)
+	})
+}
+
+// BenchmarkSessionCheck sets a session's check beside the bare Tink call on the
+// same bytes.
+//
+//	go test -run '^$' -bench SessionCheck ./verify/web
+func BenchmarkSessionCheck(b *testing.B) {
+	keys := newAEAD(b)
+	s := mustSessions(b, SessionConfig{Keys: keys, Realm: "prod"})
+	cookie := started(b, s, john)
+	r := carrying(cookie.Name, cookie.Value)
+	sealed, err := base64.RawURLEncoding.DecodeString(cookie.Value)
+	require.NoError(b, err)
+	b.Run("floor", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := keys.Decrypt(sealed, s.ad); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("ours", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, ok := s.Current(nil, r, token.Agent); !ok {
+				b.Fatal("no session")
+			}
+		}
+	})
+	b.Run("handler", func(b *testing.B) {
+		h, err := NewCheck(s, token.Agent, Headers{})
+		require.NoError(b, err)
+		w := &discard{header: make(http.Header)}
+		b.ReportAllocs()
+		for b.Loop() {
+			clear(w.header)
+			h.ServeHTTP(w, r)
+		}
+	})
+}
+
+// discard is a ResponseWriter that keeps the header only.
+type discard struct{ header http.Header }
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d *discard) WriteHeader(int)             {}

@@ -1,0 +1,103 @@
+package web
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/admitone/admitone/token"
+)
+
+// A sealed session is, so that it can be read at every request at little cost,
+//
+//	format u8 (1) · audience u8 · flags u8 (bit 0: one-time) · key ID u32 · ticket ID 16 bytes
+//	issued, entered, renewed   i64 each, milliseconds since the Unix epoch
+//	ID, brand, user, name, email, channel, actor, then each group   length uvarint, bytes
+//
+// with numbers big-endian, and the groups to the end. A session of another
+// format is none: the person enters again.
+const (
+	sessionFormat = 1
+	sessionFixed  = 3 + 4 + 16 + 3*8
+)
+
+// append appends s, renewed at a time, to b.
+func (s *Session) append(b []byte, renewed time.Time) []byte {
+	var flags byte
+	if s.OneTime {
+		flags = 1
+	}
+	b = append(b, sessionFormat, byte(s.Audience), flags)
+	b = binary.BigEndian.AppendUint32(b, s.KeyID)
+	b = append(b, s.TicketID[:]...)
+	for _, t := range []time.Time{s.Issued, s.Entered, renewed} {
+		b = binary.BigEndian.AppendUint64(b, uint64(t.UnixMilli()))
+	}
+	for _, text := range []string{s.ID, s.Brand, s.User, s.Name, s.Email, s.Channel, s.Actor} {
+		b = appendText(b, text)
+	}
+	for _, g := range s.Groups {
+		b = appendText(b, g)
+	}
+	return b
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// decode is the reverse of append. It keeps parts of the text.
+func (s *Session) decode(text string) (renewed time.Time, ok bool) {
+	*s = Session{}
+	if len(text) < sessionFixed || text[0] != sessionFormat || text[2] > 1 {
+		return renewed, false
+	}
+	s.Audience, s.OneTime = token.Audience(text[1]), text[2] == 1
+	s.KeyID = uint32(number(text[3:7]))
+	copy(s.TicketID[:], text[7:23])
+	s.Issued, s.Entered, renewed = moment(text[23:31]), moment(text[31:39]), moment(text[39:47])
+	text = text[sessionFixed:]
+	for _, to := range [...]*string{&s.ID, &s.Brand, &s.User, &s.Name, &s.Email, &s.Channel, &s.Actor} {
+		if *to, text, ok = cutText(text); !ok {
+			return renewed, false
+		}
+	}
+	if text != "" {
+		s.Groups = make([]string, 0, 4)
+	}
+	for text != "" {
+		var group string
+		if group, text, ok = cutText(text); !ok {
+			return renewed, false
+		}
+		s.Groups = append(s.Groups, group)
+	}
+	return renewed, true
+}
+
+func number(s string) (n uint64) {
+	for i := range len(s) {
+		n = n<<8 | uint64(s[i])
+	}
+	return n
+}
+
+func moment(s string) time.Time { return time.UnixMilli(int64(number(s))).UTC() }
+
+// cutText cuts a text off the front of s. Lengths have at most two bytes, since
+// a cookie has not 16 KiB.
+func cutText(s string) (text, rest string, ok bool) {
+	if s == "" {
+		return "", "", false
+	}
+	n, used := int(s[0]), 1
+	if n >= 0x80 {
+		if len(s) < 2 || s[1] >= 0x80 {
+			return "", "", false
+		}
+		n, used = n&0x7f|int(s[1])<<7, 2
+	}
+	if len(s)-used < n {
+		return "", "", false
+	}
+	return s[used : used+n], s[used+n:], true
+}

@@ -1,0 +1,189 @@
+package web
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+
+	xlanguage "golang.org/x/text/language"
+)
+
+// Texts are the pages' texts in one language. Some take {name}, for who is about
+// to enter or has, and {current}, for who is signed in now.
+type Texts struct {
+	ConfirmTitle  string // {name}; the page that asks before a ticket is spent
+	ConfirmText   string
+	ConfirmButton string
+	ReplaceText   string // {name} {current}; on that page, where somebody else is signed in
+
+	Name, User, Email, Brand string // labels on that page
+
+	OtherUserTitle string // {name} {current}; where somebody else is signed in and stays so
+	OtherUserText  string // {name} {current}
+
+	NoCookieTitle  string // in a frame in which the browser keeps no cookies
+	NoCookieText   string
+	NoCookieButton string // opens a new tab
+
+	RefusedTitle, RefusedText   string // for every ticket that does not admit
+	LaterTitle, LaterText       string // where that cannot be told now
+	FailedTitle, FailedText     string // after a fault on our side, with the ticket spent
+	NobodyTitle, NobodyText     string // without a ticket: nobody is signed in
+	SignedInTitle, SignedInText string // {name} in the title; without a ticket: somebody is
+}
+
+var builtIn = map[string]Texts{
+	"en": {
+		ConfirmTitle:   "Continue as {name}?",
+		ConfirmText:    "You opened a link that signs you in. If this is not you, close this page: nothing has happened yet.",
+		ConfirmButton:  "Continue",
+		ReplaceText:    "You are signed in as {current}. If you continue, you are signed out there.",
+		Name:           "Name",
+		User:           "User",
+		Email:          "Email",
+		Brand:          "At",
+		OtherUserTitle: "You are signed in as {current}",
+		OtherUserText:  "The link is for {name}, and was not used. To use it, sign out first and then open it again.",
+		NoCookieTitle:  "One more step",
+		NoCookieText:   "Your browser keeps no cookies for this page here. Open it in a tab of its own. If you see this there, too, allow cookies for this site.",
+		NoCookieButton: "Open in a new tab",
+		RefusedTitle:   "This link does not work any more",
+		RefusedText:    "Such a link works for a short time, and often only once. Go back to where you got it and ask for a new one.",
+		LaterTitle:     "Please try again in a moment",
+		LaterText:      "Your link could not be checked just now. It has not been used up: reload this page in a few seconds.",
+		FailedTitle:    "Something went wrong on our side",
+		FailedText:     "You could not be signed in. Reload this page now; if that does not help, go back to where you got the link and ask for a new one.",
+		NobodyTitle:    "You are not signed in",
+		NobodyText:     "This page is opened by a link. Go back to where you came from and open the link there again.",
+		SignedInTitle:  "You are signed in as {name}",
+		SignedInText:   "You can close this page.",
+	},
+	"de": {
+		ConfirmTitle:   "Als {name} fortfahren?",
+		ConfirmText:    "Sie haben einen Link geöffnet, der Sie anmeldet. Wenn das nicht Sie sind, schließen Sie diese Seite: Es ist noch nichts geschehen.",
+		ConfirmButton:  "Fortfahren",
+		ReplaceText:    "Sie sind als {current} angemeldet. Wenn Sie fortfahren, werden Sie dort abgemeldet.",
+		Name:           "Name",
+		User:           "Benutzer",
+		Email:          "E-Mail",
+		Brand:          "Bei",
+		OtherUserTitle: "Sie sind als {current} angemeldet",
+		OtherUserText:  "Der Link ist für {name} und wurde nicht verwendet. Melden Sie sich erst ab und öffnen Sie ihn dann noch einmal.",
+		NoCookieTitle:  "Noch ein Schritt",
+		NoCookieText:   "Ihr Browser behält hier keine Cookies für diese Seite. Öffnen Sie sie in einem eigenen Tab. Wenn Sie dies auch dort sehen, erlauben Sie Cookies für diese Seite.",
+		NoCookieButton: "In neuem Tab öffnen",
+		RefusedTitle:   "Dieser Link gilt nicht mehr",
+		RefusedText:    "Ein solcher Link gilt kurze Zeit und oft nur einmal. Gehen Sie dorthin zurück, wo Sie ihn bekommen haben, und holen Sie sich einen neuen.",
+		LaterTitle:     "Bitte versuchen Sie es gleich noch einmal",
+		LaterText:      "Ihr Link konnte gerade nicht geprüft werden. Er ist nicht verbraucht: Laden Sie diese Seite in einigen Sekunden neu.",
+		FailedTitle:    "Bei uns ist etwas schiefgegangen",
+		FailedText:     "Sie konnten nicht angemeldet werden. Laden Sie diese Seite jetzt neu; hilft das nicht, holen Sie sich dort, wo Sie den Link bekommen haben, einen neuen.",
+		NobodyTitle:    "Sie sind nicht angemeldet",
+		NobodyText:     "Diese Seite wird mit einem Link geöffnet. Gehen Sie dorthin zurück, wo Sie herkommen, und öffnen Sie den Link dort noch einmal.",
+		SignedInTitle:  "Sie sind als {name} angemeldet",
+		SignedInText:   "Sie können diese Seite schließen.",
+	},
+	"he": {
+		ConfirmTitle:   "להמשיך בתור {name}?",
+		ConfirmText:    "נפתח קישור שמכניס אותך לחשבון. אם אין מדובר בך, אפשר לסגור את הדף: עדיין לא קרה דבר.",
+		ConfirmButton:  "המשך",
+		ReplaceText:    "החשבון הפתוח כעת הוא של {current}. המשך יוציא אותך ממנו.",
+		Name:           "שם",
+		User:           "משתמש",
+		Email:          "דוא״ל",
+		Brand:          "אצל",
+		OtherUserTitle: "החשבון הפתוח כעת הוא של {current}",
+		OtherUserText:  "הקישור מיועד אל {name} ולא נעשה בו שימוש. יש לצאת קודם מהחשבון ואז לפתוח את הקישור שוב.",
+		NoCookieTitle:  "עוד צעד אחד",
+		NoCookieText:   "הדפדפן אינו שומר כאן עוגיות עבור דף זה. יש לפתוח אותו בלשונית נפרדת. אם ההודעה מופיעה גם שם, יש לאפשר עוגיות לאתר זה.",
+		NoCookieButton: "פתיחה בלשונית חדשה",
+		RefusedTitle:   "הקישור הזה אינו פועל עוד",
+		RefusedText:    "קישור כזה פועל לזמן קצר, ולעתים קרובות פעם אחת בלבד. יש לחזור למקום שבו התקבל ולבקש חדש.",
+		LaterTitle:     "נא לנסות שוב בעוד רגע",
+		LaterText:      "לא ניתן היה לבדוק את הקישור כעת. הוא לא נוצל: יש לטעון את הדף מחדש בעוד כמה שניות.",
+		FailedTitle:    "אירעה תקלה אצלנו",
+		FailedText:     "הכניסה לא הצליחה. יש לטעון את הדף מחדש עכשיו; אם זה לא עוזר, יש לחזור למקום שבו התקבל הקישור ולבקש חדש.",
+		NobodyTitle:    "לא בוצעה כניסה",
+		NobodyText:     "דף זה נפתח באמצעות קישור. יש לחזור למקום שממנו הגעת ולפתוח שם את הקישור שוב.",
+		SignedInTitle:  "הכניסה בוצעה בתור {name}",
+		SignedInText:   "אפשר לסגור את הדף.",
+	},
+}
+
+// language is one that the pages are written in.
+type language struct {
+	tag       string // BCP 47
+	direction string // "ltr" or "rtl"
+	texts     Texts
+}
+
+// languages are all of them. The first, English, is for whoever wants none.
+type languages struct {
+	all     []language
+	matcher xlanguage.Matcher
+}
+
+// rightToLeft has the scripts that are written from right to left and have
+// letters in use today (Unicode's Bidi_Class R and AL).
+var rightToLeft = map[string]bool{"Arab": true, "Hebr": true, "Syrc": true, "Thaa": true, "Nkoo": true, "Adlm": true, "Rohg": true, "Mand": true, "Samr": true}
+
+func newLanguages(more map[string]Texts) (*languages, error) {
+	texts := map[string]Texts{"en": builtIn["en"]}
+	for _, set := range []map[string]Texts{builtIn, more} {
+		for name, t := range set {
+			tag, err := xlanguage.Parse(name)
+			if err != nil {
+				return nil, fmt.Errorf("web: Config.Texts has the language %q; name it as in BCP 47, such as fr or pt-BR", name)
+			}
+			texts[tag.String()] = t.or(texts[tag.String()]).or(builtIn["en"])
+		}
+	}
+	l := new(languages)
+	tags := []xlanguage.Tag{xlanguage.English}
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		if name != "en" {
+			tags = append(tags, xlanguage.Make(name))
+		}
+	}
+	for _, tag := range tags {
+		script, _ := tag.Script()
+		direction := "ltr"
+		if rightToLeft[script.String()] {
+			direction = "rtl"
+		}
+		l.all = append(l.all, language{tag.String(), direction, texts[tag.String()]})
+	}
+	l.matcher = xlanguage.NewMatcher(tags)
+	return l, nil
+}
+
+// or returns t with its empty fields taken from other.
+func (t Texts) or(other Texts) Texts {
+	to, from := reflect.ValueOf(&t).Elem(), reflect.ValueOf(other)
+	for i := range to.NumField() {
+		if to.Field(i).String() == "" {
+			to.Field(i).SetString(from.Field(i).String())
+		}
+	}
+	return t
+}
+
+// of returns the language that a request asks for, as far as there is one.
+func (l *languages) of(r *http.Request) *language {
+	wanted := strings.Join(r.Header.Values("Accept-Language"), ",")
+	if len(wanted) > 512 { // no browser's
+		return &l.all[0]
+	}
+	tags, _, err := xlanguage.ParseAcceptLanguage(wanted)
+	if err != nil {
+		return &l.all[0]
+	}
+	_, i, confidence := l.matcher.Match(tags...)
+	if confidence == xlanguage.No {
+		i = 0
+	}
+	return &l.all[i]
+}

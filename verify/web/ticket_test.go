@@ -1,0 +1,129 @@
+package web
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// trap W7: verbatim, percent-encoded and twice-encoded tickets are the same, and
+// a plus sign never becomes a space that is then mended.
+func TestTicket(t *testing.T) {
+	for _, row := range []struct {
+		target, ticket string
+		found          bool
+	}{
+		{"/login", "", false},
+		{"/login?tax=1&t=2&Ta=3&tA=4", "", false},
+		{"/login?ta=tkt1_a-b_c", "tkt1_a-b_c", true},
+		{"/login?TA=tkt1_a", "tkt1_a", true},
+		{"/login?x=1&ta=tkt1_a&y=2", "tkt1_a", true},
+		{"/login?ta=tkt1%5Fa%2Db", "tkt1_a-b", true},
+		{"/login?ta=tkt1%255Fa%252Db", "tkt1_a-b", true},
+		{"/login?ta=tkt1%25255Fa", "tkt1%5Fa", true},
+		{"/login?%74a=tkt1_a", "tkt1_a", true},
+		{"/login?ta=a+b", "a b", true},
+		{"/login?ta=a%2Bb", "a+b", true},
+		{"/login?ta=a%252Bb", "a+b", true},
+		{"/login?ta=tkt1_a%0A", "tkt1_a\n", true},
+		{"/login?ta=100%25", "100%", true},
+		{"/login?ta=", "", true},
+		{"/login?ta", "", true},
+		{"/login?ta=a&ta=a", "", true},
+		{"/login?ta=a&TA=b", "", true},
+		{"/login?ta=a;b", "", true},
+		{"/login?ta=%zz", "", true},
+	} {
+		ticket, found := Ticket(httptest.NewRequest(http.MethodGet, row.target, nil))
+		assert.Equal(t, row.found, found, row.target)
+		assert.Equal(t, row.ticket, ticket, row.target)
+	}
+	post := func(target, body string) (string, bool) {
+		r := httptest.NewRequest(http.MethodPost, target, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		return Ticket(r)
+	}
+	ticket, found := post("/login", "ta=tkt1_a")
+	assert.True(t, found)
+	assert.Equal(t, "tkt1_a", ticket)
+	ticket, found = post("/login?ta=tkt1_a", "ta=tkt1_b")
+	assert.True(t, found)
+	assert.Empty(t, ticket, "one in the query and another in the form")
+	_, found = post("/login", "x=1")
+	assert.False(t, found)
+}
+
+// trap W1: what a browser or scanner fetches in advance spends nothing.
+func TestMaySpend(t *testing.T) {
+	request := func(method string, header ...string) *http.Request {
+		r := httptest.NewRequest(method, "/login?ta=x", nil)
+		for i := 0; i < len(header); i += 2 {
+			r.Header.Add(header[i], header[i+1])
+		}
+		return r
+	}
+	assert.True(t, MaySpend(request(http.MethodGet)))
+	assert.True(t, MaySpend(request(http.MethodPost)))
+	assert.True(t, MaySpend(request(http.MethodGet, "Sec-Fetch-Mode", "navigate")))
+	for _, method := range []string{http.MethodHead, http.MethodOptions, http.MethodPut, "PROPFIND"} {
+		assert.False(t, MaySpend(request(method)), method)
+	}
+	for _, h := range [][]string{
+		{"Sec-Purpose", "prefetch"}, {"Sec-Purpose", "prefetch;prerender"}, {"Purpose", "Prefetch"}, {"X-Moz", "prefetch"},
+		{"X-Purpose", "preview"}, {"Sec-Purpose", "", "Sec-Purpose", "prefetch"},
+	} {
+		assert.False(t, MaySpend(request(http.MethodGet, h...)), h)
+	}
+}
+
+// trap W6: the way on is a path of this host.
+func TestWithoutTicket(t *testing.T) {
+	for from, want := range map[string]string{
+		"http://h/login?ta=x":                "/login",
+		"http://h/login?a=1&ta=x&b=%2F":      "/login?a=1&b=%2F",
+		"http://h/login?TA=x&%74a=y&ta":      "/login",
+		"http://h/login?a&&b=":               "/login?a&b=",
+		"http://h/chat/a%2Fb?ta=x":           "/chat/a%2Fb",
+		"http://h//evil.example/login?ta=x":  "/evil.example/login",
+		"http://h///evil.example?ta=x":       "/evil.example",
+		"http://h/%5Cevil.example?ta=x":      "/%5Cevil.example",
+		"http://h/login?next=//evil&ta=x":    "/login?next=//evil",
+		"http://h/login?%zz=1&ta=x":          "/login",
+		"http://h?ta=x":                      "/",
+		"http://user:secret@h/login?ta=x#ta": "/login",
+	} {
+		u, err := url.Parse(from)
+		require.NoError(t, err)
+		assert.Equal(t, want, WithoutTicket(u), from)
+	}
+}
+
+// FuzzTicket: whatever the query, what is found is gone from the way on, and a
+// ticket that stands there verbatim or encoded is found as it is.
+func FuzzTicket(f *testing.F) {
+	for _, s := range []string{"ta=tkt1_a", "TA=%74kt1_a", "=TAtkt1_a", "a=b&ta=x", "ta=a&ta=b", "%zz&ta=a", "ta=a;b", "&&=", "ta", "%3DTA=x"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		r := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/login", RawQuery: query}, Header: http.Header{}}
+		ticketOf(r, true)
+		to := WithoutTicket(r.URL)
+		require.True(t, strings.HasPrefix(to, "/login"), to)
+		u, err := url.Parse(to)
+		if err != nil {
+			return // a byte that no request line has
+		}
+		for _, nameless := range []bool{false, true} {
+			again := &http.Request{Method: http.MethodGet, URL: u, Header: http.Header{}}
+			ticket, found := ticketOf(again, nameless)
+			// A query that cannot be parsed counts as one with a ticket if it looks so,
+			// whatever stays of it carries none that could be read.
+			require.False(t, found && ticket != "", "%q", to)
+		}
+	})
+}
