@@ -30,9 +30,11 @@ const (
 	KEKUnavailable Cause = "kek_unavailable" // whether it opens is not known: Config.KEK cannot do its work now; wraps ErrKEKUnavailable
 	BadKeyset      Cause = "bad_keyset"      // opens, and holds something that a keyring must not
 	Disagree       Cause = "disagree"        // header and keyset say different things
-	RolledBack     Cause = "rolled_back"     // an older generation than was seen before
+	RolledBack     Cause = "rolled_back"     // an older generation than was seen before, or than the audit log says was written
 	Forked         Cause = "forked"          // the generation that was seen before, with other contents
 	LostKey        Cause = "lost_key"        // lacks a key of the generation in use: it is another keyring
+	AuditMissing   Cause = "audit_missing"   // a change needs the audit log, and there is none
+	AuditBroken    Cause = "audit_broken"    // the audit log was changed, cut, or is another file's
 )
 
 // FileError says why a keyring file was not loaded. Its text tells what to do.
@@ -51,22 +53,58 @@ func fault(c Cause, format string, args ...any) *FileError {
 	return &FileError{Cause: c, Err: fmt.Errorf(format, args...)}
 }
 
-// BlockedError says that a key must not be disabled now.
+// BlockedError says that a step must not be done, or not yet.
 type BlockedError struct {
-	ID    KeyID
-	State State     // Primary or Retiring
-	From  time.Time // from when a retiring key may be; zero if there is no such time
+	Do      Action
+	ID      KeyID
+	State   State
+	Held    bool      // the key is held
+	Revoked bool      // the key is revoked
+	From    time.Time // from when it may be done; zero if there is no such time
 }
 
-func (e *BlockedError) Error() string {
+func (e *BlockedError) Error() string { return fmt.Sprintf("keyring: %s", e.text()) }
+
+func (e *BlockedError) text() string {
+	from := e.From.Format(time.RFC3339)
 	switch {
+	case e.Do == Rotate:
+		return fmt.Sprintf("key %v is pending already; promote, hold or revoke it, or rotate at once", e.ID)
+	case e.Do == Promote && e.Held:
+		return fmt.Sprintf("key %v is held, so that it does not become the primary; unhold it first", e.ID)
+	case e.Do == Promote && e.State != Pending:
+		return fmt.Sprintf("key %v is %s, and only a pending key can be promoted", e.ID, e.State)
+	case e.Do == Promote:
+		return fmt.Sprintf("key %v may not have reached every process before %s; promote it then", e.ID, from)
+	case e.Do == Hold:
+		return fmt.Sprintf("key %v is the primary already; go back to the one before with rollback", e.ID)
+	case e.Do == Enable:
+		return fmt.Sprintf("key %v was revoked, and stays disabled", e.ID)
+	case e.Do == Destroy && e.State != Disabled:
+		return fmt.Sprintf("key %v is %s, and only a disabled key can be destroyed; disable it first", e.ID, e.State)
+	case e.Do == Destroy && e.From.IsZero():
+		return fmt.Sprintf("key %v is kept, since the policy has no destroy-after: what it sealed would never open again", e.ID)
+	case e.Do == Destroy:
+		return fmt.Sprintf("key %v is kept until %s, so that disabling it can be undone; destroy it then", e.ID, from)
 	case e.State == Primary:
-		return fmt.Sprintf("keyring: key %v is the primary key, which seals; rotate first", e.ID)
+		return fmt.Sprintf("key %v is the primary key, which seals; rotate first", e.ID)
 	case e.From.IsZero():
-		return fmt.Sprintf("keyring: key %v opens what it sealed without end: to disable it is to refuse all of that for ever", e.ID)
+		return fmt.Sprintf("key %v opens what it sealed without end: to disable it is to refuse all of that for ever", e.ID)
 	}
-	return fmt.Sprintf("keyring: what key %v sealed may be good until %s; disable it then", e.ID, e.From.Format(time.RFC3339))
+	return fmt.Sprintf("what key %v sealed may be good until %s; disable it then", e.ID, from)
 }
 
-// ErrAlreadyDisabled is wrapped by the error of Disable where there was nothing to do.
-var ErrAlreadyDisabled = errors.New("is disabled already")
+// ErrAlready is wrapped by the error of a step where there was nothing to do.
+var ErrAlready = errors.New("already")
+
+// ErrStalePlan is wrapped by the error of Apply where the keyring is not the one
+// that the plan was made for, or a step of it is not due.
+var ErrStalePlan = errors.New("the plan is not for this keyring as it is now; make a new one")
+
+// causeOf returns the cause of a *FileError, the empty string of all else.
+func causeOf(err error) Cause {
+	if f, ok := errors.AsType[*FileError](err); ok {
+		return f.Cause
+	}
+	return ""
+}

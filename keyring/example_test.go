@@ -41,7 +41,7 @@ func Example() {
 		panic(err)
 	}
 
-	if _, err := keyring.Rotate(file, c); err != nil {
+	if _, err := keyring.Change(file, c, "", keyring.Step{Do: keyring.Rotate, Now: true}); err != nil {
 		panic(err)
 	}
 	if err := ring.Reload(); err != nil { // or wait a second

@@ -26,7 +26,7 @@ const maxFile = 1 << 20
 // Config is what a reader or writer of a keyring brings of its own, and what
 // the file must match.
 type Config struct {
-	Kind  Kind   // what the keys are for; AnyKind only for Read, Rotate, Disable
+	Kind  Kind   // what the keys are for; AnyKind for all but Create, CreateFrom and Open
 	Realm string // the deployment's name: up to 64 bytes of text, may be empty
 	KEK   KEK    // see package kms; or InsecureCleartext
 
@@ -34,15 +34,26 @@ type Config struct {
 	// highest that it has seen gives it here, and no older file comes back.
 	MinGeneration uint64
 
-	// UnsafeClockBehind lets Rotate and Disable go on although the clock is behind
-	// the file's last change by more than the skew; that change's time is then
-	// recorded as now. Where it is this clock that is wrong, the old key will seem
-	// to be needed no more before that is so.
+	// UnsafeClockBehind lets a change go on although the clock is behind the file's
+	// last change by more than the skew; that change's time is then recorded as now.
+	// Where it is this clock that is wrong, the old key will seem to be needed no
+	// more before that is so.
 	UnsafeClockBehind bool
 
-	Now    func() time.Time // the clock; nil means time.Now
-	Poll   time.Duration    // how often a Ring looks at the file; 0 means every second
-	Logger *slog.Logger     // where a Ring tells of reloads and failures; nil means nowhere
+	// UnsafeOlder takes a file that is older than the audit log beside it says: one
+	// restored from a backup. Keys that were disabled or destroyed since are back.
+	// The next change gets a generation above all that the log knows.
+	UnsafeOlder bool
+
+	Actor string           // who asks for a change, for the audit log, beside the user of the system; may be empty
+	Now   func() time.Time // the clock; nil means time.Now
+
+	// For a Ring only.
+	Poll     time.Duration // how often it looks at the file; 0 means every second
+	Logger   *slog.Logger  // where it tells of reloads and failures; nil means nowhere
+	OnReload func(Report)  // called after new keys were taken, and when looks begin or cease to fail; it must return soon, and not call Reload, HasKey or Close
+
+	at func(step string) error // called before each step of a write, so that a test can fail or die there
 }
 
 func (c *Config) check() error {
@@ -54,7 +65,18 @@ func (c *Config) check() error {
 	if err := checkText("Config.Realm", c.Realm, maxRealm); err != nil {
 		return fmt.Errorf("keyring: %w", err)
 	}
+	if err := checkText("Config.Actor", c.Actor, maxReason); err != nil {
+		return fmt.Errorf("keyring: %w", err)
+	}
 	return checkKEK(c.KEK)
+}
+
+// step calls c.at.
+func (c *Config) step(name string) error {
+	if c.at == nil {
+		return nil
+	}
+	return c.at(name)
 }
 
 func (c *Config) now() time.Time {
@@ -73,8 +95,11 @@ type Info struct {
 	Fingerprint string `json:"fingerprint"` // SHA-256 of the file in hex, as sha256sum shows it
 	KEK         string `json:"kek"`         // the KEK's hint
 	Policy      Policy `json:"policy"`
+	Audit       string `json:"audit"` // the audit log's entry of this generation, see AuditEntry.Hash
 	Primary     KeyID  `json:"primary"`
-	Keys        []Key  `json:"keys"` // oldest first
+
+	Keys       []Key   `json:"keys"`                 // oldest first
+	Tombstones []KeyID `json:"tombstones,omitempty"` // of destroyed keys: IDs that are never given again
 }
 
 // contents is a file that was read, opened and found good.
@@ -92,8 +117,10 @@ func (f *contents) info() Info {
 		Fingerprint: hex.EncodeToString(f.fingerprint[:]),
 		KEK:         f.header.KEK,
 		Policy:      f.header.Policy,
+		Audit:       f.header.Audit,
 		Primary:     f.header.primary().ID,
 		Keys:        slices.Clone(f.header.Keys),
+		Tombstones:  slices.Clone(f.header.Tombstones),
 	}
 }
 
@@ -186,6 +213,20 @@ func open(data []byte, c *Config) (*contents, *FileError) {
 	return &contents{h, handle, sha256.Sum256(data)}, nil
 }
 
+// peek reads what a file says of itself, which anyone may have written.
+func peek(path string, data []byte) (*contents, error) {
+	line, _, ferr := split(data)
+	if ferr != nil {
+		ferr.Path = path
+		return nil, ferr
+	}
+	h, err := parseHeader(line)
+	if err != nil {
+		return nil, &FileError{path, BadHeader, fmt.Errorf("has an unreadable first line: the header %w", err)}
+	}
+	return &contents{header: h, fingerprint: sha256.Sum256(data)}, nil
+}
+
 // split cuts a file into its two lines.
 func split(data []byte) (line, encoded []byte, err *FileError) {
 	if len(data) == 0 {
@@ -241,18 +282,8 @@ func parseKeyset(plain []byte, h *header) (*keyset.Handle, *FileError) {
 	if err := proto.Unmarshal(plain, ks); err != nil {
 		return nil, fault(BadKeyset, "does not hold a Tink keyset; restore it from a copy")
 	}
-	// Our own look at what Tink has at times not looked at: a second key of the
-	// same ID, disabled, would be dropped or found first, as the reader pleases.
-	seen := make(map[KeyID]bool, len(ks.GetKey()))
-	for _, k := range ks.GetKey() {
-		id := KeyID(k.GetKeyId())
-		if seen[id] {
-			return nil, fault(BadKeyset, "holds two keys with the ID %v; restore it from a copy", id)
-		}
-		seen[id] = true
-		if p := k.GetOutputPrefixType(); p != tinkpb.OutputPrefixType_TINK {
-			return nil, fault(BadKeyset, "holds key %v with output prefix %v; only TINK is allowed", id, p)
-		}
+	if ferr := checkKeys(ks); ferr != nil {
+		return nil, ferr
 	}
 	handle, err := insecurecleartextkeyset.Read(keyset.NewBinaryReader(bytes.NewReader(plain)))
 	if err != nil {
@@ -273,20 +304,42 @@ func parseKeyset(plain []byte, h *header) (*keyset.Handle, *FileError) {
 	return handle, nil
 }
 
+// checkKeys is our own look at what Tink has at times not looked at: a second key
+// of the same ID, disabled, would be dropped or found first, as the reader pleases.
+func checkKeys(ks *tinkpb.Keyset) *FileError {
+	seen := make(map[KeyID]bool, len(ks.GetKey()))
+	for _, k := range ks.GetKey() {
+		id := KeyID(k.GetKeyId())
+		if seen[id] {
+			return fault(BadKeyset, "holds two keys with the ID %v; restore it from a copy", id)
+		}
+		seen[id] = true
+		if p := k.GetOutputPrefixType(); p != tinkpb.OutputPrefixType_TINK {
+			return fault(BadKeyset, "holds key %v with output prefix %v; only TINK is allowed", id, p)
+		}
+	}
+	return nil
+}
+
 // agrees compares a key with its entry in the header.
 func agrees(entry *keyset.Entry, h *header) *FileError {
 	id := KeyID(entry.KeyID())
-	algorithm, err := algorithmOf(h.Kind, entry.Key().Parameters())
-	if err != nil {
-		return fault(BadKeyset, "holds key %v, which %w", id, err)
-	}
 	k := h.key(id)
 	if k == nil {
 		return fault(Disagree, "disagrees with itself: key %v is in the keyset and not in the header", id)
 	}
-	want := keyset.Enabled
-	if k.State == Disabled {
-		want = keyset.Disabled
+	algorithm, err := algorithmOf(h.Kind, entry.Key().Parameters())
+	if err != nil && !k.opens() && entry.KeyStatus() == keyset.Disabled && !slices.Contains(Algorithms(h.Kind), k.Algorithm) {
+		// Of an algorithm that this version does not know, and not in use: so new
+		// algorithms come to readers of all versions.
+		return nil
+	}
+	if err != nil {
+		return fault(BadKeyset, "holds key %v, which %w", id, err)
+	}
+	want := keyset.Disabled
+	if k.opens() {
+		want = keyset.Enabled
 	}
 	switch {
 	case k.Algorithm != algorithm:
@@ -301,33 +354,33 @@ func agrees(entry *keyset.Entry, h *header) *FileError {
 
 // encode wraps a keyset under its header, and makes sure that what comes out
 // can be read again and that the KEK protects it.
-func encode(path string, h *header, handle *keyset.Handle, c *Config) ([]byte, error) {
+func encode(path string, h *header, handle *keyset.Handle, c *Config) ([]byte, *contents, error) {
 	line, err := h.encode()
 	if err != nil {
-		return nil, fmt.Errorf("keyring: %w", err)
+		return nil, nil, fmt.Errorf("keyring: %w", err)
 	}
 	ad := associatedData(c.Realm, line)
 	plain, err := proto.Marshal(insecurecleartextkeyset.KeysetMaterial(handle))
 	if err != nil {
-		return nil, fmt.Errorf("keyring: %w", err)
+		return nil, nil, fmt.Errorf("keyring: %w", err)
 	}
 	defer clear(plain)
 	wrapped, err := c.KEK.Encrypt(plain, ad)
 	if err != nil {
-		return nil, fmt.Errorf("keyring: wrapping the keyset: %w", err)
+		return nil, nil, fmt.Errorf("keyring: wrapping the keyset: %w", err)
 	}
 	if err := checkWrapping(c.KEK, wrapped, ad); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	data := append(line, '\n')
 	data = base64.StdEncoding.AppendEncode(data, wrapped)
 	data = append(data, '\n')
 	f, err := decode(path, data, c)
 	if err != nil {
-		return nil, fmt.Errorf("keyring: nothing was written, since what was to be written does not open: %w", err)
+		return nil, nil, fmt.Errorf("keyring: nothing was written, since what was to be written does not open: %w", err)
 	}
-	if _, err := newSet(f, c.now()); err != nil {
-		return nil, err
+	if _, err := newSet(f, nil, c.now()); err != nil {
+		return nil, nil, err
 	}
-	return data, nil
+	return data, f, nil
 }

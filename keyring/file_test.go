@@ -31,7 +31,7 @@ func TestPlainTink(t *testing.T) {
 			c := config(kind)
 			path := filepath.Join(t.TempDir(), "keyring")
 			require.NoError(t, Create(path, c, DefaultPolicy(c.Kind), algorithm))
-			info, err := Rotate(path, c)
+			info, err := rotate(path, c)
 			require.NoError(t, err)
 			assert.Equal(t, algorithm, info.Keys[1].Algorithm)
 
@@ -173,9 +173,12 @@ func TestCauses(t *testing.T) {
 	_, err := Read(path, c)
 	assert.ErrorIs(t, err, fs.ErrNotExist)
 	assert.NoFileExists(t, path)
-	_, err = Rotate(path, c)
+	_, err = rotate(path, c)
 	assertCause(t, Missing, err)
-	entries, err := os.ReadDir(filepath.Dir(path))
+	dir := t.TempDir()
+	_, err = rotate(filepath.Join(dir, "keyring"), c)
+	assertCause(t, Missing, err)
+	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	assert.Empty(t, entries, "nothing is made, not even a lock file")
 }
@@ -213,7 +216,7 @@ func TestRealm(t *testing.T) {
 func TestEditedHeader(t *testing.T) {
 	c := config(Ticket)
 	path := newFile(t, c)
-	_, err := Rotate(path, c)
+	_, err := rotate(path, c)
 	require.NoError(t, err)
 	good := mustRead(t, path)
 	for _, edit := range [][2]string{
@@ -284,7 +287,7 @@ func TestCleartextOnlyIfAsked(t *testing.T) {
 		if runtime.GOOS != "windows" {
 			assert.Equal(t, fs.FileMode(0o600), info.Mode().Perm())
 		}
-		_, err = Rotate(path, c)
+		_, err = rotate(path, c)
 		require.NoError(t, err)
 		info, err = os.Stat(path)
 		require.NoError(t, err)
@@ -306,6 +309,9 @@ func TestCleartextMakesNoClaim(t *testing.T) {
 	path := newFile(t, c)
 	data := bytes.Replace(mustRead(t, path), []byte(`"generation":1`), []byte(`"generation":9`), 1)
 	require.NoError(t, os.WriteFile(path, data, 0o600))
+	_, err := Read(path, c)
+	assertCause(t, AuditBroken, err, "only the audit log knows better")
+	require.NoError(t, os.Remove(path+".audit"))
 	info, err := Read(path, c)
 	require.NoError(t, err)
 	assert.Equal(t, uint64(9), info.Generation)
@@ -318,7 +324,7 @@ func TestCleartextMakesNoClaim(t *testing.T) {
 func TestKeyset(t *testing.T) {
 	c := config(Ticket)
 	path := newFile(t, c)
-	_, err := Rotate(path, c)
+	_, err := rotate(path, c)
 	require.NoError(t, err)
 	line, _, _ := bytes.Cut(mustRead(t, path), []byte("\n"))
 	good := material(t, path, c)
@@ -448,13 +454,16 @@ func TestKEKWithoutAssociatedData(t *testing.T) {
 
 	// A file that was wrapped so before is not written again.
 	h := &header{Format: format, Kind: Ticket, Realm: "prod", Generation: 1, KEK: "test", Policy: DefaultPolicy(Ticket)}
-	m := keyset.NewManager()
-	require.NoError(t, addPrimary(h, m, "", newClock().t))
-	handle, err := m.Handle()
+	h.Audit = strings.Repeat("0", 64)
+	e := &edit{h: h, m: keyset.NewManager(), now: newClock().t}
+	k, err := e.add("")
+	require.NoError(t, err)
+	require.NoError(t, e.makePrimary(k))
+	handle, err := e.m.Handle()
 	require.NoError(t, err)
 	forge(t, path, blind, encodeHeader(t, h), insecurecleartextkeyset.KeysetMaterial(handle))
 	before := mustRead(t, path)
-	_, err = Rotate(path, blind)
+	_, err = Change(path, blind, "there was none", Step{Do: BeginAudit}, Step{Do: Rotate, Now: true})
 	assert.ErrorContains(t, err, "does not authenticate associated data")
 	assert.Equal(t, before, mustRead(t, path))
 }

@@ -69,7 +69,7 @@ func TestCleartextMode(t *testing.T) {
 			c.KEK = kek
 			path := newFile(t, c)
 			r := newRing(t, path, c)
-			_, err := Rotate(path, c)
+			_, err := rotate(path, c)
 			require.NoError(t, err)
 			require.NoError(t, os.Chmod(path, mode))
 			_, readErr := Read(path, c)
@@ -78,7 +78,7 @@ func TestCleartextMode(t *testing.T) {
 				again.Close()
 			}
 			reloadErr := r.Reload()
-			_, rotateErr := Rotate(path, c)
+			_, rotateErr := rotate(path, c)
 			for _, err := range []error{readErr, openErr, reloadErr, rotateErr} {
 				name := fmt.Sprintf("%s %04o", kek.Hint(), mode)
 				if good || kek != InsecureCleartext {

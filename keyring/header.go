@@ -47,8 +47,11 @@ func (id *KeyID) UnmarshalText(text []byte) (err error) {
 // State says what a key does.
 type State string
 
-// The states of a key.
+// The states of a key. One that was destroyed is in no state: it is gone, and its
+// ID is among Info.Tombstones.
 const (
+	Staged   State = "staged"   // there, and opens nothing yet: of an algorithm that not all readers may know
+	Pending  State = "pending"  // opens; does not seal yet
 	Primary  State = "primary"  // opens and seals; exactly one key is
 	Retiring State = "retiring" // opens what it sealed when it was the primary
 	Disabled State = "disabled" // opens nothing
@@ -58,29 +61,35 @@ const (
 // milliseconds; the zero time is one that has not come.
 type Key struct {
 	ID        KeyID     `json:"id"`
-	Algorithm string    `json:"algorithm"` // one of Algorithms
+	Algorithm string    `json:"algorithm"` // one of Algorithms; of a staged or disabled key perhaps one of a later version
 	State     State     `json:"state"`
 	Created   time.Time `json:"created"`
-	Promoted  time.Time `json:"promoted,omitzero"` // when it became the primary
-	Demoted   time.Time `json:"demoted,omitzero"`  // when it ceased to be the primary
-	Disabled  time.Time `json:"disabled,omitzero"`
-	Reason    string    `json:"reason,omitempty"` // why it was disabled: up to 256 bytes of text
+	Enabled   time.Time `json:"enabled,omitzero"`  // from when it opens
+	Promoted  time.Time `json:"promoted,omitzero"` // when it first became the primary
+	Demoted   time.Time `json:"demoted,omitzero"`  // when it last ceased to be the primary
+	Disabled  time.Time `json:"disabled,omitzero"` // when it was disabled
+	Needed    time.Time `json:"needed,omitzero"`   // until when it is needed at least: what it sealed under an earlier policy lives on
+	Held      bool      `json:"held,omitempty"`    // it must not become the primary
+	Revoked   bool      `json:"revoked,omitempty"` // it was disabled for good
+	Reason    string    `json:"reason,omitempty"`  // why it is held or disabled: up to 256 bytes of text
 }
 
 // header is the file's first line.
 type header struct {
-	Format     int    `json:"format"`
-	Kind       Kind   `json:"kind"`
-	Realm      string `json:"realm"`
-	Generation uint64 `json:"generation"`
-	KEK        string `json:"kek"` // the KEK's hint
-	Policy     Policy `json:"policy"`
-	Keys       []Key  `json:"keys"`
+	Format     int     `json:"format"`
+	Kind       Kind    `json:"kind"`
+	Realm      string  `json:"realm"`
+	Generation uint64  `json:"generation"`
+	KEK        string  `json:"kek"` // the KEK's hint
+	Policy     Policy  `json:"policy"`
+	Audit      string  `json:"audit"` // SHA-256 of the entry of the audit log that announced this generation, in hex
+	Keys       []Key   `json:"keys"`
+	Tombstones []KeyID `json:"tombstones,omitempty"` // of destroyed keys, in the order of that
 }
 
 const (
 	format     = 1
-	maxHeader  = 256 << 10
+	maxHeader  = 512 << 10
 	maxReason  = 256
 	maxRealm   = 64
 	maxKEKHint = 64
@@ -153,8 +162,11 @@ func (h *header) check() error {
 	if err := h.Policy.Check(h.Kind); err != nil {
 		return fmt.Errorf("policy: %w", err)
 	}
+	if !isHash(h.Audit) {
+		return errors.New("audit is not a SHA-256 in hex")
+	}
 	primaries := 0
-	seen := make(map[KeyID]bool, len(h.Keys))
+	seen := make(map[KeyID]bool, len(h.Keys)+len(h.Tombstones))
 	for i := range h.Keys {
 		k := &h.Keys[i]
 		if err := k.check(h.Kind); err != nil {
@@ -171,35 +183,76 @@ func (h *header) check() error {
 	if primaries != 1 {
 		return fmt.Errorf("%d keys are primary; exactly one must be", primaries)
 	}
+	for _, id := range h.Tombstones {
+		if seen[id] {
+			return fmt.Errorf("key %v was destroyed, and stands there once more", id)
+		}
+		seen[id] = true
+	}
 	return nil
 }
 
 func (k *Key) check(kind Kind) error {
-	if !slices.Contains(Algorithms(kind), k.Algorithm) {
+	if k.ID == 0 {
+		return errors.New("its ID is 0, which no key has")
+	}
+	// A reader need not know the algorithm of a key that it does not use.
+	known := slices.Contains(Algorithms(kind), k.Algorithm)
+	if !known && (k.State != Staged && k.State != Disabled || !isAlgorithmName(k.Algorithm)) {
 		return fmt.Errorf("algorithm %q is none of a %s keyring's", k.Algorithm, kind)
 	}
-	var demoted, disabled bool
+	enabled, promoted, demoted, disabled := !k.Enabled.IsZero(), !k.Promoted.IsZero(), !k.Demoted.IsZero(), !k.Disabled.IsZero()
+	var fits bool
 	switch k.State {
+	case Staged:
+		fits = !enabled && !promoted && !demoted && !disabled
+	case Pending:
+		fits = enabled && !promoted && !demoted && !disabled
 	case Primary:
+		fits = enabled && promoted && !demoted && !disabled
 	case Retiring:
-		demoted = true
+		fits = enabled && promoted && demoted && !disabled
 	case Disabled:
-		demoted, disabled = true, true
+		fits = disabled && promoted == demoted && (enabled || !promoted)
 	default:
 		return fmt.Errorf("state %q is unknown", string(k.State))
 	}
-	if k.Created.IsZero() || k.Promoted.IsZero() || k.Demoted.IsZero() == demoted || k.Disabled.IsZero() == disabled {
+	if k.Created.IsZero() || !fits || !promoted && !k.Needed.IsZero() {
 		return fmt.Errorf("its times do not fit its state, %s", k.State)
 	}
-	for _, t := range []time.Time{k.Created, k.Promoted, k.Demoted, k.Disabled} {
+	for _, t := range append(k.times(), k.Needed) {
 		if t.Location() != time.UTC || t.Nanosecond()%int(time.Millisecond) != 0 {
 			return errors.New("its times are not all UTC in whole milliseconds")
 		}
 	}
-	if k.Reason != "" && !disabled {
-		return errors.New("it has a reason for being disabled, and is not")
+	switch {
+	case k.Held && k.State == Primary:
+		return errors.New("it is held, and the primary")
+	case k.Revoked && !disabled:
+		return errors.New("it is revoked, and not disabled")
+	case k.Reason != "" && !disabled && !k.Held:
+		return errors.New("it has a reason, and is neither held nor disabled")
 	}
 	return checkText("reason", k.Reason, maxReason)
+}
+
+// times are when something was done to k.
+func (k *Key) times() []time.Time {
+	return []time.Time{k.Created, k.Enabled, k.Promoted, k.Demoted, k.Disabled}
+}
+
+// opens reports whether k is enabled in the keyset.
+func (k *Key) opens() bool {
+	return k.State == Pending || k.State == Primary || k.State == Retiring
+}
+
+func isAlgorithmName(s string) bool {
+	return s != "" && len(s) <= 64 && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
+}
+
+// isHash reports whether s is a SHA-256 in lower-case hex.
+func isHash(s string) bool {
+	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 func (h *header) key(id KeyID) *Key {
@@ -213,6 +266,19 @@ func (h *header) key(id KeyID) *Key {
 
 func (h *header) primary() *Key {
 	return &h.Keys[slices.IndexFunc(h.Keys, func(k Key) bool { return k.State == Primary })]
+}
+
+// last returns when something was last done to a key.
+func (h *header) last() time.Time {
+	var last time.Time
+	for _, k := range h.Keys {
+		for _, t := range k.times() {
+			if t.After(last) {
+				last = t
+			}
+		}
+	}
+	return last
 }
 
 // checkText says what keeps s from being one line of text of at most limit bytes.

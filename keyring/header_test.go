@@ -13,16 +13,17 @@ import (
 
 const goodHeader = `{"format":1,"kind":"ticket","realm":"prod","generation":2,"kek":"file",` +
 	`"policy":{"lifetime":900,"propagation":120,"skew":10},` +
-	`"keys":[{"id":"2f6a01c4","algorithm":"AES256_GCM","state":"retiring","created":"2026-01-05T09:00:00Z",` +
+	`"audit":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",` +
+	`"keys":[{"id":"2f6a01c4","algorithm":"AES256_GCM","state":"retiring","created":"2026-01-05T09:00:00Z","enabled":"2026-01-05T09:00:00Z",` +
 	`"promoted":"2026-01-05T09:00:00Z","demoted":"2026-02-05T09:00:00.25Z"},` +
-	`{"id":"9be40d77","algorithm":"AES256_GCM","state":"primary","created":"2026-02-05T09:00:00Z",` +
+	`{"id":"9be40d77","algorithm":"AES256_GCM","state":"primary","created":"2026-02-05T09:00:00Z","enabled":"2026-02-05T09:00:00Z",` +
 	`"promoted":"2026-02-05T09:00:00Z"}]}`
 
 func TestHeader(t *testing.T) {
 	h, err := parseHeader([]byte(goodHeader))
 	require.NoError(t, err)
 	assert.Equal(t, KeyID(0x9be40d77), h.primary().ID)
-	assert.Equal(t, Policy{15 * time.Minute, 2 * time.Minute, 10 * time.Second}, h.Policy)
+	assert.Equal(t, Policy{Lifetime: 15 * time.Minute, Propagation: 2 * time.Minute, Skew: 10 * time.Second}, h.Policy)
 	assert.Equal(t, time.Date(2026, 2, 5, 9, 0, 0, 250e6, time.UTC), h.Keys[0].Demoted)
 	line, err := h.encode()
 	require.NoError(t, err)
@@ -33,7 +34,7 @@ func TestHeaderRefused(t *testing.T) {
 	second := strings.Index(goodHeader, `{"id":"9b`)
 	for _, tc := range []struct{ name, old, new, text string }{
 		{"unknown field", `"kek":`, `"colour":1,"kek":`, `unknown field "colour"`},
-		{"unknown field of a key", `"state":"primary"`, `"state":"primary","held":true`, `unknown field "held"`},
+		{"unknown field of a key", `"state":"primary"`, `"state":"primary","holed":true`, `unknown field "holed"`},
 		{"unknown field of the policy", `"skew":10`, `"skew":10,"rotate":5`, "one form"},
 		{"repeated field", `"realm":"prod"`, `"realm":"prod","realm":"prod"`, "one form"},
 		{"repeated field, other value", `"realm":"prod"`, `"realm":"test","realm":"prod"`, "one form"},
@@ -76,7 +77,7 @@ func TestHeaderRefused(t *testing.T) {
 		{"negative skew", `"skew":10`, `"skew":-10`, "not from 0"},
 		{"endless lifetime", `"lifetime":900`, `"lifetime":9223372036854775807`, "not from 0"},
 		{"fraction", `"lifetime":900`, `"lifetime":900.5`, "900.5"},
-		{"too long", `"prod"`, `"` + strings.Repeat("x", maxHeader) + `"`, "longer than 262144"},
+		{"too long", `"prod"`, `"` + strings.Repeat("x", maxHeader) + `"`, "longer than 524288"},
 	} {
 		if tc.text == "" { // no primary: the second key left out
 			_, err := parseHeader([]byte(goodHeader[:second-1] + "]}"))

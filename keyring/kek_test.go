@@ -40,7 +40,7 @@ func TestKEKUnavailable(t *testing.T) {
 	// associated data, and leaves the file as it was.
 	for calls := range 4 {
 		out.KEK = &outageKEK{good.KEK, calls}
-		_, err := Rotate(path, out)
+		_, err := rotate(path, out)
 		require.ErrorIs(t, err, ErrKEKUnavailable, calls)
 		assert.Equal(t, before, mustRead(t, path), calls)
 	}

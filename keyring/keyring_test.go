@@ -25,7 +25,7 @@ const envRotate = "KEYRING_TEST_ROTATE"
 func TestMain(m *testing.M) {
 	if path := os.Getenv(envRotate); path != "" {
 		for {
-			info, err := Rotate(path, config(Ticket))
+			info, err := rotate(path, config(Ticket))
 			if err != nil {
 				fmt.Println(err)
 				os.Exit(1)
@@ -34,6 +34,16 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Exit(m.Run())
+}
+
+// rotate makes a new key the primary at once.
+func rotate(path string, c Config) (Info, error) {
+	return Change(path, c, "", Step{Do: Rotate, Now: true})
+}
+
+// disable disables a key, whatever it sealed with unsafe.
+func disable(path string, c Config, id KeyID, unsafe bool) (Info, error) {
+	return Change(path, c, "", Step{Do: Disable, Key: id, Unsafe: unsafe})
 }
 
 // testKEK is AES-256-GCM under a key of 32 equal bytes.
@@ -135,3 +145,5 @@ func encodeHeader(t *testing.T, h *header) []byte {
 	require.NoError(t, err)
 	return line
 }
+
+func removeAudit(path string) error { return os.Remove(path + ".audit") }

@@ -25,6 +25,7 @@ type look struct {
 // outcome is how a look ended.
 type outcome struct {
 	checked time.Time
+	good    time.Time // when one last ended well
 	err     error
 }
 
@@ -111,7 +112,7 @@ func (r *Ring) run() {
 		if l == nil {
 			return
 		}
-		if l.reload || r.changed() {
+		if l.reload || r.moved() {
 			l.err = r.load()
 		} else {
 			l.err = r.last.Load().err
@@ -121,21 +122,34 @@ func (r *Ring) run() {
 	}
 }
 
-// changed reports whether the file is not the one that was last read. The
+// moved reports whether the file is not the one that was last read. The
 // answer is yes for a file that is not there, since that is news.
-func (r *Ring) changed() bool {
+func (r *Ring) moved() bool {
 	now, err := os.Stat(r.path)
 	return err != nil || !os.SameFile(now, r.seen) || now.Size() != r.seen.Size() || !now.ModTime().Equal(r.seen.ModTime())
 }
 
-// note records how a look ended, and logs it when that is news.
+// note records how a look ended, and tells of it when that is news.
 func (r *Ring) note(err error) {
-	before := r.last.Swap(&outcome{r.c.now(), err}).err
+	before, now := r.last.Load(), r.c.now()
+	o := &outcome{now, now, err}
+	if err != nil {
+		o.good = before.good
+	}
+	r.last.Store(o)
+	r.set.Load().sample(now)
 	generation := r.set.Load().header.Generation
+	news := r.changed
+	r.changed = false
 	switch {
-	case err == nil && before != nil:
+	case err == nil && before.err != nil:
 		r.c.Logger.Info("keyring is well again", "file", r.path, "generation", generation)
-	case err != nil && (before == nil || before.Error() != err.Error()):
+		news = true
+	case err != nil && (before.err == nil || before.err.Error() != err.Error()):
 		r.c.Logger.Error("keyring not reloaded; the last good keys stay in use", "file", r.path, "generation", generation, "error", err)
+		news = true
+	}
+	if news && r.c.OnReload != nil {
+		r.c.OnReload(r.Report())
 	}
 }

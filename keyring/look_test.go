@@ -38,7 +38,7 @@ func hung(t *testing.T, poll time.Duration, f func(t *testing.T, r *Ring, newest
 		require.NoError(t, err)
 		kek.hang = make(chan struct{})
 		c.UnsafeClockBehind = true // synctest begins in 2000
-		info, err := Rotate(path, c)
+		info, err := rotate(path, c)
 		require.NoError(t, err)
 		f(t, r, info.Primary, sync.OnceFunc(func() { close(kek.hang) }))
 	})

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +24,8 @@ type set struct {
 	loaded  time.Time
 	aead    tink.AEAD              // kinds ticket and session
 	daead   tink.DeterministicAEAD // kind channel
-	enabled map[uint32]struct{}
+	enabled map[uint32]*use
+	primary *use
 }
 
 var (
@@ -33,12 +35,22 @@ var (
 	errNotDAEAD = errors.New("keyring: a ticket or session keyring does not seal deterministically")
 )
 
-// newSet makes the primitives of a file's keys, and tries them.
-func newSet(f *contents, now time.Time) (*set, error) {
-	s := &set{contents: f, loaded: now, enabled: make(map[uint32]struct{})}
+// newSet makes the primitives of a file's keys, and tries them. It counts on with
+// the counters of old, if that is not nil.
+func newSet(f *contents, old *set, now time.Time) (*set, error) {
+	s := &set{contents: f, loaded: now, enabled: make(map[uint32]*use)}
 	for _, k := range f.header.Keys {
-		if k.State != Disabled {
-			s.enabled[uint32(k.ID)] = struct{}{}
+		if !k.opens() {
+			continue
+		}
+		id := uint32(k.ID)
+		if old != nil && old.enabled[id] != nil {
+			s.enabled[id] = old.enabled[id]
+		} else {
+			s.enabled[id] = new(use)
+		}
+		if k.State == Primary {
+			s.primary = s.enabled[id]
 		}
 	}
 	var err error
@@ -99,7 +111,8 @@ type Ring struct {
 	mu      sync.Mutex
 	next    *look       // has not begun; nil if there is none
 	looking bool        // a goroutine looks, or is about to
-	seen    fs.FileInfo // the file as it was last read; that goroutine's
+	seen    fs.FileInfo // the file as it was last read; this and the next are that goroutine's
+	changed bool        // new keys were taken
 
 	stop context.CancelFunc
 	done chan struct{}
@@ -129,7 +142,7 @@ func Open(path string, c Config) (*Ring, error) {
 		stop()
 		return nil, err
 	}
-	r.last.Store(&outcome{checked: c.now()})
+	r.last.Store(&outcome{checked: c.now(), good: c.now()})
 	go r.poll(ctx)
 	return r, nil
 }
@@ -144,42 +157,58 @@ func (r *Ring) Close() error {
 
 // Encrypt seals under the primary key. Of a Channel Ring it is an error.
 func (r *Ring) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
-	a := r.set.Load().aead
-	if a == nil {
+	s := r.set.Load()
+	if s.aead == nil {
 		return nil, errNotAEAD
 	}
-	return a.Encrypt(plaintext, associatedData)
+	sealed, err := s.aead.Encrypt(plaintext, associatedData)
+	if err == nil {
+		s.primary.sealed.Add(1)
+	}
+	return sealed, err
 }
 
-// Decrypt opens what Encrypt sealed under any key that is not disabled. Of a
-// Channel Ring it is an error.
+// Decrypt opens what Encrypt sealed under any key that opens. Of a Channel Ring
+// it is an error.
 func (r *Ring) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
-	a := r.set.Load().aead
-	if a == nil {
+	s := r.set.Load()
+	if s.aead == nil {
 		return nil, errNotAEAD
 	}
-	return a.Decrypt(ciphertext, associatedData)
+	plain, err := s.aead.Decrypt(ciphertext, associatedData)
+	if err == nil {
+		s.opened(ciphertext)
+	}
+	return plain, err
 }
 
 // EncryptDeterministically seals under the primary key of a Channel Ring: the
 // same plaintext and associated data always as the same ciphertext, until the
 // keyring is rotated. Of another Ring it is an error.
 func (r *Ring) EncryptDeterministically(plaintext, associatedData []byte) ([]byte, error) {
-	a := r.set.Load().daead
-	if a == nil {
+	s := r.set.Load()
+	if s.daead == nil {
 		return nil, errNotDAEAD
 	}
-	return a.EncryptDeterministically(plaintext, associatedData)
+	sealed, err := s.daead.EncryptDeterministically(plaintext, associatedData)
+	if err == nil {
+		s.primary.sealed.Add(1)
+	}
+	return sealed, err
 }
 
 // DecryptDeterministically opens what EncryptDeterministically sealed under any
-// key that is not disabled. Of a Ring that is not a Channel Ring it is an error.
+// key that opens. Of a Ring that is not a Channel Ring it is an error.
 func (r *Ring) DecryptDeterministically(ciphertext, associatedData []byte) ([]byte, error) {
-	a := r.set.Load().daead
-	if a == nil {
+	s := r.set.Load()
+	if s.daead == nil {
 		return nil, errNotDAEAD
 	}
-	return a.DecryptDeterministically(ciphertext, associatedData)
+	plain, err := s.daead.DecryptDeterministically(ciphertext, associatedData)
+	if err == nil {
+		s.opened(ciphertext)
+	}
+	return plain, err
 }
 
 // load reads the file and takes its keys if it changed and is fit to follow
@@ -201,7 +230,7 @@ func (r *Ring) load() error {
 	if err := checkMode(r.path, stat, &r.c); err != nil {
 		return err
 	}
-	s, err := newSet(f, r.c.now())
+	s, err := newSet(f, old, r.c.now())
 	if err != nil {
 		return err
 	}
@@ -212,6 +241,7 @@ func (r *Ring) load() error {
 		}
 	}
 	r.set.Store(s)
+	r.changed = old != nil
 	r.c.Logger.Info("keyring loaded", "file", r.path, "generation", s.header.Generation,
 		"primary", s.header.primary().ID.String(), "keys", len(s.header.Keys))
 	return nil
@@ -226,36 +256,25 @@ func (s *set) follows(old *set) *FileError {
 	case got == have:
 		return fault(Forked, "is generation %d with other contents than those in use: two writers without a common lock? put back the one in use", got)
 	}
-	// Nothing takes a key out of a file of format 1, so a file that lacks one is
-	// another keyring, however high its generation. (A format in which keys are
-	// destroyed will leave their IDs behind, as tombstones; those may be lacking.)
+	// A key leaves a keyring by being destroyed, and its tombstone stays for ever.
+	// A file that lacks either is another keyring, however high its generation.
 	for _, k := range old.header.Keys {
-		if s.header.key(k.ID) == nil {
+		if s.header.key(k.ID) == nil && !slices.Contains(s.header.Tombstones, k.ID) {
 			return fault(LostKey, "lacks key %v of the keyring in use, so it is another; put the right one back", k.ID)
 		}
 	}
-	// A primary that was disabled since is not wanted back.
+	for _, id := range old.header.Tombstones {
+		if !slices.Contains(s.header.Tombstones, id) {
+			return fault(LostKey, "does not know that key %v was destroyed, so it is another keyring than the one in use; put the right one back", id)
+		}
+	}
+	// A primary that was disabled or destroyed since is not wanted back.
 	k := s.header.key(old.header.primary().ID)
-	if k.State == Disabled {
+	if k == nil || !k.opens() {
 		return nil
 	}
 	if err := s.opens(old); err != nil {
 		return fault(LostKey, "does not open what key %v sealed, which it names as %s: %w", k.ID, k.State, err)
 	}
 	return nil
-}
-
-// Report is the state of a Ring.
-type Report struct {
-	Info              // of the keys in use
-	Loaded  time.Time // when they were loaded
-	Checked time.Time // when a look at the file last ended, well or not; old if the file system hangs
-	LastErr error     // why that look failed; nil if it did not
-}
-
-// Report returns the Ring's state. It does not look at the file.
-func (r *Ring) Report() Report {
-	s := r.set.Load()
-	last := r.last.Load()
-	return Report{Info: s.info(), Loaded: s.loaded, Checked: last.checked, LastErr: last.err}
 }

@@ -69,7 +69,7 @@ func TestChannelRingAcrossRotation(t *testing.T) {
 	again, err := r.EncryptDeterministically([]byte("17"), []byte("brand"))
 	require.NoError(t, err)
 	assert.Equal(t, one, again)
-	_, err = Rotate(path, c)
+	_, err = rotate(path, c)
 	require.NoError(t, err)
 	require.NoError(t, r.Reload())
 	plain, err := r.DecryptDeterministically(one, []byte("brand"))
@@ -85,7 +85,7 @@ func TestHasKey(t *testing.T) {
 	c := config(Ticket)
 	path := newFile(t, c)
 	sealer, verifier := newRing(t, path, c), newRing(t, path, c)
-	_, err := Rotate(path, c)
+	_, err := rotate(path, c)
 	require.NoError(t, err)
 	require.NoError(t, sealer.Reload())
 	sealed, err := sealer.Encrypt([]byte("text"), nil)
@@ -140,7 +140,7 @@ func TestUnknownKeysAreCheap(t *testing.T) {
 	assert.Error(t, r.Report().LastErr)
 	good := config(Ticket)
 	require.NoError(t, os.WriteFile(path, bytes.TrimSuffix(mustRead(t, path), []byte("\n")), 0o600))
-	_, err := Rotate(path, good)
+	_, err := rotate(path, good)
 	require.NoError(t, err)
 	before := n.Load()
 	ask()
@@ -179,9 +179,9 @@ func TestPolling(t *testing.T) {
 		require.NoError(t, err)
 		defer r.Close()
 		assert.Equal(t, opened.UTC(), r.Report().Loaded)
-		rotate := c
-		rotate.Now = func() time.Time { return time.Now().AddDate(100, 0, 0) } // synctest begins in 2000, the file is of today
-		_, err = Rotate(path, rotate)
+		ahead := c
+		ahead.Now = func() time.Time { return time.Now().AddDate(100, 0, 0) } // synctest begins in 2000, the file is of today
+		_, err = rotate(path, ahead)
 		require.NoError(t, err)
 		time.Sleep(time.Second - time.Millisecond)
 		assert.Equal(t, uint64(1), r.Report().Generation)
@@ -192,7 +192,7 @@ func TestPolling(t *testing.T) {
 
 		require.NoError(t, r.Close())
 		require.NoError(t, r.Close(), "twice does no harm")
-		_, err = Rotate(path, rotate)
+		_, err = rotate(path, ahead)
 		require.NoError(t, err)
 		time.Sleep(time.Minute)
 		assert.Equal(t, uint64(2), r.Report().Generation)
@@ -214,9 +214,9 @@ func TestDisabledWithinOneReload(t *testing.T) {
 	id := r.Report().Primary
 
 	// What this Ring has as its primary is retired and disabled before it looks again.
-	_, err = Rotate(path, c)
+	_, err = rotate(path, c)
 	require.NoError(t, err)
-	_, err = Disable(path, c, id, DisableOptions{RefuseLive: true})
+	_, err = disable(path, c, id, true)
 	require.NoError(t, err)
 	require.NoError(t, r.Reload())
 	_, err = r.Decrypt(sealed, nil)
@@ -233,7 +233,7 @@ func TestAnotherKeyring(t *testing.T) {
 	r := newRing(t, path, c)
 	primary := r.Report().Primary
 	for range 2 {
-		_, err := Rotate(other, c)
+		_, err := rotate(other, c)
 		require.NoError(t, err)
 	}
 	require.NoError(t, os.WriteFile(path, mustRead(t, other), 0o600))
@@ -248,15 +248,15 @@ func TestRemovedKey(t *testing.T) {
 	for i, state := range []State{Disabled, Retiring, Primary} {
 		c := config(Ticket)
 		path := newFile(t, c)
-		info, err := Rotate(path, c)
+		info, err := rotate(path, c)
 		require.NoError(t, err)
-		_, err = Disable(path, c, info.Keys[0].ID, DisableOptions{RefuseLive: true})
+		_, err = disable(path, c, info.Keys[0].ID, true)
 		require.NoError(t, err)
-		_, err = Rotate(path, c)
+		_, err = rotate(path, c)
 		require.NoError(t, err)
 		r := newRing(t, path, c)
 		require.Equal(t, state, r.Report().Keys[i].State)
-		_, err = Rotate(path, c) // so that the file has a primary, whichever is taken out
+		_, err = rotate(path, c) // so that the file has a primary, whichever is taken out
 		require.NoError(t, err)
 
 		ks, h := material(t, path, c), headerOf(t, path)
@@ -270,12 +270,12 @@ func TestRemovedKey(t *testing.T) {
 // TestLostKey offers a file in which the ID of the Ring's primary has another
 // key, when it still is the primary and when it retires.
 func TestLostKey(t *testing.T) {
-	for _, rotate := range []bool{false, true} {
+	for _, rotated := range []bool{false, true} {
 		c := config(Ticket)
 		path := newFile(t, c)
 		r := newRing(t, path, c)
-		if rotate {
-			_, err := Rotate(path, c)
+		if rotated {
+			_, err := rotate(path, c)
 			require.NoError(t, err)
 		}
 		ks, wrong := material(t, path, c), material(t, newFile(t, c), c)
@@ -295,7 +295,7 @@ func TestOlderGeneration(t *testing.T) {
 	c := config(Ticket)
 	path := newFile(t, c)
 	first := mustRead(t, path)
-	_, err := Rotate(path, c)
+	_, err := rotate(path, c)
 	require.NoError(t, err)
 	second := mustRead(t, path)
 	r := newRing(t, path, c)
@@ -308,7 +308,8 @@ func TestOlderGeneration(t *testing.T) {
 	assert.Equal(t, primary, r.Report().Primary)
 	assert.Equal(t, err, r.Report().LastErr)
 
-	_, err = Rotate(path, c) // another generation 2
+	require.NoError(t, os.Remove(path+".audit"))
+	_, err = Change(path, c, "lost", Step{Do: BeginAudit}, Step{Do: Rotate, Now: true}) // another generation 2
 	require.NoError(t, err)
 	assertCause(t, Forked, r.Reload())
 	assert.Equal(t, primary, r.Report().Primary)
@@ -322,7 +323,7 @@ func TestOlderGeneration(t *testing.T) {
 	c.MinGeneration = 2
 	_, err = Open(path, c)
 	assertCause(t, RolledBack, err)
-	_, err = Rotate(path, c)
+	_, err = rotate(path, c)
 	assertCause(t, RolledBack, err)
 	assert.Equal(t, first, mustRead(t, path))
 }
@@ -383,8 +384,10 @@ func TestSymlinkSwap(t *testing.T) {
 	swap := func(from, to string) Info {
 		t.Helper()
 		copied := filepath.Join(dir, to, "keyring")
-		require.NoError(t, os.WriteFile(copied, mustRead(t, filepath.Join(dir, from, "keyring")), 0o600))
-		info, err := Rotate(copied, c)
+		for _, name := range []string{"", ".audit"} {
+			require.NoError(t, os.WriteFile(copied+name, mustRead(t, filepath.Join(dir, from, "keyring"+name)), 0o600))
+		}
+		info, err := rotate(copied, c)
 		require.NoError(t, err)
 		require.NoError(t, os.Symlink(to, filepath.Join(dir, "..tmp")))
 		require.NoError(t, os.Rename(filepath.Join(dir, "..tmp"), filepath.Join(dir, "..data")))
@@ -442,7 +445,7 @@ func TestSealAndOpenWhileRotating(t *testing.T) {
 	}
 	for range 30 {
 		before := opened.Load()
-		_, err := Rotate(path, c)
+		_, err := rotate(path, c)
 		require.NoError(t, err)
 		for opened.Load() < before+20 && !t.Failed() {
 			time.Sleep(time.Millisecond)

@@ -174,7 +174,7 @@ func (a *app) rotate(file string, clockBehind bool) error {
 		return err
 	}
 	c.UnsafeClockBehind = clockBehind
-	info, err := keyring.Rotate(file, c)
+	info, err := keyring.Change(file, c, "", keyring.Step{Do: keyring.Rotate, Now: true})
 	if err != nil {
 		return err
 	}
@@ -199,7 +199,8 @@ func latestRetiring(info keyring.Info) keyring.Key {
 }
 
 func (a *app) disableCommand() *cobra.Command {
-	var o keyring.DisableOptions
+	var reason string
+	var refuseLive bool
 	cmd := &cobra.Command{
 		Use:   "disable FILE KEYID",
 		Short: "Make a retiring key open nothing",
@@ -213,25 +214,25 @@ has no end. The primary key cannot be disabled; rotate first.`,
   keyring disable tickets.keyring 2f6a01c4 --unsafe-refuse-live-tickets --reason "leaked" --realm prod --kek passphrase:`,
 		Args: cobra.ExactArgs(2),
 	}
-	cmd.Flags().StringVar(&o.Reason, "reason", "", "why, for the record: a line of `text`")
-	cmd.Flags().BoolVar(&o.RefuseLive, "unsafe-refuse-live-tickets", false, "disable the key even if what it sealed is still good, and so refuse that")
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record: a line of `text`")
+	cmd.Flags().BoolVar(&refuseLive, "unsafe-refuse-live-tickets", false, "disable the key even if what it sealed is still good, and so refuse that")
 	return cli.Command(cmd, func(_ *cobra.Command, args []string) error {
 		id, err := keyring.ParseKeyID(args[1])
 		if err != nil {
 			return cli.Usagef("%w", err)
 		}
-		return a.disable(args[0], id, o)
+		return a.disable(args[0], id, reason, refuseLive)
 	})
 }
 
-func (a *app) disable(file string, id keyring.KeyID, o keyring.DisableOptions) error {
+func (a *app) disable(file string, id keyring.KeyID, reason string, refuseLive bool) error {
 	c, err := a.keys.Config(keyring.AnyKind, false)
 	if err != nil {
 		return err
 	}
-	info, err := keyring.Disable(file, c, id, o)
+	info, err := keyring.Change(file, c, reason, keyring.Step{Do: keyring.Disable, Key: id, Unsafe: refuseLive})
 	switch {
-	case errors.Is(err, keyring.ErrAlreadyDisabled):
+	case errors.Is(err, keyring.ErrAlready):
 		if info, err = keyring.Read(file, c); err != nil {
 			return err
 		}

@@ -114,7 +114,7 @@ func cmdRotated(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	c := keyring.Config{Kind: keyring.Ticket, Realm: "prod", KEK: kek, Now: func() time.Time { return time.Now().Add(-ago) }}
 	ts.Check(keyring.Create(file, c, keyring.DefaultPolicy(c.Kind), ""))
-	_, err = keyring.Rotate(file, c)
+	_, err = keyring.Change(file, c, "", keyring.Step{Do: keyring.Rotate, Now: true})
 	ts.Check(err)
 }
 

@@ -304,7 +304,7 @@ func TestOlderKeyringPutBack(t *testing.T) {
 	require.NoError(t, err)
 	kek, err := kms.Open("file:"+filepath.Join(dir, "kek.key"), nil)
 	require.NoError(t, err)
-	newer, err := keyring.Rotate(file, keyring.Config{Kind: keyring.Ticket, KEK: kek})
+	newer, err := keyring.Change(file, keyring.Config{Kind: keyring.Ticket, KEK: kek}, "", keyring.Step{Do: keyring.Rotate, Now: true})
 	require.NoError(t, err)
 	p.logs("generation=2 primary=" + newer.Primary.String())
 	require.NoError(t, os.WriteFile(file, older, 0o600))
@@ -474,7 +474,7 @@ func TestRotate(t *testing.T) {
 	old, err := token.KeyID(before)
 	require.NoError(t, err)
 	for range 3 {
-		state, err := keyring.Rotate(file, config)
+		state, err := keyring.Change(file, config, "", keyring.Step{Do: keyring.Rotate, Now: true})
 		require.NoError(t, err)
 		require.Eventually(t, func() bool {
 			id, err := token.KeyID(info.ticket(t, info.request(false)))
@@ -488,10 +488,10 @@ func TestRotate(t *testing.T) {
 	last := info.ticket(t, info.request(false))
 	id, err := token.KeyID(last)
 	require.NoError(t, err)
-	_, err = keyring.Rotate(file, config)
+	_, err = keyring.Change(file, config, "", keyring.Step{Do: keyring.Rotate, Now: true})
 	require.NoError(t, err)
 	for _, k := range []uint32{old, id} {
-		_, err = keyring.Disable(file, config, keyring.KeyID(k), keyring.DisableOptions{RefuseLive: true})
+		_, err = keyring.Change(file, config, "", keyring.Step{Do: keyring.Disable, Key: keyring.KeyID(k), Unsafe: true})
 		require.NoError(t, err)
 	}
 	require.Eventually(t, func() bool { return mustEnter(t, info.LoginURL, last) == http.StatusForbidden }, 10*time.Second, 10*time.Millisecond)

@@ -26,7 +26,7 @@ const widest fs.FileMode = 0o640
 // A crash may leave a file named .NAME.tmp-* beside it, as private as the file
 // that it would have become.
 func WriteFile(path string, data []byte, mode fs.FileMode) error {
-	return replace(path, data, mode, func(string) error { return nil })
+	return WriteSteps(path, data, mode, nil)
 }
 
 // Create makes the file at path with the given contents and mode, whole and on
@@ -34,12 +34,17 @@ func WriteFile(path string, data []byte, mode fs.FileMode) error {
 // fs.ErrExist if anything is there already, even a dangling link. The file
 // system must have hard links.
 func Create(path string, data []byte, mode fs.FileMode) error {
-	return create(path, data, mode, func(string) error { return nil })
+	return CreateSteps(path, data, mode, nil)
 }
 
-// replace is WriteFile; it calls at before each step, by name, so that a test
-// can fail or die there.
-func replace(path string, data []byte, mode fs.FileMode, at func(step string) error) error {
+func noStep(string) error { return nil }
+
+// WriteSteps is WriteFile. It calls at, if that is not nil, before each step, by
+// name, so that a test can fail or die there.
+func WriteSteps(path string, data []byte, mode fs.FileMode, at func(step string) error) error {
+	if at == nil {
+		at = noStep
+	}
 	target, err := resolve(path)
 	if err != nil {
 		return err
@@ -70,7 +75,11 @@ func replace(path string, data []byte, mode fs.FileMode, at func(step string) er
 	return syncDir(filepath.Dir(target))
 }
 
-func create(path string, data []byte, mode fs.FileMode, at func(step string) error) error {
+// CreateSteps is to Create what WriteSteps is to WriteFile.
+func CreateSteps(path string, data []byte, mode fs.FileMode, at func(step string) error) error {
+	if at == nil {
+		at = noStep
+	}
 	if _, err := os.Lstat(path); err == nil {
 		return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
 	}

@@ -46,9 +46,9 @@ func dieAt(where, path string) {
 		return nil
 	}
 	if strings.HasPrefix(where, "create: ") {
-		create(path, []byte("new"), 0o600, die)
+		CreateSteps(path, []byte("new"), 0o600, die)
 	} else {
-		replace(path, []byte("new"), 0o600, die)
+		WriteSteps(path, []byte("new"), 0o600, die)
 	}
 	os.Exit(3) // the step does not exist
 }
@@ -64,10 +64,10 @@ func TestStepNames(t *testing.T) {
 	}
 	var got []string
 	path := filepath.Join(t.TempDir(), "file")
-	require.NoError(t, create(path, nil, 0o600, record(&got)))
+	require.NoError(t, CreateSteps(path, nil, 0o600, record(&got)))
 	assert.Equal(t, createSteps, got, "the tests below must know all steps")
 	got = nil
-	require.NoError(t, replace(path, nil, 0o600, record(&got)))
+	require.NoError(t, WriteSteps(path, nil, 0o600, record(&got)))
 	assert.Equal(t, replaceSteps, got, "the tests below must know all steps")
 }
 
@@ -159,7 +159,7 @@ func TestCreateNeverOverwrites(t *testing.T) {
 
 	// One that comes into being after the first look is not overwritten either.
 	late := filepath.Join(dir, "late")
-	err := create(late, []byte("second"), 0o600, func(step string) error {
+	err := CreateSteps(late, []byte("second"), 0o600, func(step string) error {
 		if step == "link" {
 			return os.WriteFile(late, []byte("first"), 0o600)
 		}
@@ -186,7 +186,7 @@ func TestFailingSteps(t *testing.T) {
 	for _, step := range replaceSteps {
 		path := filepath.Join(t.TempDir(), "file")
 		require.NoError(t, os.WriteFile(path, []byte("old"), 0o600))
-		assert.ErrorIs(t, replace(path, []byte("new"), 0o600, failAt(step)), broken)
+		assert.ErrorIs(t, WriteSteps(path, []byte("new"), 0o600, failAt(step)), broken)
 		want := "old"
 		if step == "sync directory" {
 			want = "new" // renamed already
@@ -196,7 +196,7 @@ func TestFailingSteps(t *testing.T) {
 	}
 	for _, step := range createSteps[:len(createSteps)-1] {
 		path := filepath.Join(t.TempDir(), "file")
-		assert.ErrorIs(t, create(path, []byte("new"), 0o600, failAt(step)), broken)
+		assert.ErrorIs(t, CreateSteps(path, []byte("new"), 0o600, failAt(step)), broken)
 		assert.Empty(t, names(t, filepath.Dir(path)), step)
 	}
 }

@@ -75,7 +75,7 @@ func openLock(path string) (*os.File, error) {
 		}
 	}
 	if err == nil {
-		err = checkPlain(f)
+		err = checkPlain(f, "lock file")
 	}
 	if err == nil {
 		return f, nil

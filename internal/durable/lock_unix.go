@@ -15,16 +15,16 @@ import (
 const openPlain = unix.O_NOFOLLOW | unix.O_NONBLOCK
 
 // checkPlain makes sure that f is a plain file with one name.
-func checkPlain(f *os.File) error {
+func checkPlain(f *os.File, what string) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return fmt.Errorf("the lock file %s is not a regular file; remove it", f.Name())
+		return fmt.Errorf("the %s %s is not a regular file; remove it", what, f.Name())
 	}
 	if n := info.Sys().(*syscall.Stat_t).Nlink; n != 1 {
-		return fmt.Errorf("the lock file %s has %d names (hard links), so it may be another file as well; remove this name", f.Name(), n)
+		return fmt.Errorf("the %s %s has %d names (hard links), so it may be another file as well; remove this name", what, f.Name(), n)
 	}
 	return nil
 }

@@ -12,10 +12,10 @@ import (
 const openPlain = 0
 
 // checkPlain makes sure that f is a plain file.
-func checkPlain(f *os.File) error {
+func checkPlain(f *os.File, what string) error {
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("the lock file %s is not a regular file; remove it", f.Name())
+		err = fmt.Errorf("the %s %s is not a regular file; remove it", what, f.Name())
 	}
 	return err
 }

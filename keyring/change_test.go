@@ -32,8 +32,8 @@ func TestCreate(t *testing.T) {
 		info, err := Read(path, c)
 		require.NoError(t, err)
 		assert.Equal(t, Info{
-			Kind: kind, Realm: "prod", Generation: 1, Fingerprint: info.Fingerprint, KEK: "test", Policy: DefaultPolicy(kind), Primary: info.Primary,
-			Keys: []Key{{ID: info.Primary, Algorithm: Algorithms(kind)[0], State: Primary, Created: clock.t, Promoted: clock.t}},
+			Kind: kind, Realm: "prod", Generation: 1, Fingerprint: info.Fingerprint, KEK: "test", Policy: DefaultPolicy(kind), Audit: info.Audit, Primary: info.Primary,
+			Keys: []Key{{ID: info.Primary, Algorithm: Algorithms(kind)[0], State: Primary, Created: clock.t, Enabled: clock.t, Promoted: clock.t}},
 		}, info)
 		assert.Len(t, info.Fingerprint, 64)
 
@@ -107,7 +107,7 @@ func (k brokenKEK) Decrypt(ciphertext, ad []byte) ([]byte, error) {
 func TestKMSDown(t *testing.T) {
 	c := config(Ticket)
 	path := newFile(t, c)
-	info, err := Rotate(path, c)
+	info, err := rotate(path, c)
 	require.NoError(t, err)
 	before := mustRead(t, path)
 	retiring := info.Keys[0].ID
@@ -115,9 +115,9 @@ func TestKMSDown(t *testing.T) {
 	for _, k := range []brokenKEK{{c.KEK, true, false}, {c.KEK, false, true}, {c.KEK, true, true}} {
 		broken := c
 		broken.KEK = k
-		_, err := Rotate(path, broken)
+		_, err := rotate(path, broken)
 		assert.ErrorIs(t, err, errDown)
-		_, err = Disable(path, broken, retiring, DisableOptions{RefuseLive: true})
+		_, err = disable(path, broken, retiring, true)
 		assert.ErrorIs(t, err, errDown)
 		assert.Equal(t, before, mustRead(t, path))
 
@@ -127,7 +127,7 @@ func TestKMSDown(t *testing.T) {
 		require.NoError(t, err)
 		assert.Empty(t, entries)
 	}
-	_, err = Rotate(path, c)
+	_, err = rotate(path, c)
 	assert.NoError(t, err, "and when it is back, all goes on")
 }
 
@@ -137,7 +137,7 @@ func TestDisable(t *testing.T) {
 	c.Now = clock.now
 	path := newFile(t, c)
 	clock.t = clock.t.Add(30 * 24 * time.Hour)
-	info, err := Rotate(path, c)
+	info, err := rotate(path, c)
 	require.NoError(t, err)
 	old, primary := info.Keys[0], info.Keys[1]
 	require.Equal(t, clock.t, old.Demoted)
@@ -146,34 +146,34 @@ func TestDisable(t *testing.T) {
 
 	blocked := func(id KeyID) *BlockedError {
 		t.Helper()
-		_, err := Disable(path, c, id, DisableOptions{})
+		_, err := disable(path, c, id, false)
 		b, ok := errors.AsType[*BlockedError](err)
 		require.True(t, ok, "%v", err)
 		assert.Equal(t, before, mustRead(t, path))
 		return b
 	}
-	assert.Equal(t, &BlockedError{ID: primary.ID, State: Primary}, blocked(primary.ID))
-	_, err = Disable(path, c, primary.ID, DisableOptions{RefuseLive: true})
+	assert.Equal(t, &BlockedError{Do: Disable, ID: primary.ID, State: Primary}, blocked(primary.ID))
+	_, err = disable(path, c, primary.ID, true)
 	assert.ErrorContains(t, err, "rotate first")
-	assert.Equal(t, &BlockedError{ID: old.ID, State: Retiring, From: from}, blocked(old.ID))
+	assert.Equal(t, &BlockedError{Do: Disable, ID: old.ID, State: Retiring, From: from}, blocked(old.ID))
 	clock.t = from.Add(-time.Millisecond)
 	assert.ErrorContains(t, blocked(old.ID), "2026-12-21T12:17:30Z")
-	_, err = Disable(path, c, old.ID^primary.ID^1, DisableOptions{})
+	_, err = disable(path, c, old.ID^primary.ID^1, false)
 	assert.ErrorContains(t, err, "no key")
-	_, err = Disable(path, c, old.ID, DisableOptions{Reason: "a\nb", RefuseLive: true})
+	_, err = Change(path, c, "a\nb", Step{Do: Disable, Key: old.ID, Unsafe: true})
 	assert.ErrorContains(t, err, "reason")
 	assert.Equal(t, before, mustRead(t, path))
 
 	clock.t = from
-	info, err = Disable(path, c, old.ID, DisableOptions{Reason: "ran out <&>"})
+	info, err = Change(path, c, "ran out <&>", Step{Do: Disable, Key: old.ID})
 	require.NoError(t, err)
 	old.State, old.Disabled, old.Reason = Disabled, from, "ran out <&>"
 	assert.Equal(t, []Key{old, primary}, info.Keys)
 	assert.Equal(t, uint64(3), info.Generation)
 
 	before = mustRead(t, path)
-	_, err = Disable(path, c, old.ID, DisableOptions{})
-	assert.ErrorIs(t, err, ErrAlreadyDisabled)
+	_, err = disable(path, c, old.ID, false)
+	assert.ErrorIs(t, err, ErrAlready)
 	assert.Equal(t, before, mustRead(t, path))
 }
 
@@ -183,16 +183,16 @@ func TestDisableEarly(t *testing.T) {
 		c := config(kind)
 		c.Now = clock.now
 		path := newFile(t, c)
-		info, err := Rotate(path, c)
+		info, err := rotate(path, c)
 		require.NoError(t, err)
 		id := info.Keys[0].ID
 		if kind == Channel {
 			clock.t = clock.t.Add(100 * 365 * 24 * time.Hour) // published URLs have no end
 		}
-		_, err = Disable(path, c, id, DisableOptions{})
+		_, err = disable(path, c, id, false)
 		_, ok := errors.AsType[*BlockedError](err)
 		assert.True(t, ok, "%v", err)
-		info, err = Disable(path, c, id, DisableOptions{RefuseLive: true})
+		info, err = disable(path, c, id, true)
 		require.NoError(t, err)
 		assert.Equal(t, Disabled, info.Keys[0].State)
 	}
@@ -206,12 +206,12 @@ func TestClockBehindTheFile(t *testing.T) {
 	made := clock.t
 	clock.t = made.Add(-10*time.Second - time.Millisecond)
 	before := mustRead(t, path)
-	_, err := Rotate(path, c)
+	_, err := rotate(path, c)
 	assert.ErrorContains(t, err, "set the clock")
 	assert.Equal(t, before, mustRead(t, path))
 
 	clock.t = made.Add(-10 * time.Second) // within the skew: recorded as no earlier than what was
-	info, err := Rotate(path, c)
+	info, err := rotate(path, c)
 	require.NoError(t, err)
 	assert.Equal(t, made, info.Keys[0].Demoted)
 	assert.Equal(t, made, info.Keys[1].Created)
@@ -227,28 +227,28 @@ func TestFastClockDoesNotBlock(t *testing.T) {
 	leaked := clock.t.AddDate(1, 0, 0)
 	fast := c
 	fast.Now = func() time.Time { return leaked }
-	info, err := Rotate(path, fast)
+	info, err := rotate(path, fast)
 	require.NoError(t, err)
 	bad := info.Keys[0].ID
 	before := mustRead(t, path)
 
-	_, err = Disable(path, c, bad, DisableOptions{})
+	_, err = disable(path, c, bad, false)
 	assert.ErrorContains(t, err, "was ahead: then see --unsafe-clock-behind")
-	_, err = Rotate(path, c)
+	_, err = rotate(path, c)
 	assert.ErrorContains(t, err, "was ahead: then see --unsafe-clock-behind")
 	assert.Equal(t, before, mustRead(t, path))
 
-	info, err = Disable(path, c, bad, DisableOptions{RefuseLive: true})
+	info, err = disable(path, c, bad, true)
 	require.NoError(t, err, "an emergency does not wait")
 	assert.Equal(t, Disabled, info.Keys[0].State)
 	assert.Equal(t, leaked, info.Keys[0].Disabled, "recorded as no earlier than what was")
 
 	c.UnsafeClockBehind = true
-	info, err = Rotate(path, c)
+	info, err = rotate(path, c)
 	require.NoError(t, err)
 	assert.Equal(t, leaked, info.Keys[1].Demoted)
 	assert.Equal(t, leaked, info.Keys[2].Created)
-	_, err = Disable(path, c, info.Keys[1].ID, DisableOptions{})
+	_, err = disable(path, c, info.Keys[1].ID, false)
 	_, ok := errors.AsType[*BlockedError](err)
 	assert.True(t, ok, "only the clock is looked away from, not what is live: %v", err)
 }
@@ -278,17 +278,17 @@ func TestAgainstModel(t *testing.T) {
 		clock.t = clock.t.Add(time.Duration(rng.IntN(600)) * time.Second)
 
 		if rng.IntN(3) == 0 {
-			info, err = Rotate(path, c)
+			info, err = rotate(path, c)
 			require.NoError(t, err)
 			generation++
 			last := &model[len(model)-1]
 			last.State, last.Demoted = Retiring, clock.t
 			assert.False(t, slices.ContainsFunc(model, func(k Key) bool { return k.ID == info.Primary }), "a fresh ID")
-			model = append(model, Key{ID: info.Primary, Algorithm: "AES256_GCM", State: Primary, Created: clock.t, Promoted: clock.t})
+			model = append(model, Key{ID: info.Primary, Algorithm: "AES256_GCM", State: Primary, Created: clock.t, Enabled: clock.t, Promoted: clock.t})
 		} else {
 			k := &model[rng.IntN(len(model))]
 			force := rng.IntN(4) == 0
-			_, err = Disable(path, c, k.ID, DisableOptions{RefuseLive: force})
+			_, err = disable(path, c, k.ID, force)
 			live := clock.t.Before(k.Demoted.Add(17*time.Minute + 30*time.Second))
 			if k.State == Retiring && (force || !live) {
 				require.NoError(t, err)
@@ -321,7 +321,7 @@ func TestLockedByAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lock, err := durable.Lock(path + ".lock")
 		require.NoError(t, err)
-		_, err = Rotate(path, c)
+		_, err = rotate(path, c)
 		assert.ErrorIs(t, err, durable.ErrLocked)
 		assert.ErrorContains(t, err, "process ID "+strconv.Itoa(os.Getpid()))
 		require.NoError(t, lock.Close())
@@ -330,7 +330,7 @@ func TestLockedByAnother(t *testing.T) {
 
 	require.NoError(t, os.Remove(path+".lock"))
 	require.NoError(t, os.Mkdir(path+".lock", 0o700))
-	_, err := Rotate(path, c)
+	_, err := rotate(path, c)
 	assert.Error(t, err)
 	assert.NotContains(t, err.Error(), "another process")
 }
@@ -345,8 +345,8 @@ func TestLinkMovedWhileWaiting(t *testing.T) {
 	beforeOne, beforeTwo := mustRead(t, one), mustRead(t, two)
 	id := headerOf(t, one).primary().ID
 	for name, change := range map[string]func() error{
-		"rotate":  func() error { _, err := Rotate(link, c); return err },
-		"disable": func() error { _, err := Disable(link, c, id, DisableOptions{}); return err },
+		"rotate":  func() error { _, err := rotate(link, c); return err },
+		"disable": func() error { _, err := disable(link, c, id, false); return err },
 	} {
 		for _, to := range []string{two, "nowhere"} {
 			require.NoError(t, os.Symlink(one, link))
@@ -383,7 +383,7 @@ func TestConcurrentWriters(t *testing.T) {
 	for i := range 4 {
 		wg.Go(func() {
 			for range 5 {
-				info, err := Rotate([]string{path, link}[i%2], c)
+				info, err := rotate([]string{path, link}[i%2], c)
 				if assert.NoError(t, err) {
 					generations <- info.Generation
 				}
@@ -458,6 +458,6 @@ func TestKilledWriter(t *testing.T) {
 		assert.Contains(t, []uint64{last, last + 1}, info.Generation, "the old one, or one written and not yet told")
 		last = info.Generation
 	}
-	_, err := Rotate(path, c)
+	_, err := rotate(path, c)
 	require.NoError(t, err)
 }

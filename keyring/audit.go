@@ -1,0 +1,350 @@
+package keyring
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/admitone/admitone/internal/durable"
+)
+
+// AuditEntry is one change of a keyring, as its audit log tells it.
+type AuditEntry struct {
+	Generation uint64      `json:"generation"` // that the change made, or was to make
+	Time       time.Time   `json:"time"`
+	Steps      []Step      `json:"steps"`
+	Who        string      `json:"who"`             // user@host, as the system says
+	Actor      string      `json:"actor,omitempty"` // Config.Actor, as the caller said
+	Why        string      `json:"why,omitempty"`
+	Before     string      `json:"before,omitempty"` // the fingerprint of the file that was changed
+	Result     AuditResult `json:"result"`
+	After      string      `json:"after,omitempty"` // the fingerprint of the new file, where the outcome was logged
+	Hash       string      `json:"hash"`            // SHA-256 of the intent's line, see Info.Audit
+}
+
+// AuditResult says what became of a change that was announced.
+type AuditResult string
+
+// The results.
+const (
+	Done    AuditResult = "done"
+	NotDone AuditResult = "not done" // the writer failed or was killed before the file was replaced
+
+	// Unfinished is the last change if its outcome is not logged: the writer failed
+	// or was killed in the middle, or the end of the log was cut off. It was done if
+	// the file names it (Info.Audit). The next change records which.
+	Unfinished AuditResult = "unfinished"
+)
+
+// auditLine is a line of the log. There are two sorts: the intent, before a
+// change, and the outcome, after it.
+type auditLine struct {
+	Entry      string      `json:"entry"` // intent or outcome
+	Generation uint64      `json:"generation"`
+	Time       time.Time   `json:"time,omitzero"` // this and the next five are the intent's
+	Steps      []Step      `json:"steps,omitempty"`
+	Who        string      `json:"who,omitempty"`
+	Actor      string      `json:"actor,omitempty"`
+	Why        string      `json:"why,omitempty"`
+	Before     string      `json:"before,omitempty"`
+	Found      AuditResult `json:"found,omitempty"` // what became of the intent before, which has no outcome
+	After      string      `json:"after,omitempty"` // the outcome's: the new file's fingerprint
+	Prev       string      `json:"prev"`            // SHA-256 of the line before, in hex; empty in the first
+}
+
+const (
+	intentLine  = "intent"
+	outcomeLine = "outcome"
+	maxAudit    = 64 << 20
+)
+
+// auditLog is the log beside a keyring file.
+type auditLog struct {
+	path    string
+	exists  bool
+	entries []AuditEntry
+	size    int64  // of its whole lines; what is behind was torn off while it was written
+	prev    string // SHA-256 of its last whole line
+	err     error  // what is wrong with it; nothing of the above is set then, but path and exists
+}
+
+func auditPath(target string) string { return target + ".audit" }
+
+// readAudit reads the log beside the file target.
+func readAudit(target string) (*auditLog, error) {
+	l := &auditLog{path: auditPath(target)}
+	info, err := os.Stat(l.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return l, nil
+	case err != nil:
+		return nil, &FileError{l.path, AuditBroken, fmt.Errorf("cannot be read: %w", err)}
+	case !info.Mode().IsRegular() || info.Size() > maxAudit:
+		return nil, &FileError{l.path, AuditBroken, fmt.Errorf("is no plain file of at most %d bytes", maxAudit)}
+	}
+	f, err := os.Open(l.path)
+	if err != nil {
+		return nil, &FileError{l.path, AuditBroken, fmt.Errorf("cannot be read: %w", err)}
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxAudit))
+	if err != nil {
+		return nil, &FileError{l.path, AuditBroken, fmt.Errorf("cannot be read: %w", err)}
+	}
+	l.exists = true
+	l.err = l.parse(data)
+	if l.err != nil {
+		*l = auditLog{path: l.path, exists: true, err: l.err}
+	}
+	return l, nil
+}
+
+// parse reads the lines, and finds what no writer would have written.
+func (l *auditLog) parse(data []byte) error {
+	for n := 1; ; n++ {
+		line, rest, ok := bytes.Cut(data, []byte("\n"))
+		if !ok {
+			return nil
+		}
+		if err := l.add(line); err != nil {
+			return fmt.Errorf("is not as it was written, in line %d: %w", n, err)
+		}
+		sum := sha256.Sum256(line)
+		l.prev = hex.EncodeToString(sum[:])
+		if last := &l.entries[len(l.entries)-1]; last.Result == Unfinished {
+			last.Hash = l.prev
+		}
+		l.size += int64(len(line)) + 1
+		data = rest
+	}
+}
+
+func (l *auditLog) add(line []byte) error {
+	var a auditLine
+	d := json.NewDecoder(bytes.NewReader(line))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&a); err != nil {
+		return err
+	}
+	again, err := a.encode()
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(line, again) {
+		return errors.New("it is not in the one form that it has")
+	}
+	if a.Prev != l.prev {
+		return errors.New("it does not follow the line before, which was changed, or lines were removed")
+	}
+	var last *AuditEntry
+	if len(l.entries) > 0 {
+		last = &l.entries[len(l.entries)-1]
+	}
+	open := last != nil && last.Result == Unfinished
+	switch {
+	case a.Entry == outcomeLine && open && a.Generation == last.Generation && isHash(a.After):
+		last.Result, last.After = Done, a.After
+	case a.Entry == intentLine && open == (a.Found == Done || a.Found == NotDone) && a.After == "" && a.Generation > 0 && !a.Time.IsZero():
+		if open {
+			last.Result = a.Found
+		}
+		l.entries = append(l.entries, AuditEntry{
+			Generation: a.Generation, Time: a.Time, Steps: a.Steps, Who: a.Who, Actor: a.Actor, Why: a.Why, Before: a.Before, Result: Unfinished,
+		})
+	default:
+		return errors.New("it is out of place")
+	}
+	return nil
+}
+
+func (a *auditLine) encode() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(a); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// check holds the log against the file. With older, it takes a file that is not
+// the newest that the log knows.
+func (l *auditLog) check(f *contents, older bool) *FileError {
+	if l.err != nil {
+		return &FileError{l.path, AuditBroken, fmt.Errorf("%w; find out who changed it, and begin a new one", l.err)}
+	}
+	broken := func(format string, args ...any) *FileError {
+		return &FileError{l.path, AuditBroken, fmt.Errorf(format, args...)}
+	}
+	i := slices.IndexFunc(l.entries, func(e AuditEntry) bool { return e.Hash == f.header.Audit })
+	if i < 0 {
+		return broken("has no entry for generation %d, which the file is: it was cut off, or is another keyring's; put the right one back, or begin a new one", f.header.Generation)
+	}
+	switch e := &l.entries[i]; {
+	case e.Generation != f.header.Generation || e.Result == NotDone:
+		return broken("tells of generation %d what the file denies; find out who changed it, and begin a new one", e.Generation)
+	case e.Result == Done && e.After != hex.EncodeToString(f.fingerprint[:]):
+		return fault(Forked, "is generation %d with other contents than its audit log says were written; put the right one back", f.header.Generation)
+	}
+	for _, e := range l.entries[i+1:] {
+		if e.Result == Done && !older {
+			return fault(RolledBack, "is generation %d, and its audit log says that generation %d was written: an older file was put back; restore the newer one", f.header.Generation, e.Generation)
+		}
+	}
+	return nil
+}
+
+// highest returns the highest generation that was written since the keyring was made.
+func (l *auditLog) highest() uint64 {
+	var n uint64
+	for _, e := range slices.Backward(l.entries) {
+		if e.Result != NotDone {
+			n = max(n, e.Generation)
+		}
+		if len(e.Steps) > 0 && e.Steps[0].Do == created {
+			break
+		}
+	}
+	return n
+}
+
+// intent returns the line that announces a change, with its hash. head is what
+// the file that is changed names, the empty string if there is none.
+func (l *auditLog) intent(a auditLine, head string) (line []byte, hash string, err error) {
+	a.Entry, a.Prev, a.Who = intentLine, l.prev, who()
+	if n := len(l.entries); n > 0 && l.entries[n-1].Result == Unfinished {
+		a.Found = NotDone
+		if l.entries[n-1].Hash == head {
+			a.Found = Done
+		}
+	}
+	if line, err = a.encode(); err != nil {
+		return nil, "", fmt.Errorf("keyring: %w", err)
+	}
+	sum := sha256.Sum256(line)
+	return line, hex.EncodeToString(sum[:]), nil
+}
+
+// append writes a line behind the last whole one.
+func (l *auditLog) append(line []byte, target string) error {
+	if err := durable.Append(l.path, l.size, append(line, '\n'), target); err != nil {
+		return fmt.Errorf("keyring: the audit log cannot be written: %w", err)
+	}
+	sum := sha256.Sum256(line)
+	l.prev = hex.EncodeToString(sum[:])
+	l.size += int64(len(line)) + 1
+	return nil
+}
+
+// begin puts what there is of the log aside, and begins a new one.
+func (l *auditLog) begin(now time.Time) error {
+	if !l.exists {
+		return nil
+	}
+	aside := l.path + "." + now.Format("20060102T150405.000Z")
+	if _, err := os.Lstat(aside); err == nil {
+		return fmt.Errorf("keyring: %s is there already; move it away", aside)
+	}
+	if err := os.Rename(l.path, aside); err != nil {
+		return fmt.Errorf("keyring: %w", err)
+	}
+	*l = auditLog{path: l.path}
+	return nil
+}
+
+// who returns the user and the host.
+func who() string {
+	name := "uid " + strconv.Itoa(os.Getuid())
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		name = u.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	return name + "@" + host
+}
+
+// Audit reads the audit log beside the keyring file at path, oldest entry first,
+// and verifies it: that no line was edited, removed or put elsewhere, and that it
+// fits the file. With c, the file is opened, so that the KEK vouches for the
+// log's entries up to that of the file's generation. With nil no KEK is
+// needed, and someone who can write both log and file can have changed both.
+//
+// What is wrong is a *FileError with cause AuditMissing, AuditBroken, Forked or
+// RolledBack, or any of Open's. A log that was cut after the last intent is told
+// from a whole one by its last entry, which is Unfinished.
+func Audit(path string, c *Config) ([]AuditEntry, error) {
+	if c != nil {
+		if err := c.check(); err != nil {
+			return nil, err
+		}
+	}
+	_, l, err := readBoth(path, c)
+	if err != nil {
+		return nil, err
+	}
+	if !l.exists {
+		return nil, errNoAudit(l.path)
+	}
+	return l.entries, nil
+}
+
+func errNoAudit(path string) error {
+	return &FileError{path, AuditMissing, fmt.Errorf("is missing, the audit log; put it back, or begin a new one: %w", fs.ErrNotExist)}
+}
+
+// readBoth reads the keyring file at path and the audit log beside it, if there
+// is one, and holds one against the other. Without c nothing is decrypted, and
+// of the file's contents only what the log is held against is returned.
+func readBoth(path string, c *Config) (*contents, *auditLog, error) {
+	for try := 1; ; try++ {
+		f, l, err := readOnce(path, c)
+		if ferr, ok := errors.AsType[*FileError](err); !ok || f == nil || ferr.Cause == AuditMissing {
+			return f, l, err
+		}
+		// Perhaps a change was made between reading one and the other.
+		again, _, rerr := readFile(path)
+		if try == 5 || rerr == nil && sha256.Sum256(again) == f.fingerprint {
+			return nil, nil, err
+		}
+	}
+}
+
+// readOnce reads both once. Where the two do not fit, the file's contents come
+// with the error.
+func readOnce(path string, c *Config) (*contents, *auditLog, error) {
+	f, err := read(path, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	target, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return nil, nil, readFault(path, err)
+	}
+	l, err := readAudit(target)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !l.exists {
+		return f, l, nil
+	}
+	if ferr := l.check(f, c != nil && c.UnsafeOlder); ferr != nil {
+		if ferr.Path == "" {
+			ferr.Path = path
+		}
+		return f, nil, ferr
+	}
+	return f, l, nil
+}

@@ -1,0 +1,326 @@
+package keyring
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/tink-crypto/tink-go/v2/keyset"
+
+	"github.com/admitone/admitone/internal/durable"
+)
+
+// Create makes a keyring file at path, mode 0600, with one key, the primary, of
+// the given algorithm ("" means the kind's default; see Algorithms). It never
+// overwrites: where there is a file, the error wraps fs.ErrExist. DefaultPolicy
+// has a policy for those who have none of their own.
+func Create(path string, c Config, p Policy, algorithm string) error {
+	return create(path, &c, p, func(e *edit) error {
+		k, err := e.add(algorithm)
+		if err != nil {
+			return err
+		}
+		e.done = []Step{{Do: created, Key: k.ID, Algorithm: k.Algorithm, Policy: &p}}
+		return e.makePrimary(k)
+	})
+}
+
+// create makes a file with the keys that fill makes.
+func create(path string, c *Config, p Policy, fill func(*edit) error) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	if c.Kind == AnyKind {
+		return errors.New("keyring: a new keyring must be of one kind: ticket, session or channel")
+	}
+	if err := p.Check(c.Kind); err != nil {
+		return fmt.Errorf("keyring: policy: %w", err)
+	}
+	if err := checkAbsent(path); err != nil {
+		return err
+	}
+	e := &edit{
+		h:   &header{Format: format, Kind: c.Kind, Realm: c.Realm, Policy: p},
+		m:   keyset.NewManager(),
+		now: c.now(),
+		kek: c.KEK,
+	}
+	if err := fill(e); err != nil {
+		return err
+	}
+	// All that can fail is done before anything is made.
+	log, err := readAudit(path)
+	if err != nil {
+		return err
+	}
+	w, err := e.prepare(path, log, nil, c)
+	if err != nil {
+		return err
+	}
+	lock, err := lockFile(path, path)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := checkAbsent(path); err != nil {
+		return err
+	}
+	if again, err := readAudit(path); err != nil || again.prev != log.prev || again.size != log.size {
+		return fmt.Errorf("keyring: another process is making %s; try again", path)
+	}
+	return w.write(c, durable.CreateSteps)
+}
+
+func checkAbsent(path string) error {
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("keyring: %w", &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist})
+	}
+	return nil
+}
+
+// Read opens the file at path and returns what it says. If there is an audit log
+// beside it, the two must agree. Errors are as Open's and Audit's.
+func Read(path string, c Config) (Info, error) {
+	if err := c.check(); err != nil {
+		return Info{}, err
+	}
+	f, _, err := readBoth(path, &c)
+	if err != nil {
+		return Info{}, err
+	}
+	return f.info(), nil
+}
+
+// Change does the steps, all in one write or none, and returns what the file then
+// says. Why is for the record: up to 256 bytes of text.
+//
+// It holds an advisory lock (PATH.lock beside the file), announces the change in
+// the audit log (PATH.audit), and either replaces the file as a whole or leaves
+// it as it was. Errors are as Read's and durable storage's; a *BlockedError where
+// a step must not be done, or not yet; wrapping ErrAlready where there is nothing
+// to do.
+func Change(path string, c Config, why string, steps ...Step) (Info, error) {
+	o := changeOptions{anyClock: c.UnsafeClockBehind}
+	for _, s := range steps {
+		// An emergency does not wait for a clock to be put right.
+		o.anyClock = o.anyClock || s.Do == Revoke || s.Do == Disable && s.Unsafe
+		o.begin = o.begin || s.Do == BeginAudit
+	}
+	return change(path, &c, why, o, func(e *edit, _ Info) error { return e.do(steps) })
+}
+
+// Rewrap puts the keyring under another KEK. Processes that have only the old one
+// go on with the keys that they have, and cannot take new ones.
+func Rewrap(path string, c Config, kek KEK, why string) (Info, error) {
+	if err := checkKEK(kek); err != nil {
+		return Info{}, err
+	}
+	return change(path, &c, why, changeOptions{anyClock: c.UnsafeClockBehind}, func(e *edit, _ Info) error {
+		e.kek = kek
+		e.done = []Step{{Do: rewrapped, KEK: kek.Hint()}}
+		return nil
+	})
+}
+
+type changeOptions struct {
+	anyClock bool // a clock far behind the file does not hinder
+	begin    bool // a new audit log is begun
+}
+
+// change applies f to the header and keyset at path and writes them as the next
+// generation, under the lock. If f fails, or does nothing, nothing is written.
+func change(path string, c *Config, why string, o changeOptions, f func(*edit, Info) error) (Info, error) {
+	if err := c.check(); err != nil {
+		return Info{}, err
+	}
+	if err := checkText("reason", why, maxReason); err != nil {
+		return Info{}, fmt.Errorf("keyring: %w", err)
+	}
+	// Before the lock, which would leave a lock file beside a file that is not there.
+	if _, err := read(path, c); err != nil {
+		return Info{}, err
+	}
+	target, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return Info{}, fmt.Errorf("keyring: %w", err)
+	}
+	lock, err := lockFile(target, path)
+	if err != nil {
+		return Info{}, err
+	}
+	defer lock.Close()
+	// The lock is of target. Were path read again, it might be another file by now.
+	if again, err := filepath.EvalSymlinks(path); err != nil || again != target {
+		return Info{}, fmt.Errorf("keyring: %s: the link was moved while waiting for the lock; nothing was changed; try again", path)
+	}
+	old, err := read(target, c)
+	if err != nil {
+		return Info{}, err
+	}
+	log, err := checkedAudit(target, old, c, o)
+	if err != nil {
+		return Info{}, err
+	}
+	e := &edit{h: old.header, m: keyset.NewManagerFromHandle(old.handle), why: why, kek: c.KEK}
+	if e.now, err = old.header.stamp(c.now(), o.anyClock); err != nil {
+		return Info{}, err
+	}
+	before := old.info()
+	if err := f(e, before); err != nil {
+		return Info{}, err
+	}
+	if len(e.done) == 0 {
+		return before, nil
+	}
+	e.why = why
+	if o.begin {
+		if err := log.begin(e.now); err != nil {
+			return Info{}, err
+		}
+	}
+	w, err := e.prepare(target, log, &before, c)
+	if err != nil {
+		return Info{}, err
+	}
+	if err := w.write(c, durable.WriteSteps); err != nil {
+		return Info{}, err
+	}
+	return w.file.info(), nil
+}
+
+// checkedAudit reads the audit log, which must fit the file, unless a new one is
+// begun because it does not.
+func checkedAudit(target string, f *contents, c *Config, o changeOptions) (*auditLog, error) {
+	log, err := readAudit(target)
+	if err != nil {
+		return nil, err
+	}
+	ferr := log.check(f, c.UnsafeOlder)
+	if ferr != nil && ferr.Path == "" {
+		ferr.Path = target
+	}
+	switch {
+	case o.begin && log.exists && ferr == nil:
+		return nil, fmt.Errorf("keyring: the audit log %s is well; go on with it", log.path)
+	case o.begin && (!log.exists || ferr.Cause == AuditBroken):
+		return log, nil
+	case !log.exists:
+		return nil, errNoAudit(log.path)
+	case ferr != nil:
+		return nil, ferr
+	}
+	return log, nil
+}
+
+// lockFile takes the lock of the file at target, which the user knows as path.
+func lockFile(target, path string) (io.Closer, error) {
+	lock, err := durable.Lock(target + ".lock")
+	if errors.Is(err, durable.ErrLocked) {
+		return nil, fmt.Errorf("keyring: another process is changing %s; try again: %w", path, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("keyring: %w", err)
+	}
+	return lock, nil
+}
+
+// pendingWrite is a write that is ready: all that could be found wrong was looked for.
+type pendingWrite struct {
+	target string
+	log    *auditLog
+	intent []byte // the log's next line
+	data   []byte // the new file
+	file   *contents
+}
+
+// prepare makes the next generation of the file at target; before is nil if this
+// is the first.
+func (e *edit) prepare(target string, log *auditLog, before *Info, c *Config) (*pendingWrite, error) {
+	a := auditLine{Time: e.now, Steps: e.done, Actor: c.Actor, Why: e.why}
+	head := ""
+	if before != nil {
+		a.Before, head = before.Fingerprint, before.Audit
+		e.h.Generation = max(e.h.Generation, log.highest())
+	}
+	e.h.Generation++
+	a.Generation, e.h.KEK = e.h.Generation, e.kek.Hint()
+	line, hash, err := log.intent(a, head)
+	if err != nil {
+		return nil, err
+	}
+	e.h.Audit = hash
+	handle, err := e.m.Handle()
+	if err != nil {
+		return nil, fmt.Errorf("keyring: %w", err)
+	}
+	under := *c
+	under.KEK = e.kek
+	data, f, err := encode(target, e.h, handle, &under)
+	if err != nil {
+		return nil, err
+	}
+	return &pendingWrite{target, log, line, data, f}, nil
+}
+
+// write announces the new file, writes it, and says that it did. Whoever is
+// killed in between leaves the old file or the new one, and an intent without
+// outcome: it was done if the file names it.
+func (w *pendingWrite) write(c *Config, replace func(string, []byte, fs.FileMode, func(string) error) error) error {
+	if err := c.step("announce"); err != nil {
+		return err
+	}
+	if err := w.log.append(w.intent, w.target); err != nil {
+		return err
+	}
+	if err := replace(w.target, w.data, 0o600, c.at); err != nil {
+		return fmt.Errorf("keyring: %w", err)
+	}
+	// The change is made. Where its outcome cannot be logged, the next change does it.
+	if c.step("log the outcome") != nil {
+		return nil
+	}
+	done := auditLine{Entry: outcomeLine, Generation: w.file.header.Generation, After: hex.EncodeToString(w.file.fingerprint[:]), Prev: w.log.prev}
+	if line, err := done.encode(); err == nil {
+		w.log.append(line, w.target)
+	}
+	c.step("end")
+	return nil
+}
+
+// read opens the file at path, without its audit log. Without c it opens nothing,
+// and returns what stands in its first line.
+func read(path string, c *Config) (*contents, error) {
+	data, stat, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if c == nil {
+		return peek(path, data)
+	}
+	f, err := decode(path, data, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkMode(path, stat, c); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// stamp returns the time to record for a change. It is never before what the
+// file records already; a clock that is behind that by more than the skew is
+// refused unless anyClock, since every retirement is reckoned from what is
+// recorded.
+func (h *header) stamp(now time.Time, anyClock bool) (time.Time, error) {
+	last := h.last()
+	if !anyClock && now.Before(last.Add(-h.Policy.Skew)) {
+		return now, fmt.Errorf("keyring: the clock says %s, and the keyring was last changed at %s; set the clock, "+
+			"or the machine that made the last change was ahead: then see --unsafe-clock-behind", now.Format(time.RFC3339), last.Format(time.RFC3339))
+	}
+	return later(now, last), nil
+}

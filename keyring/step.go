@@ -1,0 +1,384 @@
+package keyring
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tink-crypto/tink-go/v2/keyset"
+)
+
+// Action is what a Step does.
+type Action string
+
+// The actions. Which fields of Step each takes is said with it.
+const (
+	// Rotate adds a pending key, of Algorithm, or the primary's; the policy makes it
+	// the primary when all have it. With Now it is the primary at once, and processes
+	// that have not read the new file refuse what it seals. (A Ring looks at the file
+	// as soon as it meets a key that it does not know.) While another key is pending
+	// and not held, only with Now.
+	Rotate Action = "rotate"
+
+	// Stage adds a staged key of Algorithm: one that older readers need not know.
+	Stage Action = "stage"
+
+	// Promote makes the pending Key the primary; the old primary retires. It is
+	// blocked until Policy.PromoteFrom; with Unsafe it is not, and processes that
+	// have not read the file since the key was enabled refuse what it seals.
+	Promote Action = "promote"
+
+	// Hold keeps Key from becoming the primary, until Unhold.
+	Hold   Action = "hold"
+	Unhold Action = "unhold"
+
+	// Rollback makes the key the primary again that was it before, and holds the one
+	// that is it now, which retires. Key may be zero; if not, it must be that key.
+	Rollback Action = "rollback"
+
+	// Disable makes Key open nothing. For a retiring key it is blocked until
+	// Policy.DisableFrom; with Unsafe it is not, and what the key sealed is refused
+	// although it is good. The primary cannot be disabled.
+	Disable Action = "disable"
+
+	// Enable makes Key open again, if it was not revoked: one that has been the
+	// primary retires, any other is pending.
+	Enable Action = "enable"
+
+	// Destroy removes the disabled Key. Its ID is never given again. It is blocked
+	// until Policy.DestroyFrom; with Unsafe it is not, and disabling the key can no
+	// longer be undone.
+	Destroy Action = "destroy"
+
+	// Revoke disables Key for good, and says so; for a key that others may have. If
+	// it is the primary, a new key becomes that at once. It needs a reason.
+	Revoke Action = "revoke"
+
+	// SetPolicy sets Policy.
+	SetPolicy Action = "set-policy"
+
+	// BeginAudit begins a new audit log where the old one is lost or damaged; what is
+	// left of it is kept beside it. It needs a reason.
+	BeginAudit Action = "begin-audit"
+
+	// Actions that the audit log records, and that have functions of their own.
+	created   Action = "create"
+	rewrapped Action = "rewrap"
+	imported  Action = "import"
+	exported  Action = "export"
+)
+
+// Step is one thing to do to a keyring, or, in the audit log, that was done.
+type Step struct {
+	Do        Action  `json:"do"`
+	Key       KeyID   `json:"key,omitzero"`        // which key; in the log also the one that was made
+	Algorithm string  `json:"algorithm,omitempty"` // of a key that is made
+	Now       bool    `json:"now,omitempty"`
+	Unsafe    bool    `json:"unsafe,omitempty"` // do it although it is blocked
+	Policy    *Policy `json:"policy,omitempty"`
+	KEK       string  `json:"kek,omitempty"` // in the log only: the hint of the KEK of a new wrapping, export or import
+}
+
+// edit is a change in the making.
+type edit struct {
+	h   *header
+	m   *keyset.Manager
+	now time.Time
+	why string
+	kek KEK // under which it will be
+
+	done []Step // for the log
+}
+
+// do does the steps in turn.
+func (e *edit) do(steps []Step) error {
+	for _, s := range steps {
+		if err := e.doStep(&s); err != nil {
+			return err
+		}
+		e.done = append(e.done, s)
+	}
+	return nil
+}
+
+// doStep does one step, and completes it for the log.
+func (e *edit) doStep(s *Step) error {
+	switch s.Do {
+	case Rotate:
+		return e.rotate(s)
+	case Stage:
+		k, err := e.add(s.Algorithm)
+		if err != nil {
+			return err
+		}
+		k.State, k.Enabled = Staged, time.Time{}
+		s.Key, s.Algorithm = k.ID, k.Algorithm
+		return e.m.Disable(uint32(k.ID))
+	case Rollback:
+		return e.rollback(s)
+	case SetPolicy:
+		return e.setPolicy(s.Policy)
+	case BeginAudit:
+		if e.why == "" {
+			return errors.New("keyring: to begin a new audit log needs a reason, for the record")
+		}
+		return nil
+	}
+	k := e.h.key(s.Key)
+	if k == nil {
+		if slices.Contains(e.h.Tombstones, s.Key) {
+			return fmt.Errorf("keyring: key %v was destroyed", s.Key)
+		}
+		return fmt.Errorf("keyring: there is no key %v; keyring status lists those there are", s.Key)
+	}
+	switch s.Do {
+	case Promote:
+		return e.promote(k, s.Unsafe)
+	case Hold:
+		switch {
+		case k.State == Primary:
+			return &BlockedError{Do: s.Do, ID: k.ID, State: k.State}
+		case k.Held:
+			return already(k, "held")
+		}
+		k.Held, k.Reason = true, e.reason(k)
+		return nil
+	case Unhold:
+		if !k.Held {
+			return already(k, "not held")
+		}
+		k.Held = false
+		if k.State != Disabled {
+			k.Reason = ""
+		}
+		return nil
+	case Disable:
+		return e.disable(k, s.Unsafe)
+	case Enable:
+		return e.enable(k)
+	case Destroy:
+		return e.destroy(k, s.Unsafe)
+	case Revoke:
+		return e.revoke(k)
+	}
+	return fmt.Errorf("keyring: %q is no action", string(s.Do))
+}
+
+func already(k *Key, what string) error {
+	return fmt.Errorf("keyring: key %v is %s %w", k.ID, what, ErrAlready)
+}
+
+// reason returns the reason to keep with k: the new one, or if there is none
+// the old.
+func (e *edit) reason(k *Key) string {
+	if e.why != "" {
+		return e.why
+	}
+	return k.Reason
+}
+
+func (e *edit) rotate(s *Step) error {
+	old := *e.h.primary()
+	if s.Algorithm == "" {
+		s.Algorithm = old.Algorithm
+	}
+	if i := slices.IndexFunc(e.h.Keys, func(k Key) bool { return k.State == Pending && !k.Held }); i >= 0 && !s.Now {
+		return &BlockedError{Do: Rotate, ID: e.h.Keys[i].ID, State: Pending}
+	}
+	k, err := e.add(s.Algorithm)
+	if err != nil {
+		return err
+	}
+	s.Key, s.Algorithm = k.ID, k.Algorithm
+	if s.Now {
+		return e.makePrimary(k)
+	}
+	return nil
+}
+
+// add makes a pending key.
+func (e *edit) add(algorithm string) (*Key, error) {
+	if len(e.h.Keys) >= maxKeys {
+		return nil, fmt.Errorf("keyring: there are %d keys, and no more may be; destroy some", maxKeys)
+	}
+	params, err := parameters(e.h.Kind, algorithm)
+	if err != nil {
+		return nil, fmt.Errorf("keyring: %w", err)
+	}
+	if algorithm, err = algorithmOf(e.h.Kind, params); err != nil {
+		return nil, fmt.Errorf("keyring: %w", err)
+	}
+	id, err := e.h.fresh(
+		func() (uint32, error) { return e.m.AddNewKeyFromParameters(params) },
+		e.m.Delete)
+	if err != nil {
+		return nil, fmt.Errorf("keyring: making a key: %w", err)
+	}
+	e.h.Keys = append(e.h.Keys, Key{ID: id, Algorithm: algorithm, State: Pending, Created: e.now, Enabled: e.now})
+	return &e.h.Keys[len(e.h.Keys)-1], nil
+}
+
+// fresh makes keys until one has an ID that no key has or ever had. Tink knows
+// the IDs of the keys that there are only.
+func (h *header) fresh(add func() (uint32, error), remove func(uint32) error) (KeyID, error) {
+	for {
+		id, err := add()
+		if err != nil {
+			return 0, err
+		}
+		if id != 0 && h.key(KeyID(id)) == nil && !slices.Contains(h.Tombstones, KeyID(id)) {
+			return KeyID(id), nil
+		}
+		if err := remove(id); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// makePrimary makes k, which opens, the primary; the old one retires.
+func (e *edit) makePrimary(k *Key) error {
+	if i := slices.IndexFunc(e.h.Keys, func(k Key) bool { return k.State == Primary }); i >= 0 {
+		e.h.Keys[i].State, e.h.Keys[i].Demoted = Retiring, e.now
+	}
+	k.State, k.Demoted = Primary, time.Time{}
+	if k.Promoted.IsZero() {
+		k.Promoted = e.now
+	}
+	return e.m.SetPrimary(uint32(k.ID))
+}
+
+func (e *edit) promote(k *Key, unsafe bool) error {
+	switch from := e.h.Policy.PromoteFrom(*k); {
+	case k.State == Primary:
+		return already(k, "the primary")
+	case k.State != Pending || k.Held:
+		return &BlockedError{Do: Promote, ID: k.ID, State: k.State, Held: k.Held}
+	case !unsafe && e.now.Before(from):
+		return &BlockedError{Do: Promote, ID: k.ID, State: k.State, From: from}
+	}
+	return e.makePrimary(k)
+}
+
+func (e *edit) rollback(s *Step) error {
+	var to *Key
+	for i := range e.h.Keys {
+		if k := &e.h.Keys[i]; k.State == Retiring && !k.Held && (to == nil || k.Demoted.After(to.Demoted)) {
+			to = k
+		}
+	}
+	if to == nil {
+		return errors.New("keyring: there is no retiring key to go back to that is not held; make a new one the primary with rotate --now")
+	}
+	if s.Key != 0 && s.Key != to.ID {
+		return fmt.Errorf("keyring: the key to go back to is %v, not %v; hold it to go back further", to.ID, s.Key)
+	}
+	s.Key = to.ID
+	bad := e.h.primary().ID
+	if err := e.makePrimary(to); err != nil {
+		return err
+	}
+	k := e.h.key(bad)
+	k.Held, k.Reason = true, e.why
+	return nil
+}
+
+func (e *edit) disable(k *Key, unsafe bool) error {
+	switch k.State {
+	case Disabled:
+		return already(k, "disabled")
+	case Primary:
+		return &BlockedError{Do: Disable, ID: k.ID, State: k.State}
+	case Retiring:
+		if from := e.h.Policy.DisableFrom(*k); !unsafe && (from.IsZero() || e.now.Before(from)) {
+			return &BlockedError{Do: Disable, ID: k.ID, State: k.State, From: from}
+		}
+	}
+	k.State, k.Disabled, k.Reason = Disabled, e.now, e.reason(k)
+	return e.m.Disable(uint32(k.ID))
+}
+
+func (e *edit) enable(k *Key) error {
+	switch {
+	case k.opens():
+		return already(k, "enabled")
+	case k.Revoked:
+		return &BlockedError{Do: Enable, ID: k.ID, State: k.State, Revoked: true}
+	case !slices.Contains(Algorithms(e.h.Kind), k.Algorithm):
+		return fmt.Errorf("keyring: key %v is of %s, which this program does not know; use the version that made it", k.ID, k.Algorithm)
+	}
+	k.State, k.Enabled, k.Disabled = Pending, e.now, time.Time{}
+	if !k.Promoted.IsZero() {
+		k.State = Retiring
+	}
+	if !k.Held {
+		k.Reason = ""
+	}
+	return e.m.Enable(uint32(k.ID))
+}
+
+func (e *edit) destroy(k *Key, unsafe bool) error {
+	if k.State != Disabled {
+		return &BlockedError{Do: Destroy, ID: k.ID, State: k.State}
+	}
+	if from := e.h.Policy.DestroyFrom(*k); !unsafe && (from.IsZero() || e.now.Before(from)) {
+		return &BlockedError{Do: Destroy, ID: k.ID, State: k.State, From: from}
+	}
+	id := k.ID
+	e.h.Keys = slices.DeleteFunc(e.h.Keys, func(k Key) bool { return k.ID == id })
+	e.h.Tombstones = append(e.h.Tombstones, id)
+	return e.m.Delete(uint32(id))
+}
+
+func (e *edit) revoke(k *Key) error {
+	switch {
+	case e.why == "":
+		return errors.New("keyring: to revoke a key needs a reason, for the record")
+	case k.Revoked:
+		return already(k, "revoked")
+	}
+	id, disabled := k.ID, k.State == Disabled
+	if k.State == Primary {
+		// A pending key was in the same file, so it may be known to the same people.
+		fresh, err := e.add(k.Algorithm)
+		if err != nil {
+			return err
+		}
+		e.done = append(e.done, Step{Do: Rotate, Key: fresh.ID, Algorithm: fresh.Algorithm, Now: true})
+		if err := e.makePrimary(fresh); err != nil {
+			return err
+		}
+		k = e.h.key(id)
+	}
+	k.State, k.Revoked, k.Reason = Disabled, true, e.why
+	if !disabled {
+		k.Disabled = e.now
+	}
+	return e.m.Disable(uint32(id))
+}
+
+// setPolicy changes the policy. What was sealed under a longer one keeps its
+// keys for as long as that said.
+func (e *edit) setPolicy(p *Policy) error {
+	if p == nil {
+		return errors.New("keyring: Step.Policy is nil; give the new policy")
+	}
+	if err := p.Check(e.h.Kind); err != nil {
+		return fmt.Errorf("keyring: policy: %w", err)
+	}
+	if *p == e.h.Policy {
+		return fmt.Errorf("keyring: the policy is that %w", ErrAlready)
+	}
+	if old := e.h.Policy; p.needed() < old.needed() {
+		for i := range e.h.Keys {
+			switch k := &e.h.Keys[i]; k.State {
+			case Primary:
+				k.Needed = later(k.Needed, e.now.Add(old.needed()))
+			case Retiring:
+				k.Needed = later(k.Needed, old.DisableFrom(*k))
+			}
+		}
+	}
+	e.h.Policy = *p
+	return nil
+}

@@ -1,0 +1,195 @@
+package keyring
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
+	"google.golang.org/protobuf/proto"
+)
+
+// Encoding is how a Tink keyset stands outside of keyring files.
+type Encoding string
+
+// The encodings, as Tink's tools call them.
+const (
+	JSON   Encoding = "json"
+	Binary Encoding = "binary"
+)
+
+// Export returns the keyset as Tink and Tinkey read it: encrypted under kek,
+// without associated data, or, if that is InsecureCleartext, in clear. Whoever has
+// it opens and seals all that the keyring does, and it follows no rotation. As
+// the audit log tells who took it, and when, to export is a change of the keyring.
+func Export(path string, c Config, e Encoding, kek KEK, why string) ([]byte, error) {
+	if err := checkKEK(kek); err != nil {
+		return nil, err
+	}
+	if e != JSON && e != Binary {
+		return nil, fmt.Errorf("keyring: encoding %q is neither json nor binary", string(e))
+	}
+	var out bytes.Buffer
+	_, err := change(path, &c, why, changeOptions{anyClock: c.UnsafeClockBehind}, func(ed *edit, _ Info) error {
+		handle, err := ed.m.Handle()
+		if err != nil {
+			return fmt.Errorf("keyring: %w", err)
+		}
+		var w keyset.Writer = keyset.NewBinaryWriter(&out)
+		if e == JSON {
+			w = keyset.NewJSONWriter(&out)
+		}
+		if kek == InsecureCleartext {
+			err = insecurecleartextkeyset.Write(handle, w)
+		} else {
+			err = handle.Write(w, kek)
+		}
+		if err != nil {
+			return fmt.Errorf("keyring: encrypting the keyset: %w", err)
+		}
+		ed.done = []Step{{Do: exported, KEK: kek.Hint()}}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+// CreateFrom makes a keyring file, as Create does, of the keys of a Tink keyset
+// (JSON or binary; encrypted under kek, without associated data, or, if that is
+// InsecureCleartext, in clear). The keyset's primary is the primary, its other
+// enabled keys retire from now on. All keys must be of Algorithms, with the output
+// prefix TINK, and no two with one ID.
+func CreateFrom(path string, c Config, p Policy, tinkKeyset []byte, kek KEK) error {
+	handle, err := readTink(tinkKeyset, kek)
+	if err != nil {
+		return err
+	}
+	return create(path, &c, p, func(e *edit) error {
+		if err := e.takeAll(handle, kek, func(k *Key, primary bool) {
+			k.State, k.Promoted = Primary, e.now
+			if !primary {
+				k.State, k.Demoted = Retiring, e.now
+			}
+		}); err != nil {
+			return err
+		}
+		e.done = append([]Step{{Do: created, Policy: &p}}, e.done...)
+		return nil
+	})
+}
+
+// Import adds the keys of a Tink keyset, as CreateFrom takes it, to the keyring at
+// path. They open what they sealed elsewhere, and are held: none becomes the
+// primary unless someone says so (Unhold, Promote), and none is disabled by the
+// policy. Keys whose IDs are or were in the keyring are refused.
+func Import(path string, c Config, tinkKeyset []byte, kek KEK, why string) (Info, error) {
+	handle, err := readTink(tinkKeyset, kek)
+	if err != nil {
+		return Info{}, err
+	}
+	return change(path, &c, why, changeOptions{anyClock: c.UnsafeClockBehind}, func(e *edit, _ Info) error {
+		return e.takeAll(handle, kek, func(k *Key, _ bool) { k.Held, k.Reason = true, why })
+	})
+}
+
+// takeAll adds all keys of a handle; entry completes the header's entry of one
+// that is enabled, and pending by then.
+func (e *edit) takeAll(handle *keyset.Handle, kek KEK, entry func(k *Key, primary bool)) error {
+	for i := range handle.Len() {
+		from, err := handle.Entry(i)
+		if err != nil {
+			return fmt.Errorf("keyring: %w", err)
+		}
+		id := KeyID(from.KeyID())
+		algorithm, err := algorithmOf(e.h.Kind, from.Key().Parameters())
+		switch {
+		case err != nil:
+			return fmt.Errorf("keyring: the keyset's key %v %w; those it may have are %v", id, err, Algorithms(e.h.Kind))
+		case slices.Contains(e.h.Tombstones, id):
+			return fmt.Errorf("keyring: the keyset's key %v has the ID of a key that was destroyed here, which is never given again", id)
+		case e.h.key(id) != nil:
+			return fmt.Errorf("keyring: the keyset's key %v has the ID of a key that is there already", id)
+		case from.KeyStatus() != keyset.Enabled && from.KeyStatus() != keyset.Disabled:
+			return fmt.Errorf("keyring: the keyset's key %v is %v; take it out of the keyset", id, from.KeyStatus())
+		case len(e.h.Keys) >= maxKeys:
+			return fmt.Errorf("keyring: there would be more than %d keys", maxKeys)
+		}
+		if _, err := e.m.AddKey(from.Key()); err != nil {
+			return fmt.Errorf("keyring: %w", err)
+		}
+		k := Key{ID: id, Algorithm: algorithm, State: Pending, Created: e.now, Enabled: e.now}
+		if from.KeyStatus() == keyset.Enabled {
+			entry(&k, from.IsPrimary())
+		} else {
+			k.State, k.Enabled, k.Disabled = Disabled, time.Time{}, e.now
+			if err := e.m.Disable(uint32(id)); err != nil {
+				return fmt.Errorf("keyring: %w", err)
+			}
+		}
+		if k.State == Primary {
+			if err := e.m.SetPrimary(uint32(id)); err != nil {
+				return fmt.Errorf("keyring: %w", err)
+			}
+		}
+		e.h.Keys = append(e.h.Keys, k)
+		e.done = append(e.done, Step{Do: imported, Key: id, Algorithm: algorithm, KEK: kek.Hint()})
+	}
+	return nil
+}
+
+// readTink reads a keyset and makes sure of what a keyring needs.
+func readTink(data []byte, kek KEK) (*keyset.Handle, error) {
+	if err := checkKEK(kek); err != nil {
+		return nil, err
+	}
+	var r keyset.Reader = keyset.NewBinaryReader(bytes.NewReader(data))
+	if text := bytes.TrimSpace(data); len(text) > 0 && text[0] == '{' {
+		r = keyset.NewJSONReader(bytes.NewReader(data))
+	}
+	var ks *tinkpb.Keyset
+	var err error
+	if kek != InsecureCleartext {
+		ks, err = decryptTink(r, kek)
+	} else if ks, err = r.Read(); err != nil {
+		err = errors.New("keyring: this is no Tink keyset in clear, in JSON or binary; give the KEK if it is encrypted")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if ferr := checkKeys(ks); ferr != nil {
+		return nil, fmt.Errorf("keyring: the keyset %w", ferr.Err)
+	}
+	plain, err := proto.Marshal(ks)
+	if err != nil {
+		return nil, fmt.Errorf("keyring: %w", err)
+	}
+	defer clear(plain)
+	handle, err := insecurecleartextkeyset.Read(keyset.NewBinaryReader(bytes.NewReader(plain)))
+	if err != nil {
+		return nil, fmt.Errorf("keyring: Tink refuses the keyset: %w", err)
+	}
+	return handle, nil
+}
+
+func decryptTink(r keyset.Reader, kek KEK) (*tinkpb.Keyset, error) {
+	encrypted, err := r.ReadEncrypted()
+	if err != nil || len(encrypted.GetEncryptedKeyset()) == 0 {
+		return nil, errors.New("keyring: this is no encrypted Tink keyset in JSON or binary; if it is in clear, say so")
+	}
+	plain, err := kek.Decrypt(encrypted.GetEncryptedKeyset(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("keyring: the keyset does not open: it is under another %s KEK than the one given, or was changed: %w", kek.Hint(), err)
+	}
+	defer clear(plain)
+	ks := new(tinkpb.Keyset)
+	if err := proto.Unmarshal(plain, ks); err != nil {
+		return nil, errors.New("keyring: what was encrypted is no Tink keyset")
+	}
+	return ks, nil
+}
