@@ -211,7 +211,7 @@ func newPlan(rate float64, lifetime, skew time.Duration, saySkew bool) (*plan, e
 	r.Bound = (int64(float64(r.Bytes)*redisBound)>>20 + 1) << 20
 	r.Next = next("rediss://USER:PASSWORD@HOST:6379", 0, 0)
 	q.NonceBytes = pgstore.NonceBytes
-	q.DiskBytes = postgresEmpty + int64((float64(needs.Live) + rate*postgresPurge.Seconds()) * postgresDead * pgstore.NonceBytes)
+	q.DiskBytes = postgresEmpty + int64((float64(needs.Live)+rate*postgresPurge.Seconds())*postgresDead*pgstore.NonceBytes)
 	q.Next = next("postgres://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full", 0, 0)
 	p.warn()
 	return p, nil

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/internal/servers"
+)
+
+// --replay-memory bounds the store: at the bound nobody enters, and those that
+// entered stay out.
+func TestReplayMemory(t *testing.T) {
+	for _, store := range []string{"memory", "journal:" + filepath.Join(t.TempDir(), "journal")} {
+		p, info := startDemo(t, "--replay", store, "--replay-memory", "64KiB", "--metrics-listen", "127.0.0.1:0")
+		url := p.scrapeURL()
+		got, _ := scrape(t, url)
+		assert.EqualValues(t, 64<<10, got["ticketd_replay_bound_bytes"])
+		first := info.ticket(t, info.request(true))
+		require.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, first))
+		full := false
+		for n := 0; n < 20_000 && !full; n++ {
+			full = mustEnter(t, info.LoginURL, info.ticket(t, info.request(true))) == http.StatusServiceUnavailable
+		}
+		require.True(t, full, store)
+		p.logs("reason=store_full")
+		assert.Equal(t, http.StatusForbidden, mustEnter(t, info.LoginURL, first))
+		got, _ = scrape(t, url)
+		assert.Less(t, got["ticketd_replay_headroom_ratio"], 0.2)
+		assert.EqualValues(t, 1, got["ticketd_replay_claims_total{result=full}"])
+		assert.Equal(t, 0, p.end(syscall.SIGTERM))
+	}
+}
+
+// With --replay-durable, a Redis that loses nothing refuses nothing after a
+// restart; without it, what was issued before.
+func TestReplayDurable(t *testing.T) {
+	redis := servers.Redis(t, "", servers.Durable...)
+	_, durable := startDemo(t, "--replay", redis.URL, "--replay-durable", "--realm", "durable")
+	_, careful := startDemo(t, "--replay", redis.URL, "--realm", "careful")
+	spent := durable.ticket(t, durable.request(true))
+	require.Equal(t, http.StatusSeeOther, mustEnter(t, durable.LoginURL, spent))
+	good, other := durable.ticket(t, durable.request(true)), careful.ticket(t, careful.request(true))
+	redis.Kill()
+	redis.Start()
+	decided := func(url, ticket string) (status int) {
+		require.Eventually(t, func() bool {
+			status = mustEnter(t, url, ticket)
+			return status != http.StatusServiceUnavailable
+		}, 30*time.Second, 50*time.Millisecond)
+		return status
+	}
+	assert.Equal(t, http.StatusSeeOther, decided(durable.LoginURL, good))
+	assert.Equal(t, http.StatusForbidden, decided(durable.LoginURL, spent))
+	assert.Equal(t, http.StatusForbidden, decided(careful.LoginURL, other))
+}
+
+// With --replay-wait nobody enters without that many replicas.
+func TestReplayWait(t *testing.T) {
+	redis := servers.Redis(t, "", servers.Forgetful...)
+	lonely := start(t, "demo", "--replay", redis.URL, "--replay-wait", "1")
+	assert.Equal(t, 1, lonely.wait())
+	assert.Contains(t, lonely.stderr.String(), "0 replicas connected")
+
+	replica := redis.Replicas(1)[0]
+	p, info := startDemo(t, "--replay", redis.URL, "--replay-wait", "1")
+	require.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, info.ticket(t, info.request(true))))
+	replica.Freeze()
+	ticket := info.ticket(t, info.request(true))
+	assert.Equal(t, http.StatusServiceUnavailable, mustEnter(t, info.LoginURL, ticket))
+	p.logs("reason=store_unavailable")
+	replica.Thaw()
+	require.Eventually(t, func() bool {
+		return mustEnter(t, info.LoginURL, info.ticket(t, info.request(true))) == http.StatusSeeOther
+	}, 30*time.Second, 50*time.Millisecond)
+}
+
+// writePair writes a certificate for 127.0.0.1, which is its own authority, and
+// its key, both in PEM.
+func writePair(t *testing.T) (certificate, key string) {
+	t.Helper()
+	web := httptest.NewTLSServer(http.NotFoundHandler())
+	defer web.Close()
+	pair := web.TLS.Certificates[0]
+	dir := t.TempDir()
+	certificate, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	require.NoError(t, os.WriteFile(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}), 0o600))
+	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
+	return certificate, key
+}
+
+// --replay-ca says whom to trust for rediss://.
+func TestReplayCA(t *testing.T) {
+	certificate, key := writePair(t)
+	port := servers.Port(t)
+	servers.Redis(t, "", append([]string{"--tls-port", fmt.Sprint(port), "--tls-cert-file", certificate, "--tls-key-file", key,
+		"--tls-ca-cert-file", certificate, "--tls-auth-clients", "no"}, servers.Forgetful...)...)
+	uri := fmt.Sprintf("rediss://127.0.0.1:%d", port)
+
+	stranger := start(t, "demo", "--replay", uri)
+	assert.Equal(t, 1, stranger.wait())
+	assert.Contains(t, stranger.stderr.String(), "certificate")
+
+	p, info := startDemo(t, "--replay", uri, "--replay-ca", certificate)
+	ticket := info.ticket(t, info.request(true))
+	assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, ticket))
+	assert.Equal(t, http.StatusForbidden, mustEnter(t, info.LoginURL, ticket))
+	assert.Equal(t, 0, p.end(syscall.SIGTERM))
+}
