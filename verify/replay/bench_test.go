@@ -4,98 +4,13 @@ import (
 	"context"
 	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// exactMap is what Memory is measured against: 64 locked maps of nonce to
-// expiry, which keep every nonce exactly and never drop one.
-type exactMap struct {
-	shards [64]struct {
-		mu   sync.Mutex
-		used map[[16]byte]int64
-		_    [48]byte // apart from the next lock
-	}
-}
-
-func newExactMap() *exactMap {
-	m := new(exactMap)
-	for i := range m.shards {
-		m.shards[i].used = make(map[[16]byte]int64)
-	}
-	return m
-}
-
-func (m *exactMap) Claim(_ context.Context, c Claim) (Answer, error) {
-	s := &m.shards[c.Nonce[15]%64]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, ok := s.used[c.Nonce]; ok {
-		return Answer{Status: AlreadyUsed}, nil
-	}
-	s.used[c.Nonce] = c.RetainUntil.UnixNano()
-	return Answer{Status: Admitted}, nil
-}
-
-func (m *exactMap) Peek(context.Context, Claim) (Answer, error) { panic("unused") }
-
 // benchTicket spreads expiry over five minutes, as steady traffic does.
 func benchTicket(n uint64) Claim {
-	c := ticket(n, start, lifetime+time.Duration(mix(n)%300)*time.Second, skew)
-	c.Nonce[0], c.Nonce[15] = byte(mix(n)), byte(mix(n)>>8)
-	return c
-}
-
-func stores(b *testing.B) map[string]func() Store {
-	clock := newClock()
-	return map[string]func() Store{
-		"memory": func() Store { return newMemory(b, clock, MemoryConfig{MaxBytes: 256 << 20}) },
-		"map":    func() Store { return newExactMap() },
-	}
-}
-
-// BenchmarkClaim claims fresh nonces, and reports the memory that each takes.
-func BenchmarkClaim(b *testing.B) {
-	for _, name := range []string{"memory", "map"} {
-		b.Run(name, func(b *testing.B) {
-			ctx := context.Background()
-			before := heapInUse()
-			s := stores(b)[name]()
-			empty := heapInUse()
-			b.ReportAllocs()
-			b.ResetTimer()
-			for n := range uint64(b.N) {
-				if _, err := s.Claim(ctx, benchTicket(n)); err != nil {
-					b.Fatal(err)
-				}
-			}
-			b.StopTimer()
-			b.ReportMetric(float64(heapInUse()-empty)/float64(b.N), "bytes/nonce")
-			b.ReportMetric(float64(empty-before), "bytes-empty")
-			runtime.KeepAlive(s)
-		})
-	}
-}
-
-func BenchmarkClaimParallel(b *testing.B) {
-	for _, name := range []string{"memory", "map"} {
-		b.Run(name, func(b *testing.B) {
-			s := stores(b)[name]()
-			var n atomic.Uint64
-			b.RunParallel(func(pb *testing.PB) {
-				ctx := context.Background()
-				next := n.Add(1 << 40)
-				for ; pb.Next(); next++ {
-					if _, err := s.Claim(ctx, benchTicket(next)); err != nil {
-						b.Error(err)
-						return
-					}
-				}
-			})
-		})
-	}
+	return ticket(n, start, lifetime+time.Duration(mix(n)%300)*time.Second, skew)
 }
 
 // BenchmarkLatency reports how long single claims take: while the cache

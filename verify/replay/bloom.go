@@ -7,27 +7,40 @@ import "math/bits"
 // block of one cache line, two in each of the block's eight words. What is in
 // a filter is never reported absent.
 //
+// What blocked filters suffer from is the unequal load of their blocks. Here
+// two blocks may have a key, and it goes into the emptier one (Azar, Broder,
+// Karlin, Upfal, "Balanced Allocations", 1994). A lookup visits both, and errs
+// where either does; what that costs is a fraction of what it saves.
+//
 // Filters are chained as they fill (after Almeida, Baquero, Preguiça,
 // Hutchison, "Scalable Bloom Filters", 2007), with two changes. A key goes into
-// the emptiest of its blocks along the chain: a lookup visits every filter
-// anyway, so the choice costs nothing, and it evens out what blocked filters
-// suffer from, the unequal load of their blocks. And a chain is full by its
-// error rate, which is kept exactly, and not by a count of keys.
+// the emptiest of its blocks along the whole chain, which a lookup visits
+// anyway. And a chain is full by its error rate, which is kept exactly, and not
+// by a count of keys.
 type filter []block
 
 type block [8]uint64
 
+// filterSize rounds a number of blocks up to a power of two, or one and a half
+// times one, which are sizes that Go's allocator hands out without waste.
+func filterSize(n int) int {
+	n = max(n, minBlocks)
+	unit := 1 << (bits.Len(uint(n-1)) - 2)
+	return (n + unit - 1) &^ (unit - 1)
+}
+
 const (
 	blockBytes = 64
 	minBlocks  = 8 // of a filter
+	perBlock   = 15
 
 	// firstError is the error rate at which a chain of one filter is full.
 	// Each further filter raises the limit by tightening times what the one
 	// before did (Almeida et al., section 3), so that no chain, however
 	// long, reaches firstError / (1 − tightening) = 9.5e-7 by more than its
 	// last key's share.
-	firstError = 0.95e-7
-	tightening = 0.9
+	firstError = 2.375e-7
+	tightening = 0.75
 )
 
 // A key is a nonce as the filters see it.
@@ -54,7 +67,12 @@ func (k key) scale(n int) int {
 	return int(hi)
 }
 
-func (f filter) block(k key) *block { return &f[k.scale(len(f))] }
+// blocks returns the two blocks that may have the key, which may be one. The
+// second is chosen by the other half of the hash.
+func (f filter) blocks(k key) (a, b *block) {
+	other := key{hash: bits.RotateLeft64(k.hash, 32)}
+	return &f[k.scale(len(f))], &f[other.scale(len(f))]
+}
 
 func (b *block) has(k key) bool {
 	for i := range b {

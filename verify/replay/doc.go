@@ -21,7 +21,8 @@
 // AlreadyUsed, and says when. It serves the grace: a claim with the binding of
 // the first one, within Grace of it, is Admitted again, as Repeated. A nonce
 // may fall out of the table; then the filters' "maybe" is all there is, and
-// the answer is PossiblyUsed. A mistake of the filters (see below) thus costs
+// the answer is PossiblyUsed. (The default table holds the admissions of a
+// Grace at 3,200 a second; raise MemoryConfig.Recent where there are more.) A mistake of the filters (see below) thus costs
 // somebody a new ticket, and lets nobody in.
 //
 // The store's clock, read in the same step as the claim, says TooLate at and
@@ -65,19 +66,22 @@
 // answers Full, and forgets nothing. Garbage awaiting collection comes on top.
 //
 // A filter is an array of 64-byte blocks, and a nonce sets up to 16 bits of one
-// of them. A slice's error rate — the probability that its chain mistakes a
-// nonce for one of its own — is computed from the bits as they are set, and
-// the chain grows when that meets a limit: 9.5e-8 for the first filter, and
-// 0.9 of the step before for each one more, so that any chain stays under
-// 1e-6. Stats.ErrorRate is the highest of these figures.
+// of two of them, the emptier. A slice's error rate — the probability that its
+// chain mistakes a nonce for one of its own — is computed from the bits as they
+// are set, and the chain grows when that meets a limit: 2.4e-7 for the first
+// filter, and 0.75 of the step before for each one more, so that any chain stays
+// under 1e-6. Stats.ErrorRate is the highest of these figures.
 //
-// A slice begins with one filter of 512 bytes, and each next one is twice as
-// large. A full filter has about 10 nonces in a block, 50 bits for each; the
-// newest is on average half empty. So where slices are well filled a nonce
-// costs 6 to 10 bytes, and a slice of one nonce costs 736. Two million live
-// nonces (20 million an hour, with lifetimes of 5 min and skews of 10 s, which
-// are remembered for 6.5 min) in 64 shards of some 25 slices each take about
-// 20 MB; the default of 64 MiB holds eight million or so.
+// A slice begins with a filter for as many nonces as the slice before it has, or
+// the latest one that is over; the first of all begin with 512 bytes and double.
+// A full filter has about 15 nonces in a block, 34 bits for each. So a million
+// live nonces at a steady rate (9 million an hour, with lifetimes of 5 min and
+// skews of 10 s, which are remembered for 6.5 min) take 7.5 MB, of which 2 MB are
+// the exact table. The default of 64 MiB holds ten million or so.
+//
+// Sparse traffic costs more for each: a nonce that is alone in its slice takes
+// 736 bytes, and the default holds 85,000 of them. Who issues few tickets with
+// lifetimes of days reckons with that.
 //
 // Work per claim is constant but for the chain, whose length is logarithmic in
 // the slice's size, and for expired slices, of which a claim drops up to

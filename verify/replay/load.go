@@ -90,19 +90,23 @@ func (l Load) fillSlices() (bytes int64, limit float64) {
 	mean := l.Rate * sliceWindow.Seconds() / maxShards
 	slices := int(min(64, 4+(1<<20)/mean))
 	r := rand.New(rand.NewPCG(1, 2)) // the same Load has the same Needs
-	for range slices {
+	count := func() int { return max(1, int(math.Round(mean+math.Sqrt(mean)*r.NormFloat64()))) }
+	fill := func(blocks int) *slice {
 		s := new(slice)
-		blocks, _, _ := growth(nil)
 		s.grow(blocks)
-		for range max(1, int(math.Round(mean+math.Sqrt(mean)*r.NormFloat64()))) {
+		for range count() {
 			if s.full() {
 				blocks, _, _ := growth(s)
 				s.grow(blocks)
 			}
 			s.add(newKey(r.Uint64()))
 		}
-		bytes += s.bytes()
 		limit = max(limit, s.limit)
+		return s
+	}
+	fill(minBlocks) // the first of all, of which nothing is known
+	for range slices {
+		bytes += fill(filterSize(max(count(), count())/perBlock)).bytes() + slotOverhead // see shard.expected
 	}
 	return bytes / int64(slices), limit
 }

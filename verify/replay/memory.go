@@ -13,7 +13,7 @@ const DefaultMemoryBytes = 64 << 20
 
 const (
 	minMaxBytes   = 16 << 10
-	defaultRecent = 65536
+	defaultRecent = 32768
 
 	maxShards     = 64
 	minShardBytes = 256 << 10 // or else there is one shard
@@ -28,7 +28,7 @@ type MemoryConfig struct {
 
 	// Recent is how many of the latest admissions are known exactly, rounded
 	// up to a multiple of eight per shard, at 64 bytes each within MaxBytes;
-	// more than half of MaxBytes is refused. 0 is 65,536, or as many as an
+	// more than half of MaxBytes is refused. 0 is 32,768, or as many as an
 	// eighth of MaxBytes holds.
 	Recent int
 

@@ -239,7 +239,7 @@ func TestConfig(t *testing.T) {
 			recent := len(m.shards) * len(m.shards[0].recent.entries)
 			assert.GreaterOrEqual(t, recent, max(8, tt.config.Recent))
 			if tt.config.Recent == 0 {
-				assert.LessOrEqual(t, recent, 65536)
+				assert.LessOrEqual(t, recent, 32768)
 			}
 			c := ticket(1, time.Now().Add(skew+time.Second), lifetime, skew)
 			assert.Equal(t, Admitted, claim(t, m, c).Status)
@@ -247,7 +247,7 @@ func TestConfig(t *testing.T) {
 	}
 	m, err := NewMemory(MemoryConfig{})
 	require.NoError(t, err)
-	assert.Len(t, m.shards[0].recent.entries, 65536/64)
+	assert.Len(t, m.shards[0].recent.entries, 32768/64)
 }
 
 func TestStatusString(t *testing.T) {

@@ -23,7 +23,8 @@ type shard struct {
 	dropped ranges
 	recent  recent
 
-	bytes    int64 // of all slices
+	bytes    int64 // of all slices, and of the slots
+	slots    int   // the most slices that there have been: the map and the queue do not shrink
 	records  int
 	latest   time.Time // the highest reading of the clock
 	answers  [ClockBehind + 1]uint64
@@ -103,14 +104,18 @@ func (s *shard) insert(c *Claim, k key, now time.Time) {
 	sl := s.live[index]
 	switch {
 	case sl == nil:
-		blocks := s.makeRoom(nil, now)
+		blocks := s.makeRoom(nil, s.expected(index, now), now)
 		sl = &slice{index: index, retain: retain}
 		sl.grow(blocks)
 		s.bytes += sl.bytes()
 		s.live[index] = sl
+		if len(s.live) > s.slots {
+			s.slots++
+			s.bytes += slotOverhead
+		}
 		heap.Push(&s.queue, sl)
 	case sl.full():
-		blocks := s.makeRoom(sl, now)
+		blocks := s.makeRoom(sl, 0, now)
 		s.bytes -= sl.bytes()
 		sl.grow(blocks)
 		s.bytes += sl.bytes()
@@ -126,19 +131,31 @@ func (s *shard) insert(c *Claim, k key, now time.Time) {
 
 // growth returns how many blocks the next filter of sl (nil: of a new slice)
 // should have, how many it must have at least, and what it costs beside them.
-// Filters double. Where memory is short a smaller one will do, but none under
-// a quarter of what the slice has: so the number of filters stays logarithmic
-// in the slice's size, and lookups with it.
+// A slice that was given what was expected of it grows by a quarter, and one of
+// which nothing was known doubles. Where memory is short a smaller filter will
+// do, but none under a quarter of what the slice has: so the number of filters
+// stays logarithmic in the slice's size, and lookups with it.
 func growth(sl *slice) (want, least int, overhead int64) {
 	if sl == nil {
-		return minBlocks, minBlocks, sliceOverhead + filterOverhead
+		return minBlocks, minBlocks, sliceOverhead + slotOverhead + filterOverhead
 	}
-	want = 2 * len(sl.filters[len(sl.filters)-1])
-	least = want
-	for least/2 >= minBlocks && 4*(least/2) >= sl.blocks {
-		least /= 2
+	least = filterSize(sl.blocks / 4)
+	if len(sl.filters[0]) > minBlocks {
+		return least, least, filterOverhead
 	}
-	return want, least, filterOverhead
+	return filterSize(sl.blocks), least, filterOverhead
+}
+
+// expected returns how many blocks a new slice will probably need: as many as
+// the slice before it in time, or the latest one whose tickets are all expired.
+func (s *shard) expected(index int64, now time.Time) int {
+	records := 0
+	for _, i := range [...]int64{index - 1, sliceIndex(now) - 1} {
+		if sl := s.live[i]; sl != nil {
+			records = max(records, sl.records)
+		}
+	}
+	return filterSize(records / perBlock)
 }
 
 // canGrow reports whether makeRoom will find room.
@@ -150,13 +167,14 @@ func (s *shard) canGrow(sl *slice, now time.Time) bool {
 
 // makeRoom returns the number of blocks for the next filter of sl, dropping
 // what is expired and nothing else. It is called where canGrow said yes.
-func (s *shard) makeRoom(sl *slice, now time.Time) int {
+func (s *shard) makeRoom(sl *slice, expected int, now time.Time) int {
 	want, least, overhead := growth(sl)
+	want = max(want, expected)
 	fits := func(blocks int) bool { return s.bytes+overhead+int64(blocks)*blockBytes <= s.budget }
 	for !fits(want) && s.dropExpired(now) {
 	}
 	for want > least && !fits(want) {
-		want /= 2
+		want = max(least, filterSize(want/2))
 	}
 	return want
 }

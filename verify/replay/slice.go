@@ -21,9 +21,11 @@ type slice struct {
 }
 
 const (
-	// What a slice and a filter cost beside their blocks: the structures
-	// and their share of the map, the heap and the chain.
-	sliceOverhead  = 160
+	// What a slice and a filter cost beside their blocks: the structures and
+	// their share of the chain; and what the shard's map and queue take for
+	// each slice that they have had room for.
+	sliceOverhead  = 96
+	slotOverhead   = 64
 	filterOverhead = 64
 )
 
@@ -36,7 +38,8 @@ func (s *slice) bytes() int64 {
 
 func (s *slice) has(k key) bool {
 	for i := len(s.filters) - 1; i >= 0; i-- {
-		if s.filters[i].block(k).has(k) {
+		a, b := s.filters[i].blocks(k)
+		if a.has(k) || b.has(k) {
 			return true
 		}
 	}
@@ -56,14 +59,17 @@ func (s *slice) add(k key) {
 		ones   int
 	)
 	for _, f := range s.filters {
-		b := f.block(k)
-		if n := b.ones(); best == nil || n < ones {
+		a, b := f.blocks(k)
+		if n := a.ones(); best == nil || n < ones {
+			best, blocks, ones = a, len(f), n
+		}
+		if n := b.ones(); n < ones {
 			best, blocks, ones = b, len(f), n
 		}
 	}
 	before := best.errorRate()
 	best.add(k)
-	s.errorRate += (best.errorRate() - before) / float64(blocks)
+	s.errorRate += 2 * (best.errorRate() - before) / float64(blocks)
 	s.records++
 }
 

@@ -1,0 +1,112 @@
+package replay
+
+import (
+	"context"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A million live nonces, redeemed at a steady rate over the time for which they
+// are remembered, take at most eight bytes each of the heap, all that belongs
+// to the cache included, and none is mistaken for another more often than
+// promised.
+func TestBytesPerNonce(t *testing.T) {
+	clock := newClock()
+	before := heapInUse()
+	m := newMemory(t, clock, MemoryConfig{})
+	for n := range uint64(million) {
+		c, at := traffic(n)
+		clock.set(start.Add(at))
+		if _, err := m.Claim(context.Background(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	used := heapInUse() - before
+	st := m.Stats()
+	t.Logf("%d live nonces: %.2f bytes each, stated %.2f; error rate %.2g, longest chain %d",
+		st.Live, float64(used)/million, float64(st.Bytes)/million, st.ErrorRate, st.LongestChain)
+	require.LessOrEqual(t, st.Answers[PossiblyUsed], uint64(5))
+	require.EqualValues(t, million, uint64(st.Live)+st.Answers[PossiblyUsed])
+	assert.LessOrEqual(t, used, int64(8*million))
+	assert.LessOrEqual(t, st.Bytes, int64(8*million))
+	assert.LessOrEqual(t, st.ErrorRate, 1e-6)
+	runtime.KeepAlive(m)
+}
+
+// The next million costs nothing beside new filters, of which a claim makes few:
+// the slices before them say how large.
+func TestSteadyStateDoesNotAllocate(t *testing.T) {
+	clock := newClock()
+	m := newMemory(t, clock, MemoryConfig{MaxBytes: 16 << 20})
+	n := uint64(0)
+	next := func() {
+		c, at := traffic(n)
+		clock.set(start.Add(at))
+		n++
+		if _, err := m.Claim(context.Background(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range million {
+		next()
+	}
+	assert.Zero(t, testing.AllocsPerRun(million, next), "rounded down: the average over claims that include those that make a filter")
+	assert.Positive(t, m.Stats().Live)
+	assert.Less(t, m.Stats().Live, 1_100_000, "what is expired was dropped meanwhile")
+}
+
+// isolated is the nth of tickets that share their slice with none.
+func isolated(n uint64, from time.Time) Claim {
+	return ticket(n, from, lifetime+time.Duration(n)*(1<<sliceShift)*time.Second, skew)
+}
+
+// Sparse traffic, tickets far apart in their expiry, costs most. The package
+// documentation says how many of them the default holds.
+func TestSparseCapacity(t *testing.T) {
+	clock := newClock()
+	m := newMemory(t, clock, MemoryConfig{})
+	refused := 0
+	for n := range uint64(85_000) {
+		// The shards fill unequally, by chance.
+		if a := claim(t, m, isolated(n, start)); a.Status != Admitted {
+			require.Equal(t, Full, a.Status)
+			refused++
+		}
+	}
+	assert.LessOrEqual(t, refused, 85)
+}
+
+// The bound holds also for a cache that had many slices, of which its maps keep
+// the room, and then has few large ones; and over and over.
+func TestSparseThenDense(t *testing.T) {
+	clock := newClock()
+	before := heapInUse()
+	m := newMemory(t, clock, MemoryConfig{MaxBytes: 8 << 20})
+	n := uint64(0)
+	for round := range 3 {
+		for _, sparse := range []bool{true, false} {
+			clock.step(24 * 365 * time.Hour)
+			for full, i := 0, uint64(0); full < 1000; i++ {
+				c := ticket(n, clock.now(), lifetime, skew)
+				if sparse {
+					c = isolated(i, clock.now())
+					c.Nonce = nonce(n)
+				}
+				n++
+				if a := claim(t, m, c); a.Status == Full {
+					full++
+				}
+			}
+			used, st := heapInUse()-before, m.Stats()
+			t.Logf("round %d, sparse %v: heap %d, stated %d of %d, %d nonces in %d slices", round, sparse, used, st.Bytes, st.MaxBytes, st.Live, st.Slices)
+			assert.LessOrEqual(t, st.Bytes, st.MaxBytes)
+			assert.LessOrEqual(t, used, st.MaxBytes)
+			assert.GreaterOrEqual(t, used, st.Bytes*9/10)
+		}
+	}
+	runtime.KeepAlive(m)
+}
