@@ -33,7 +33,7 @@ const key = "0123456789abcdefghijklmnopqrstuv"
 
 func TestOpenRefuses(t *testing.T) {
 	for _, uri := range []string{
-		"", "file", "file:", "passphrase", "secret", "aws-kms://x", "FILE:x", "passphrase:secret", "passphrase:env:", "passphrase:env", "passphrase:file:", "passphrase:pass:secret",
+		"", "file", "file:", "passphrase", "secret", "AWS-KMS://x", "FILE:x", "passphrase:secret", "passphrase:env:", "passphrase:env", "passphrase:file:", "passphrase:pass:secret",
 	} {
 		kek, err := Open(uri, func() (string, error) { return "secret", nil })
 		require.Error(t, err, uri)

@@ -35,7 +35,7 @@ func passphrase(rest string, prompt Prompt) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		p = strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
+		p = trimNewline(string(b))
 	}
 	if p == "" {
 		return "", errors.New("kms: the passphrase is empty")
