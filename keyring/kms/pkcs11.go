@@ -3,6 +3,7 @@
 package kms
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -42,24 +43,8 @@ func openPKCS11(u *pkcs11URI) (keyring.KEK, error) {
 }
 
 func (s *pkcs11Service) wrap(ctx context.Context, dataKey, associatedData []byte) ([]byte, error) {
-	nonce := make([]byte, nonceSize)
-	rand.Read(nonce)
 	return s.call(ctx, dataKey, func(session pkcs11.SessionHandle, key pkcs11.ObjectHandle, in []byte) ([]byte, error) {
-		params := pkcs11.NewGCMParams(nonce, associatedData, 8*tagSize)
-		defer params.Free()
-		if err := s.module.EncryptInit(session, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_GCM, params)}, key); err != nil {
-			return nil, err
-		}
-		out, err := s.module.Encrypt(session, in)
-		if err != nil {
-			return nil, err
-		}
-		// Some tokens take a nonce of their own instead.
-		used := params.IV()
-		if len(used) != nonceSize || len(out) != len(in)+tagSize {
-			return nil, fmt.Errorf("it made a nonce of %d and a ciphertext of %d bytes", len(used), len(out))
-		}
-		return slices.Concat(used, out), nil
+		return s.encrypt(session, key, in, associatedData)
 	})
 }
 
@@ -68,23 +53,63 @@ func (s *pkcs11Service) unwrap(ctx context.Context, wrapped, associatedData []by
 		return nil, refusal(nil, "the data key is not one that a token wrapped")
 	}
 	return s.call(ctx, wrapped, func(session pkcs11.SessionHandle, key pkcs11.ObjectHandle, in []byte) ([]byte, error) {
-		params := pkcs11.NewGCMParams(in[:nonceSize], associatedData, 8*tagSize)
-		defer params.Free()
-		if err := s.module.DecryptInit(session, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_GCM, params)}, key); err != nil {
-			return nil, err
-		}
-		out, err := s.module.Decrypt(session, in[nonceSize:])
-		if code, ok := errors.AsType[pkcs11.Error](err); ok && slices.Contains(forgedCodes, code) {
+		out, err := s.decrypt(session, key, in, associatedData)
+		if code, ok := errors.AsType[pkcs11.Error](err); ok && (slices.Contains(forgedCodes, code) || slices.Contains(vagueCodes, code) && s.works(session, key)) {
 			return nil, refusal(err, "the token does not open the data key with the key %s and these associated data", s.uri.key())
 		}
 		return out, err
 	})
 }
 
-// forgedCodes are what tokens answer to a ciphertext whose tag is wrong, once the
-// operation has begun. PKCS#11 3.0 has a code of its own for it, 0x1e5.
+// forgedCodes are what tokens answer to a ciphertext whose tag is wrong. PKCS #11
+// 3.0 has a code of its own for it, 0x1e5.
 var forgedCodes = []pkcs11.Error{
 	pkcs11.CKR_ENCRYPTED_DATA_INVALID, pkcs11.CKR_ENCRYPTED_DATA_LEN_RANGE, pkcs11.CKR_DATA_INVALID, pkcs11.CKR_SIGNATURE_INVALID, 0x1e5,
+}
+
+// vagueCodes are what some answer instead (SoftHSM the first), and to faults of
+// their own as well.
+var vagueCodes = []pkcs11.Error{pkcs11.CKR_GENERAL_ERROR, pkcs11.CKR_FUNCTION_FAILED}
+
+// works reports whether a key opens what it has just made, so that what it did
+// not open is at fault, and not the token.
+func (s *pkcs11Service) works(session pkcs11.SessionHandle, key pkcs11.ObjectHandle) bool {
+	probe := make([]byte, keySize)
+	out, err := s.encrypt(session, key, probe, nil)
+	if err != nil {
+		return false
+	}
+	again, err := s.decrypt(session, key, out, nil)
+	return err == nil && bytes.Equal(again, probe)
+}
+
+func (s *pkcs11Service) encrypt(session pkcs11.SessionHandle, key pkcs11.ObjectHandle, in, associatedData []byte) ([]byte, error) {
+	nonce := make([]byte, nonceSize)
+	rand.Read(nonce)
+	params := pkcs11.NewGCMParams(nonce, associatedData, 8*tagSize)
+	defer params.Free()
+	if err := s.module.EncryptInit(session, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_GCM, params)}, key); err != nil {
+		return nil, err
+	}
+	out, err := s.module.Encrypt(session, in)
+	if err != nil {
+		return nil, err
+	}
+	// Some tokens take a nonce of their own instead.
+	used := params.IV()
+	if len(used) != nonceSize || len(out) != len(in)+tagSize {
+		return nil, fmt.Errorf("it made a nonce of %d and a ciphertext of %d bytes", len(used), len(out))
+	}
+	return slices.Concat(used, out), nil
+}
+
+func (s *pkcs11Service) decrypt(session pkcs11.SessionHandle, key pkcs11.ObjectHandle, in, associatedData []byte) ([]byte, error) {
+	params := pkcs11.NewGCMParams(in[:nonceSize], associatedData, 8*tagSize)
+	defer params.Free()
+	if err := s.module.DecryptInit(session, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_GCM, params)}, key); err != nil {
+		return nil, err
+	}
+	return s.module.Decrypt(session, in[nonceSize:])
 }
 
 type operation func(session pkcs11.SessionHandle, key pkcs11.ObjectHandle, in []byte) ([]byte, error)

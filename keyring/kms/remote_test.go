@@ -107,7 +107,7 @@ func testRemote(t *testing.T, kek keyring.KEK, hint string) {
 	path := filepath.Join(t.TempDir(), "keyring")
 	c := keyring.Config{Kind: keyring.Ticket, Realm: "prod", KEK: kek}
 	require.NoError(t, keyring.Create(path, c, keyring.DefaultPolicy(c.Kind), ""))
-	_, err = keyring.Rotate(path, c)
+	_, err = keyring.Change(path, c, "", keyring.Step{Do: keyring.Rotate, Now: true})
 	require.NoError(t, err)
 	info, err := keyring.Read(path, c)
 	require.NoError(t, err)

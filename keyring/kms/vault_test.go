@@ -156,7 +156,7 @@ func TestVaultBlind(t *testing.T) {
 	f.old.Store(true)
 	before, err := os.ReadFile(path)
 	require.NoError(t, err)
-	_, err = keyring.Rotate(path, c)
+	_, err = keyring.Change(path, c, "", keyring.Step{Do: keyring.Rotate, Now: true})
 	assert.Error(t, err)
 	after, err := os.ReadFile(path)
 	require.NoError(t, err)
