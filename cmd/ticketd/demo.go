@@ -161,13 +161,13 @@ func (s *service) makeDirectory(ctx context.Context) (demoInfo, error) {
 	}
 	_, err := d.Brand(ctx, demoBrand)
 	if err := put(err, func() error {
-		return d.PutBrand(ctx, directory.Brand{Name: demoBrand, TicketLogin: true})
+		return d.AddBrand(ctx, directory.Brand{Name: demoBrand})
 	}); err != nil {
 		return demoInfo{}, err
 	}
 	_, err = d.Agent(ctx, demoBrand, john.Username)
 	if err := put(err, func() error {
-		return d.PutAgent(ctx, directory.Agent{
+		return d.AddAgent(ctx, directory.Agent{
 			Brand: demoBrand, Username: john.Username, Email: john.Email, Phone1: john.Phone1,
 			UniqueID: john.UniqueID, FirstName: john.FirstName, LastName: john.LastName, Active: true,
 		})
@@ -176,7 +176,7 @@ func (s *service) makeDirectory(ctx context.Context) (demoInfo, error) {
 	}
 	_, err = d.Channel(ctx, demoBrand, demoChannel)
 	if err := put(err, func() error {
-		return d.PutChannel(ctx, directory.Channel{Brand: demoBrand, ID: demoChannel, Name: "Web chat"})
+		return d.AddChannel(ctx, directory.Channel{Brand: demoBrand, ID: demoChannel, Name: "Web chat"})
 	}); err != nil {
 		return demoInfo{}, err
 	}

@@ -180,14 +180,12 @@ func checkLifetimes(ctx context.Context, o options, rings map[keyring.Kind]*keyr
 	if most := rings[keyring.Ticket].Report().Policy.Lifetime; o.maxLifetime > most {
 		return fmt.Errorf("--max-lifetime %v exceeds the %v for which the ticket keyring keeps its keys; lower it, or make the keyring with a longer lifetime", o.maxLifetime, most)
 	}
-	brands, err := d.Brands(ctx)
+	longest, whose, err := d.LongestLifetime(ctx)
 	if err != nil {
-		return fmt.Errorf("reading the brands: %w", err)
+		return fmt.Errorf("reading the settings: %w", err)
 	}
-	for _, b := range brands {
-		if b.MaxLifetime > o.maxLifetime {
-			return fmt.Errorf("brand %s allows lifetimes up to %v, and tickets are accepted up to %v; lower the brand's, or raise --max-lifetime", b.Name, b.MaxLifetime, o.maxLifetime)
-		}
+	if whose != "" && longest > o.maxLifetime {
+		return fmt.Errorf("%s allows lifetimes up to %v, and tickets are accepted up to %v; lower the former, or raise --max-lifetime", whose, longest, o.maxLifetime)
 	}
 	return nil
 }

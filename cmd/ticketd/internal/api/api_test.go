@@ -87,31 +87,32 @@ func newWorld(t *testing.T) *world {
 	w.directory, err = directory.Open(ctx, filepath.Join(t.TempDir(), "directory.db"))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = w.directory.Close() })
-	off := false
+	on, off := true, false
 	for _, b := range []directory.Brand{
-		{Name: "commbox", TicketLogin: true},
-		{Name: "acme", TicketLogin: true, Region: "US", OneTimeDefault: true, RequiredAgentFields: []string{"email", "phone1"}, AgentLifetime: 30 * time.Second, CustomerLifetime: 2 * time.Minute, MaxLifetime: 10 * time.Minute},
-		{Name: "off"},
+		{Name: "commbox"},
+		{Name: "acme", Region: "US", RequiredAgentFields: []string{"email", "phone1"}, AgentLifetime: 30 * time.Second,
+			Settings: directory.Settings{OneTime: &on, CustomerLifetime: 2 * time.Minute, MaxLifetime: 10 * time.Minute}},
+		{Name: "off", Settings: directory.Settings{TicketLogin: &off}},
 	} {
-		require.NoError(t, w.directory.PutBrand(ctx, b))
+		require.NoError(t, w.directory.AddBrand(ctx, b))
 	}
 	for _, a := range []directory.Agent{
 		{Brand: "commbox", Username: "john.d", Email: "john.d@gmail.com", Phone1: "+442501234567", UniqueID: "123456", FirstName: "John", LastName: "Doe", Active: true},
 		{Brand: "commbox", Username: "gone", Email: "gone@example.com"},
 		{Brand: "acme", Username: "mary", Email: "mary@example.com", Phone1: "+12121234567", FirstName: "<b>Mary</b>", Active: true},
 	} {
-		require.NoError(t, w.directory.PutAgent(ctx, a))
+		require.NoError(t, w.directory.AddAgent(ctx, a))
 	}
 	for _, c := range []directory.Channel{
-		{Brand: "commbox", ID: "web"}, {Brand: "commbox", ID: "closed", TicketLogin: &off}, {Brand: "acme", ID: "web"},
-		{Brand: "acme", ID: "short", OneTimeDefault: &off, CustomerLifetime: 5 * time.Second, MaxLifetime: 10 * time.Second},
+		{Brand: "commbox", ID: "web"}, {Brand: "commbox", ID: "closed", Settings: directory.Settings{TicketLogin: &off}}, {Brand: "acme", ID: "web"},
+		{Brand: "acme", ID: "short", Settings: directory.Settings{OneTime: &off, CustomerLifetime: 5 * time.Second, MaxLifetime: 10 * time.Second}},
 	} {
-		require.NoError(t, w.directory.PutChannel(ctx, c))
+		require.NoError(t, w.directory.AddChannel(ctx, c))
 	}
 	issue := []directory.Scope{directory.ScopeIssue}
 	w.key = w.apiKey(directory.APIKey{Scopes: issue, Brands: []string{"commbox"}})
 	w.acmeKey = w.apiKey(directory.APIKey{Scopes: issue, Brands: []string{"acme"}})
-	w.anyKey = w.apiKey(directory.APIKey{Scopes: issue})
+	w.anyKey = w.apiKey(directory.APIKey{Scopes: issue, AllBrands: true})
 
 	keys, err := token.NewKeyset(handle(t, aead.AES256GCMKeyTemplate()))
 	require.NoError(t, err)
@@ -241,7 +242,7 @@ func TestEnvelope(t *testing.T) {
 func TestIssueRefuses(t *testing.T) {
 	w := newWorld(t)
 	long := func(n int) string { return strings.Repeat("x", n) }
-	redeemOnly := w.apiKey(directory.APIKey{Scopes: []directory.Scope{directory.ScopeRedeem}})
+	redeemOnly := w.apiKey(directory.APIKey{Scopes: []directory.Scope{directory.ScopeRedeem}, AllBrands: true})
 	for _, row := range []struct {
 		name, key, body string
 		status          int
@@ -357,7 +358,7 @@ func must(n int64, err error) int {
 
 func TestExpiredKey(t *testing.T) {
 	w := newWorld(t)
-	key := w.apiKey(directory.APIKey{Scopes: []directory.Scope{directory.ScopeIssue}, Expires: time.Now().Add(time.Hour)})
+	key := w.apiKey(directory.APIKey{Scopes: []directory.Scope{directory.ScopeIssue}, AllBrands: true, Expires: time.Now().Add(time.Hour)})
 	assert.Equal(t, http.StatusOK, w.ask(key, `{"brand":"commbox","email":"a@b"}`).status)
 	w.ns.Store(time.Now().Add(2 * time.Hour).UnixNano())
 	assert.Equal(t, http.StatusUnauthorized, w.ask(key, `{"brand":"commbox","email":"a@b"}`).status)
@@ -648,14 +649,14 @@ func TestChat(t *testing.T) {
 func TestAgentGoneMeanwhile(t *testing.T) {
 	w := newWorld(t)
 	ticket := w.ticket(w.key, reference)
-	john, err := w.directory.Agent(t.Context(), "commbox", "john.d")
-	require.NoError(t, err)
-	john.Active = false
-	require.NoError(t, w.directory.PutAgent(t.Context(), john))
+	active := func(active bool) {
+		_, err := w.directory.UpdateAgent(t.Context(), "commbox", "john.d", func(a *directory.Agent) error { a.Active = active; return nil })
+		require.NoError(t, err)
+	}
+	active(false)
 	assert.Equal(t, http.StatusForbidden, w.client().get("/login?ta="+ticket).status)
 	assert.Contains(t, w.log.String(), "reason=refused_by_caller")
-	john.Active = true
-	require.NoError(t, w.directory.PutAgent(t.Context(), john))
+	active(true)
 	assert.Equal(t, http.StatusSeeOther, w.client().get("/login?ta="+ticket).status, "the refusal spent nothing")
 }
 
@@ -668,16 +669,16 @@ func TestSettingsAtRedemption(t *testing.T) {
 	assert.Contains(t, w.log.String(), "reason=lifetime_too_long")
 	assert.Equal(t, http.StatusSeeOther, w.client().get(w.chatPath("acme", "short")+"?ta="+short).status)
 	assert.Equal(t, http.StatusForbidden, w.client().get(w.chatPath("commbox", "closed")+"?ta="+w.ticket(w.key, `{"brand":"commbox","email":"a@b"}`)).status)
-	assert.Contains(t, w.log.String(), "switched off for the channel")
+	assert.Contains(t, w.log.String(), `switched off for brand \"commbox\", channel \"closed\"`)
 
-	acme, err := w.directory.Brand(t.Context(), "acme")
-	require.NoError(t, err)
-	acme.TicketLogin = false
-	require.NoError(t, w.directory.PutBrand(t.Context(), acme))
+	login := func(on bool) {
+		_, err := w.directory.UpdateBrand(t.Context(), "acme", func(b *directory.Brand) error { b.TicketLogin = &on; return nil })
+		require.NoError(t, err)
+	}
+	login(false)
 	assert.Equal(t, http.StatusForbidden, w.client().get(w.chatPath("acme", "web")+"?ta="+any).status)
-	assert.Contains(t, w.log.String(), "switched off for the brand")
-	acme.TicketLogin = true
-	require.NoError(t, w.directory.PutBrand(t.Context(), acme))
+	assert.Contains(t, w.log.String(), `switched off for brand \"acme\", channel \"web\"`)
+	login(true)
 	assert.Equal(t, http.StatusSeeOther, w.client().get(w.chatPath("acme", "web")+"?ta="+any).status, "no refusal spent it")
 }
 

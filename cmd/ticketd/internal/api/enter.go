@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -74,7 +75,7 @@ func (s *server) chat(w http.ResponseWriter, r *http.Request) {
 func (s *server) updateCustomer(ctx context.Context, t token.Ticket, c directory.Customer) directory.Customer {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	updated, _, err := s.Directory.ResolveCustomer(ctx, t.Brand, customerOf(t), true)
+	updated, _, err := s.Directory.ResolveCustomer(ctx, t.Brand, customerOf(t), redemptionOf(t, true))
 	if err != nil {
 		s.Log.Error("customer record not updated", "ticket", t.ID, "brand", t.Brand, "customer", c.ID, "error", err)
 		return c
@@ -87,6 +88,11 @@ func customerOf(t token.Ticket) directory.Customer {
 	return directory.Customer{
 		Email: t.Email, Phone1: t.Phone1, UniqueID: t.UniqueID, FirstName: t.FirstName, LastName: t.LastName, Remark: t.Remark,
 	}
+}
+
+// redemptionOf returns on whose behalf a customer's record is found or made.
+func redemptionOf(t token.Ticket, override bool) directory.Redemption {
+	return directory.Redemption{Ticket: t.ID.String(), Expires: t.IssuedAt.Add(t.Lifetime), Override: override}
 }
 
 // limited bounds the body of a request whose form is about to be read.
@@ -112,7 +118,7 @@ func (s *server) channelOf(ticket, code string) string {
 // admitAgent is the service's own check of an agent's ticket: the brand and the
 // agent still exist, and neither was switched off since.
 func (s *server) admitAgent(ctx context.Context, t token.Ticket) (directory.Agent, error) {
-	if err := s.admitBrand(ctx, t); err != nil {
+	if err := s.admitSettings(ctx, t, ""); err != nil {
 		return directory.Agent{}, err
 	}
 	agent, err := s.Directory.Agent(ctx, t.Brand, t.Username)
@@ -133,33 +139,26 @@ func (s *server) admitCustomer(ctx context.Context, t token.Ticket, channel stri
 	if channel == "" {
 		return none, &verify.Error{Reason: verify.WrongChannel}
 	}
-	if err := s.admitBrand(ctx, t); err != nil {
+	if err := s.admitSettings(ctx, t, channel); err != nil {
 		return none, err
 	}
-	c, err := s.Directory.Channel(ctx, t.Brand, channel)
-	if err != nil {
-		return none, lookup(err)
-	}
-	if c.TicketLogin != nil && !*c.TicketLogin {
-		return none, errors.New("ticket login is switched off for the channel")
-	}
-	if c.MaxLifetime != 0 && t.Lifetime > c.MaxLifetime {
-		return none, &verify.Error{Reason: verify.LifetimeTooLong}
-	}
-	customer, _, err := s.Directory.ResolveCustomer(ctx, t.Brand, customerOf(t), false)
+	customer, _, err := s.Directory.ResolveCustomer(ctx, t.Brand, customerOf(t), redemptionOf(t, false))
 	if err != nil {
 		return none, lookup(err)
 	}
 	return customer, nil
 }
 
-func (s *server) admitBrand(ctx context.Context, t token.Ticket) error {
-	brand, err := s.Directory.Brand(ctx, t.Brand)
-	if err != nil {
+// admitSettings checks the settings that hold for the channel, or the brand.
+func (s *server) admitSettings(ctx context.Context, t token.Ticket, channel string) error {
+	set, err := s.Directory.Effective(ctx, t.Brand, channel)
+	switch {
+	case err != nil:
 		return lookup(err)
-	}
-	if !brand.TicketLogin {
-		return errors.New("ticket login is switched off for the brand")
+	case !set.TicketLogin:
+		return fmt.Errorf("ticket login is switched off for brand %q, channel %q", t.Brand, channel)
+	case t.Lifetime > set.MaxLifetime:
+		return &verify.Error{Reason: verify.LifetimeTooLong}
 	}
 	return nil
 }

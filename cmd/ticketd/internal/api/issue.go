@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/keyring"
@@ -127,27 +126,21 @@ func (s *server) issue(w http.ResponseWriter, r *http.Request, key directory.API
 	if err := t.Validate(); errors.As(err, &field) {
 		return nil, "", badField(field.Field, field.Reason)
 	}
-	brand, no := s.brand(r, key, q.brand)
+	set, no := s.settings(r, key, t)
 	if no != nil {
 		return nil, "", no
 	}
 	if q.phone1 != "" {
-		if t.Phone1, err = directory.E164(q.phone1, brand.Region); err != nil {
+		if t.Phone1, err = directory.E164(q.phone1, set.Region); err != nil {
 			return nil, "", badField("phone1", sentence(err))
 		}
 	}
-	limits := settings{brand.OneTimeDefault, brand.CustomerLifetime, cmp.Or(brand.MaxLifetime, token.MaxLifetime)}
 	if t.Audience == token.Agent {
-		limits.lifetime = brand.AgentLifetime
-		no = s.matchAgent(r, brand, t)
-	} else if t.Channel != "" {
-		no = s.matchChannel(r, t, &limits)
+		if no := s.matchAgent(r, set, t); no != nil {
+			return nil, "", no
+		}
 	}
-	if no != nil {
-		return nil, "", no
-	}
-	limits.max = min(limits.max, s.MaxLifetime)
-	if no := limits.apply(t, q); no != nil {
+	if no := s.apply(set, t, q); no != nil {
 		return nil, "", no
 	}
 	text, err := s.Issuer.Issue(t)
@@ -159,30 +152,45 @@ func (s *server) issue(w http.ResponseWriter, r *http.Request, key directory.API
 	return t, text, nil
 }
 
-// brand finds the brand and checks that the key may issue for it and that
-// tickets are switched on.
-func (s *server) brand(r *http.Request, key directory.APIKey, name string) (directory.Brand, *refusal) {
-	brand, err := s.Directory.Brand(r.Context(), name)
+// settings finds the brand, and the channel if the ticket is for one, and checks
+// that the key may issue for it and that tickets are switched on.
+func (s *server) settings(r *http.Request, key directory.APIKey, t *token.Ticket) (directory.Effective, *refusal) {
+	var none directory.Effective
+	brand, err := s.Directory.Brand(r.Context(), t.Brand)
 	switch {
 	case errors.Is(err, directory.ErrNotFound):
-		return brand, &refusal{status: http.StatusNotFound, description: "Not found: there is no such brand; check its spelling", reason: "no such brand"}
+		return none, &refusal{status: http.StatusNotFound, description: "Not found: there is no such brand; check its spelling", reason: "no such brand"}
 	case err != nil:
-		return brand, internal(err)
+		return none, internal(err)
 	case !key.Allows(directory.ScopeIssue, brand.Name):
-		return brand, &refusal{status: http.StatusUnauthorized, description: "Unauthorized: the API key is not for this brand; use one of the brand's", reason: "API key of another brand"}
-	case !brand.TicketLogin:
-		return brand, &refusal{status: http.StatusNotImplemented, description: "Not implemented: ticket login is switched off for this brand", reason: "ticket login off"}
+		return none, &refusal{status: http.StatusUnauthorized, description: "Unauthorized: the API key is not for this brand; use one of the brand's", reason: "API key of another brand"}
 	}
-	return brand, nil
+	set, place := brand.Effective(nil), "brand"
+	if t.Channel != "" {
+		c, err := s.Directory.Channel(r.Context(), t.Brand, t.Channel)
+		switch {
+		case errors.Is(err, directory.ErrNotFound):
+			return none, &refusal{status: http.StatusNotFound, description: "Not found: the brand has no such channel; give the channel's internal ID", reason: "no such channel"}
+		case err != nil:
+			return none, internal(err)
+		}
+		if set = brand.Effective(&c); c.TicketLogin != nil {
+			place = "channel"
+		}
+	}
+	if !set.TicketLogin {
+		return none, &refusal{status: http.StatusNotImplemented, description: "Not implemented: ticket login is switched off for this " + place, reason: "ticket login off"}
+	}
+	return set, nil
 }
 
 // matchAgent checks that an agent's ticket names an agent of the brand by all
 // the fields that the brand asks for. Which of them did not match is told to
 // operators only: the caller could find out a record field by field.
-func (s *server) matchAgent(r *http.Request, brand directory.Brand, t *token.Ticket) *refusal {
+func (s *server) matchAgent(r *http.Request, set directory.Effective, t *token.Ticket) *refusal {
 	values := map[string]string{"email": t.Email, "phone1": t.Phone1, "uniqueId": t.UniqueID, "firstName": t.FirstName, "lastName": t.LastName}
 	var missing []fault
-	for _, name := range brand.RequiredAgentFields {
+	for _, name := range set.RequiredAgentFields {
 		if values[name] == "" {
 			missing = append(missing, fault{name, "is missing; the brand requires it of its agents"})
 		}
@@ -193,7 +201,7 @@ func (s *server) matchAgent(r *http.Request, brand directory.Brand, t *token.Tic
 	if len(missing) > 0 {
 		return &refusal{status: http.StatusBadRequest, faults: missing, reason: missing[0].Field}
 	}
-	_, err := s.Directory.MatchAgent(r.Context(), brand.Name, t.Username, directory.Fields{
+	_, err := s.Directory.MatchAgent(r.Context(), t.Brand, t.Username, directory.Fields{
 		Email: t.Email, Phone1: t.Phone1, UniqueID: t.UniqueID, FirstName: t.FirstName, LastName: t.LastName,
 	})
 	var mismatch *directory.MismatchError
@@ -206,51 +214,20 @@ func (s *server) matchAgent(r *http.Request, brand directory.Brand, t *token.Tic
 	return nil
 }
 
-// matchChannel checks that a customer's ticket names a channel of the brand, and
-// takes the channel's own settings.
-func (s *server) matchChannel(r *http.Request, t *token.Ticket, limits *settings) *refusal {
-	c, err := s.Directory.Channel(r.Context(), t.Brand, t.Channel)
-	switch {
-	case errors.Is(err, directory.ErrNotFound):
-		return &refusal{status: http.StatusNotFound, description: "Not found: the brand has no such channel; give the channel's internal ID", reason: "no such channel"}
-	case err != nil:
-		return internal(err)
-	case c.TicketLogin != nil && !*c.TicketLogin:
-		return &refusal{status: http.StatusNotImplemented, description: "Not implemented: ticket login is switched off for this channel", reason: "ticket login off"}
-	}
-	if c.OneTimeDefault != nil {
-		limits.oneTime = *c.OneTimeDefault
-	}
-	if c.CustomerLifetime != 0 {
-		limits.lifetime = c.CustomerLifetime
-	}
-	if c.MaxLifetime != 0 {
-		limits.max = c.MaxLifetime
-	}
-	return nil
-}
-
-// settings are what applies where the request does not say.
-type settings struct {
-	oneTime  bool
-	lifetime time.Duration // 0: the audience's
-	max      time.Duration
-}
-
 // apply sets what t is to be from the request and the settings.
-func (l settings) apply(t *token.Ticket, q request) *refusal {
-	t.OneTime = l.oneTime
+func (s *server) apply(set directory.Effective, t *token.Ticket, q request) *refusal {
+	t.OneTime = set.OneTime
 	if q.oneTimeUse != nil {
 		t.OneTime = *q.oneTimeUse
 	}
-	if q.expiresIn > l.max {
-		return badField("expiresIn", fmt.Sprintf("is more than the %d seconds that are the longest here; ask for less", int(l.max.Seconds())))
-	}
-	ordinary := token.AgentLifetime
+	longest, ordinary := min(set.MaxLifetime, s.MaxLifetime), set.AgentLifetime
 	if t.Audience == token.Customer {
-		ordinary = token.CustomerLifetime
+		ordinary = set.CustomerLifetime
 	}
-	t.Lifetime = cmp.Or(q.expiresIn, min(cmp.Or(l.lifetime, ordinary), l.max))
+	if q.expiresIn > longest {
+		return badField("expiresIn", fmt.Sprintf("is more than the %d seconds that are the longest here; ask for less", int(longest.Seconds())))
+	}
+	t.Lifetime = cmp.Or(q.expiresIn, min(ordinary, longest))
 	return nil
 }
 

@@ -3,10 +3,13 @@ package directory
 import (
 	"cmp"
 	"context"
-	"database/sql"
-	"errors"
-	"fmt"
+	"slices"
 	"strings"
+)
+
+const (
+	maxGroups = 64 // of an agent
+	maxGroup  = 64 // bytes of a group's name
 )
 
 // An Agent is a user of a brand's management system. Only the username is unique
@@ -19,63 +22,22 @@ type Agent struct {
 	UniqueID  string
 	FirstName string
 	LastName  string
-	Active    bool // whether the agent may enter
+	Groups    []string // for applications behind the service; at most 64 names of at most 64 bytes, without commas
+	Active    bool     // whether the agent may enter
 }
 
-// Fields are what a request says of an agent beside the username; empty ones say
-// nothing.
-type Fields struct {
-	Email     string
-	Phone1    string // E.164 with the leading +, as E164 gives it
-	UniqueID  string
-	FirstName string
-	LastName  string
+var agents = table[Agent]{
+	kind: "agent", name: "agent", keys: 2,
+	columns: []string{"brand", "username", "email", "phone1", "uniqueid", "first_name", "last_name", "group_names", "active"},
+	fields: func(a *Agent) []any {
+		return []any{&a.Brand, &a.Username, &a.Email, &a.Phone1, &a.UniqueID, &a.FirstName, &a.LastName, texts[string]{&a.Groups}, &a.Active}
+	},
+	label:   func(a *Agent) string { return a.Username },
+	prepare: func(a *Agent) error { return a.Validate() },
 }
 
-// A MismatchError says why MatchAgent found no agent. It wraps ErrNotFound.
-//
-// The reason is for operators. A stranger who were told which field differs
-// could find an agent's data out one field at a time.
-type MismatchError struct {
-	Brand    string
-	Username string
-	Reason   string // "no such agent", "inactive", or the fields that differ from the record
-}
-
-func (e *MismatchError) Error() string {
-	return fmt.Sprintf("directory: agent %q of brand %q: %s", e.Username, e.Brand, e.Reason)
-}
-
-// Unwrap returns ErrNotFound.
-func (e *MismatchError) Unwrap() error { return ErrNotFound }
-
-// PutAgent creates the agent or replaces the record. The error wraps ErrNotFound
-// when there is no such brand.
-func (db *DB) PutAgent(ctx context.Context, a Agent) error {
-	if err := a.check(); err != nil {
-		return err
-	}
-	_, err := db.write.ExecContext(ctx, `
-		INSERT INTO agent (brand, username, email, phone1, uniqueid, first_name, last_name, active)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-		ON CONFLICT (brand, username) DO UPDATE SET
-			email = excluded.email,
-			phone1 = excluded.phone1,
-			uniqueid = excluded.uniqueid,
-			first_name = excluded.first_name,
-			last_name = excluded.last_name,
-			active = excluded.active`,
-		a.Brand, a.Username, a.Email, a.Phone1, a.UniqueID, a.FirstName, a.LastName, a.Active)
-	if isForeignKey(err) {
-		return missing("brand", a.Brand)
-	}
-	if err != nil {
-		return fmt.Errorf("directory: put agent: %w", err)
-	}
-	return nil
-}
-
-func (a Agent) check() error {
+// Validate says with a *FieldError why the directory would refuse the agent.
+func (a Agent) Validate() error {
 	err := cmp.Or(
 		checkName("brand", a.Brand, maxBrand),
 		checkName("username", a.Username, maxIdentifier),
@@ -83,7 +45,8 @@ func (a Agent) check() error {
 		checkText("uniqueId", a.UniqueID, maxIdentifier),
 		checkText("firstName", a.FirstName, maxName),
 		checkText("lastName", a.LastName, maxName),
-		checkPhone("phone1", a.Phone1))
+		checkPhone("phone1", a.Phone1),
+		checkGroups(a.Groups))
 	if err != nil || a.Phone1 == "" {
 		return err
 	}
@@ -96,64 +59,53 @@ func (a Agent) check() error {
 	return nil
 }
 
+// checkGroups refuses groups that a header which lists them, separated by commas,
+// could not carry.
+func checkGroups(groups []string) error {
+	if len(groups) > maxGroups {
+		return refuse("groups", "has more than %d names: give fewer", maxGroups)
+	}
+	for i, group := range groups {
+		if err := checkName("groups", group, maxGroup); err != nil {
+			return err
+		}
+		switch {
+		case strings.Contains(group, ","):
+			return refuse("groups", "has a name with a comma: applications separate the names with it")
+		case strings.TrimSpace(group) != group:
+			return refuse("groups", "has a name with a space at its beginning or end: remove it")
+		case slices.Contains(groups[:i], group):
+			return refuse("groups", "has a name twice: give it once")
+		}
+	}
+	return nil
+}
+
+// AddAgent adds an agent. The error wraps ErrExists when the brand has one of
+// this username, and ErrNotFound when there is no such brand.
+func (db *DB) AddAgent(ctx context.Context, a Agent) error { return agents.add(ctx, db, &a) }
+
+// UpdateAgent lets edit change the agent, as UpdateBrand does.
+func (db *DB) UpdateAgent(ctx context.Context, brand, username string, edit func(*Agent) error) (Agent, error) {
+	return agents.update(ctx, db, edit, brand, username)
+}
+
 // Agent looks an agent of the brand up by username, active or not. The error
 // wraps ErrNotFound when there is none.
 func (db *DB) Agent(ctx context.Context, brand, username string) (Agent, error) {
-	a := Agent{Brand: brand, Username: username}
-	err := db.read.QueryRowContext(ctx, `
-		SELECT email, phone1, uniqueid, first_name, last_name, active
-		FROM agent WHERE brand = $1 AND username = $2`, brand, username).
-		Scan(&a.Email, &a.Phone1, &a.UniqueID, &a.FirstName, &a.LastName, &a.Active)
-	if errors.Is(err, sql.ErrNoRows) {
-		return Agent{}, missing("agent", username)
-	}
-	if err != nil {
-		return Agent{}, fmt.Errorf("directory: look up agent: %w", err)
-	}
-	return a, nil
+	v, err := agents.get(ctx, db.read, brand, username)
+	return v.record, err
 }
 
-// MatchAgent looks an active agent of the brand up and compares every given
-// field with the record: email addresses without regard to case, all others
-// exactly. A field that the record lacks does not match. With no field given the
-// username decides alone; whether that is enough is for the caller to say.
-//
-// The error is a *MismatchError, which wraps ErrNotFound, when there is no such
-// agent, when it is inactive, and when a field differs.
-func (db *DB) MatchAgent(ctx context.Context, brand, username string, given Fields) (Agent, error) {
-	a, err := db.Agent(ctx, brand, username)
-	reason := ""
-	switch differ := given.differ(a); {
-	case errors.Is(err, ErrNotFound):
-		reason = "no such agent"
-	case err != nil:
-		return Agent{}, err
-	case !a.Active:
-		reason = "inactive"
-	case len(differ) > 0:
-		reason = strings.Join(differ, ", ") + " not as in the record"
-	default:
-		return a, nil
+// Agents lists up to limit agents of the brand, in the order of their usernames.
+func (db *DB) Agents(ctx context.Context, brand, after string, limit int) ([]Agent, error) {
+	if _, err := db.Brand(ctx, brand); err != nil {
+		return nil, err
 	}
-	return Agent{}, &MismatchError{Brand: brand, Username: username, Reason: reason}
+	return agents.page(ctx, db.read, []any{brand}, after, limit)
 }
 
-// differ names the given fields that are not as in the agent's record.
-func (f Fields) differ(a Agent) []string {
-	var names []string
-	for _, field := range []struct {
-		name, given string
-		same        bool
-	}{
-		{"email", f.Email, EqualEmails(f.Email, a.Email)},
-		{"phone1", f.Phone1, f.Phone1 == a.Phone1},
-		{"uniqueId", f.UniqueID, f.UniqueID == a.UniqueID},
-		{"firstName", f.FirstName, f.FirstName == a.FirstName},
-		{"lastName", f.LastName, f.LastName == a.LastName},
-	} {
-		if field.given != "" && !field.same {
-			names = append(names, field.name)
-		}
-	}
-	return names
+// RemoveAgent removes an agent.
+func (db *DB) RemoveAgent(ctx context.Context, brand, username string) error {
+	return agents.remove(ctx, db, brand, username)
 }

@@ -4,10 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -19,7 +16,7 @@ import (
 // agentFields are the fields that a brand may make mandatory for its agents.
 var agentFields = []string{"email", "phone1", "uniqueId", "firstName", "lastName"}
 
-// A Brand is a business account and its settings for tickets.
+// A Brand is a business account and its settings.
 type Brand struct {
 	Name   string // at most 64 bytes
 	Region string // ISO 3166 code of the region of phone numbers without a country code; "": none
@@ -29,46 +26,25 @@ type Brand struct {
 	// lastName. That a request gives them is for the caller to see to.
 	RequiredAgentFields []string
 
-	TicketLogin    bool // whether tickets of this brand may be issued and redeemed at all
-	OneTimeDefault bool // whether a ticket is one-time when the request does not say
+	AgentLifetime  time.Duration // as Settings.CustomerLifetime; 0: token.AgentLifetime
+	LoginAddresses Addresses     // from where agents may log in; empty: anywhere
+	SessionsSince  time.Time     // sessions of the brand that began before are over
 
-	// Lifetimes are whole milliseconds; 0 stands for token.AgentLifetime and
-	// so on. The first two may not exceed the third.
-	AgentLifetime    time.Duration
-	CustomerLifetime time.Duration
-	MaxLifetime      time.Duration // the longest that a request may ask for
+	Settings
 }
 
-// PutBrand creates the brand or replaces its settings.
-func (db *DB) PutBrand(ctx context.Context, b Brand) error {
-	if err := b.check(); err != nil {
-		return err
-	}
-	required, err := toList(b.RequiredAgentFields)
-	if err != nil {
-		return fmt.Errorf("directory: put brand: %w", err)
-	}
-	_, err = db.write.ExecContext(ctx, `
-		INSERT INTO brand (name, region, required_agent_fields, ticket_login, one_time_default,
-			agent_lifetime, customer_lifetime, max_lifetime)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-		ON CONFLICT (name) DO UPDATE SET
-			region = excluded.region,
-			required_agent_fields = excluded.required_agent_fields,
-			ticket_login = excluded.ticket_login,
-			one_time_default = excluded.one_time_default,
-			agent_lifetime = excluded.agent_lifetime,
-			customer_lifetime = excluded.customer_lifetime,
-			max_lifetime = excluded.max_lifetime`,
-		b.Name, b.Region, required, b.TicketLogin, b.OneTimeDefault,
-		b.AgentLifetime.Milliseconds(), b.CustomerLifetime.Milliseconds(), b.MaxLifetime.Milliseconds())
-	if err != nil {
-		return fmt.Errorf("directory: put brand: %w", err)
-	}
-	return nil
+var brands = table[Brand]{
+	kind: "brand", name: "brand", keys: 1,
+	columns: slices.Concat([]string{"name", "region", "required_agent_fields", "agent_lifetime", "login_addresses", "sessions_since"}, settingColumns),
+	fields: func(b *Brand) []any {
+		return append([]any{&b.Name, &b.Region, texts[string]{&b.RequiredAgentFields}, lifetime{&b.AgentLifetime},
+			prefixes{&b.LoginAddresses}, instant{&b.SessionsSince}}, b.Settings.fields()...)
+	},
+	label:   func(b *Brand) string { return b.Name },
+	prepare: (*Brand).prepare,
 }
 
-func (b Brand) check() error {
+func (b *Brand) prepare() error {
 	if err := checkName("brand", b.Name, maxBrand); err != nil {
 		return err
 	}
@@ -80,102 +56,129 @@ func (b Brand) check() error {
 			return refuse("requiredAgentFields", "may name each of %q once and nothing else", agentFields)
 		}
 	}
+	b.SessionsSince = wholeMillis(b.SessionsSince)
 	longest := cmp.Or(b.MaxLifetime, token.MaxLifetime)
 	return cmp.Or(
-		checkLifetime("maxLifetime", b.MaxLifetime, longest, longest),
-		checkLifetime("agentLifetime", b.AgentLifetime, token.AgentLifetime, longest),
-		checkLifetime("customerLifetime", b.CustomerLifetime, token.CustomerLifetime, longest))
+		b.Settings.prepare(),
+		checkAddresses("loginAddresses", &b.LoginAddresses),
+		checkLifetime("maxLifetime", b.MaxLifetime, longest),
+		checkLifetime("agentLifetime", b.AgentLifetime, longest),
+		checkLifetime("customerLifetime", b.CustomerLifetime, longest))
 }
 
-// checkLifetime refuses a lifetime that a ticket cannot have, or that exceeds
-// the longest; 0 stands for the default.
-func checkLifetime(field string, d, byDefault, longest time.Duration) error {
-	if d < 0 || d%time.Millisecond != 0 || d > math.MaxUint32*time.Millisecond {
-		return refuse(field, "is not a whole number of milliseconds from 0 to %d", uint32(math.MaxUint32))
-	}
-	if d = cmp.Or(d, byDefault); d > longest {
-		return refuse(field, "is %v and the longest allowed is %v: lower the one or raise the other", d, longest)
-	}
-	return nil
-}
+// AddBrand adds a brand. The error wraps ErrExists when there is one of this
+// name.
+func (db *DB) AddBrand(ctx context.Context, b Brand) error { return brands.add(ctx, db, &b) }
 
-const brandColumns = `name, region, required_agent_fields, ticket_login, one_time_default,
-	agent_lifetime, customer_lifetime, max_lifetime`
+// UpdateBrand lets edit change the brand's settings, and returns the brand as it
+// is then. It is for one brand's change as a whole: of two at the same time, the
+// second is made from what the first has left, and so edit may run more than
+// once. When edit returns an error, nothing changes. The error wraps ErrNotFound
+// when there is no such brand.
+func (db *DB) UpdateBrand(ctx context.Context, name string, edit func(*Brand) error) (Brand, error) {
+	return brands.update(ctx, db, edit, name)
+}
 
 // Brand looks a brand up by its name. The error wraps ErrNotFound when there is
 // none.
 func (db *DB) Brand(ctx context.Context, name string) (Brand, error) {
-	b, err := scanBrand(db.read.QueryRowContext(ctx, `SELECT `+brandColumns+` FROM brand WHERE name = $1`, name))
-	if errors.Is(err, sql.ErrNoRows) {
-		return Brand{}, missing("brand", name)
-	}
-	if err != nil {
-		return Brand{}, fmt.Errorf("directory: look up brand: %w", err)
-	}
-	return b, nil
+	v, err := brands.get(ctx, db.read, name)
+	return v.record, err
 }
 
-// Brands returns all brands in the order of their names. It is for what
-// concerns the whole deployment, such as comparing every brand's longest
-// lifetime with the verifier's.
-func (db *DB) Brands(ctx context.Context) ([]Brand, error) {
-	rows, err := db.read.QueryContext(ctx, `SELECT `+brandColumns+` FROM brand ORDER BY name`)
-	if err != nil {
-		return nil, fmt.Errorf("directory: list brands: %w", err)
+// Brands lists up to limit brands.
+func (db *DB) Brands(ctx context.Context, after string, limit int) ([]Brand, error) {
+	return brands.page(ctx, db.read, nil, after, limit)
+}
+
+// Effective are the settings that hold for the brand's channel, or with "" for
+// the brand itself. The error wraps ErrNotFound when one of them does not exist.
+func (db *DB) Effective(ctx context.Context, brand, channel string) (Effective, error) {
+	b, err := db.Brand(ctx, brand)
+	if err != nil || channel == "" {
+		return b.Effective(nil), err
 	}
-	defer rows.Close()
-	var all []Brand
-	for rows.Next() {
-		b, err := scanBrand(rows)
-		if err != nil {
-			return nil, fmt.Errorf("directory: list brands: %w", err)
+	c, err := db.Channel(ctx, brand, channel)
+	if err != nil {
+		return Effective{}, err
+	}
+	return b.Effective(&c), nil
+}
+
+// LongestLifetime returns the longest that any brand or channel lets a ticket
+// live, and whose setting that is: for comparing it with the verifier's. With no
+// settings of one's own that is token.MaxLifetime, and of nobody.
+func (db *DB) LongestLifetime(ctx context.Context) (d time.Duration, whose string, err error) {
+	type setting struct {
+		brand, channel string
+		longest        time.Duration
+	}
+	all, err := list(ctx, db.read, func(r row) (s setting, err error) {
+		return s, r.Scan(&s.brand, &s.channel, lifetime{&s.longest})
+	}, `SELECT name, '', max_lifetime FROM brand
+		UNION ALL SELECT brand, id, max_lifetime FROM channel
+		ORDER BY 3 DESC, 1, 2 LIMIT 1`)
+	switch {
+	case err != nil:
+		return 0, "", failed("look up the longest lifetime", err)
+	case len(all) == 0 || all[0].longest == 0:
+		return token.MaxLifetime, "", nil
+	case all[0].channel == "":
+		return all[0].longest, fmt.Sprintf("brand %q", all[0].brand), nil
+	}
+	return all[0].longest, fmt.Sprintf("channel %q of brand %q", all[0].channel, all[0].brand), nil
+}
+
+// RemoveBrand removes a brand. While it has agents, channels, customers or API
+// keys the error is an *InUseError, unless all of them are to go with it: then
+// keys that are for other brands, too, lose this one, and those that are not are
+// removed. The error wraps ErrNotFound when there is no such brand.
+func (db *DB) RemoveBrand(ctx context.Context, name string, withAll bool) error {
+	return db.change(ctx, "remove brand", func(ctx context.Context, tx *sql.Tx) error {
+		if _, err := brands.get(ctx, tx, name); err != nil {
+			return err
 		}
-		all = append(all, b)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("directory: list brands: %w", err)
-	}
-	return all, nil
+		if err := inUse(ctx, tx, name); err != nil && !withAll {
+			return err
+		}
+		for _, statement := range []string{
+			`DELETE FROM redemption WHERE brand = $1`,
+			`DELETE FROM customer WHERE brand = $1`,
+			`DELETE FROM channel WHERE brand = $1`,
+			`DELETE FROM agent WHERE brand = $1`,
+			`DELETE FROM api_key WHERE id IN (SELECT key_id FROM api_key_brand WHERE brand = $1)
+				AND id NOT IN (SELECT key_id FROM api_key_brand WHERE brand <> $1)`,
+			`DELETE FROM api_key_brand WHERE brand = $1`,
+			`DELETE FROM brand WHERE name = $1`,
+		} {
+			_, err := exec(ctx, tx, statement, name)
+			if isForeignKey(err) { // added meanwhile
+				return errStale
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
-func scanBrand(r row) (Brand, error) {
-	var b Brand
-	var required string
-	var agent, customer, longest int64
-	err := r.Scan(&b.Name, &b.Region, &required, &b.TicketLogin, &b.OneTimeDefault, &agent, &customer, &longest)
-	if err != nil {
-		return Brand{}, err
+// inUse returns an *InUseError if there is anything of the brand.
+func inUse(ctx context.Context, tx *sql.Tx, brand string) error {
+	e := &InUseError{Brand: brand}
+	for query, to := range map[string]*int{
+		`SELECT count(*) FROM agent WHERE brand = $1`:         &e.Agents,
+		`SELECT count(*) FROM channel WHERE brand = $1`:       &e.Channels,
+		`SELECT count(*) FROM customer WHERE brand = $1`:      &e.Customers,
+		`SELECT count(*) FROM api_key_brand WHERE brand = $1`: &e.Keys,
+	} {
+		var err error
+		if *to, err = number(ctx, tx, query, brand); err != nil {
+			return err
+		}
 	}
-	if b.RequiredAgentFields, err = fromList[string](required); err != nil {
-		return Brand{}, fmt.Errorf("required agent fields: %w", err)
+	if e.Agents+e.Channels+e.Customers+e.Keys == 0 {
+		return nil
 	}
-	b.AgentLifetime = time.Duration(agent) * time.Millisecond
-	b.CustomerLifetime = time.Duration(customer) * time.Millisecond
-	b.MaxLifetime = time.Duration(longest) * time.Millisecond
-	return b, nil
-}
-
-// toList is the column value of a list.
-func toList[S ~string](list []S) (string, error) {
-	if len(list) == 0 {
-		return "[]", nil
-	}
-	encoded, err := json.Marshal(list)
-	return string(encoded), err
-}
-
-// fromList is the inverse of toList; an empty list is nil.
-func fromList[S ~string](column string) ([]S, error) {
-	if column == "[]" {
-		return nil, nil
-	}
-	var list []S
-	if err := json.Unmarshal([]byte(column), &list); err != nil {
-		return nil, err
-	}
-	// A list that means "all" when it is empty must not become so by damage.
-	if len(list) == 0 {
-		return nil, errors.New("not a list")
-	}
-	return list, nil
+	return e
 }

@@ -3,6 +3,7 @@ package directory
 import (
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -86,4 +87,12 @@ func foldRune(r rune) rune {
 		}
 	}
 	return least
+}
+
+// wholeMillis is t as it is stored and returned.
+func wholeMillis(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return time.UnixMilli(t.UnixMilli()).UTC()
 }

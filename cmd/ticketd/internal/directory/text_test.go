@@ -12,77 +12,87 @@ import (
 
 // Every text field of every record: its limit to the byte, and what it refuses.
 func TestTextFields(t *testing.T) {
-	ctx := t.Context()
-	db := withBrands(t, "acme")
-	const required, optional = true, false
-	n := 0
-	for _, c := range []struct {
-		record, field string
-		limit         int
-		required      bool
-		put           func(s string) error
-	}{
-		{"brand", "brand", 64, required, func(s string) error { return db.PutBrand(ctx, Brand{Name: s}) }},
-		{"agent", "username", 255, required, func(s string) error { return db.PutAgent(ctx, Agent{Brand: "acme", Username: s}) }},
-		{"agent", "email", 255, optional, func(s string) error { return db.PutAgent(ctx, Agent{Brand: "acme", Username: "u", Email: s}) }},
-		{"agent", "uniqueId", 255, optional, func(s string) error { return db.PutAgent(ctx, Agent{Brand: "acme", Username: "u", UniqueID: s}) }},
-		{"agent", "firstName", 100, optional, func(s string) error { return db.PutAgent(ctx, Agent{Brand: "acme", Username: "u", FirstName: s}) }},
-		{"agent", "lastName", 100, optional, func(s string) error { return db.PutAgent(ctx, Agent{Brand: "acme", Username: "u", LastName: s}) }},
-		{"channel", "channel", 64, required, func(s string) error { return db.PutChannel(ctx, Channel{Brand: "acme", ID: s}) }},
-		{"channel", "name", 100, optional, func(s string) error { return db.PutChannel(ctx, Channel{Brand: "acme", ID: "c", Name: s}) }},
-		{"customer", "email", 255, optional, func(s string) error { return resolve(t, db, Customer{Phone1: "+441", Email: s}) }},
-		{"customer", "uniqueId", 255, optional, func(s string) error { return resolve(t, db, Customer{Phone1: "+442", UniqueID: s}) }},
-		{"customer", "firstName", 100, optional, func(s string) error { return resolve(t, db, Customer{Phone1: "+443", FirstName: s}) }},
-		{"customer", "lastName", 100, optional, func(s string) error { return resolve(t, db, Customer{Phone1: "+444", LastName: s}) }},
-		{"customer", "remark", 512, optional, func(s string) error { return resolve(t, db, Customer{Phone1: "+445", Remark: s}) }},
-		{"API key", "note", 512, optional, func(s string) error {
-			_, err := db.CreateAPIKey(ctx, APIKey{Scopes: []Scope{ScopeIssue}, Note: s})
-			return err
-		}},
-	} {
-		t.Run(c.record+" "+c.field, func(t *testing.T) {
-			n++
-			assert.NoError(t, c.put(strings.Repeat("x", c.limit)))
-			assert.NoError(t, c.put("Zoë O'Brien 王 \u00a0\ufffd\U0001F600"))
-			refused := map[string]string{
-				strings.Repeat("x", c.limit+1):        "longer than",
-				strings.Repeat("é", c.limit/2) + "éx": "longer than",
-				"a\x00b":                              "control",
-				"a\nb":                                "control",
-				"a\r":                                 "control",
-				"\t":                                  "control",
-				"\x1b[31m":                            "control",
-				"\x7f":                                "control",
-				"a\u0085b":                            "control",
-				"a\u2028b":                            "control",
-				"a\u2029b":                            "control",
-				"a\xffb":                              "UTF-8",
-				"\xc0\x80":                            "UTF-8",
-				"\xed\xa0\x80":                        "UTF-8",
-			}
-			if c.required {
-				refused[""] = "empty"
-			} else {
-				assert.NoError(t, c.put(""))
-			}
-			for value, want := range refused {
-				err := c.put(value)
-				var field *FieldError
-				require.ErrorAs(t, err, &field, "%q", value)
-				assert.Equal(t, c.field, field.Field)
-				assert.ErrorContains(t, err, c.field+" ")
-				assert.ErrorContains(t, err, want)
-				if value != "" {
-					assert.NotContains(t, err.Error(), value)
+	onBoth(t, func(t *testing.T, d database) {
+		ctx := t.Context()
+		db := d.withBrands(t, "acme")
+		const required, optional = true, false
+		addAgent := func(a Agent) error { do(t, db, `DELETE FROM agent`); return db.AddAgent(ctx, a) }
+		addChannel := func(c Channel) error { do(t, db, `DELETE FROM channel`); return db.AddChannel(ctx, c) }
+		n := 0
+		for _, c := range []struct {
+			record, field string
+			limit         int
+			required      bool
+			put           func(s string) error
+		}{
+			{"brand", "brand", 64, required, func(s string) error { return db.AddBrand(ctx, Brand{Name: s}) }},
+			{"agent", "username", 255, required, func(s string) error { return addAgent(Agent{Brand: "acme", Username: s}) }},
+			{"agent", "email", 255, optional, func(s string) error { return addAgent(Agent{Brand: "acme", Username: "u", Email: s}) }},
+			{"agent", "uniqueId", 255, optional, func(s string) error { return addAgent(Agent{Brand: "acme", Username: "u", UniqueID: s}) }},
+			{"agent", "firstName", 100, optional, func(s string) error { return addAgent(Agent{Brand: "acme", Username: "u", FirstName: s}) }},
+			{"agent", "lastName", 100, optional, func(s string) error { return addAgent(Agent{Brand: "acme", Username: "u", LastName: s}) }},
+			{"channel", "channel", 64, required, func(s string) error { return addChannel(Channel{Brand: "acme", ID: s}) }},
+			{"channel", "name", 100, optional, func(s string) error { return addChannel(Channel{Brand: "acme", ID: "c", Name: s}) }},
+			{"channel", "displayName", 100, optional, func(s string) error {
+				return addChannel(Channel{Brand: "acme", ID: "c", Settings: Settings{DisplayName: s}})
+			}},
+			{"agent", "groups", 64, required, func(s string) error {
+				return addAgent(Agent{Brand: "acme", Username: "u", Groups: []string{"first", s}})
+			}},
+			{"customer", "email", 255, optional, func(s string) error { return resolve(t, db, Customer{Phone1: "+441", Email: s}) }},
+			{"customer", "uniqueId", 255, optional, func(s string) error { return resolve(t, db, Customer{Phone1: "+442", UniqueID: s}) }},
+			{"customer", "firstName", 100, optional, func(s string) error { return resolve(t, db, Customer{Phone1: "+443", FirstName: s}) }},
+			{"customer", "lastName", 100, optional, func(s string) error { return resolve(t, db, Customer{Phone1: "+444", LastName: s}) }},
+			{"customer", "remark", 512, optional, func(s string) error { return resolve(t, db, Customer{Phone1: "+445", Remark: s}) }},
+			{"API key", "note", 512, optional, func(s string) error {
+				_, err := db.CreateAPIKey(ctx, APIKey{Scopes: []Scope{ScopeIssue}, AllBrands: true, Note: s})
+				return err
+			}},
+		} {
+			t.Run(c.record+" "+c.field, func(t *testing.T) {
+				n++
+				assert.NoError(t, c.put(strings.Repeat("x", c.limit)))
+				assert.NoError(t, c.put("Zoë O'Brien 王 \u00a0\ufffd\U0001F600"))
+				refused := map[string]string{
+					strings.Repeat("x", c.limit+1):        "longer than",
+					strings.Repeat("é", c.limit/2) + "éx": "longer than",
+					"a\x00b":                              "control",
+					"a\nb":                                "control",
+					"a\r":                                 "control",
+					"\t":                                  "control",
+					"\x1b[31m":                            "control",
+					"\x7f":                                "control",
+					"a\u0085b":                            "control",
+					"a\u2028b":                            "control",
+					"a\u2029b":                            "control",
+					"a\xffb":                              "UTF-8",
+					"\xc0\x80":                            "UTF-8",
+					"\xed\xa0\x80":                        "UTF-8",
 				}
-			}
-		})
-	}
-	assert.Equal(t, 14, n)
+				if c.required {
+					refused[""] = "empty"
+				} else {
+					assert.NoError(t, c.put(""))
+				}
+				for value, want := range refused {
+					err := c.put(value)
+					var field *FieldError
+					require.ErrorAs(t, err, &field, "%q", value)
+					assert.Equal(t, c.field, field.Field)
+					assert.ErrorContains(t, err, c.field+" ")
+					assert.ErrorContains(t, err, want)
+					if value != "" {
+						assert.NotContains(t, err.Error(), value)
+					}
+				}
+			})
+		}
+		assert.Equal(t, 16, n)
+	})
 }
 
 func resolve(t *testing.T, db *DB, c Customer) error {
-	_, _, err := db.ResolveCustomer(t.Context(), "acme", c, true)
+	_, _, err := db.ResolveCustomer(t.Context(), "acme", c, Redemption{Override: true})
 	return err
 }
 

@@ -1,0 +1,111 @@
+package directory
+
+import (
+	"database/sql"
+	"database/sql/driver"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// The kinds of columns whose value is not that of their field. Each holds a
+// pointer to the field and is both a source and a destination, so that a record's
+// fields are listed once for all its queries.
+
+// lifetime is a duration in milliseconds.
+type lifetime struct{ to *time.Duration }
+
+func (c lifetime) Value() (driver.Value, error) { return c.to.Milliseconds(), nil }
+
+func (c lifetime) Scan(src any) error {
+	var n sql.Null[int64]
+	if err := n.Scan(src); err != nil || !n.Valid {
+		return errors.Join(err, isNull(n.Valid))
+	}
+	*c.to = time.Duration(n.V) * time.Millisecond
+	return nil
+}
+
+// instant is a time, NULL for none.
+type instant struct{ to *time.Time }
+
+func (c instant) Value() (driver.Value, error) {
+	if c.to.IsZero() {
+		return nil, nil
+	}
+	return c.to.UnixMilli(), nil
+}
+
+func (c instant) Scan(src any) error {
+	var n sql.Null[int64]
+	if err := n.Scan(src); err != nil {
+		return err
+	}
+	*c.to = time.Time{}
+	if n.Valid {
+		*c.to = time.UnixMilli(n.V).UTC()
+	}
+	return nil
+}
+
+// texts is a list as a JSON array; an empty one is nil.
+type texts[S ~string] struct{ to *[]S }
+
+func (c texts[S]) Value() (driver.Value, error) {
+	if len(*c.to) == 0 {
+		return "[]", nil
+	}
+	encoded, err := json.Marshal(*c.to)
+	return string(encoded), err
+}
+
+func (c texts[S]) Scan(src any) error {
+	var column sql.Null[string]
+	if err := column.Scan(src); err != nil || !column.Valid {
+		return errors.Join(err, isNull(column.Valid))
+	}
+	*c.to = nil
+	if column.V == "[]" {
+		return nil
+	}
+	if err := json.Unmarshal([]byte(column.V), c.to); err != nil {
+		return err
+	}
+	// A list that means something when it is empty must not become so by damage.
+	if len(*c.to) == 0 {
+		return errors.New("not a list")
+	}
+	return nil
+}
+
+// prefixes is an allow-list in its text form.
+type prefixes struct{ to *Addresses }
+
+func (c prefixes) Value() (driver.Value, error) { return c.to.String(), nil }
+
+func (c prefixes) Scan(src any) error {
+	var column sql.Null[string]
+	err := column.Scan(src)
+	if err == nil {
+		err = isNull(column.Valid)
+	}
+	if err == nil {
+		*c.to, err = ParseAddresses(column.V)
+	}
+	return err
+}
+
+// folded is the form in which an email is compared. It is only written.
+type folded struct{ from *string }
+
+func (c folded) Value() (driver.Value, error) { return foldEmail(*c.from), nil }
+
+func (c folded) Scan(any) error { return nil }
+
+func isNull(valid bool) error {
+	if valid {
+		return nil
+	}
+	return fmt.Errorf("a column is NULL that should not be")
+}

@@ -1,0 +1,95 @@
+package directory
+
+import (
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/internal/servers"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	servers.End()
+	os.Exit(code)
+}
+
+// start is the time that the directories of these tests believe it is.
+var start = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+// A database is a kind of database. place returns the dsn of a new, empty one.
+type database struct {
+	name  string
+	place func(t testing.TB) string
+}
+
+var (
+	sqliteFile = database{"sqlite", func(t testing.TB) string { return filepath.Join(t.TempDir(), "directory.db") }}
+	postgres   = database{"postgres", func(t testing.TB) string { return servers.Database(t) }}
+)
+
+// onBoth runs the test on both kinds of database.
+func onBoth(t *testing.T, f func(t *testing.T, d database)) {
+	for _, d := range []database{sqliteFile, postgres} {
+		t.Run(d.name, func(t *testing.T) { f(t, d) })
+	}
+}
+
+// open opens the directory and closes it when the test ends.
+func open(t testing.TB, dsn string) *DB {
+	t.Helper()
+	db, err := Open(t.Context(), dsn)
+	require.NoError(t, err)
+	db.now = func() time.Time { return start }
+	t.Cleanup(func() { assert.NoError(t, db.Close()) })
+	return db
+}
+
+// fresh opens an empty directory.
+func (d database) fresh(t testing.TB) *DB {
+	t.Helper()
+	return open(t, d.place(t))
+}
+
+// withBrands opens a directory that has these brands and nothing else.
+func (d database) withBrands(t testing.TB, names ...string) *DB {
+	t.Helper()
+	db := d.fresh(t)
+	for _, name := range names {
+		require.NoError(t, db.AddBrand(t.Context(), Brand{Name: name}))
+	}
+	return db
+}
+
+// count is the number that the query counts.
+func count(t testing.TB, db *DB, query string, args ...any) int {
+	t.Helper()
+	n, err := number(t.Context(), db.read, query, args...)
+	require.NoError(t, err)
+	return n
+}
+
+// do runs statements on the database itself.
+func do(t testing.TB, db *DB, statements ...string) {
+	t.Helper()
+	for _, s := range statements {
+		_, err := db.write.ExecContext(t.Context(), s)
+		require.NoError(t, err, s)
+	}
+}
+
+// with adds a parameter to a dsn of PostgreSQL's.
+func with(t testing.TB, dsn, name, value string) string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	require.NoError(t, err)
+	q := u.Query()
+	q.Set(name, value)
+	u.RawQuery = q.Encode()
+	return u.String()
+}

@@ -1,0 +1,137 @@
+package directory
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+)
+
+// importBatch is how many agents a statement of an import writes.
+const importBatch = 200
+
+// Imported says what an import did.
+type Imported struct {
+	Added   int
+	Updated int // those that were there before, whether or not anything changed
+}
+
+// A DuplicateError says that an import has two agents of one username. It wraps
+// ErrExists.
+type DuplicateError struct{ Username string }
+
+func (e *DuplicateError) Error() string {
+	return fmt.Sprintf("directory: agent %q comes twice: give each once", e.Username)
+}
+
+// Unwrap returns ErrExists.
+func (e *DuplicateError) Unwrap() error { return ErrExists }
+
+// ImportAgents adds the agents to the brand, and replaces the records of those
+// that it has; agents that do not come stay as they are. Brand may be left empty
+// in them. All of it is one transaction: after any error, which may be one that
+// comes with an agent, nothing has changed. When the same username comes twice it
+// is a *DuplicateError.
+//
+// The agents are not kept: beside a few hundred of them, an import of n takes
+// about 100 n bytes to know the usernames. It has no time limit but ctx. In
+// SQLite everybody else's changes wait for it, for 10 seconds and then in vain,
+// so that agents should come without delay: read and check a file first, with
+// [Agent.Validate].
+//
+// After every few hundred agents, and at the end, progress is called with how
+// many were written, unless it is nil.
+func (db *DB) ImportAgents(ctx context.Context, brand string, all iter.Seq2[Agent, error], progress func(n int)) (Imported, error) {
+	var did Imported
+	err := inTx(ctx, db.write, func(ctx context.Context, tx *sql.Tx) error {
+		if _, err := brands.get(ctx, tx, brand); err != nil {
+			return err
+		}
+		countAgents := func() (int, error) {
+			return number(ctx, tx, `SELECT count(*) FROM agent WHERE brand = $1`, brand)
+		}
+		before, err := countAgents()
+		if err != nil {
+			return err
+		}
+		n, err := importAgents(ctx, tx, brand, all, progress)
+		if err != nil {
+			return err
+		}
+		after, err := countAgents()
+		did = Imported{Added: after - before, Updated: n - (after - before)}
+		return err
+	})
+	var duplicate *DuplicateError
+	switch {
+	case errors.As(err, &duplicate):
+		return Imported{}, err
+	case isForeignKey(err):
+		return Imported{}, missing("brand", brand)
+	case err != nil:
+		return Imported{}, failed("import agents", err)
+	}
+	return did, nil
+}
+
+// importAgents writes the agents and returns how many there are.
+func importAgents(ctx context.Context, tx *sql.Tx, brand string, all iter.Seq2[Agent, error], progress func(n int)) (n int, err error) {
+	seen := make(map[[sha256.Size]byte]struct{}) // hashes of usernames: these are short
+	var args []any
+	write := func(rows int) error {
+		if rows == 0 {
+			return nil
+		}
+		if _, err := exec(ctx, tx, upsertAgents(rows), args...); err != nil {
+			return err
+		}
+		args, n = args[:0], n+rows
+		if progress != nil {
+			progress(n)
+		}
+		return nil
+	}
+	rows := 0
+	for a, err := range all {
+		if err != nil {
+			return 0, err
+		}
+		if a.Brand != "" && a.Brand != brand {
+			return 0, refuse("brand", "of the agent is not the brand that agents are imported into: leave it empty")
+		}
+		a.Brand = brand
+		if err := a.Validate(); err != nil {
+			return 0, err
+		}
+		name := sha256.Sum256([]byte(a.Username))
+		if _, twice := seen[name]; twice {
+			return 0, &DuplicateError{a.Username}
+		}
+		seen[name] = struct{}{}
+		v, err := values(agents.fields(&a))
+		if err != nil {
+			return 0, err
+		}
+		args = append(args, v...)
+		if rows++; rows == importBatch {
+			if err := write(rows); err != nil {
+				return 0, err
+			}
+			rows = 0
+		}
+	}
+	return n, write(rows)
+}
+
+// upsertAgents is the statement that writes so many agents.
+func upsertAgents(rows int) string {
+	var set []string
+	for _, column := range agents.columns[agents.keys:] {
+		set = append(set, column+" = excluded."+column)
+	}
+	return insertSQL(agents.name, agents.columns, rows) +
+		" ON CONFLICT (brand, username) DO UPDATE SET " + strings.Join(set, ", ") + ", revision = agent.revision + 1"
+}

@@ -1,0 +1,123 @@
+-- The directory: who may ask for tickets, and whom a ticket names.
+--
+-- Times are milliseconds since the Unix epoch, lifetimes milliseconds, lists
+-- JSON arrays of strings. Every row below brand belongs to one brand, and its
+-- key begins with it. A revision rises by one with each change of its row.
+--
+-- The scripts for SQLite and PostgreSQL are the same but for the ID of a
+-- customer and the collation of names: in PostgreSQL the order of names is that
+-- of their bytes, as it is in SQLite, whatever the server's locale is.
+
+-- +goose Up
+
+CREATE TABLE brand (
+    name                  TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    region                TEXT    NOT NULL, -- ISO 3166 default region of phone numbers; '': none
+    required_agent_fields TEXT    NOT NULL, -- list
+    agent_lifetime        BIGINT  NOT NULL, -- 0: the default
+    login_addresses       TEXT    NOT NULL, -- comma-separated prefixes; '': any
+    sessions_since        BIGINT,           -- sessions begun before are over; NULL: none
+    ticket_login          BOOLEAN,          -- NULL, 0 and '': the default, from here to the end
+    one_time              BOOLEAN,
+    customer_lifetime     BIGINT  NOT NULL,
+    max_lifetime          BIGINT  NOT NULL,
+    api_addresses         TEXT    NOT NULL, -- comma-separated prefixes
+    confirm               BOOLEAN,
+    other_user            TEXT    NOT NULL, -- replace, confirm, refuse
+    display_name          TEXT    NOT NULL,
+    colour                TEXT    NOT NULL, -- #rrggbb
+    language              TEXT    NOT NULL, -- BCP 47
+    frame_ancestors       TEXT    NOT NULL, -- list of CSP sources; []: the default
+    revision              BIGINT  NOT NULL
+);
+
+CREATE TABLE channel (
+    brand             TEXT COLLATE "C" NOT NULL REFERENCES brand (name),
+    id                TEXT COLLATE "C" NOT NULL,
+    name              TEXT    NOT NULL,
+    ticket_login      BOOLEAN,          -- NULL, 0, '' and []: as the brand, from here to the end
+    one_time          BOOLEAN,
+    customer_lifetime BIGINT  NOT NULL,
+    max_lifetime      BIGINT  NOT NULL,
+    api_addresses     TEXT    NOT NULL,
+    confirm           BOOLEAN,
+    other_user        TEXT    NOT NULL,
+    display_name      TEXT    NOT NULL,
+    colour            TEXT    NOT NULL,
+    language          TEXT    NOT NULL,
+    frame_ancestors   TEXT    NOT NULL,
+    revision          BIGINT  NOT NULL,
+    PRIMARY KEY (brand, id)
+);
+
+CREATE TABLE agent (
+    brand       TEXT COLLATE "C" NOT NULL REFERENCES brand (name),
+    username    TEXT COLLATE "C" NOT NULL,
+    email       TEXT    NOT NULL,
+    phone1      TEXT    NOT NULL, -- E.164 with the leading +
+    uniqueid    TEXT    NOT NULL,
+    first_name  TEXT    NOT NULL,
+    last_name   TEXT    NOT NULL,
+    group_names TEXT    NOT NULL, -- list
+    active      BOOLEAN NOT NULL,
+    revision    BIGINT  NOT NULL,
+    PRIMARY KEY (brand, username)
+);
+
+-- The id of a customer that was removed is never another's: sessions may
+-- outlive the record that they name.
+CREATE TABLE customer (
+    id         BIGINT  NOT NULL GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    brand      TEXT COLLATE "C" NOT NULL REFERENCES brand (name),
+    email      TEXT    NOT NULL, -- as it was given
+    email_fold TEXT COLLATE "C" NOT NULL, -- as it is compared
+    phone1     TEXT COLLATE "C" NOT NULL, -- E.164 with the leading +
+    uniqueid   TEXT COLLATE "C" NOT NULL,
+    first_name TEXT    NOT NULL,
+    last_name  TEXT    NOT NULL,
+    remark     TEXT    NOT NULL,
+    created    BIGINT  NOT NULL,
+    updated    BIGINT  NOT NULL,
+    revision   BIGINT  NOT NULL,
+    CHECK (email_fold <> '' OR phone1 <> '' OR uniqueid <> ''),
+    CHECK ((email = '') = (email_fold = ''))
+);
+CREATE UNIQUE INDEX customer_email ON customer (brand, email_fold) WHERE email_fold <> '';
+CREATE UNIQUE INDEX customer_phone1 ON customer (brand, phone1) WHERE phone1 <> '';
+CREATE UNIQUE INDEX customer_uniqueid ON customer (brand, uniqueid) WHERE uniqueid <> '';
+CREATE INDEX customer_brand ON customer (brand, id);
+
+-- The tickets that changed a customer's record, so that none does so twice.
+CREATE TABLE redemption (
+    brand    TEXT COLLATE "C" NOT NULL REFERENCES brand (name),
+    ticket   TEXT COLLATE "C" NOT NULL, -- its ID
+    customer BIGINT NOT NULL REFERENCES customer (id) ON DELETE CASCADE,
+    expires  BIGINT NOT NULL, -- of the row: the ticket is useless by then
+    PRIMARY KEY (brand, ticket)
+);
+CREATE INDEX redemption_customer ON redemption (customer);
+CREATE INDEX redemption_expires ON redemption (expires);
+
+CREATE TABLE api_key (
+    id            TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    secret_sha256 TEXT    NOT NULL, -- lower-case hex
+    scopes        TEXT    NOT NULL, -- list
+    all_brands    BOOLEAN NOT NULL, -- every brand, those of the future too
+    note          TEXT    NOT NULL,
+    rate          DOUBLE PRECISION NOT NULL, -- requests a second; 0: the service's default
+    burst         BIGINT  NOT NULL,
+    created       BIGINT  NOT NULL,
+    expires       BIGINT,           -- NULL: never
+    revoked       BIGINT,           -- NULL: not revoked
+    last_used     BIGINT,           -- NULL: never
+    revision      BIGINT  NOT NULL
+);
+
+-- The brands of a key that is not for all of them. A key whose last brand goes
+-- is good for none.
+CREATE TABLE api_key_brand (
+    key_id TEXT COLLATE "C" NOT NULL REFERENCES api_key (id) ON DELETE CASCADE,
+    brand  TEXT COLLATE "C" NOT NULL REFERENCES brand (name),
+    PRIMARY KEY (key_id, brand)
+);
+CREATE INDEX api_key_brand_brand ON api_key_brand (brand);

@@ -1,0 +1,190 @@
+package directory
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"time"
+)
+
+// redemptionMargin is how long a redemption is remembered after its ticket's
+// last moment: for clocks that differ and requests that are on their way.
+const redemptionMargin = time.Hour
+
+// A Redemption is on whose behalf a customer's record is found or made.
+type Redemption struct {
+	// Ticket is the ticket's ID. A ticket changes the directory once: when its
+	// redemption is repeated, the answer is the customer whom it changed, as the
+	// record is then. Without a ticket ("") each call stands for itself.
+	Ticket  string
+	Expires time.Time // when the ticket is good no more
+
+	// Override is whether a record that is found takes what the ticket says.
+	Override bool
+}
+
+// ResolveCustomer finds the record of the brand's customer whom the ticket's
+// fields in c name, or creates it, in one transaction: any number of concurrent
+// redemptions make one record. ID, Created and Updated of c are not looked at,
+// and Brand may be empty.
+//
+// Where the identifiers name several records, uniqueId decides before email and
+// email before phone1, and records are never merged. A record whose own uniqueId
+// differs from the given one is another person by the brand's word, and is not
+// found by an email or phone that they share (families do).
+//
+// Without override a record that is found stays exactly as it is. With override
+// it takes those given fields that are not empty. In neither case does an
+// identifier move from one record to another: one that another record owns is
+// left out.
+//
+// The error wraps ErrNotFound when there is no such brand.
+func (db *DB) ResolveCustomer(ctx context.Context, brand string, c Customer, on Redemption) (_ Customer, created bool, err error) {
+	if c.Brand != "" && c.Brand != brand {
+		return Customer{}, false, refuse("brand", "of the customer is not the brand that is asked: leave it empty")
+	}
+	c.Brand = brand
+	if err := c.check(); err != nil {
+		return Customer{}, false, err
+	}
+	if err := checkText("ticket", on.Ticket, maxBrand); err != nil {
+		return Customer{}, false, err
+	}
+	if !on.Override { // the usual case of a known customer writes nothing and waits for no writer
+		known, err := recall(ctx, db.read, brand, on)
+		if err == nil && known == nil {
+			var found []version[Customer]
+			if found, err = matches(ctx, db.read, c); err == nil {
+				known = choose(found, c)
+			}
+		}
+		if err != nil {
+			return Customer{}, false, failed("resolve customer", err)
+		}
+		if known != nil {
+			return known.record, false, nil
+		}
+	}
+	var record Customer
+	err = db.change(ctx, "resolve customer", func(ctx context.Context, tx *sql.Tx) (err error) {
+		record, created, err = db.resolve(ctx, tx, c, on)
+		switch {
+		case isDuplicate(err): // somebody else has just made the record, or redeemed the ticket
+			return errors.Join(errStale, err)
+		case isForeignKey(err):
+			return missing("brand", brand)
+		}
+		return err
+	})
+	if err != nil {
+		return Customer{}, false, err
+	}
+	return record, created, nil
+}
+
+// resolve is ResolveCustomer within its transaction.
+func (db *DB) resolve(ctx context.Context, tx *sql.Tx, c Customer, on Redemption) (_ Customer, created bool, err error) {
+	known, err := recall(ctx, tx, c.Brand, on)
+	if err != nil {
+		return Customer{}, false, err
+	}
+	if known != nil {
+		return known.record, false, nil
+	}
+	found, err := matches(ctx, tx, c)
+	if err != nil {
+		return Customer{}, false, err
+	}
+	now := wholeMillis(db.now())
+	if known = choose(found, c); known == nil {
+		record := merge(Customer{Brand: c.Brand, Created: now, Updated: now}, c, found)
+		if err := record.insert(ctx, tx); err != nil {
+			return Customer{}, false, err
+		}
+		return record, true, remember(ctx, tx, record, on)
+	}
+	if !on.Override {
+		return known.record, false, nil
+	}
+	record := merge(known.record, c, found)
+	if record != known.record {
+		record.Updated = now
+		if err := customers.write(ctx, tx, version[Customer]{record, known.revision}, record.Brand, record.ID); err != nil {
+			return Customer{}, false, err
+		}
+	}
+	return record, false, remember(ctx, tx, record, on)
+}
+
+// recall returns the customer whose record the ticket has changed, or nil.
+func recall(ctx context.Context, q querier, brand string, on Redemption) (*version[Customer], error) {
+	if on.Ticket == "" {
+		return nil, nil
+	}
+	all, err := list(ctx, q, customers.scan, customers.selected()+` WHERE brand = $1
+		AND id = (SELECT customer FROM redemption WHERE brand = $1 AND ticket = $2)`, brand, on.Ticket)
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	return &all[0], nil
+}
+
+// remember notes whose record the ticket has changed.
+func remember(ctx context.Context, tx *sql.Tx, c Customer, on Redemption) error {
+	if on.Ticket == "" {
+		return nil
+	}
+	_, err := exec(ctx, tx, `INSERT INTO redemption (brand, ticket, customer, expires) VALUES ($1, $2, $3, $4)`,
+		c.Brand, on.Ticket, c.ID, on.Expires.Add(redemptionMargin).UnixMilli())
+	return err
+}
+
+// identifiers in the order in which a record is found by them.
+var identifiers = []struct {
+	of   func(c *Customer) *string
+	same func(a, b string) bool
+}{
+	{func(c *Customer) *string { return &c.UniqueID }, func(a, b string) bool { return a == b }},
+	{func(c *Customer) *string { return &c.Email }, EqualEmails},
+	{func(c *Customer) *string { return &c.Phone1 }, func(a, b string) bool { return a == b }},
+}
+
+// choose returns the one of the found records that is c's, or nil.
+func choose(found []version[Customer], c Customer) *version[Customer] {
+	for _, id := range identifiers {
+		given := *id.of(&c)
+		i := slices.IndexFunc(found, func(v version[Customer]) bool {
+			r := v.record
+			another := c.UniqueID != "" && r.UniqueID != "" && c.UniqueID != r.UniqueID
+			return given != "" && id.same(*id.of(&r), given) && !another
+		})
+		if i >= 0 {
+			return &found[i]
+		}
+	}
+	return nil
+}
+
+// merge returns the record with the fields of c that are not empty, but for
+// identifiers that another of the found records owns.
+func merge(record, c Customer, found []version[Customer]) Customer {
+	for _, id := range identifiers {
+		given := *id.of(&c)
+		owned := slices.ContainsFunc(found, func(v version[Customer]) bool {
+			return v.record.ID != record.ID && id.same(*id.of(&v.record), given)
+		})
+		if given != "" && !owned {
+			*id.of(&record) = given
+		}
+	}
+	for _, field := range []struct {
+		to   *string
+		from string
+	}{{&record.FirstName, c.FirstName}, {&record.LastName, c.LastName}, {&record.Remark, c.Remark}} {
+		if field.from != "" {
+			*field.to = field.from
+		}
+	}
+	return record
+}

@@ -1,0 +1,157 @@
+package directory
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+const (
+	readTimeout  = 5 * time.Second
+	writeTimeout = 15 * time.Second
+	maxAttempts  = 20 // at a change that others' changes keep getting in the way of
+)
+
+// row is a *sql.Row or *sql.Rows.
+type row interface{ Scan(dest ...any) error }
+
+// querier is a *sql.DB or *sql.Tx.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// list returns what scan makes of each row of the query.
+func list[T any](ctx context.Context, q querier, scan func(row) (T, error), query string, args ...any) ([]T, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []T
+	for rows.Next() {
+		one, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, rows.Err()
+}
+
+// number returns the one number that the query gives.
+func number(ctx context.Context, q querier, query string, args ...any) (int, error) {
+	all, err := list(ctx, q, func(r row) (n int, err error) { return n, r.Scan(&n) }, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return all[0], nil
+}
+
+// exec runs a statement and returns how many rows it changed.
+func exec(ctx context.Context, q querier, query string, args ...any) (int64, error) {
+	result, err := q.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// errStale says that somebody else changed what a change was made from.
+var errStale = errors.New("others kept changing the same record: try again")
+
+// change runs f in a transaction, and runs it again when another transaction got
+// in its way. At every level of isolation, f must hold on to what it has read by
+// writing with the revision that it has seen, or by an index that is unique.
+func (db *DB) change(ctx context.Context, what string, f func(ctx context.Context, tx *sql.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	var err error
+	for attempt := range maxAttempts {
+		err = inTx(ctx, db.write, f)
+		if !isConflict(err) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return failed(what, errors.Join(ctx.Err(), err))
+		case <-time.After(rand.N(time.Millisecond << min(attempt, 6))):
+		}
+	}
+	return failed(what, err)
+}
+
+// inTx runs f in a transaction.
+func inTx(ctx context.Context, pool *sql.DB, f func(ctx context.Context, tx *sql.Tx) error) error {
+	tx, err := pool.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if err := f(ctx, tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// isConflict reports whether a transaction failed for what another one did at the
+// same time, and may succeed when it is run again.
+func isConflict(err error) bool {
+	state := sqlState(err)
+	return errors.Is(err, errStale) || state == "40001" || state == "40P01" // serialization failure, deadlock
+}
+
+// isForeignKey reports whether a write failed for naming a brand that does not
+// exist, or for removing what others name.
+func isForeignKey(err error) bool {
+	return sqliteCode(err) == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY || sqlState(err) == "23503"
+}
+
+// isDuplicate reports whether a write failed because another record has the same
+// name or identifier.
+func isDuplicate(err error) bool {
+	code := sqliteCode(err)
+	return code == sqlite3.SQLITE_CONSTRAINT_UNIQUE || code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY || sqlState(err) == "23505"
+}
+
+// sqliteCode is SQLite's extended result code of the error, 0 if it has none.
+func sqliteCode(err error) int {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return 0
+	}
+	return e.Code()
+}
+
+// sqlState is PostgreSQL's code of the error, "" if it has none.
+func sqlState(err error) string {
+	var e *pgconn.PgError
+	if !errors.As(err, &e) {
+		return ""
+	}
+	return e.Code
+}
+
+// values are the values of fields, each a pointer or one of the kinds of columns
+// in column.go.
+func values(fields []any) ([]any, error) {
+	out := make([]any, len(fields))
+	for i, f := range fields {
+		v, err := driver.DefaultParameterConverter.ConvertValue(f)
+		if err != nil {
+			return nil, fmt.Errorf("column %d: %w", i, err)
+		}
+		out[i] = v
+	}
+	return out, nil
+}

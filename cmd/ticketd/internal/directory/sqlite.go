@@ -1,0 +1,138 @@
+package directory
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+const (
+	maxReaders  = 8                // connections that read at the same time
+	busyTimeout = 10 * time.Second // for a lock that another process holds, such as an import
+)
+
+// openSQLite opens the directory in the file at path.
+func openSQLite(ctx context.Context, path string) (*DB, error) {
+	file, err := prepareFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("directory: %w", err)
+	}
+	write, err := openPool(file, 1, url.Values{
+		"_txlock":       {"immediate"}, // a transaction that reads first must not fail when it comes to write
+		"_journal_mode": {"WAL"},
+		"_synchronous":  {"FULL"},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("directory: open %s: %w", file, err)
+	}
+	err = connect(ctx, write)
+	if err == nil {
+		err = migrate(ctx, write, goose.DialectSQLite3, "sqlite")
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("directory: %s: %w", file, err), write.Close())
+	}
+	read, err := openPool(file, maxReaders, url.Values{"_query_only": {"1"}})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("directory: open %s: %w", file, err), write.Close())
+	}
+	return newDB(read, write, func() error { return errors.Join(read.Close(), write.Close()) }), nil
+}
+
+// prepareFile creates the file at path if there is none, sees to its mode and
+// returns its absolute name without symbolic links, beside which SQLite puts
+// its other files.
+//
+// An existing file is never opened here: closing it would release the locks
+// that SQLite may hold on it elsewhere in this process (POSIX locks are like
+// that).
+func prepareFile(path string) (string, error) {
+	if path == "" {
+		return "", errors.New("no file name: say where the directory is to be kept")
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	file, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", err
+	}
+	if file, err = filepath.Abs(file); err != nil {
+		return "", err
+	}
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := narrowMode(file + suffix); err != nil {
+			return "", err
+		}
+	}
+	return file, nil
+}
+
+// narrowMode takes all access to the file from everyone but its owner. SQLite
+// gives the files that it adds later the mode of the first.
+func narrowMode(file string) error {
+	info, err := os.Stat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file: name a file for the directory", file)
+	case info.Mode().Perm()&0o077 == 0:
+		return nil
+	}
+	if err := os.Chmod(file, info.Mode().Perm()&^0o077); err != nil {
+		return fmt.Errorf("others may access %s: chmod it to 0600 (%w)", file, err)
+	}
+	return nil
+}
+
+// openPool opens a pool of at most size connections to the file.
+func openPool(file string, size int, params url.Values) (*sql.DB, error) {
+	params.Set("_busy_timeout", strconv.FormatInt(busyTimeout.Milliseconds(), 10))
+	params.Set("_foreign_keys", "1")
+	params.Set("_dqs", "0")       // "x" is a name and never a string, as in PostgreSQL
+	params.Set("_defensive", "1") // no SQL that damages the file
+	params.Set("_error_rc", "1")  // error texts of the failing call, not of an earlier one
+	name := url.URL{Scheme: "file", Path: filepath.ToSlash(file), RawQuery: params.Encode()}
+	pool, err := sql.Open("sqlite", name.String())
+	if err != nil {
+		return nil, err
+	}
+	pool.SetMaxOpenConns(size)
+	pool.SetMaxIdleConns(size)
+	return pool, nil
+}
+
+// connect makes the first connection, which puts a new file into WAL mode. While
+// another process is doing that, SQLite says "busy" without waiting.
+func connect(ctx context.Context, pool *sql.DB) error {
+	ctx, cancel := context.WithTimeout(ctx, busyTimeout)
+	defer cancel()
+	for {
+		err := pool.PingContext(ctx)
+		if code := sqliteCode(err); code&0xff != sqlite3.SQLITE_BUSY { // with any extension
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}

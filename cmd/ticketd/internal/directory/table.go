@@ -1,0 +1,191 @@
+package directory
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// A table says how records of type T are kept: brands, channels and agents by
+// their names, customers by their IDs. The first keys of the columns name a
+// record, and all of them but the last the brand that it belongs to.
+type table[T any] struct {
+	kind    string // for errors
+	name    string
+	keys    int
+	columns []string
+	fields  func(*T) []any // of the columns, in their order
+	label   func(*T) string
+	prepare func(*T) error // refuses a record, and puts it into its one form
+}
+
+// where is the condition that names one record, by the first arguments.
+func (t *table[T]) where() string {
+	parts := make([]string, t.keys)
+	for i, column := range t.columns[:t.keys] {
+		parts[i] = fmt.Sprintf("%s = $%d", column, i+1)
+	}
+	return " WHERE " + strings.Join(parts, " AND ")
+}
+
+func (t *table[T]) selected() string {
+	return "SELECT " + strings.Join(t.columns, ", ") + ", revision FROM " + t.name
+}
+
+// A version is a record as it was read.
+type version[T any] struct {
+	record   T
+	revision int64
+}
+
+func (t *table[T]) scan(r row) (version[T], error) {
+	var v version[T]
+	err := r.Scan(append(t.fields(&v.record), &v.revision)...)
+	return v, err
+}
+
+// get returns the record with the key.
+func (t *table[T]) get(ctx context.Context, q querier, key ...any) (version[T], error) {
+	last := fmt.Sprint(key[len(key)-1])
+	// Text that no record has is not for every database to compare with.
+	for _, k := range key {
+		if s, ok := k.(string); ok && (!utf8.ValidString(s) || strings.ContainsRune(s, 0)) {
+			return version[T]{}, missing(t.kind, last)
+		}
+	}
+	all, err := list(ctx, q, t.scan, t.selected()+t.where(), key...)
+	if err != nil {
+		return version[T]{}, failed("look up "+t.kind, err)
+	}
+	if len(all) == 0 {
+		return version[T]{}, missing(t.kind, last)
+	}
+	return all[0], nil
+}
+
+// page returns records of the brand, or of all if there is none, in the order of
+// their keys, from the one after the given.
+func (t *table[T]) page(ctx context.Context, q querier, brand []any, after any, limit int) ([]T, error) {
+	query := t.selected() + " WHERE "
+	if t.keys == 2 {
+		query += t.columns[0] + " = $1 AND "
+	}
+	name := t.columns[t.keys-1]
+	query += fmt.Sprintf("%s > $%d ORDER BY %s LIMIT $%d", name, t.keys, name, t.keys+1)
+	all, err := list(ctx, q, t.scan, query, append(brand, after, limit)...)
+	if err != nil {
+		return nil, failed("list "+t.kind+"s", err)
+	}
+	records := make([]T, len(all))
+	for i, v := range all {
+		records[i] = v.record
+	}
+	return records, nil
+}
+
+// insertSQL inserts so many rows of the columns, at revision 1.
+func insertSQL(table string, columns []string, rows int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "INSERT INTO %s (%s, revision) VALUES ", table, strings.Join(columns, ", "))
+	for i := range rows {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString("(")
+		for j := range columns {
+			fmt.Fprintf(&b, "$%d, ", i*len(columns)+j+1)
+		}
+		b.WriteString("1)")
+	}
+	return b.String()
+}
+
+// add inserts a record, unless there is one with its key or one of its
+// identifiers.
+func (t *table[T]) add(ctx context.Context, db *DB, record *T) error {
+	if err := t.prepare(record); err != nil {
+		return err
+	}
+	args, err := values(t.fields(record))
+	if err != nil {
+		return err
+	}
+	return db.change(ctx, "add "+t.kind, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := exec(ctx, tx, insertSQL(t.name, t.columns, 1), args...)
+		switch {
+		case isDuplicate(err):
+			return fmt.Errorf("directory: %s %q: %w", t.kind, t.label(record), ErrExists)
+		case isForeignKey(err):
+			return missing("brand", fmt.Sprint(args[0]))
+		}
+		return err
+	})
+}
+
+// update lets edit change the record with the key, and writes it.
+func (t *table[T]) update(ctx context.Context, db *DB, edit func(*T) error, key ...any) (T, error) {
+	var result T
+	err := db.change(ctx, "change "+t.kind, func(ctx context.Context, tx *sql.Tx) error {
+		was, err := t.get(ctx, tx, key...)
+		if err != nil {
+			return err
+		}
+		record := was.record
+		if err := edit(&record); err != nil {
+			return err
+		}
+		if err := t.prepare(&record); err != nil {
+			return err
+		}
+		result = record
+		return t.write(ctx, tx, version[T]{record, was.revision}, key...)
+	})
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return result, nil
+}
+
+// write replaces the record with the key by v.record, if its revision still is
+// v's.
+func (t *table[T]) write(ctx context.Context, tx *sql.Tx, v version[T], key ...any) error {
+	args, err := values(t.fields(&v.record))
+	if err != nil {
+		return err
+	}
+	for i := range key {
+		if args[i] != key[i] {
+			return errors.New("directory: a " + t.kind + " keeps its brand and its name: add another instead")
+		}
+	}
+	var set []string
+	for i, column := range t.columns[t.keys:] {
+		set = append(set, fmt.Sprintf("%s = $%d", column, t.keys+i+1))
+	}
+	n, err := exec(ctx, tx, fmt.Sprintf("UPDATE %s SET %s, revision = revision + 1%s AND revision = $%d",
+		t.name, strings.Join(set, ", "), t.where(), len(args)+1), append(args, v.revision)...)
+	switch {
+	case isDuplicate(err):
+		return fmt.Errorf("directory: another %s has an identifier of %q: %w", t.kind, t.label(&v.record), ErrExists)
+	case err != nil:
+		return err
+	case n == 0:
+		return errStale
+	}
+	return nil
+}
+
+// remove removes the record with the key.
+func (t *table[T]) remove(ctx context.Context, db *DB, key ...any) error {
+	return db.change(ctx, "remove "+t.kind, func(ctx context.Context, tx *sql.Tx) error {
+		if _, err := t.get(ctx, tx, key...); err != nil {
+			return err
+		}
+		_, err := exec(ctx, tx, "DELETE FROM "+t.name+t.where(), key...)
+		return err
+	})
+}
