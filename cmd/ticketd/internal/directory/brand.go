@@ -95,8 +95,11 @@ func (db *DB) Brands(ctx context.Context, after string, limit int) ([]Brand, err
 // the brand itself. The error wraps ErrNotFound when one of them does not exist.
 func (db *DB) Effective(ctx context.Context, brand, channel string) (Effective, error) {
 	b, err := db.Brand(ctx, brand)
-	if err != nil || channel == "" {
-		return b.Effective(nil), err
+	if err != nil {
+		return Effective{}, err
+	}
+	if channel == "" {
+		return b.Effective(nil), nil
 	}
 	c, err := db.Channel(ctx, brand, channel)
 	if err != nil {
