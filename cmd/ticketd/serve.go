@@ -27,12 +27,17 @@ Which one-time tickets were redeemed is kept in a journal under the data folder:
 a restart refuses nothing good and admits nothing twice. Several ticketd under
 the same ticket keys need a store that they share (--replay redis://… or
 postgres://…, and --replicas to say how many). With --replay memory, one-time
-tickets issued before a restart are refused after it.
+tickets issued before a restart are refused after it. "ticketd replay plan" says
+what each store takes.
+
+Prometheus metrics are served where --metrics-listen says, and else nowhere: they
+need no login, so that should be where only Prometheus comes.
 
 It ends on SIGINT and SIGTERM, when all requests that it accepted are answered.
 The log goes to standard error.`,
 		Example: `  ticketd serve --data /var/lib/ticketd
   ticketd serve --data /var/lib/ticketd --listen :8080 --public-url https://login.example.com
+  ticketd serve --data /var/lib/ticketd --metrics-listen 127.0.0.1:9464
   ticketd serve --data /var/lib/ticketd --replay redis://redis.internal:6379 --replicas 4`,
 		Args: cobra.NoArgs,
 	}

@@ -77,7 +77,8 @@
 // A full filter has about 15 nonces in a block, 34 bits for each. So a million
 // live nonces at a steady rate (9 million an hour, with lifetimes of 5 min and
 // skews of 10 s, which are remembered for 6.5 min) take 7.5 MB, of which 2 MB are
-// the exact table. The default of 64 MiB holds ten million or so.
+// the exact table. The default of 64 MiB holds ten million or so. Load.Needs
+// computes it for other rates.
 //
 // Sparse traffic costs more for each: a nonce that is alone in its slice takes
 // 736 bytes, and the default holds 85,000 of them. Who issues few tickets with
