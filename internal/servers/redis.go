@@ -82,7 +82,8 @@ func (s *RedisServer) Start() {
 	s.begin(s.t, exec.Command(s.program, s.options...))
 	want := fmt.Sprintf("process_id:%d\r\n", s.pid())
 	s.awaitAnswer(s.t, func() error {
-		info, err := s.do("INFO", "server")
+		// Unlike INFO, PING is refused until all data is loaded.
+		_, err := s.do("PING")
 		if err != nil {
 			// One that wants a password, or a certificate, is there.
 			if redis, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(redis.Error(), "NOAUTH") {
@@ -90,7 +91,9 @@ func (s *RedisServer) Start() {
 			}
 			return err
 		}
-		if !strings.Contains(info, want) {
+		if info, err := s.do("INFO", "server"); err != nil {
+			return err
+		} else if !strings.Contains(info, want) {
 			return fmt.Errorf("another server listens on port %d", s.Port)
 		}
 		return nil

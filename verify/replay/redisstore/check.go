@@ -11,36 +11,56 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// keepInterval is how often the servers are looked at.
-const keepInterval = 5 * time.Second
+const (
+	// keepInterval is how often the servers are looked at.
+	keepInterval = 5 * time.Second
+	// retryInterval is how often where one is out of reach, and how often at
+	// most. It is short, since a server that comes back empty refuses all tickets
+	// issued before its epochs begin.
+	retryInterval = 200 * time.Millisecond
+)
 
-// keep looks after the servers until Close. What it cannot reach now it looks
-// at the next time; claims find out for themselves.
-func (s *Store) keep(ctx context.Context) {
-	ticker := time.NewTicker(keepInterval)
-	defer ticker.Stop()
+// keep looks after the servers until Close: every so often, and at once when a
+// connection has ended or a touch has failed.
+func (s *Store) keep(ctx context.Context, every time.Duration) {
+	wait := every
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-s.dialer.ended:
+		case <-time.After(wait):
 		}
-		s.look(ctx)
+		wait = every
+		if s.look(ctx) != nil {
+			wait = 0
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(retryInterval):
+		}
 	}
 }
 
-func (s *Store) look(ctx context.Context) {
+// look checks the servers and sees to the epochs. Its error is that of who could
+// not be reached; claims find out for themselves.
+func (s *Store) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*s.config.Timeout)
 	defer cancel()
 	var unfit *unfitError
-	err := s.checkServers(ctx, false)
+	checked := s.checkServers(ctx, false)
 	switch {
-	case err == nil:
+	case checked == nil:
 		s.fault.Store(nil)
-	case errors.As(err, &unfit):
-		s.fault.Store(&err)
+	case errors.As(checked, &unfit):
+		s.fault.Store(&checked)
 	}
-	_, _ = s.touch(ctx)
+	_, touched := s.touch(ctx)
+	if unfit != nil {
+		return touched
+	}
+	return errors.Join(checked, touched)
 }
 
 // unfitError is about a server that answers and must not be relied on.

@@ -35,7 +35,7 @@ const clockKey = "clock of the test"
 var movedScript = strings.Replace(script, "redis.call('TIME')", "redis.call('HMGET', '"+clockKey+"', 's', 'us')", 1)
 
 func newMovedClock(t *testing.T, server *servers.RedisServer) *movedClock {
-	require.NotEqual(t, script, movedScript)
+	require.NotEqual(t, script, movedScript, keepInterval)
 	client, err := server.Client()
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
@@ -96,7 +96,7 @@ func TestConformanceMovedClock(t *testing.T) {
 		clock := newMovedClock(t, server)
 		config := Config{URL: server.URL}
 		openStore := func(t *testing.T) *Store {
-			s, err := openWith(context.Background(), config, movedScript)
+			s, err := openWith(context.Background(), config, movedScript, keepInterval)
 			require.NoError(t, err)
 			t.Cleanup(s.Close)
 			return s
@@ -125,7 +125,7 @@ func TestEpochAndSteps(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		server := servers.Redis(t, program, servers.Forgetful...)
 		clock := newMovedClock(t, server)
-		s, err := openWith(context.Background(), Config{URL: server.URL}, movedScript)
+		s, err := openWith(context.Background(), Config{URL: server.URL}, movedScript, keepInterval)
 		require.NoError(t, err)
 		t.Cleanup(s.Close)
 		began := earliest(t, s)

@@ -12,6 +12,7 @@ import (
 // proxy, may by now lead to another, and the client library stays where it is.
 type dialer struct {
 	network string
+	ended   chan struct{} // a connection has, since this was last received from
 	mu      sync.Mutex
 	open    map[*conn]struct{}
 }
@@ -22,7 +23,7 @@ type conn struct {
 }
 
 func newDialer(network string) *dialer {
-	return &dialer{network: network, open: make(map[*conn]struct{})}
+	return &dialer{network: network, ended: make(chan struct{}, 1), open: make(map[*conn]struct{})}
 }
 
 func (d *dialer) dial(ctx context.Context, address string, plain *net.Dialer, config *tls.Config) (net.Conn, error) {
@@ -46,19 +47,32 @@ func (d *dialer) dial(ctx context.Context, address string, plain *net.Dialer, co
 
 func (c *conn) Close() error {
 	c.dialer.mu.Lock()
+	_, open := c.dialer.open[c]
 	delete(c.dialer.open, c)
 	c.dialer.mu.Unlock()
+	if open {
+		c.dialer.alarm()
+	}
 	return c.Conn.Close()
 }
 
-// hangUp closes all connections. The client library opens others when they are
-// needed.
+// alarm tells who receives from ended, without waiting for him.
+func (d *dialer) alarm() {
+	select {
+	case d.ended <- struct{}{}:
+	default:
+	}
+}
+
+// hangUp closes all connections, without an alarm. The client library opens
+// others when they are needed.
 func (d *dialer) hangUp() {
 	d.mu.Lock()
 	var open []*conn
 	for c := range d.open {
 		open = append(open, c)
 	}
+	clear(d.open)
 	d.mu.Unlock()
 	for _, c := range open {
 		_ = c.Close()

@@ -179,7 +179,35 @@ func TestRestartedEmpty(t *testing.T) {
 					require.Equal(t, "issued_before_start", status(t, s, unspent[i]))
 				}
 			}
-			require.Equal(t, "admitted", status(t, stores[1], ticket()))
+			// One claim was enough for all buckets.
+			for range 8 * buckets {
+				require.Equal(t, "admitted", status(t, stores[1], ticket()))
+			}
+		}
+	})
+}
+
+// A server restarted empty, and nobody claims: the first ticket that is issued
+// and redeemed once it is back is not refused for a barrier that begins with it.
+// The epochs are begun by who notices that it was away, and not by the clock.
+//
+// trap R30
+func TestRestartedEmptyAndIdle(t *testing.T) {
+	onEach(t, func(t *testing.T, program string) {
+		server := servers.Redis(t, program, servers.Forgetful...)
+		s, err := openWith(context.Background(), Config{URL: server.URL}, script, time.Hour)
+		require.NoError(t, err)
+		t.Cleanup(s.Close)
+		spent := ticket()
+		require.Equal(t, "admitted", status(t, s, spent))
+		for range 3 {
+			server.Kill()
+			server.Start()
+			require.Eventually(t, func() bool { return server.Do("DBSIZE") == fmt.Sprint(buckets) }, 30*time.Second, 10*time.Millisecond)
+			for range 8 * buckets {
+				require.Equal(t, "admitted", status(t, s, ticket()))
+			}
+			require.Equal(t, "issued_before_start", status(t, s, spent))
 		}
 	})
 }

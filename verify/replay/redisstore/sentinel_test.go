@@ -67,6 +67,11 @@ func TestSentinelFailOverLosesWrites(t *testing.T) {
 		replica := primary.Replicas(1, options...)[0]
 		sentinel := primary.Sentinel(1)
 		s := open(t, Config{URL: sentinel.URL + "?master_set=tickets", Timeout: 500 * time.Millisecond})
+		// The client makes each of its connections when it is first chosen, and
+		// after the next step it can make none.
+		for range 100 {
+			settle(t, s)
+		}
 		kept := ticket()
 		require.Equal(t, "admitted", status(t, s, kept))
 		require.Eventually(t, func() bool { return replica.Do("EXISTS", s.keys.encode(&kept).key) == "1" }, 10*time.Second, 5*time.Millisecond)

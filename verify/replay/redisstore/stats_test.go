@@ -53,7 +53,7 @@ func TestNonceBytes(t *testing.T) {
 				each := float64(used()-before) / float64(st.Live)
 				t.Logf("binding %t, %d nonces: %.0f bytes each", binding != [32]byte{}, n, each)
 				assert.LessOrEqual(t, each, float64(NonceBytes))
-				assert.GreaterOrEqual(t, each, 0.55*NonceBytes)
+				assert.GreaterOrEqual(t, each, 0.4*NonceBytes, "Valkey 8 takes the least")
 			}
 		}
 	})

@@ -43,10 +43,10 @@ var _ replay.Store = (*Store)(nil)
 //
 // Connecting takes at most Config.Timeout for each server, whatever ctx says.
 func Open(ctx context.Context, config Config) (*Store, error) {
-	return openWith(ctx, config, script)
+	return openWith(ctx, config, script, keepInterval)
 }
 
-func openWith(ctx context.Context, config Config, script string) (*Store, error) {
+func openWith(ctx context.Context, config Config, script string, every time.Duration) (*Store, error) {
 	if err := config.normalize(); err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func openWith(ctx context.Context, config Config, script string) (*Store, error)
 	}
 	background, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	s.ended.Go(func() { s.keep(background) })
+	s.ended.Go(func() { s.keep(background, every) })
 	return s, nil
 }
 
@@ -147,7 +147,9 @@ func (s *Store) ask(ctx context.Context, c *replay.Claim, what string) (replay.A
 	}
 	if reply == replyAdmittedTell || reply == replyIssuedBeforeTell {
 		// The answer is what it is, whether this works or not.
-		_, _ = s.touch(ctx)
+		if _, err := s.touch(ctx); err != nil {
+			s.dialer.alarm()
+		}
 	}
 	return decode(reply)
 }
