@@ -194,7 +194,7 @@ func (m *model) refused(o *offer, k *kind) error {
 		}
 		possible = !unused && k.mayMistake
 	case verify.IssuedBeforeStart:
-		possible = !t.IssuedAt.Add(-o.by.Skew).After(m.epoch)
+		possible = !t.IssuedAt.Add(-o.by.MaxSkew).After(m.epoch)
 	case verify.ClockBehind:
 		possible = w != nil && (w.gone || !o.at.Before(w.retain)) || len(m.windows) >= 64
 	case verify.StoreFull:
@@ -211,6 +211,7 @@ type kind struct {
 	name       string
 	durable    bool // it outlives the process
 	mayMistake bool // it has a filter only, which may err
+	ownSkew    bool // a mutant: each verifier's barrier counts with its own skew only
 	schedules  int
 	mayBeFull  func(*model) bool
 	open       func(*schedule) (replay.Store, error)

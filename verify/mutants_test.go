@@ -236,6 +236,9 @@ func TestMutants(t *testing.T) {
 	k := exactKind(none)
 	k.name, k.redeem = "claims before it checks", claimFirst
 	mutants = append(mutants, k)
+	k = exactKind(none)
+	k.name, k.ownSkew = "has barriers by each verifier's own skew", true
+	mutants = append(mutants, k)
 
 	seed, right := seedOf(t), exactKind(none)
 	n := right.schedules

@@ -24,7 +24,7 @@ type schedule struct {
 	made      int    // directories
 	keys      int    // rotation that is in use
 	skews     []time.Duration
-	behind    time.Duration // the most that an issuer's clock is off
+	off       time.Duration // the most that an issuer's clock is off
 	configs   [2]*verify.Config
 	verifiers [2]*verify.Verifier
 	tickets   []*modelTicket
@@ -36,12 +36,10 @@ type schedule struct {
 func newSchedule(k *kind, seed uint64, dir string) (*schedule, error) {
 	s := &schedule{kind: k, rng: rand.New(rand.NewPCG(seed, 0)), base: dir, tally: map[verify.Reason]int{}}
 	s.clock.ns.Store(time.Date(2025, 1, 19, 14, 0, 0, int(s.rng.Int64N(1e9)), time.UTC).UnixNano())
-	// No issuer's clock is further ahead than every verifier tolerates: or else a
-	// strict one takes what a lax one let in for issued after a restart.
-	s.skews = []time.Duration{0, verify.Skew, time.Minute, 90 * time.Second}
-	if s.rng.IntN(2) == 0 {
-		s.skews, s.behind = []time.Duration{verify.Skew, 30 * time.Second}, verify.Skew
-	}
+	// Issuers' clocks are off by up to what the laxest verifier tolerates, and
+	// strict ones meet, after a restart too, what that one has let in.
+	s.skews = pick(s.rng, []time.Duration{0, 3 * time.Second, verify.Skew}, []time.Duration{0, verify.Skew, time.Minute, 90 * time.Second})
+	s.off = pick(s.rng, 0, verify.Skew, s.maxSkew())
 	s.model = model{windows: map[int64]*window{}}
 	s.gate.clock = &s.clock
 	s.newDir()
@@ -51,7 +49,7 @@ func newSchedule(k *kind, seed uint64, dir string) (*schedule, error) {
 	s.model.epoch = s.clock.store()
 	s.configure(0)
 	s.configure(1)
-	s.clock.step(s.skews[len(s.skews)-1] + time.Second)
+	s.clock.step(s.maxSkew() + time.Second)
 	return s, nil
 }
 
@@ -81,12 +79,18 @@ func (s *schedule) configure(i int) {
 	}
 	c := &verify.Config{
 		Opener: rotations()[s.keys], Brands: []string{"acme"}, Store: store, Now: s.clock.now,
-		MaxLifetime: pick(s.rng, 24*time.Hour, 24*time.Hour, 5*time.Minute), Skew: pick(s.rng, s.skews...),
+		MaxLifetime: pick(s.rng, 24*time.Hour, 24*time.Hour, 5*time.Minute), Skew: pick(s.rng, s.skews...), MaxSkew: s.maxSkew(),
+	}
+	if s.ownSkew {
+		c.MaxSkew = c.Skew
 	}
 	v, err := verify.New(*c)
 	noError(err)
 	s.configs[i], s.verifiers[i] = c, v
 }
+
+// maxSkew is the largest that any of the schedule's verifiers may have.
+func (s *schedule) maxSkew() time.Duration { return s.skews[len(s.skews)-1] }
 
 func pick[T any](rng *rand.Rand, of ...T) T { return of[rng.IntN(len(of))] }
 
@@ -95,7 +99,7 @@ func (s *schedule) upTo(d time.Duration) time.Duration {
 }
 
 func (s *schedule) issue(lifetime time.Duration) *modelTicket {
-	off := s.upTo(2*s.behind) - s.behind
+	off := s.upTo(2*s.off) - s.off
 	issuer, err := token.NewIssuer(token.Config{
 		Sealer: rotations()[s.keys], MaxLifetime: 24 * time.Hour, Now: func() time.Time { return s.clock.now().Add(off) },
 	})
@@ -297,6 +301,11 @@ func (s *schedule) restart() error {
 		s.spin()
 	} else {
 		s.forget()
+	}
+	for i := range s.configs { // the new process's
+		if s.rng.IntN(2) == 0 {
+			s.configure(i)
+		}
 	}
 	return s.begin()
 }

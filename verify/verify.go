@@ -53,6 +53,14 @@ type Config struct {
 	MaxLifetime time.Duration    // a ticket with a longer lifetime is refused; 0 means token.MaxLifetime
 	Skew        time.Duration    // tolerance between the clocks of issuer and verifier: 0 where they are one process, else Skew
 	Now         func() time.Time // the clock; nil means time.Now
+
+	// MaxSkew is the largest Skew of all verifiers of this realm, of those that
+	// were ended or changed within the longest lifetime of a ticket included.
+	// For as long after it began or lost its memory, the store refuses one-time
+	// tickets as issued_before_start. 0 means Skew, or the constant Skew if that
+	// is larger; where Skew is 0 it means 0, for one process that has always
+	// redeemed its own tickets only.
+	MaxSkew time.Duration
 }
 
 // Verifier checks tickets. It is safe for concurrent use.
@@ -71,6 +79,9 @@ func New(c Config) (*Verifier, error) {
 	if c.MaxLifetime == 0 {
 		v.c.MaxLifetime = token.MaxLifetime
 	}
+	if c.MaxSkew == 0 && c.Skew > 0 {
+		v.c.MaxSkew = max(c.Skew, Skew)
+	}
 	if c.Now == nil {
 		v.c.Now = time.Now
 	}
@@ -81,6 +92,8 @@ func New(c Config) (*Verifier, error) {
 		return nil, errors.New("verify: Config.Store is nil; give a replay store, such as replay.NewMemory's")
 	case c.MaxLifetime < 0 || c.Skew < 0:
 		return nil, errors.New("verify: Config.MaxLifetime and Config.Skew must not be negative")
+	case v.c.MaxSkew < c.Skew:
+		return nil, errors.New("verify: Config.MaxSkew is less than Skew; give the largest Skew of all verifiers, or 0")
 	case c.AnyBrand && len(c.Brands) > 0:
 		return nil, errors.New("verify: Config has both Brands and AnyBrand; choose one")
 	case !c.AnyBrand && len(c.Brands) == 0:
@@ -230,7 +243,7 @@ func (v *Verifier) claim(t *token.Ticket, use *Use) replay.Claim {
 	expires := t.Expires()
 	return replay.Claim{
 		Nonce:       t.ID,
-		NotBefore:   t.IssuedAt.Add(-v.c.Skew),
+		NotBefore:   t.IssuedAt.Add(-v.c.MaxSkew),
 		Expires:     expires,
 		RetainUntil: expires.Add(3*v.c.Skew + retainSlack),
 		Binding:     use.Binding,

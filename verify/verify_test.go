@@ -148,14 +148,16 @@ func TestNewRefuses(t *testing.T) {
 	_, err := New(good)
 	require.NoError(t, err)
 	for name, c := range map[string]func(*Config){
-		"no opener":          func(c *Config) { c.Opener = nil },
-		"no store":           func(c *Config) { c.Store = nil },
-		"no brand":           func(c *Config) { c.AnyBrand = false },
-		"brands and any":     func(c *Config) { c.Brands = []string{"b"} },
-		"negative maximum":   func(c *Config) { c.MaxLifetime = -1 },
-		"negative skew":      func(c *Config) { c.Skew = -1 },
-		"realm with newline": func(c *Config) { c.Realm = "\n" },
-		"zero":               func(c *Config) { *c = Config{} },
+		"no opener":                 func(c *Config) { c.Opener = nil },
+		"no store":                  func(c *Config) { c.Store = nil },
+		"no brand":                  func(c *Config) { c.AnyBrand = false },
+		"brands and any":            func(c *Config) { c.Brands = []string{"b"} },
+		"negative maximum":          func(c *Config) { c.MaxLifetime = -1 },
+		"negative skew":             func(c *Config) { c.Skew = -1 },
+		"negative maximum of skews": func(c *Config) { c.MaxSkew = -1 },
+		"skew over its maximum":     func(c *Config) { c.Skew, c.MaxSkew = 2*Skew, Skew },
+		"realm with newline":        func(c *Config) { c.Realm = "\n" },
+		"zero":                      func(c *Config) { *c = Config{} },
 	} {
 		bad := good
 		c(&bad)
@@ -243,6 +245,31 @@ func TestRestartReplay(t *testing.T) {
 	wantFrom(t, restarted, IssuedBeforeStart, ahead, agent)
 	wantFrom(t, restarted, "", w.issue(t, nil), agent)
 	wantFrom(t, restarted, "", w.issue(t, func(tk *token.Ticket) { tk.OneTime = false }), agent)
+}
+
+// trap R2: the tolerance is lowered at the restart. What a laxer verifier let in
+// is refused all the same.
+func TestSkewLoweredAtRestart(t *testing.T) {
+	for _, row := range []struct{ before, after, max time.Duration }{
+		{Skew, Skew / 2, 0}, // below the usual tolerance, nobody has to say anything
+		{Skew, time.Millisecond, 0},
+		{Skew, 0, Skew},
+		{time.Minute, Skew, time.Minute},
+		{time.Minute, 0, time.Minute},
+	} {
+		w := newWorld(t, func(c *Config) { c.Skew = row.before })
+		ahead := issueBy(t, w.issuerAt(t, w.ahead(row.before)), nil)
+		w.want(t, "", ahead, agent)
+		store, err := replay.NewMemory(replay.MemoryConfig{Now: w.now})
+		require.NoError(t, err)
+		c := w.config
+		c.Store, c.Skew, c.MaxSkew = store, row.after, row.max
+		restarted := w.verifier(t, c)
+		w.step(row.before - row.after) // until it is in time for the new one
+		wantFrom(t, restarted, IssuedBeforeStart, ahead, agent)
+		w.step(row.after + Skew)
+		wantFrom(t, restarted, "", w.issue(t, nil), agent)
+	}
 }
 
 // trap R3: whatever other string is sent, there is one redemption in all, and the

@@ -15,9 +15,10 @@ type Claim struct {
 	// arrived as: one ticket may be spelt in several ways, its ID has one.
 	Nonce [16]byte
 
-	// NotBefore is issuedAt − skew, the earliest true moment at which the
-	// ticket can have been issued. At or before the store's epoch, the
-	// claim is refused as IssuedBeforeStart.
+	// NotBefore is issuedAt − the largest skew of any verifier that has used the
+	// store: the earliest true moment at which the ticket can have been issued
+	// if one of them took it. At or before the store's epoch, the claim is
+	// refused as IssuedBeforeStart.
 	NotBefore time.Time
 
 	// Expires is issuedAt + lifetime. It belongs to the ticket, so it is
