@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/assert"
@@ -111,6 +112,9 @@ func TestMetrics(t *testing.T) {
 				assert.EqualValues(c, 1, got["ticketd_http_requests_total{code=404,route=none}"])
 				assert.EqualValues(c, 3, got["ticketd_replay_live_nonces"])
 			}, 30*time.Second, 20*time.Millisecond)
+			problems, err := promlint.New(strings.NewReader(text)).Lint()
+			require.NoError(t, err)
+			assert.Empty(t, problems)
 			for name, want := range map[string]float64{
 				"ticketd_replay_up{store=" + row.store + "}":                               1,
 				"ticketd_replay_claims_total{result=admitted}":                             3,

@@ -11,8 +11,12 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/keyset"
 
 	"github.com/admitone/admitone/internal/servers"
+	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/verify"
 	"github.com/admitone/admitone/verify/replay"
 	"github.com/admitone/admitone/verify/replay/pgstore"
 	"github.com/admitone/admitone/verify/replay/redisstore"
@@ -37,6 +41,44 @@ func remember(t *testing.T, s replay.Store, n int64) {
 		})
 	}
 	wg.Wait()
+}
+
+// claims keeps the claim that a verifier makes.
+type claims struct{ got replay.Claim }
+
+func (c *claims) Claim(_ context.Context, claim replay.Claim) (replay.Answer, error) {
+	c.got = claim
+	return replay.Answer{Status: replay.Admitted}, nil
+}
+
+func (c *claims) Peek(context.Context, replay.Claim) (replay.Answer, error) {
+	return replay.Answer{Status: replay.Admitted}, nil
+}
+
+// The plan has nonces remembered for as long as the verifier asks for, and the
+// slices last.
+func TestPlanRemembersAsTheVerifier(t *testing.T) {
+	handle, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
+	require.NoError(t, err)
+	keys, err := token.NewKeyset(handle)
+	require.NoError(t, err)
+	issuer, err := token.NewIssuer(token.Config{Sealer: keys})
+	require.NoError(t, err)
+	for _, skew := range []time.Duration{0, 10 * time.Second} {
+		var store claims
+		verifier, err := verify.New(verify.Config{Opener: keys, AnyBrand: true, Store: &store, Skew: skew})
+		require.NoError(t, err)
+		ticket := token.Ticket{Audience: token.Agent, Brand: "b", Username: "u", OneTime: true, Lifetime: 2 * time.Minute}
+		text, err := issuer.Issue(&ticket)
+		require.NoError(t, err)
+		redeemed, err := verifier.Redeem(t.Context(), text, verify.Use{Audience: token.Agent})
+		require.NoError(t, err)
+
+		p, err := newPlan(1, 2*time.Minute, skew, false)
+		require.NoError(t, err)
+		assert.Equal(t, p.Retain, (store.got.RetainUntil.Sub(redeemed.IssuedAt) + sliceWindow).Seconds())
+		assert.EqualValues(t, p.Retain, p.Live)
+	}
 }
 
 // A Redis and a PostgreSQL that remember as much as a small plan says take no more
