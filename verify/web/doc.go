@@ -47,10 +47,10 @@
 // # Frames
 //
 // Pages stand in other sites' frames where Page.FrameAncestors allows it. Whether
-// a session lasts there is the browser's decision:
-//
-//	SessionConfig.Partitioned   Chromium 114, Firefox 141, Safari 26.2 and later keep the session, one for each site around
-//	otherwise, cookies blocked  no session in another site's frame
+// a session lasts there is the browser's decision. With SessionConfig.Partitioned
+// it does in Chromium from version 114 and Firefox from 141, one session for each
+// site around (CHIPS); in browsers without CHIPS, as most of Safari's versions,
+// and without Partitioned it does not where third-party cookies are blocked.
 //
 // So before a ticket is spent in a frame on another site, a cookie is tried: by a
 // redirect to the same URL and back, or by the confirm page. Where it does not
