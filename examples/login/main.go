@@ -1,0 +1,40 @@
+// Command login is the login service of applications behind a proxy: /login?ta=…, /auth/check and POST /logout. Environment: LISTEN, KEK.
+package main
+
+import (
+	"log"
+	"log/slog"
+	"net/http"
+	"os"
+
+	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/keyring/kms"
+	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/verify"
+	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/web"
+)
+
+func main() {
+	kek := must(kms.Open(os.Getenv("KEK"), nil))
+	tickets := must(keyring.Open("ticket.keyring", keyring.Config{Kind: keyring.Ticket, Realm: "prod", KEK: kek}))
+	cookies := must(keyring.Open("session.keyring", keyring.Config{Kind: keyring.Session, Realm: "prod", KEK: kek}))
+	store := must(replay.OpenJournal("replay", replay.JournalConfig{}))
+	verifier := must(verify.New(verify.Config{Opener: tickets, Realm: "prod", Brands: []string{"commbox"}, Store: store, Skew: verify.Skew}))
+	sessions := must(web.NewSessions(web.SessionConfig{Keys: cookies, Realm: "prod"}))
+	http.Handle("/login", must(web.New(web.Config{
+		Verifier: verifier, Sessions: sessions, Home: "/", Log: slog.Default(),
+		Use:   func(*http.Request, string) verify.Use { return verify.Use{Audience: token.Agent} },
+		Admit: func(*http.Request, token.Ticket) (web.Entry, error) { return web.Entry{Confirm: true}, nil },
+	})))
+	http.Handle("/auth/check", must(web.NewCheck(sessions, token.Agent, web.Headers{})))
+	http.Handle("/logout", sessions.Logout("/"))
+	log.Fatal(http.ListenAndServe(os.Getenv("LISTEN"), nil))
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		log.Fatal(err)
+	}
+	return v
+}
