@@ -209,7 +209,7 @@ func (l *auditLog) check(f *contents, older bool) *FileError {
 func (l *auditLog) highest() uint64 {
 	var n uint64
 	for _, e := range slices.Backward(l.entries) {
-		if e.Result != NotDone {
+		if e.Result == Done {
 			n = max(n, e.Generation)
 		}
 		if len(e.Steps) > 0 && e.Steps[0].Do == created {

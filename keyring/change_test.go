@@ -414,6 +414,10 @@ func TestConcurrentWriters(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, info.Keys, int(info.Generation), "no rotation was lost")
 	assert.GreaterOrEqual(t, info.Generation, uint64(26))
+	log, err := Audit(path, &c)
+	require.NoError(t, err)
+	done := slices.DeleteFunc(log, func(e AuditEntry) bool { return e.Result == NotDone })
+	assert.Len(t, done, int(info.Generation), "each is in the log, once")
 }
 
 // startRotating starts a process that rotates the keyring and prints each generation.
@@ -430,7 +434,7 @@ func startRotating(t *testing.T, path string) (*exec.Cmd, *bufio.Scanner) {
 
 // TestKilledWriter kills a process at some moment of its rotations, again and
 // again: what it said it wrote is there, and the file is always good. (The
-// steps of one write, each by itself, are tested in internal/durable.)
+// steps of one write, each by itself, are in TestKilledAtEachStep.)
 //
 // trap K16
 func TestKilledWriter(t *testing.T) {
@@ -457,6 +461,8 @@ func TestKilledWriter(t *testing.T) {
 		require.NoError(t, err)
 		assert.Contains(t, []uint64{last, last + 1}, info.Generation, "the old one, or one written and not yet told")
 		last = info.Generation
+		_, err = Audit(path, &c)
+		require.NoError(t, err)
 	}
 	_, err := rotate(path, c)
 	require.NoError(t, err)

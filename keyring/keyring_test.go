@@ -23,6 +23,9 @@ import (
 const envRotate = "KEYRING_TEST_ROTATE"
 
 func TestMain(m *testing.M) {
+	if arg := os.Getenv(envKill); arg != "" {
+		dieAtStep(arg)
+	}
 	if path := os.Getenv(envRotate); path != "" {
 		for {
 			info, err := rotate(path, config(Ticket))

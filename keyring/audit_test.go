@@ -1,0 +1,288 @@
+package keyring
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// changed is a keyring of three generations, with the bytes of each file.
+func changed(t *testing.T) (path string, c Config, files [][]byte) {
+	t.Helper()
+	path, c, clock := timed(t)
+	c.Actor = "alice"
+	files = append(files, mustRead(t, path))
+	for range 2 {
+		clock.t = clock.t.Add(time.Hour)
+		mustChange(t, path, c, Step{Do: Rotate, Now: true})
+		files = append(files, mustRead(t, path))
+	}
+	return path, c, files
+}
+
+func TestAudit(t *testing.T) {
+	path, c, files := changed(t)
+	info, err := Read(path, c)
+	require.NoError(t, err)
+	for _, config := range []*Config{&c, nil} {
+		log, err := Audit(path, config)
+		require.NoError(t, err)
+		require.Len(t, log, 3)
+		p := DefaultPolicy(Ticket)
+		assert.Equal(t, []Step{{Do: created, Key: info.Keys[0].ID, Algorithm: "AES256_GCM", Policy: &p}}, log[0].Steps)
+		assert.Empty(t, log[0].Before)
+		for i, e := range log {
+			assert.Equal(t, uint64(i+1), e.Generation)
+			assert.Equal(t, Done, e.Result)
+			assert.Equal(t, fingerprint(files[i]), e.After)
+			assert.Regexp(t, `^.+@.+$`, e.Who)
+			if i > 0 {
+				assert.Equal(t, fingerprint(files[i-1]), e.Before)
+				assert.Equal(t, "alice", e.Actor)
+				assert.Equal(t, "as a test", e.Why)
+				assert.Equal(t, []Step{{Do: Rotate, Key: info.Keys[i].ID, Algorithm: "AES256_GCM", Now: true}}, e.Steps)
+			}
+		}
+		assert.Equal(t, info.Audit, log[2].Hash)
+		assert.Equal(t, newClock().t.Add(2*time.Hour), log[2].Time)
+	}
+	stat, err := os.Stat(path + ".audit")
+	require.NoError(t, err)
+	assert.Equal(t, fs.FileMode(0o600), stat.Mode().Perm())
+}
+
+func fingerprint(data []byte) string {
+	f, err := peek("", data)
+	if err != nil {
+		panic(err)
+	}
+	return hex.EncodeToString(f.fingerprint[:])
+}
+
+// TestAuditDamage edits every byte of a log, cuts it everywhere, and removes,
+// repeats and exchanges its lines. Nothing passes, with the KEK or without, but
+// what a killed writer would have left: a last outcome that is missing, and that
+// shows.
+//
+// trap K18
+func TestAuditDamage(t *testing.T) {
+	path, c, files := changed(t)
+	file := files[2]
+	good := mustRead(t, path+".audit")
+	lines := bytes.SplitAfter(good, []byte("\n"))
+	lines = lines[:len(lines)-1]
+	require.Len(t, lines, 6)
+	last := len(good) - len(lines[5])
+
+	try := func(what string, data []byte, unfinished bool) {
+		t.Helper()
+		require.NoError(t, os.WriteFile(path+".audit", data, 0o600))
+		for _, config := range []*Config{&c, nil} {
+			log, err := Audit(path, config)
+			if unfinished {
+				if assert.NoError(t, err, what) {
+					assert.Equal(t, Unfinished, log[2].Result, what)
+				}
+				continue
+			}
+			if f, ok := errors.AsType[*FileError](err); !ok || log != nil {
+				t.Errorf("%s: no error, or another: %v", what, err)
+			} else if !slices.Contains([]Cause{AuditBroken, Forked}, f.Cause) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+	}
+	for i := range good {
+		for _, b := range []byte{good[i] ^ 1, good[i] ^ 0x20, ' '} {
+			data := bytes.Clone(good)
+			if data[i] == b {
+				continue
+			}
+			data[i] = b
+			// The last newline is that of the last outcome.
+			try("edited", data, i == len(good)-1)
+		}
+		try("cut", good[:i], i >= last)
+		if i%7 == 0 {
+			try("inserted", slices.Concat(good[:i], []byte("x"), good[i:]), false)
+			try("removed", slices.Concat(good[:i], good[i+1:]), i == len(good)-1)
+		}
+	}
+	for i := range lines {
+		try("a line removed", bytes.Join(slices.Delete(slices.Clone(lines), i, i+1), nil), i == 5)
+		try("a line twice", bytes.Join(slices.Insert(slices.Clone(lines), i, lines[i]), nil), false)
+		for j := range i {
+			other := slices.Clone(lines)
+			other[i], other[j] = other[j], other[i]
+			try("two lines exchanged", bytes.Join(other, nil), false)
+		}
+	}
+	try("another's", func() []byte { other, _, _ := changed(t); return mustRead(t, other+".audit") }(), false)
+	require.NoError(t, os.Remove(path+".audit"))
+	_, err := Audit(path, &c)
+	assertCause(t, AuditMissing, err)
+	assert.ErrorIs(t, err, fs.ErrNotExist)
+	assert.Equal(t, file, mustRead(t, path))
+}
+
+// TestAuditAfterDamage changes a keyring whose log is missing, broken, or well.
+//
+// trap K18
+func TestAuditAfterDamage(t *testing.T) {
+	path, c, files := changed(t)
+	log := mustRead(t, path+".audit")
+	_, err := Change(path, c, "why", Step{Do: BeginAudit})
+	assert.ErrorContains(t, err, "is well")
+
+	edited := bytes.Replace(log, []byte("alice"), []byte("mallo"), 1)
+	require.NoError(t, os.WriteFile(path+".audit", edited, 0o600))
+	for _, try := range []func() error{
+		func() error { _, err := Read(path, c); return err },
+		func() error { _, err := rotate(path, c); return err },
+		func() error { _, _, err := Apply(path, c, nil); return err },
+	} {
+		assertCause(t, AuditBroken, try())
+	}
+	assert.Equal(t, files[2], mustRead(t, path))
+	r := newRing(t, path, c)
+	assert.Equal(t, uint64(3), r.Report().Generation, "who only reads goes on")
+
+	_, err = Change(path, c, "", Step{Do: BeginAudit})
+	assert.ErrorContains(t, err, "reason")
+	info := mustChange(t, path, c, Step{Do: BeginAudit}, Step{Do: Revoke, Key: r.Report().Primary})
+	assert.Equal(t, uint64(4), info.Generation)
+	entries, err := Audit(path, &c)
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+	assert.Equal(t, BeginAudit, entries[0].Steps[0].Do)
+	assert.Equal(t, fingerprint(files[2]), entries[0].Before)
+	kept, err := filepath.Glob(path + ".audit.*")
+	require.NoError(t, err)
+	require.Len(t, kept, 1)
+	assert.Equal(t, edited, mustRead(t, kept[0]))
+
+	require.NoError(t, removeAudit(path))
+	_, err = rotate(path, c)
+	assertCause(t, AuditMissing, err)
+	_, err = Read(path, c)
+	assert.NoError(t, err, "a copy of the file alone can be looked at")
+	mustChange(t, path, c, Step{Do: BeginAudit})
+	mustChange(t, path, c, Step{Do: Rotate, Now: true})
+}
+
+// TestOlderThanItsLog restores yesterday's file.
+//
+// trap K17
+func TestOlderThanItsLog(t *testing.T) {
+	path, c, files := changed(t)
+	r := newRing(t, path, c)
+	for i, old := range files[:2] {
+		require.NoError(t, os.WriteFile(path, old, 0o600))
+		for _, try := range []func() error{
+			func() error { _, err := Read(path, c); return err },
+			func() error { _, err := rotate(path, c); return err },
+			func() error { _, err := Change(path, c, "why", Step{Do: BeginAudit}); return err },
+			func() error { _, err := Audit(path, &c); return err },
+			func() error { _, err := Audit(path, nil); return err },
+			r.Reload,
+		} {
+			err := try()
+			assertCause(t, RolledBack, err)
+			assert.ErrorContains(t, err, "older file was put back")
+			assert.ErrorContains(t, err, path)
+		}
+		assert.Equal(t, old, mustRead(t, path), i)
+	}
+
+	c.UnsafeOlder = true
+	info, err := Read(path, c)
+	require.NoError(t, err)
+	assert.Equal(t, uint64(2), info.Generation)
+	info = mustChange(t, path, c, Step{Do: Rotate, Now: true})
+	assert.Equal(t, uint64(4), info.Generation, "above all that was")
+	c.UnsafeOlder = false
+	log, err := Audit(path, &c)
+	require.NoError(t, err)
+	assert.Equal(t, fingerprint(files[1]), log[3].Before)
+	mustChange(t, path, c, Step{Do: Rotate, Now: true})
+}
+
+// TestTwoFilesExchanged exchanges two keyrings, of one kind, realm and KEK.
+func TestTwoFilesExchanged(t *testing.T) {
+	one, c, files := changed(t)
+	two, _, others := changed(t)
+	ring := newRing(t, one, c)
+	require.NoError(t, os.WriteFile(one, others[2], 0o600))
+	require.NoError(t, os.WriteFile(two, files[2], 0o600))
+	_, err := Read(one, c)
+	assertCause(t, AuditBroken, err)
+	assert.ErrorContains(t, err, "is another keyring's")
+	_, err = rotate(two, c)
+	assertCause(t, AuditBroken, err)
+	assertCause(t, Forked, ring.Reload())
+
+	// With their logs, each is whole, but not for who knows the one that was there.
+	logs := [][]byte{mustRead(t, one+".audit"), mustRead(t, two+".audit")}
+	require.NoError(t, os.WriteFile(one+".audit", logs[1], 0o600))
+	require.NoError(t, os.WriteFile(two+".audit", logs[0], 0o600))
+	mustChange(t, one, c, Step{Do: Rotate, Now: true})
+	err = ring.Reload()
+	assertCause(t, LostKey, err)
+	assert.ErrorContains(t, err, "is another")
+}
+
+// TestEveryByteOutsideTheKeyset edits each byte of the file's first line, in turn,
+// and sees that each fault has a cause that tells what it is.
+func TestEveryByteOutsideTheKeyset(t *testing.T) {
+	path, c, files := changed(t)
+	line, _, _ := bytes.Cut(files[2], []byte("\n"))
+	causes := make(map[Cause]int)
+	for i := range line {
+		for _, x := range []byte{1, 2, 0x20} {
+			data := bytes.Clone(files[2])
+			data[i] ^= x
+			require.NoError(t, os.WriteFile(path, data, 0o600))
+			info, err := Read(path, c)
+			f, ok := errors.AsType[*FileError](err)
+			if !ok {
+				t.Fatalf("byte %d: %v", i, err)
+			}
+			assert.Zero(t, info)
+			causes[f.Cause]++
+		}
+	}
+	for _, cause := range []Cause{BadHeader, WrongRealm, WrongKEK, NotOpened} {
+		assert.NotZero(t, causes[cause], cause)
+	}
+	assert.Zero(t, causes[AuditBroken], "the KEK is asked before the log: %v", causes)
+}
+
+// TestTornLog has a writer die while it appends to the log.
+//
+// trap K16
+func TestTornLog(t *testing.T) {
+	path, c, files := changed(t)
+	log := mustRead(t, path+".audit")
+	require.NoError(t, os.WriteFile(path+".audit", append(bytes.Clone(log), `{"entry":"intent","generation":4,"ti`...), 0o600))
+	entries, err := Audit(path, &c)
+	require.NoError(t, err)
+	assert.Len(t, entries, 3)
+	info := mustChange(t, path, c, Step{Do: Rotate, Now: true})
+	assert.Equal(t, uint64(4), info.Generation)
+	entries, err = Audit(path, &c)
+	require.NoError(t, err)
+	assert.Len(t, entries, 4)
+	assert.Equal(t, fingerprint(files[2]), entries[3].Before)
+	assert.NotContains(t, string(mustRead(t, path+".audit")), `"ti{`)
+	assert.Equal(t, 8, strings.Count(string(mustRead(t, path+".audit")), "\n"))
+}
