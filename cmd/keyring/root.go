@@ -136,6 +136,17 @@ A KEK is given as
   passphrase:           a passphrase, asked for at the terminal
   passphrase:env:NAME   a passphrase in an environment variable
   passphrase:file:PATH  a passphrase in a file
+  aws-kms://ARN         a key of AWS KMS
+  gcp-kms://NAME        a key of Google Cloud KMS
+  hcvault://HOST/PATH   a key of Vault's transit engine; without HOST, that of VAULT_ADDR
+  pkcs11:ATTRIBUTES     an AES key in a token (of a program built with -tags pkcs11)
+in full, for example,
+  aws-kms://arn:aws:kms:eu-west-1:123456789012:key/3ee50705-5a82-4f5b-9753-05c4f473922f
+  gcp-kms://projects/p/locations/europe-west1/keyRings/r/cryptoKeys/admitone
+  hcvault://vault.example:8200/transit/keys/admitone
+  'pkcs11:token=hsm;object=admitone?module-path=/usr/lib/m.so&pin-source=file:/etc/pin'
+Credentials come from where the services' own tools have them: AWS_PROFILE and the
+like, GOOGLE_APPLICATION_CREDENTIALS, VAULT_TOKEN or ~/.vault-token.
 
 Exit codes: 0 all well, 1 failed, 2 wrong usage, 5 blocked (it would refuse what
 is still good), 6 the file is unreadable (wrong key or realm, damaged, rolled back).`,

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -272,4 +273,35 @@ func (s *pkcs11Service) explain(err error) error {
 		return outage(err, "the token's PIN is locked or has expired; set it anew with the token's own tool")
 	}
 	return outage(err, "the token failed; look at its own log, and try again")
+}
+
+// pin reads the PIN, afresh each time; "" means that there is none.
+func (u *pkcs11URI) pin() (string, error) {
+	from, where, _ := strings.Cut(u.pinSource, ":")
+	var pin string
+	switch from {
+	case "":
+		return "", nil
+	case "env":
+		pin = os.Getenv(where)
+	case "file":
+		b, err := readSecret(where, "the PIN file", "or give pin-source=env:NAME")
+		if err != nil {
+			return "", err
+		}
+		pin = trimNewline(string(b))
+	}
+	if pin == "" {
+		return "", errors.New("kms: the PIN is empty; look at pin-source")
+	}
+	return pin, nil
+}
+
+// key names the key to people.
+func (u *pkcs11URI) key() string {
+	name := fmt.Sprintf("%q", u.object)
+	if u.object == "" {
+		name = fmt.Sprintf("with the ID %x", u.id)
+	}
+	return fmt.Sprintf("%s in the token %q", name, u.token+u.serial)
 }

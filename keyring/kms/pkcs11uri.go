@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 )
@@ -25,7 +24,7 @@ type pkcs11URI struct {
 func parsePKCS11(uri string) (*pkcs11URI, error) {
 	rest, ok := strings.CutPrefix(uri, pkcs11Prefix)
 	if !ok {
-		return nil, errors.New("kms: a PKCS#11 URI begins with pkcs11:")
+		return nil, errors.New("kms: a PKCS#11 URI begins with its scheme, pkcs11")
 	}
 	path, query, _ := strings.Cut(rest, "?")
 	u := new(pkcs11URI)
@@ -78,35 +77,4 @@ func (u *pkcs11URI) check(class string) error {
 		return errors.New("kms: the PKCS#11 URI's pin-source must be file:PATH or env:NAME")
 	}
 	return nil
-}
-
-// pin reads the PIN, afresh each time; "" means that there is none.
-func (u *pkcs11URI) pin() (string, error) {
-	from, where, _ := strings.Cut(u.pinSource, ":")
-	var pin string
-	switch from {
-	case "":
-		return "", nil
-	case "env":
-		pin = os.Getenv(where)
-	case "file":
-		b, err := readSecret(where, "the PIN file", "or give pin-source=env:NAME")
-		if err != nil {
-			return "", err
-		}
-		pin = trimNewline(string(b))
-	}
-	if pin == "" {
-		return "", errors.New("kms: the PIN is empty; look at pin-source")
-	}
-	return pin, nil
-}
-
-// key names the key to people.
-func (u *pkcs11URI) key() string {
-	name := fmt.Sprintf("%q", u.object)
-	if u.object == "" {
-		name = fmt.Sprintf("with the ID %x", u.id)
-	}
-	return fmt.Sprintf("%s in the token %q", name, u.token+u.serial)
 }
