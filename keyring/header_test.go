@@ -3,6 +3,7 @@ package keyring
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,25 @@ func TestHeader(t *testing.T) {
 	line, err := h.encode()
 	require.NoError(t, err)
 	assert.Equal(t, goodHeader, string(line))
+}
+
+// TestDocumentedHeader reads the header that the package documentation shows.
+func TestDocumentedHeader(t *testing.T) {
+	doc, err := os.ReadFile("doc.go")
+	require.NoError(t, err)
+	_, rest, ok := strings.Cut(string(doc), "//\t{\"format\"")
+	require.True(t, ok)
+	shown, _, ok := strings.Cut(rest, "\n//\n")
+	require.True(t, ok)
+	var line strings.Builder
+	line.WriteString(`{"format"`)
+	for part := range strings.SplitSeq(shown, "\n") {
+		line.WriteString(strings.TrimLeft(strings.TrimPrefix(part, "//"), "\t "))
+	}
+	h, err := parseHeader([]byte(line.String()))
+	require.NoError(t, err)
+	assert.Equal(t, DefaultPolicy(Ticket), h.Policy)
+	assert.Equal(t, []KeyID{0x71c20a9d}, h.Tombstones)
 }
 
 func TestHeaderRefused(t *testing.T) {
@@ -73,6 +93,17 @@ func TestHeaderRefused(t *testing.T) {
 		{"disabled at no time", `"retiring"`, `"disabled"`, "times do not fit"},
 		{"never created", `"created":"2026-01-05T09:00:00Z"`, `"created":"0001-01-01T00:00:00Z"`, "times do not fit"},
 		{"a reason without cause", `"demoted":"2026-02-05T09:00:00.25Z"`, `"demoted":"2026-02-05T09:00:00.25Z","reason":"x"`, "reason"},
+		{"no audit head", `"audit":"9f`, `"audit":"`, "SHA-256"},
+		{"audit head in upper case", `"audit":"9f`, `"audit":"9F`, "SHA-256"},
+		{"held primary", `"promoted":"2026-02-05T09:00:00Z"}]`, `"promoted":"2026-02-05T09:00:00Z","held":true}]`, "held, and the primary"},
+		{"revoked and retiring", `09:00:00.25Z"`, `09:00:00.25Z","revoked":true`, "not disabled"},
+		{"needed, never promoted", `"state":"retiring"`, `"state":"pending"`, "times do not fit"},
+		{"a tombstone of a key", `}]}`, `}],"tombstones":["9be40d77"]}`, "was destroyed"},
+		{"a tombstone twice", `}]}`, `}],"tombstones":["00000001","00000001"]}`, "was destroyed"},
+		{"no tombstones", `}]}`, `}],"tombstones":[]}`, "one form"},
+		{"ID 0", `"2f6a01c4"`, `"00000000"`, "ID is 0"},
+		{"unknown algorithm in use", `"AES256_GCM"`, `"ML_AEAD"`, "ML_AEAD"},
+		{"enabled before it was", `,"enabled":"2026-01-05T09:00:00Z"`, ``, "times do not fit"},
 		{"no lifetime", `"lifetime":900,`, ``, "lifetime is 0s"},
 		{"negative skew", `"skew":10`, `"skew":-10`, "not from 0"},
 		{"endless lifetime", `"lifetime":900`, `"lifetime":9223372036854775807`, "not from 0"},

@@ -52,7 +52,8 @@ const (
 	Destroy Action = "destroy"
 
 	// Revoke disables Key for good, and says so; for a key that others may have. If
-	// it is the primary, a new key becomes that at once. It needs a reason.
+	// it is the primary, a new key becomes that at once, and keys that wait to become
+	// it are held: who had the file has them, too. It needs a reason.
 	Revoke Action = "revoke"
 
 	// SetPolicy sets Policy.
@@ -339,7 +340,12 @@ func (e *edit) revoke(k *Key) error {
 	}
 	id, disabled := k.ID, k.State == Disabled
 	if k.State == Primary {
-		// A pending key was in the same file, so it may be known to the same people.
+		for i := range e.h.Keys {
+			if w := &e.h.Keys[i]; (w.State == Pending || w.State == Staged) && !w.Held {
+				w.Held, w.Reason = true, e.why
+				e.done = append(e.done, Step{Do: Hold, Key: w.ID})
+			}
+		}
 		fresh, err := e.add(k.Algorithm)
 		if err != nil {
 			return err

@@ -273,6 +273,12 @@ func TestRevoke(t *testing.T) {
 	_, err = r.Decrypt(stolen, nil)
 	assert.Error(t, err)
 	assert.Equal(t, info.Primary, r.Report().Primary)
+	assert.True(t, stateOf(t, info, pending).Held)
+	clock.t = clock.t.Add(time.Hour)
+	after, done, err := Apply(path, c, nil)
+	require.NoError(t, err)
+	assert.Empty(t, done, "the policy does not take the one that the same people may have")
+	assert.Equal(t, info.Primary, after.Primary)
 
 	_, err = Change(path, c, "", Step{Do: Enable, Key: first})
 	assertBlocked(t, &BlockedError{Do: Enable, ID: first, State: Disabled, Revoked: true}, err)
@@ -282,7 +288,9 @@ func TestRevoke(t *testing.T) {
 	assert.True(t, stateOf(t, info, pending).Revoked)
 	entries, err := Audit(path, &c)
 	require.NoError(t, err)
-	assert.Equal(t, []Step{{Do: Rotate, Key: entriesKey(entries[2], 0), Algorithm: "AES256_GCM", Now: true}, {Do: Revoke, Key: first}}, entries[2].Steps)
+	assert.Equal(t, []Step{
+		{Do: Hold, Key: pending}, {Do: Rotate, Key: r.Report().Primary, Algorithm: "AES256_GCM", Now: true}, {Do: Revoke, Key: first},
+	}, entries[2].Steps)
 
 	// Revoked keys stay so, while the policy runs, until they are destroyed.
 	for range 31 {
@@ -292,8 +300,6 @@ func TestRevoke(t *testing.T) {
 	}
 	assert.ElementsMatch(t, []KeyID{first, pending}, info.Tombstones)
 }
-
-func entriesKey(e AuditEntry, i int) KeyID { return e.Steps[i].Key }
 
 // TestLifetimeLowered shortens the lifetime: what was sealed for longer lives on.
 func TestLifetimeLowered(t *testing.T) {
