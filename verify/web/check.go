@@ -59,8 +59,8 @@ const tokenCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 // nginx's auth_request, Traefik's ForwardAuth, Caddy's forward_auth, Envoy's
 // ext_authz over HTTP. It answers 200 where the request's cookie is a good
 // session of the audience (verify.AnyAudience: of an agent, or else of a
-// customer), and otherwise 401. It looks at the session only: it never reads a
-// ticket, spends none and asks no replay store.
+// customer), and otherwise 401. It looks at the session only, whatever the method
+// and the path: it never reads a ticket, spends none and asks no replay store.
 //
 // Every answer has all Headers, empty where there is nothing to say, so that a
 // proxy that copies them always replaces those that a client made up. Their

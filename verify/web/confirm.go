@@ -64,16 +64,15 @@ func (a *attempt) keepSecret(w http.ResponseWriter) {
 
 func bindingOf(secret [32]byte) [32]byte { return sha256.Sum256(secret[:]) }
 
-// confirmToken is what the confirm page's form must give back. leaving is the ID
-// of another user's session that the page told of, or "".
-func confirmToken(secret [32]byte, ticket, leaving string) string {
-	hash := sha256.New()
-	hash.Write([]byte("admitone/confirm/1\x00"))
-	hash.Write(secret[:])
-	ticketHash := sha256.Sum256([]byte(ticket))
-	hash.Write(ticketHash[:])
-	hash.Write([]byte(leaving))
-	return base64.RawURLEncoding.EncodeToString(hash.Sum(nil))
+// confirmToken is what the confirm page's form must give back. leaving is another
+// user's session that the page told of, or the zero Session.
+func confirmToken(secret [32]byte, ticket string, leaving *Session) string {
+	b := append([]byte("admitone/confirm/1\x00"), secret[:]...)
+	for _, text := range []string{ticket, leaving.ID, leaving.Brand, leaving.User} {
+		b = appendText(b, text)
+	}
+	sum := sha256.Sum256(b)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // confirms reports whether a POST's token, if it has one, is the given one.

@@ -1,9 +1,13 @@
 package web
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -125,6 +129,41 @@ func TestLostAnswer(t *testing.T) {
 	ticket = w.issue(nil)
 	w.entered(w.browser().get("/login?ta=" + ticket))
 	assert.Equal(t, http.StatusForbidden, w.browser().get("/login?ta="+ticket).StatusCode)
+}
+
+// A fault on our side after the claim is made good by asking again.
+func TestFaultAfterClaim(t *testing.T) {
+	fault := errors.New("database gone")
+	w := newWorld(t)
+	w.Admit = func(*http.Request, token.Ticket) (Entry, error) {
+		return Entry{Confirm: true, Then: func(context.Context, *Session) error { return fault }}, nil
+	}
+	w.start()
+	b := w.browser()
+	page := b.get("/login?ta=" + w.issue(nil))
+	assert.Equal(t, http.StatusInternalServerError, b.press(page, ownForm...).StatusCode)
+	assert.Empty(t, b.user())
+	fault = nil
+	w.entered(b.press(page, ownForm...))
+	assert.Equal(t, "john.d", b.user())
+}
+
+// trap R18, through HTTP: of any number of browsers one gets in.
+func TestRace(t *testing.T) {
+	w := newWorld(t).start()
+	ticket := w.issue(nil)
+	var wg sync.WaitGroup
+	var in atomic.Int32
+	for range 32 {
+		b := w.browser()
+		wg.Go(func() {
+			if b.get("/login?ta="+ticket).StatusCode == http.StatusSeeOther {
+				in.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	assert.Equal(t, int32(1), in.Load())
 }
 
 // Two tabs, two tickets, one browser: each page confirms its own, and the second

@@ -37,7 +37,8 @@
 // it before it happens; Entry.Switch at least where another user is signed in.
 // A confirmation counts only with a token of the page that this browser was
 // shown, for this ticket and the user that it told of, and not where
-// Sec-Fetch-Site or Origin name another site.
+// Sec-Fetch-Site or Origin name another site. A proxy in front should pass the
+// Host on: browsers without Sec-Fetch-Site are told by it.
 //
 // The 303 leads to a path of this site: the request's parameter next if it is
 // one, else Config.Home, else the URL without the ticket. The confirm page has

@@ -19,7 +19,8 @@ type Config struct {
 	Sessions SessionStore // a *Sessions, or the service's own sessions
 
 	// Use says what a request's ticket is about to be used for. The ticket is
-	// not yet checked in any way. Use.Binding is the Handler's to set.
+	// not yet checked in any way, and empty where the request has none.
+	// Use.Binding is the Handler's to set.
 	Use func(r *http.Request, ticket string) verify.Use
 
 	// Admit is asked about a ticket that is genuine, in time and for this use,
@@ -38,8 +39,9 @@ type Config struct {
 	// URL of the entry itself, without the ticket.
 	Home string
 
-	// NoTicket answers requests that carry no ticket. Nil means a page that says
-	// who is signed in, or how to get in.
+	// NoTicket answers requests that carry no ticket; the form of a POST is
+	// already parsed. Nil means a page that says who is signed in, or how to get
+	// in.
 	NoTicket http.Handler
 
 	// NamelessTicket accepts ?=TA<ticket>, an old form of the URL, as well.
@@ -300,7 +302,7 @@ func (a *attempt) whether(t token.Ticket) stop {
 	return tryCookie
 }
 
-func (a *attempt) token() string { return confirmToken(a.secret, a.ticket, a.current.ID) }
+func (a *attempt) token() string { return confirmToken(a.secret, a.ticket, &a.current) }
 
 // admitted starts the session: the ticket is spent.
 func (a *attempt) admitted(w http.ResponseWriter, t token.Ticket) {

@@ -413,6 +413,23 @@ func TestOwnSessions(t *testing.T) {
 	b := w.browser()
 	w.entered(b.get("/login?ta=" + w.issue(nil)))
 	assert.Equal(t, "john.d", b.user())
+
+	// Theirs need no IDs for it to be seen which user a page told of.
+	w = newWorld(t)
+	w.Config.Sessions = &ownSessions{make(map[string]Session)}
+	w.Admit = func(*http.Request, token.Ticket) (Entry, error) {
+		return Entry{Confirm: true, Switch: ConfirmUser}, nil
+	}
+	w.start()
+	b = w.browser()
+	page := b.get("/login?ta=" + w.issue(nil))
+	second := b.get("/login?ta=" + w.issue(jane))
+	w.entered(b.press(page, ownForm...))
+	second = b.press(second, ownForm...)
+	assert.Equal(t, http.StatusOK, second.StatusCode)
+	assert.Contains(t, second.body, "John Doe")
+	w.entered(b.press(second, ownForm...))
+	assert.Equal(t, "jane.r", b.user())
 }
 
 func TestNoTicketHandler(t *testing.T) {
