@@ -172,6 +172,9 @@ func TestReload(t *testing.T) {
 	w.entered(b.get("/login?ta=" + ticket)) // expired by now
 	assert.Equal(t, session, b.cookie("__Host-admitone-agent"))
 	assert.Equal(t, http.StatusForbidden, w.browser().get("/login?ta="+ticket).StatusCode)
+	other := w.issue(jane)
+	w.entered(w.browser().get("/login?ta=" + other))
+	assert.Equal(t, http.StatusForbidden, b.get("/login?ta="+other).StatusCode, "a used ticket that is not this session's")
 	w.clock.add(SessionIdle)
 	assert.Equal(t, http.StatusForbidden, b.get("/login?ta="+ticket).StatusCode, "the session is over, too")
 }
@@ -232,6 +235,21 @@ func TestAdmit(t *testing.T) {
 	assert.NotContains(t, failed.body, "database")
 	assert.Contains(t, w.log.String(), "database gone")
 	assert.Empty(t, b.user())
+}
+
+// What follows the claim does not end with a browser that no longer waits.
+func TestThenOutlastsTheRequest(t *testing.T) {
+	w := newWorld(t)
+	ctx, hangUp := context.WithCancel(t.Context())
+	w.Admit = func(*http.Request, token.Ticket) (Entry, error) {
+		return Entry{Then: func(ctx context.Context, _ *Session) error { hangUp(); return ctx.Err() }}, nil
+	}
+	w.Config.Sessions = mustSessions(t, w.sessions)
+	h, err := New(w.Config)
+	require.NoError(t, err)
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/login?ta="+w.issue(nil), nil).WithContext(ctx))
+	assert.Equal(t, http.StatusSeeOther, rec.Code)
 }
 
 // trap W3: another user's session is present.
