@@ -37,10 +37,10 @@
 // as long as statements are not prepared. That is the default here. On direct
 // connections default_query_exec_mode=cache_statement in the URL is somewhat
 // faster; a Config.Pool is used in the mode that it has. PgBouncer's session mode
-// serves as well; its statement mode does only where transactions are READ
-// COMMITTED by default. Parameters of the URL
-// that set server variables (timezone, options, …) are for direct connections:
-// PgBouncer refuses those it does not know.
+// serves as well, and its statement mode where the schema is there and transactions
+// are READ COMMITTED by default. Parameters of the URL that set server variables
+// (timezone, options, …) are for direct connections: PgBouncer refuses those it
+// does not know.
 //
 // # What happens when
 //

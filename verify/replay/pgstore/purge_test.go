@@ -135,10 +135,17 @@ func TestPurgeInBatches(t *testing.T) {
 	assert.Equal(t, 5, ask1[int](t, url, "SELECT count(*) FROM admitone_replay.claims"))
 }
 
-// While one purge is at work another returns at once, having done nothing.
-func TestPurgeYieldsToAnother(t *testing.T) {
+// While one purge is at work another returns at once, having done nothing; and no
+// claim waits for it, whether of a nonce that is live, or new, or being deleted.
+//
+// trap R22
+// trap R23
+func TestPurgeHoldsNobodyUp(t *testing.T) {
 	url := servers.Database(t)
 	s := openAt(t, url)
+	settled := open(t, url)
+	live := fresh()
+	require.Equal(t, replay.Admitted, claim(t, settled, live).Status)
 	fill(t, url, 3, time.Now())
 	conn, err := pgx.Connect(context.Background(), url)
 	require.NoError(t, err)
@@ -149,6 +156,13 @@ func TestPurgeYieldsToAnother(t *testing.T) {
 	require.NoError(t, tx.QueryRow(context.Background(), "SELECT admitone_replay.purge(1)").Scan(&n))
 	require.Equal(t, 1, n)
 	assert.Zero(t, purge(t, s))
+	for range 50 {
+		assert.Equal(t, replay.AlreadyUsed, claim(t, s, live).Status)
+		assert.Equal(t, replay.Admitted, claim(t, s, fresh()).Status)
+	}
+	over := replay.Claim{Expires: time.Now().Add(-2 * time.Minute), RetainUntil: time.Now().Add(-time.Minute)}
+	copy(over.Nonce[:], ask1[[]byte](t, url, "SELECT nonce FROM admitone_replay.claims ORDER BY retain_until LIMIT 1"))
+	assert.Equal(t, replay.TooLate, claim(t, s, over).Status)
 	require.NoError(t, tx.Rollback(context.Background()))
 	assert.Equal(t, 3, purge(t, s), "what was rolled back is not lost")
 }

@@ -116,6 +116,7 @@ func epoch(t *testing.T, url string) time.Time {
 
 // The suite with a clock that is stepped, and a purge at every step.
 //
+// trap R1
 // trap R2
 // trap R6
 // trap R7
@@ -123,7 +124,10 @@ func epoch(t *testing.T, url string) time.Time {
 // trap R10
 // trap R12
 // trap R13
+// trap R11
 // trap R14
+// trap R15
+// trap R16
 // trap R18
 // trap R19
 // trap R20

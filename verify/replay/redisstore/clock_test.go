@@ -178,6 +178,7 @@ func newTicketAt(notBefore time.Time) replay.Claim {
 // it gone, and at none after is the claim admitted.
 //
 // trap R6
+// trap R22
 // trap R29
 func TestNoGapAtTheEnd(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
