@@ -39,7 +39,7 @@ func ticketAt(node int) replay.Claim {
 func TestClusterConformance(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		nodes := servers.RedisCluster(t, program, servers.Durable...)
-		config := Config{URL: nodes[1].URL, Realm: "cluster", Durable: true, Timeout: 500 * time.Millisecond}
+		config := Config{URL: nodes[1].URL, Realm: "cluster", Durable: true, Timeout: 5 * time.Second}
 		replaytest.Run(t, replaytest.Harness{
 			Open:  func(t *testing.T) replay.Store { return open(t, config) },
 			Now:   time.Now,
