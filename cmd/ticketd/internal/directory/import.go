@@ -11,7 +11,7 @@ import (
 )
 
 // importBatch is how many agents a statement of an import writes.
-const importBatch = 200
+const importBatch = 32
 
 // Imported says what an import did.
 type Imported struct {
@@ -36,13 +36,13 @@ func (e *DuplicateError) Unwrap() error { return ErrExists }
 // comes with an agent, nothing has changed. When the same username comes twice it
 // is a *DuplicateError.
 //
-// The agents are not kept: beside a few hundred of them, an import of n takes
+// The agents are not kept: beside a few dozen of them, an import of n takes
 // about 100 n bytes to know the usernames. It has no time limit but ctx. In
 // SQLite everybody else's changes wait for it, for 10 seconds and then in vain,
 // so that agents should come without delay: read and check a file first, with
 // [Agent.Validate].
 //
-// After every few hundred agents, and at the end, progress is called with how
+// After every few dozen agents, and at the end, progress is called with how
 // many were written, unless it is nil.
 func (db *DB) ImportAgents(ctx context.Context, brand string, all iter.Seq2[Agent, error], progress func(n int)) (Imported, error) {
 	var did Imported

@@ -1,0 +1,240 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/internal/servers"
+)
+
+// No error about a connection string repeats its password.
+func TestOpenRefusesConnectionStrings(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	nobody := listener.Addr().String()
+	require.NoError(t, listener.Close())
+	const secret = "hunter2"
+	for dsn, want := range map[string]string{
+		"mysql://root:" + secret + "@localhost/db":                                                    "not a kind of database that is known",
+		"postgres:root:" + secret + "@localhost/db":                                                   "not a kind of database",
+		"POSTGRES://root:" + secret + "@localhost/db":                                                 "not a kind of database",
+		"host=localhost password=" + secret:                                                           "connection string in keywords",
+		"dbname=x user=y password = " + secret:                                                        "connection string in keywords",
+		"postgres://root:" + secret + "%zz@localhost/db":                                              "malformed",
+		"postgres://root:" + secret + "@localhost:port/db":                                            "malformed",
+		"postgres://root:" + secret + "@localhost/db?sslmode=perhaps":                                 "malformed",
+		"postgres://root:" + secret + "@localhost/db?pool_max_conns=" + secret:                        "malformed",
+		"postgres://root:" + secret + "@localhost/db?sslmode=verify-full&sslrootcert=/nowhere/ca.pem": "/nowhere/ca.pem",
+		"postgres://root:" + secret + "@" + nobody + "/db":                                            "connect",
+		"postgresql://root:" + secret + "@" + nobody + "/db?sslmode=disable":                          "postgres " + nobody + "/db",
+	} {
+		t.Run(want, func(t *testing.T) {
+			t.Chdir(t.TempDir()) // where no file may appear
+			db, err := Open(t.Context(), dsn)
+			require.ErrorContains(t, err, want)
+			assert.Nil(t, db)
+			assert.NotContains(t, err.Error(), secret)
+		})
+	}
+}
+
+func TestPostgresConfig(t *testing.T) {
+	config, err := postgresConfig("postgres://u@localhost/db")
+	require.NoError(t, err)
+	assert.EqualValues(t, maxConns, config.MaxConns)
+	assert.Equal(t, connectTimeout, config.ConnConfig.ConnectTimeout)
+	assert.Equal(t, pgx.QueryExecModeExec, config.ConnConfig.DefaultQueryExecMode)
+	config, err = postgresConfig("postgres://u@localhost/db?pool_max_conns=3&connect_timeout=7&default_query_exec_mode=cache_statement")
+	require.NoError(t, err)
+	assert.EqualValues(t, 3, config.MaxConns)
+	assert.Equal(t, 7*time.Second, config.ConnConfig.ConnectTimeout)
+	assert.Equal(t, pgx.QueryExecModeCacheStatement, config.ConnConfig.DefaultQueryExecMode)
+}
+
+// Every way of sending statements, every isolation, and a single connection do.
+func TestPostgresModes(t *testing.T) {
+	for _, parameters := range [][2]string{
+		{"default_query_exec_mode", "exec"}, {"default_query_exec_mode", "cache_statement"}, {"default_query_exec_mode", "cache_describe"},
+		{"default_query_exec_mode", "describe_exec"}, {"default_query_exec_mode", "simple_protocol"},
+		{"default_transaction_isolation", "repeatable read"}, {"default_transaction_isolation", "serializable"},
+		{"pool_max_conns", "1"}, {"standard_conforming_strings", "on"}, {"TimeZone", "Asia/Kathmandu"}, {"DateStyle", "German"},
+	} {
+		t.Run(strings.Join(parameters[:], "="), func(t *testing.T) {
+			dsn := with(t, postgres.place(t), parameters[0], parameters[1])
+			d := database{postgres.name, func(testing.TB) string { return dsn }}
+			db, bearer := d.prepared(t)
+			var wg sync.WaitGroup
+			for i := range 16 {
+				wg.Go(func() {
+					_, _, err := db.ResolveCustomer(t.Context(), "acme", Customer{Email: "jane@example.com", Remark: fmt.Sprint(i)},
+						Redemption{Ticket: fmt.Sprint(i), Expires: start, Override: i%2 == 0})
+					assert.NoError(t, err)
+				})
+			}
+			wg.Wait()
+			found := all(t, db)
+			require.Len(t, found, 1)
+			require.NoError(t, db.RemoveCustomer(t.Context(), "acme", found[0].ID))
+			everyCall(t.Context(), db, bearer, func(name string, err error) { assert.NoError(t, err, name) })
+		})
+	}
+}
+
+func TestPostgresRefuses(t *testing.T) {
+	for parameter, want := range map[[2]string]string{
+		{"synchronous_commit", "off"}:           "synchronous_commit is off",
+		{"default_transaction_read_only", "on"}: "default_transaction_read_only is on",
+	} {
+		_, err := Open(t.Context(), with(t, postgres.place(t), parameter[0], parameter[1]))
+		assert.ErrorContains(t, err, want)
+	}
+	t.Run("encoding", func(t *testing.T) {
+		dsn := postgres.place(t)
+		conn, err := pgx.Connect(t.Context(), dsn)
+		require.NoError(t, err)
+		defer conn.Close(context.Background())
+		_, err = conn.Exec(t.Context(), `CREATE DATABASE latin ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`)
+		require.NoError(t, err)
+		before, _, _ := strings.Cut(dsn, "?")
+		_, err = Open(t.Context(), before[:strings.LastIndex(before, "/")]+"/latin?sslmode=disable")
+		assert.ErrorContains(t, err, "the database's encoding is SQL_ASCII")
+	})
+	t.Run("newer schema", func(t *testing.T) {
+		dsn := postgres.place(t)
+		db := open(t, dsn)
+		do(t, db, `INSERT INTO directory_version (version_id, is_applied) VALUES (999, true)`)
+		_, err := Open(t.Context(), dsn)
+		assert.ErrorContains(t, err, "the schema has version 999 and this program knows 1")
+	})
+	t.Run("standby", func(t *testing.T) {
+		server := servers.PostgreSQL(t)
+		standby := server.Standby()
+		standby.Start()
+		_, err := Open(t.Context(), standby.URL)
+		assert.ErrorContains(t, err, "the server is a standby")
+	})
+}
+
+// A role that may not make tables is enough where they are.
+func TestPostgresWithoutRights(t *testing.T) {
+	dsn := postgres.place(t)
+	db := open(t, dsn)
+	role := fmt.Sprintf("plain%d", time.Now().UnixNano())
+	do(t, db, `CREATE ROLE `+role+` LOGIN`, `REVOKE CREATE ON SCHEMA public FROM PUBLIC`,
+		`GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO `+role)
+	plain := open(t, strings.Replace(dsn, "postgres@", role+"@", 1))
+	require.NoError(t, plain.AddBrand(t.Context(), Brand{Name: "acme"}))
+	_, created, err := plain.ResolveCustomer(t.Context(), "acme", Customer{UniqueID: "1"}, Redemption{Ticket: "t", Expires: start, Override: true})
+	require.NoError(t, err)
+	assert.True(t, created)
+}
+
+// PostgreSQL crashes and comes back under load: meanwhile there are errors and
+// never wrong answers, nothing that was answered is lost, and afterwards it works
+// without our being restarted.
+//
+// trap R24
+func TestPostgresRestart(t *testing.T) {
+	server := servers.PostgreSQL(t)
+	db := open(t, server.URL)
+	ctx := t.Context()
+	require.NoError(t, db.AddBrand(ctx, Brand{Name: "acme"}))
+	require.NoError(t, db.AddAgent(ctx, Agent{Brand: "acme", Username: "ann", Email: "ann@example.com", Active: true}))
+	bearer, err := db.CreateAPIKey(ctx, APIKey{Scopes: []Scope{ScopeIssue}, Brands: []string{"acme"}})
+	require.NoError(t, err)
+	revoked, revokedID := issueKey(t, db)
+	require.NoError(t, db.RevokeAPIKey(ctx, revokedID))
+
+	var stop atomic.Bool
+	var answers, outages atomic.Int64
+	var mu sync.Mutex
+	made := make(map[string]int64) // customers that were answered
+	judge := func(err error, right bool) {
+		switch {
+		case right:
+			answers.Add(1)
+		case assert.Error(t, err) && assert.NotErrorIs(t, err, ErrNotFound) && assert.NotErrorIs(t, err, ErrExists):
+			outages.Add(1)
+		}
+	}
+	var wg sync.WaitGroup
+	for worker := range 8 {
+		wg.Go(func() {
+			for i := 0; !stop.Load(); i++ {
+				_, err := db.Authenticate(ctx, bearer, start)
+				var auth *AuthError
+				assert.NotErrorAs(t, err, &auth)
+				judge(err, err == nil)
+				_, err = db.Authenticate(ctx, revoked, start)
+				judge(err, errors.As(err, &auth) && auth.Reason == AuthRevoked)
+				_, err = db.MatchAgent(ctx, "acme", "ann", Fields{Email: "ann@example.com"})
+				judge(err, err == nil)
+				_, err = db.MatchAgent(ctx, "acme", "ann", Fields{Email: "x"})
+				var mismatch *MismatchError
+				judge(err, errors.As(err, &mismatch))
+				id := fmt.Sprint(worker, "-", i)
+				c, _, err := db.ResolveCustomer(ctx, "acme", Customer{UniqueID: id}, Redemption{Ticket: id, Expires: start, Override: true})
+				judge(err, err == nil)
+				if err == nil {
+					mu.Lock()
+					made[id] = c.ID
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	more := func(of *atomic.Int64) {
+		from := of.Load()
+		require.Eventually(t, func() bool { return of.Load() > from+100 }, time.Minute, 5*time.Millisecond)
+	}
+	for range 2 {
+		more(&answers)
+		server.Kill()
+		more(&outages)
+		server.Start()
+		more(&answers)
+		server.Stop()
+		more(&outages)
+		server.Start()
+	}
+	more(&answers)
+	stop.Store(true)
+	wg.Wait()
+	t.Logf("%d answers, %d outages, %d customers", answers.Load(), outages.Load(), len(made))
+	for id, customer := range made {
+		found, err := db.FindCustomers(ctx, "acme", Customer{UniqueID: id})
+		require.NoError(t, err)
+		require.Len(t, found, 1, "answered, and lost")
+		assert.Equal(t, customer, found[0].ID)
+	}
+}
+
+// A server that does not answer holds nobody up for longer than Open says.
+func TestPostgresHangs(t *testing.T) {
+	server := servers.PostgreSQL(t)
+	db := open(t, server.URL)
+	require.NoError(t, db.AddBrand(t.Context(), Brand{Name: "acme"}))
+	server.Freeze()
+	defer server.Thaw()
+	begin := time.Now()
+	_, err := db.Brand(t.Context(), "acme")
+	isOutage(t)("Brand", err)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.GreaterOrEqual(t, time.Since(begin), readTimeout-time.Second)
+	server.Thaw()
+	require.Eventually(t, func() bool {
+		_, err := db.Brand(t.Context(), "acme")
+		return err == nil
+	}, time.Minute, 10*time.Millisecond)
+}
