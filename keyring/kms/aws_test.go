@@ -4,9 +4,11 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -208,4 +210,42 @@ func TestAWSCredentials(t *testing.T) {
 	_, err = Open("aws-kms://"+awsARN, nil)
 	assert.ErrorContains(t, err, "AWS_ENDPOINT_URL_KMS must be an https: address")
 	assert.False(t, strings.Contains(err.Error(), "secretexample"))
+}
+
+// TestRingThroughOutage: while the KMS is away a service keeps its keys, says
+// why it has no newer ones, and takes them by itself when it is back.
+//
+// trap K13
+func TestRingThroughOutage(t *testing.T) {
+	f, kek := newAWS(t)
+	c := keyring.Config{Kind: keyring.Ticket, Realm: "prod", KEK: kek, Poll: 20 * time.Millisecond}
+	writer, reader := filepath.Join(t.TempDir(), "keyring"), filepath.Join(t.TempDir(), "keyring")
+	require.NoError(t, keyring.Create(writer, c, keyring.DefaultPolicy(c.Kind), ""))
+	copyOver := func() {
+		data, err := os.ReadFile(writer)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(reader+".new", data, 0o600))
+		require.NoError(t, os.Rename(reader+".new", reader))
+	}
+	copyOver()
+	ring, err := keyring.Open(reader, c)
+	require.NoError(t, err)
+	defer ring.Close()
+	sealed, err := ring.Encrypt([]byte("ticket"), nil)
+	require.NoError(t, err)
+	_, err = keyring.Change(writer, c, "", keyring.Step{Do: keyring.Rotate, Now: true})
+	require.NoError(t, err)
+
+	f.fail.Store(new("ThrottlingException"))
+	copyOver()
+	require.Eventually(t, func() bool { return errors.Is(ring.Report().LastErr, keyring.ErrKEKUnavailable) }, 30*time.Second, time.Millisecond)
+	assert.ErrorContains(t, ring.Report().LastErr, "too many requests")
+	assert.Equal(t, uint64(1), ring.Report().Generation)
+	_, err = ring.Decrypt(sealed, nil)
+	assert.NoError(t, err)
+
+	f.fail.Store(nil)
+	require.Eventually(t, func() bool { return ring.Report().Generation == 2 }, 30*time.Second, time.Millisecond)
+	_, err = ring.Decrypt(sealed, nil)
+	assert.NoError(t, err)
 }

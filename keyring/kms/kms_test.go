@@ -31,8 +31,12 @@ func writeFile(t *testing.T, data string, mode fs.FileMode) string {
 
 const key = "0123456789abcdefghijklmnopqrstuv"
 
+// No URI means that nothing is encrypted.
+//
+// trap K2
 func TestOpenRefuses(t *testing.T) {
 	for _, uri := range []string{
+		"cleartext:", "cleartext", "insecure-cleartext:", "none:", "null:",
 		"", "file", "file:", "passphrase", "secret", "AWS-KMS://x", "FILE:x", "passphrase:secret", "passphrase:env:", "passphrase:env", "passphrase:file:", "passphrase:pass:secret",
 	} {
 		kek, err := Open(uri, func() (string, error) { return "secret", nil })
@@ -122,6 +126,7 @@ func TestModes(t *testing.T) {
 	}
 }
 
+// trap K2
 func TestCreateKeyFile(t *testing.T) {
 	dir := t.TempDir()
 	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")

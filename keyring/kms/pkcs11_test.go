@@ -28,7 +28,8 @@ type softHSM struct {
 }
 
 // newSoftHSM makes the token "admitone" with the PIN 1234 and the AES-256 keys
-// kek (ID 0101), other (ID 02ff) and, twice, double.
+// kek (ID 0101), other (ID 02ff), which does not decrypt, reader, which does not
+// encrypt, and, twice, double.
 func newSoftHSM(t *testing.T) *softHSM {
 	t.Helper()
 	h := &softHSM{tokens: filepath.Join(t.TempDir(), "tokens")}
@@ -56,11 +57,11 @@ func newSoftHSM(t *testing.T) *softHSM {
 	require.NoError(t, h.ctx.Initialize())
 	t.Cleanup(func() { h.ctx.Finalize() })
 	session := h.session(t)
-	for _, k := range []struct{ label, id string }{{"kek", "\x01\x01"}, {"other", "\x02\xff"}, {"double", "3"}, {"double", "4"}} {
+	for _, k := range []struct{ label, id string }{{"kek", "\x01\x01"}, {"other", "\x02\xff"}, {"reader", "5"}, {"double", "3"}, {"double", "4"}} {
 		_, err := h.ctx.GenerateKey(session, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_KEY_GEN, nil)}, []*pkcs11.Attribute{
 			pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true), pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, true),
 			pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, true), pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, false),
-			pkcs11.NewAttribute(pkcs11.CKA_ENCRYPT, true), pkcs11.NewAttribute(pkcs11.CKA_DECRYPT, k.label != "other"),
+			pkcs11.NewAttribute(pkcs11.CKA_ENCRYPT, k.label != "reader"), pkcs11.NewAttribute(pkcs11.CKA_DECRYPT, k.label != "other"),
 			pkcs11.NewAttribute(pkcs11.CKA_VALUE_LEN, 32), pkcs11.NewAttribute(pkcs11.CKA_LABEL, k.label), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte(k.id)),
 		})
 		require.NoError(t, err)
@@ -112,6 +113,12 @@ func TestPKCS11(t *testing.T) {
 	_, err = mustOpen(t, h.uri("object=other")).Encrypt([]byte("text"), []byte("ad"))
 	assert.ErrorContains(t, err, "must not encrypt and decrypt")
 	assert.ErrorIs(t, err, keyring.ErrKEKUnavailable)
+
+	// SoftHSM says CKR_GENERAL_ERROR to a wrong tag. Where it cannot be seen that the
+	// token works, that is no word about the ciphertext.
+	_, err = mustOpen(t, h.uri("object=reader")).Decrypt(wrapped, []byte("ad"))
+	assert.ErrorIs(t, err, keyring.ErrKEKUnavailable)
+	assert.ErrorContains(t, err, "CKR_GENERAL_ERROR")
 
 	_, err = Open("pkcs11:token=t;object=o?module-path=/absent/module.so", nil)
 	assert.ErrorContains(t, err, "/absent/module.so cannot be loaded")
