@@ -58,6 +58,9 @@ func create(path string, c *Config, p Policy, fill func(*edit) error) error {
 	if err != nil {
 		return err
 	}
+	if log.err != nil {
+		return &FileError{log.path, AuditBroken, fmt.Errorf("of an earlier keyring %w; move it away", log.err)}
+	}
 	w, err := e.prepare(path, log, nil, c)
 	if err != nil {
 		return err
