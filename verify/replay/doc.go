@@ -36,7 +36,8 @@
 // ahead holds up no other, and an older ticket may come after a newer one. A
 // slice is dropped whole when the latest RetainUntil of its records has
 // passed, and never made again: which slices were dropped is remembered
-// until the process ends. If the clock jumps ahead, slices are dropped before
+// until the process ends, as up to 64 ranges in each shard; where there would be
+// more, the two nearest to each other become one. If the clock jumps ahead, slices are dropped before
 // their time; when it is set right, claims for them are refused as
 // ClockBehind, and all others are served. The same is in store for a claim
 // that comes, with a larger skew than its predecessors', after their slice was

@@ -201,6 +201,80 @@ func TestJournalGroupCommit(t *testing.T) {
 	assert.EqualValues(t, 100, st.Repeated)
 }
 
+// A slice whose time is over while a record of it waits for the disk is let go
+// of when that is written, or has failed, and not before.
+//
+// trap R7
+// trap R12
+func TestJournalSlicePending(t *testing.T) {
+	for _, fails := range []string{"", "create", "sync"} {
+		clock := newClock()
+		j, d := newFaultyJournal(t, clock)
+		reached, release := make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		d.hook = func(step string) {
+			if step == "sync" {
+				once.Do(func() { close(reached); <-release })
+			}
+		}
+		late := bound(ticket(2, start, time.Minute, skew), 7)
+		var wg sync.WaitGroup
+		var first, second Answer
+		var err error
+		wg.Go(func() { first, _ = j.Claim(context.Background(), ticket(1, start, time.Hour, skew)) })
+		<-reached // the disk is at work on the first
+		wg.Go(func() { second, err = j.Claim(context.Background(), late) })
+		pending := func() bool {
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			sl := j.index.live[sliceIndex(late.Expires)]
+			return sl != nil && sl.pending == 1
+		}
+		require.Eventually(t, pending, time.Minute, time.Millisecond)
+		clock.set(late.RetainUntil) // it was claimed in time
+		third := ticket(3, clock.now(), time.Hour, skew)
+		wg.Go(func() { _, _ = j.Claim(context.Background(), third) })
+		require.Eventually(t, func() bool {
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			return j.index.inFlight[third.Nonce] != nil
+		}, time.Minute, time.Millisecond)
+		require.True(t, pending())
+		d.failAt(fails)
+		close(release)
+		wg.Wait()
+		require.Equal(t, Admitted, first.Status)
+		if fails == "" {
+			require.NoError(t, err)
+			require.Equal(t, Answer{Status: Admitted}, second)
+		} else {
+			require.ErrorIs(t, err, ErrUnavailable)
+		}
+		d.failAt("")
+		gone := func() bool {
+			_, _ = j.Claim(context.Background(), ticket(4, clock.now(), time.Hour, skew))
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			return j.index.live[sliceIndex(late.Expires)] == nil
+		}
+		require.Eventually(t, gone, time.Minute, time.Millisecond)
+		assert.Equal(t, TooLate, claim(t, j, late).Status)
+		clock.set(start)
+		assert.Equal(t, ClockBehind, claim(t, j, late).Status)
+		assert.Equal(t, j.Stats().Live, countUsed(j))
+	}
+}
+
+// countUsed counts the nonces of all slices.
+func countUsed(j *Journal) (n int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, sl := range j.index.live {
+		n += len(sl.used)
+	}
+	return n
+}
+
 // All who wait for a nonce are told when its commit fails.
 //
 // trap R24

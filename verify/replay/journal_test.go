@@ -206,6 +206,58 @@ func TestJournalRestored(t *testing.T) {
 	assert.Equal(t, clock.now().UTC(), j.Stats().Epoch)
 }
 
+// Nor does one that has no segment to tell a copy by: all that it had was over
+// when the backup was made, or nothing was redeemed yet.
+//
+// trap R30
+func TestJournalRestoredWithoutSegments(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("all files are alike here")
+	}
+	clock := newClock()
+	j, dir := newJournal(t, clock, JournalConfig{})
+	require.NoError(t, j.Close())
+	require.Empty(t, segmentsIn(t, dir))
+	backup := filepath.Join(t.TempDir(), "backup")
+	copyDir(t, dir, backup)
+	j = reopen(t, dir, clock, JournalConfig{})
+	c := ticket(1, start, lifetime, skew)
+	require.Equal(t, Admitted, claim(t, j, c).Status)
+	require.NoError(t, j.Close())
+	clock.step(time.Second)
+	copyDir(t, backup, dir)
+
+	j = reopen(t, dir, clock, JournalConfig{})
+	st := j.Stats()
+	assert.True(t, st.Restored)
+	assert.Equal(t, clock.now().UTC(), st.Epoch)
+	assert.Equal(t, IssuedBeforeStart, claim(t, j, c).Status)
+	j = restarted(t, j, clock)
+	assert.False(t, j.Stats().Restored)
+	assert.Equal(t, st.Epoch, j.Stats().Epoch)
+}
+
+// A nonce is known to the last nanosecond of its time, though a record has whole
+// seconds only, by the process that wrote it and the next one.
+//
+// trap R6
+func TestJournalRetainsToTheEnd(t *testing.T) {
+	for _, fraction := range []time.Duration{0, 1, 500 * time.Millisecond, time.Second - 1} {
+		clock := newClock()
+		j, _ := newJournal(t, clock, JournalConfig{})
+		c := ticket(1, start.Add(fraction), lifetime, skew)
+		require.Equal(t, Admitted, claim(t, j, c).Status)
+		clock.set(c.RetainUntil.Add(-1))
+		claim(t, j, ticket(2, clock.now(), lifetime, skew)) // would drop what is over
+		want := Answer{Status: AlreadyUsed, FirstUsed: start}
+		assert.Equal(t, want, claim(t, j, c))
+		j = restarted(t, j, clock)
+		assert.Equal(t, want, claim(t, j, c))
+		clock.step(1)
+		assert.Equal(t, TooLate, claim(t, j, c).Status)
+	}
+}
+
 // Moving it and giving it to another owner or mode does not make it a copy.
 func TestJournalMoved(t *testing.T) {
 	clock := newClock()

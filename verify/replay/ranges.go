@@ -4,13 +4,15 @@ package replay
 const maxRanges = 64
 
 // ranges is the set of the indices of dropped slices that held records, as
-// disjoint ranges in ascending order. It never shrinks. At its bound the two
-// lowest ranges become one, the gap between them included, which errs on the
-// side of refusing, and does so where it is least felt: farthest in the past.
+// disjoint ranges in ascending order. It never shrinks. When there are more than
+// maxRanges, the two that are nearest to each other become one, the gap between
+// them included. That errs on the side of refusing, and refuses the least that
+// it can: tickets of a gap are good only while the clock stands behind what it
+// was when its neighbours were dropped, and meet ClockBehind then.
 type ranges struct {
 	n      int
 	merges uint64
-	r      [maxRanges]struct{ lo, hi int64 }
+	r      [maxRanges + 1]struct{ lo, hi int64 } // the last one is there for add
 }
 
 // find returns the number of the first range that ends at or after i.
@@ -46,16 +48,27 @@ func (s *ranges) add(i int64) {
 		s.r[at-1].hi = i
 	case joinsAbove:
 		s.r[at].lo = i
-	case s.n == maxRanges:
-		s.r[1].lo = s.r[0].lo
-		s.remove(0)
-		s.merges++
-		s.add(i)
 	default:
 		copy(s.r[at+1:s.n+1], s.r[at:s.n])
 		s.r[at].lo, s.r[at].hi = i, i
 		s.n++
 	}
+	if s.n > maxRanges {
+		s.mergeNearest()
+	}
+}
+
+// mergeNearest closes the smallest gap, the lowest of several.
+func (s *ranges) mergeNearest() {
+	at := 1
+	for i := 2; i < s.n; i++ {
+		if s.r[i].lo-s.r[i-1].hi < s.r[at].lo-s.r[at-1].hi {
+			at = i
+		}
+	}
+	s.r[at-1].hi = s.r[at].hi
+	s.remove(at)
+	s.merges++
 }
 
 func (s *ranges) remove(at int) {
