@@ -148,6 +148,17 @@ func TestFaultAfterClaim(t *testing.T) {
 	assert.Equal(t, "john.d", b.user())
 }
 
+// Without TLS, on the developer's machine, all of it works with plain cookies.
+func TestInsecure(t *testing.T) {
+	w := confirmWorld(t, func(w *world) { w.sessions.Insecure = true })
+	b := w.browser()
+	page := b.get("/login?ta=" + w.issue(nil))
+	assert.NotEmpty(t, b.cookie("admitone-confirm"))
+	w.entered(b.press(page, "Origin", "null"))
+	assert.NotEmpty(t, b.cookie("admitone-agent"))
+	assert.Equal(t, "john.d", b.user())
+}
+
 // trap R18, through HTTP: of any number of browsers one gets in.
 func TestRace(t *testing.T) {
 	w := newWorld(t).start()

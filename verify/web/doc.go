@@ -41,9 +41,8 @@
 // Host on: browsers without Sec-Fetch-Site are told by it.
 //
 // The 303 leads to a path of this site: the request's parameter next if it is
-// one, else Config.Home, else the URL without the ticket. The confirm page has
-// form-action 'self', which Chromium applies to redirects as well: that path must
-// not redirect to another site at once.
+// one, else Config.Home, else the URL without the ticket. Where that path redirects
+// to another site at once, Page.RedirectOrigins must name it.
 //
 // # Frames
 //

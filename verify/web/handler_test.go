@@ -237,6 +237,19 @@ func TestAdmit(t *testing.T) {
 	assert.Empty(t, b.user())
 }
 
+// A session that cannot start is a fault of ours, and nobody is signed in.
+func TestSessionTooLarge(t *testing.T) {
+	w := newWorld(t)
+	w.Admit = func(*http.Request, token.Ticket) (Entry, error) {
+		return Entry{Session: Session{Groups: []string{strings.Repeat("g", 4000)}}}, nil
+	}
+	w.start()
+	res := w.browser().get("/login?ta=" + w.issue(nil))
+	assert.Equal(t, http.StatusInternalServerError, res.StatusCode)
+	assert.Empty(t, res.Cookies())
+	assert.Contains(t, w.log.String(), "fewer groups")
+}
+
 // What follows the claim does not end with a browser that no longer waits.
 func TestThenOutlastsTheRequest(t *testing.T) {
 	w := newWorld(t)
@@ -354,7 +367,7 @@ func TestInjection(t *testing.T) {
 		return Entry{Confirm: true, Session: Session{Groups: []string{"a,b", "c\r\nX: 1"}}}, nil
 	}
 	w.Page = func(*http.Request, token.Ticket) Page {
-		return Page{Brand: "<b>Brand</b>", Colour: "#fff;} body { display: none", FrameAncestors: []string{"https://a.example; script-src *", "'self'\r\nX: 1"}}
+		return Page{Brand: "<b>Brand</b>", Colour: "#fff;} body { display: none", FrameAncestors: []string{"https://a.example; script-src *", "'self'\r\nX: 1"}, RedirectOrigins: []string{"https://app.example", "*", "https://x; script-src *"}}
 	}
 	w.start()
 	b := w.browser()
@@ -371,6 +384,7 @@ func TestInjection(t *testing.T) {
 	csp := page.Header.Get("Content-Security-Policy")
 	assert.Contains(t, csp, "default-src 'none'")
 	assert.True(t, strings.HasSuffix(csp, "; frame-ancestors 'none'"), csp)
+	assert.Contains(t, csp, "; form-action 'self' https://app.example; ")
 	assert.NotContains(t, csp, "script-src")
 	assert.NotContains(t, csp, "unsafe")
 	assert.Contains(t, page.body, "?"+sheetParameter+"="+defaultColour)

@@ -26,16 +26,24 @@ type Page struct {
 	// none, and then no ticket is spent in a frame. Sessions that are to last
 	// there need SessionConfig.Partitioned.
 	FrameAncestors []string
+
+	// RedirectOrigins are other origins to which the path after the entry
+	// redirects at once, such as "https://app.example.com". Without them Chromium
+	// stays on the confirm page, with the ticket spent: it applies CSP form-action,
+	// which is 'self' and these, to redirects as well.
+	RedirectOrigins []string
 }
 
-var ancestorForm = regexp.MustCompile(`^('self'|https?://(\*\.)?[A-Za-z0-9][A-Za-z0-9.-]*(:([0-9]{1,5}|\*))?)$`)
+var originForm = regexp.MustCompile(`^('self'|https?://(\*\.)?[A-Za-z0-9][A-Za-z0-9.-]*(:([0-9]{1,5}|\*))?)$`)
 
 // checked returns p without what cannot stand in a header.
 func (p Page) checked(log *slog.Logger) Page {
-	bad := func(s string) bool { return !ancestorForm.MatchString(s) }
-	if slices.ContainsFunc(p.FrameAncestors, bad) {
-		log.Error("Page.FrameAncestors has what is not an origin; it is left out", "ancestors", p.FrameAncestors)
-		p.FrameAncestors = slices.DeleteFunc(slices.Clone(p.FrameAncestors), bad)
+	bad := func(s string) bool { return !originForm.MatchString(s) }
+	for _, origins := range []*[]string{&p.FrameAncestors, &p.RedirectOrigins} {
+		if slices.ContainsFunc(*origins, bad) {
+			log.Error("Page has what is not an origin, and is left out", "origins", *origins)
+			*origins = slices.DeleteFunc(slices.Clone(*origins), bad)
+		}
 	}
 	return p
 }
@@ -125,7 +133,8 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, status int, p Pag
 	header.Set("Content-Language", l.tag)
 	header.Set("Vary", "Accept-Language")
 	header.Set("X-Robots-Tag", "noindex")
-	header.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors "+ancestors)
+	header.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action "+
+		strings.Join(append([]string{"'self'"}, p.RedirectOrigins...), " ")+"; frame-ancestors "+ancestors)
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(b.Bytes())

@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -237,6 +238,55 @@ func TestSessionRotation(t *testing.T) {
 }
 
 type swapped struct{ tink.AEAD }
+
+// A cookie sealed under a key that another process has had for a moment only: the
+// keys are asked for it, as a keyring.Ring is, which then looks at its file.
+func TestSessionUnderNewestKey(t *testing.T) {
+	old, rotated := rotatedKeys(t)
+	cookie := started(t, mustSessions(t, SessionConfig{Keys: rotated}), john)
+	keys := &late{AEAD: old, newer: rotated}
+	s := mustSessions(t, SessionConfig{Keys: keys})
+	_, ok := s.Current(nil, carrying(cookie.Name, cookie.Value), token.Agent)
+	assert.True(t, ok)
+	_, ok = s.Current(nil, carrying(cookie.Name, cookie.Value[:len(cookie.Value)-4]+"AAAA"), token.Agent)
+	assert.False(t, ok, "the key is there, and does not open it")
+}
+
+// Keys that no longer seal end nobody's session.
+func TestSessionRenewalFails(t *testing.T) {
+	c := newClock()
+	keys := &broken{AEAD: newAEAD(t)}
+	s := mustSessions(t, SessionConfig{Keys: keys, Now: c.now})
+	cookie := started(t, s, john)
+	keys.err = errors.New("sealing fails")
+	c.add(SessionIdle / 2)
+	w := httptest.NewRecorder()
+	_, ok := s.Current(w, carrying(cookie.Name, cookie.Value), token.Agent)
+	assert.True(t, ok)
+	assert.Empty(t, w.Result().Cookies())
+	assert.ErrorIs(t, s.Start(w, nil, john), keys.err)
+	_, err := NewSessions(SessionConfig{Keys: keys})
+	assert.ErrorIs(t, err, keys.err, "known at once, and not at the first entry")
+}
+
+type broken struct {
+	tink.AEAD
+	err error
+}
+
+func (b *broken) Encrypt(plaintext, ad []byte) ([]byte, error) {
+	if b.err != nil {
+		return nil, b.err
+	}
+	return b.AEAD.Encrypt(plaintext, ad)
+}
+
+type late struct {
+	tink.AEAD
+	newer tink.AEAD
+}
+
+func (l *late) HasKey(uint32) bool { l.AEAD = l.newer; return true }
 
 // rotatedKeys returns a keyset's AEAD before and after a rotation.
 func rotatedKeys(t *testing.T) (old, rotated tink.AEAD) {
