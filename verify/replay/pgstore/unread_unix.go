@@ -24,11 +24,12 @@ func unread(conn net.Conn) bool {
 		return true
 	}
 	var waits bool
-	err = raw.Read(func(fd uintptr) bool {
+	// Not raw.Read: it would wait, with no end, for pgx's background reader, which
+	// after a slow write stays in a read of its own.
+	err = raw.Control(func(fd uintptr) {
 		var b [1]byte
 		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK)
 		waits = err == syscall.EAGAIN || err == syscall.EINTR
-		return true
 	})
 	return err != nil || !waits
 }
