@@ -124,10 +124,11 @@ func (p *process) wait() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// startDemo starts a demo with --json and returns what it prints.
+// startDemo starts a demo with --json and returns what it prints. Tests ask as fast
+// as they can.
 func startDemo(t *testing.T, args ...string) (*process, demoInfo) {
 	t.Helper()
-	p := start(t, append([]string{"demo", "--json"}, args...)...)
+	p := start(t, append([]string{"demo", "--json", "--rate-limit", "1e6", "--rate-burst", "1000000"}, args...)...)
 	line, err := p.stdout.ReadBytes('\n')
 	require.NoError(t, err, p.stderr.String())
 	var info demoInfo

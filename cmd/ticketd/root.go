@@ -33,6 +33,7 @@ type options struct {
 	kek         string
 	publicURL   string
 	replay      replayOptions
+	limits      limits
 	replicas    int
 	skew        time.Duration
 	maxLifetime time.Duration
@@ -80,6 +81,7 @@ func (o *options) flags(cmd *cobra.Command, listen, replay string) {
 	f.StringVar(&o.publicURL, "public-url", "", "`URL` under which browsers reach the service; with https, cookies are Secure (default: http and the address listened on)")
 	f.StringVar(&o.metrics, "metrics-listen", "", "`HOST:PORT` to serve /metrics on, for Prometheus and for nobody else: it is not authenticated (default: nowhere)")
 	o.replay.flags(cmd, replay)
+	o.limits.flags(cmd)
 	f.IntVar(&o.replicas, "replicas", 1, "how many ticketd processes serve under the same ticket keys; more than 1 need a shared --replay")
 	f.DurationVar(&o.skew, "skew", 0, "tolerance for the clocks of other machines that issue tickets under the same keys (with several replicas 10s if not given); where what was redeemed is lost, one-time tickets are refused for as long")
 	f.DurationVar(&o.maxLifetime, "max-lifetime", token.MaxLifetime, "longest lifetime of a ticket that is issued or accepted")
@@ -103,6 +105,9 @@ func (o *options) check(cmd *cobra.Command) error {
 		}
 	}
 	if err := o.replay.check(cmd); err != nil {
+		return err
+	}
+	if err := o.limits.check(); err != nil {
 		return err
 	}
 	switch {

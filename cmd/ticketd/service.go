@@ -17,6 +17,7 @@ import (
 	"github.com/admitone/admitone/cmd/ticketd/internal/api"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
+	"github.com/admitone/admitone/cmd/ticketd/internal/ratelimit"
 	"github.com/admitone/admitone/internal/durable"
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/keyring/kms"
@@ -167,9 +168,15 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 	if err != nil {
 		return nil, err
 	}
+	limiter, err := s.openLimiter(ctx, log)
+	if err != nil {
+		return nil, err
+	}
 	s.handler, err = api.New(api.Config{
 		Directory: s.directory, Issuer: issuer, Opener: rings[keyring.Ticket], Realm: o.realm, Verifier: verifier,
 		Channels: s.channels, Sessions: sessions, Metrics: s.metrics, Log: log, Now: time.Now, MaxLifetime: o.maxLifetime,
+		Limiter: limiter, Limit: ratelimit.Limit{Rate: o.limits.rate, Burst: o.limits.burst},
+		Proxies: o.limits.parsed, IntegerStatus: o.limits.intStatus,
 	})
 	return s, err
 }

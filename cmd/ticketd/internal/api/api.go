@@ -4,20 +4,22 @@ package api
 
 import (
 	"cmp"
+	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"runtime/debug"
 	"time"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
+	"github.com/admitone/admitone/cmd/ticketd/internal/ratelimit"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
 	"github.com/admitone/admitone/verify/web"
 )
 
-// Config is what the service is made of. All fields are mandatory.
+// Config is what the service is made of. All fields are mandatory but those that
+// say what they are without.
 type Config struct {
 	Directory *directory.DB
 	Issuer    *token.Issuer
@@ -27,15 +29,23 @@ type Config struct {
 	Channels  *token.Channels
 	Sessions  *web.Sessions
 	Metrics   *metrics.Metrics
+	Limiter   ratelimit.Limiter // counts the requests of each API key
 	Log       *slog.Logger
 	Now       func() time.Time
 
-	MaxLifetime time.Duration // the longest of any ticket here, which the Issuer and the Verifier have as well
+	MaxLifetime time.Duration   // the longest of any ticket here, which the Issuer and the Verifier have as well
+	Limit       ratelimit.Limit // of API keys that have none of their own
+	Proxies     Proxies         // in front of the service; none
+
+	// IntegerStatus makes the status in answers a number, as newer clients of
+	// the API expect it; it is text.
+	IntegerStatus bool
 }
 
 type server struct {
 	Config
-	ad []byte // of tickets
+	ad       []byte // of tickets
+	failures ratelimit.Limiter
 }
 
 // New returns the service's handler.
@@ -44,19 +54,48 @@ func New(c Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{c, ad}
+	if !(c.Limit.Rate > 0) || c.Limit.Burst < 1 {
+		return nil, errors.New("api: the limit of API keys is none; give a rate above 0 and a burst of 1 or more")
+	}
+	s := &server{c, ad, ratelimit.NewLocal(failureClients, c.Now)}
+	routes, err := s.routes()
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("/auth/ticket", s.ticket)
-	mux.HandleFunc("GET /login", s.login)
-	mux.HandleFunc("POST /login", s.login)
-	mux.HandleFunc("GET /chat/{code}", s.chat)
-	mux.HandleFunc("POST /chat/{code}", s.chat)
-	mux.HandleFunc("GET /page.css", stylesheet)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = w.Write([]byte("ok\n"))
-	})
+	for _, r := range routes {
+		mux.HandleFunc(r.pattern, r.handle)
+	}
 	return s.guard(mux), nil
+}
+
+type route struct {
+	pattern string // of http.ServeMux
+	handle  http.HandlerFunc
+}
+
+// routes are all that is served. openapi.yaml describes each of them.
+func (s *server) routes() ([]route, error) {
+	docs, err := newDocuments(s.IntegerStatus)
+	return []route{
+		{"/auth/ticket", s.operation("issue", directory.ScopeIssue, s.ticket)},
+		{"/auth/inspect", s.operation("inspect", directory.ScopeRedeem, s.inspect)},
+		{"/auth/redeem", s.operation("redeem", directory.ScopeRedeem, s.redeem)},
+		{"GET /login", s.login},
+		{"POST /login", s.login},
+		{"GET /chat/{code}", s.chat},
+		{"POST /chat/{code}", s.chat},
+		{"GET /page.css", stylesheet},
+		{"GET /healthz", healthz},
+		{"GET /openapi.yaml", docs.serveYAML},
+		{"GET /docs", docs.servePage},
+		{"GET /docs.css", serveStyle},
+	}, err
+}
+
+func healthz(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.Write([]byte("ok\n"))
 }
 
 // answer notes the status of a response, for the log.
@@ -87,6 +126,7 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 func (s *server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := s.Now()
+		r = s.withClient(r)
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
@@ -99,18 +139,18 @@ func (s *server) guard(next http.Handler) http.Handler {
 				}
 				s.Log.Error("panic", "panic", p, "stack", string(debug.Stack()))
 				if a.status == 0 {
-					s.reply(a, http.StatusInternalServerError, "Internal error; try again later", nil)
+					s.refuse(a, internal(errors.New("panic")))
 				}
 			}
 			duration := s.Now().Sub(start)
-			s.Metrics.Request(route(r), cmp.Or(a.status, http.StatusOK), duration)
-			s.Log.Info("request", "method", method(r), "route", route(r), "status", a.status, "remote", remote(r), "duration", duration)
+			s.Metrics.Request(pattern(r), cmp.Or(a.status, http.StatusOK), duration)
+			s.Log.Info("request", "method", method(r), "route", pattern(r), "status", a.status, "remote", remote(r), "duration", duration)
 		}()
 		next.ServeHTTP(a, r)
 	})
 }
 
-// method and route are the parts of a request that may be logged: a stranger
+// method and pattern are the parts of a request that may be logged: a stranger
 // chooses neither freely.
 func method(r *http.Request) string {
 	switch r.Method {
@@ -120,17 +160,9 @@ func method(r *http.Request) string {
 	return "other"
 }
 
-func route(r *http.Request) string {
+func pattern(r *http.Request) string {
 	if r.Pattern == "" {
 		return "none"
 	}
 	return r.Pattern
-}
-
-func remote(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return ""
-	}
-	return host
 }

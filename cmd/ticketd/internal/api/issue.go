@@ -4,110 +4,34 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
-	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
 )
 
-const maxBody = 64 << 10
-
-// refusal is an answer other than 200: the status and description for the
-// caller, and what the log says beside them.
-type refusal struct {
-	status      int
-	description string
-	faults      []fault
-	reason      string // for operators
-}
-
-func badField(field, reason string) *refusal {
-	return &refusal{status: http.StatusBadRequest, faults: []fault{{field, reason}}, reason: field}
-}
-
-func internal(err error) *refusal {
-	return &refusal{status: http.StatusInternalServerError, description: "Internal error; try again later", reason: err.Error()}
-}
-
 // ticket answers POST /auth/ticket.
-func (s *server) ticket(w http.ResponseWriter, r *http.Request) {
-	key, no := s.authenticate(r)
-	var t *token.Ticket
-	var text string
-	if no == nil {
-		t, text, no = s.issue(w, r, key)
-	}
-	if no == nil {
-		s.Metrics.Issued(t)
-		s.Log.Info("ticket issued", "ticket", t.ID, "key", keyring.KeyID(t.KeyID), "brand", t.Brand, "audience", t.Audience,
-			"one_time", t.OneTime, "lifetime", t.Lifetime, "api_key", key.ID, "remote", remote(r))
-		s.reply(w, http.StatusOK, "Operation successful", issued{text})
-		return
-	}
-	level := s.Log.Info
-	if no.status == http.StatusInternalServerError {
-		level = s.Log.Error
-	}
-	level("ticket not issued", "status", no.status, "reason", no.reason, "api_key", key.ID, "remote", remote(r))
-	switch no.status {
-	case http.StatusUnauthorized:
-		w.Header().Set("WWW-Authenticate", "Bearer")
-	case http.StatusNotImplemented:
-		w.Header().Set("Allow", http.MethodPost)
-	}
-	if len(no.faults) > 0 {
-		s.refuse(w, no.faults)
-		return
-	}
-	s.reply(w, no.status, no.description, nil)
-}
-
-// authenticate checks the method and the API key, before anything is read of the
-// body.
-func (s *server) authenticate(r *http.Request) (directory.APIKey, *refusal) {
-	if r.Method != http.MethodPost {
-		return directory.APIKey{}, &refusal{status: http.StatusNotImplemented, description: "Not implemented: use POST", reason: "method"}
-	}
-	denied := func(description, reason string) (directory.APIKey, *refusal) {
-		return directory.APIKey{}, &refusal{status: http.StatusUnauthorized, description: description, reason: reason}
-	}
-	scheme, bearer, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if bearer = strings.TrimSpace(bearer); !strings.EqualFold(scheme, "Bearer") || bearer == "" {
-		return denied("Unauthorized: send an API key in the header Authorization: Bearer <API key>", "no API key")
-	}
-	key, err := s.Directory.Authenticate(r.Context(), bearer, s.Now())
-	var auth *directory.AuthError
-	switch {
-	case errors.As(err, &auth):
-		return denied("Unauthorized: the API key is not accepted; check that it is complete, current and of this service", "API key "+string(auth.Reason))
-	case err != nil:
-		return directory.APIKey{}, internal(err)
-	case !slices.Contains(key.Scopes, directory.ScopeIssue):
-		return key, &refusal{status: http.StatusUnauthorized, description: "Unauthorized: the API key may not issue tickets; use one with the scope issue", reason: "API key without scope issue"}
-	}
-	return key, nil
-}
-
-// issue reads the request and makes the ticket.
-func (s *server) issue(w http.ResponseWriter, r *http.Request, key directory.APIKey) (*token.Ticket, string, *refusal) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return nil, "", &refusal{status: http.StatusBadRequest, description: "Bad request: the body is over 64 KiB; send less", reason: "body too large"}
-	} else if err != nil {
-		return nil, "", &refusal{status: http.StatusBadRequest, description: "Bad request: the body could not be read to its end", reason: err.Error()}
-	}
-	q, wrong, err := parse(body)
+func (s *server) ticket(w http.ResponseWriter, r *http.Request, c call) *refusal {
+	q, wrong, err := parseTicket(c.body)
 	if err != nil {
-		return nil, "", &refusal{status: http.StatusBadRequest, description: "Bad request: " + err.Error(), reason: "body"}
+		return badBody(err)
 	}
 	if len(wrong) > 0 {
-		return nil, "", &refusal{status: http.StatusBadRequest, faults: wrong, reason: wrong[0].Field}
+		return badFields(wrong)
 	}
+	t, text, no := s.issue(r, c.key, q)
+	if no != nil {
+		return no
+	}
+	s.Metrics.Issued(t)
+	s.logIssued(r, t)
+	s.reply(w, http.StatusOK, "Operation successful", issued{text})
+	return nil
+}
+
+// issue makes the ticket that is asked for.
+func (s *server) issue(r *http.Request, key directory.APIKey, q ticketRequest) (_ *token.Ticket, text string, no *refusal) {
 	t := &token.Ticket{
 		Audience: token.Customer, Brand: q.brand, Username: q.username, Email: q.email, UniqueID: q.uniqueID,
 		FirstName: q.firstName, LastName: q.lastName, Remark: q.remark, Channel: q.channel,
@@ -131,9 +55,11 @@ func (s *server) issue(w http.ResponseWriter, r *http.Request, key directory.API
 		return nil, "", no
 	}
 	if q.phone1 != "" {
-		if t.Phone1, err = directory.E164(q.phone1, set.Region); err != nil {
+		phone, err := directory.E164(q.phone1, set.Region)
+		if err != nil {
 			return nil, "", badField("phone1", sentence(err))
 		}
+		t.Phone1 = phone
 	}
 	if t.Audience == token.Agent {
 		if no := s.matchAgent(r, set, t); no != nil {
@@ -178,6 +104,9 @@ func (s *server) settings(r *http.Request, key directory.APIKey, t *token.Ticket
 			place = "channel"
 		}
 	}
+	if !set.APIAddresses.Allow(clientOf(r)) {
+		return none, addressRefused()
+	}
 	if !set.TicketLogin {
 		return none, &refusal{status: http.StatusNotImplemented, description: "Not implemented: ticket login is switched off for this " + place, reason: "ticket login off"}
 	}
@@ -199,7 +128,7 @@ func (s *server) matchAgent(r *http.Request, set directory.Effective, t *token.T
 		missing = []fault{{"email", "is missing, and so are phone1 and uniqueId; give at least one of them"}}
 	}
 	if len(missing) > 0 {
-		return &refusal{status: http.StatusBadRequest, faults: missing, reason: missing[0].Field}
+		return badFields(missing)
 	}
 	_, err := s.Directory.MatchAgent(r.Context(), t.Brand, t.Username, directory.Fields{
 		Email: t.Email, Phone1: t.Phone1, UniqueID: t.UniqueID, FirstName: t.FirstName, LastName: t.LastName,
@@ -215,7 +144,7 @@ func (s *server) matchAgent(r *http.Request, set directory.Effective, t *token.T
 }
 
 // apply sets what t is to be from the request and the settings.
-func (s *server) apply(set directory.Effective, t *token.Ticket, q request) *refusal {
+func (s *server) apply(set directory.Effective, t *token.Ticket, q ticketRequest) *refusal {
 	t.OneTime = set.OneTime
 	if q.oneTimeUse != nil {
 		t.OneTime = *q.oneTimeUse

@@ -14,8 +14,125 @@ import (
 	"unicode/utf8"
 )
 
-// request is the body of POST /auth/ticket.
-type request struct {
+// body is a JSON object of a request, while its fields are read. What is wrong
+// with them is collected, so that the caller is told all of it at once.
+type body struct {
+	members map[string]json.RawMessage
+	twice   map[string]bool // fields that come more than once
+	wrong   []fault
+}
+
+// readBody reads an object with the fields in its member data, or with the fields
+// themselves. The error says what is wrong with the body as a whole.
+func readBody(raw []byte, example string) (*body, error) {
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return nil, fmt.Errorf("the body is empty; send a JSON object like %s", example)
+	}
+	members, twice, err := object(raw, example)
+	if err != nil {
+		return nil, err
+	}
+	b := &body{members: members, twice: twice}
+	inner, ok := members["data"]
+	switch {
+	case !ok:
+		return b, nil
+	case len(members) > 1:
+		return nil, errors.New("the body has fields both inside data and beside it; put all of them in one place")
+	case twice["data"]:
+		return b, nil
+	case inner[0] != '{':
+		delete(members, "data")
+		b.wrong = []fault{{"data", "is not an object; put the fields in it"}}
+		return b, nil
+	}
+	b.members, b.twice, err = object(inner, example)
+	return b, err
+}
+
+// value takes a field out of the body. null is as good as absent, and so many
+// clients write it.
+func (b *body) value(name string) json.RawMessage {
+	v := b.members[name]
+	delete(b.members, name)
+	if string(v) == "null" {
+		return nil
+	}
+	return v
+}
+
+func (b *body) fault(name, reason string) { b.wrong = append(b.wrong, fault{name, reason}) }
+
+// text takes a string. With digits, a whole number counts as its digits: loosely
+// typed clients send such.
+func (b *body) text(name string, digits bool) (text string) {
+	v := b.value(name)
+	switch {
+	case v == nil:
+	case v[0] == '"':
+		if err := json.Unmarshal(v, &text); err != nil || loneSurrogate(v) {
+			b.fault(name, "is not a well-formed string; write characters beyond U+FFFF as they are, or as two escapes")
+		}
+	case digits && isDigits(v):
+		return string(v)
+	case digits:
+		b.fault(name, "is neither a string nor a whole number; write it as a string")
+	default:
+		b.fault(name, "is not a string; write it in quotation marks")
+	}
+	return text
+}
+
+func (b *body) flag(name string) *bool {
+	v := b.value(name)
+	switch string(v) {
+	case "":
+		return nil
+	case "true", "false":
+		yes := v[0] == 't'
+		return &yes
+	}
+	b.fault(name, "is neither true nor false; write it without quotation marks")
+	return nil
+}
+
+// seconds takes a whole number of seconds. More than any maximum is refused as too
+// long, where the maximum is known.
+func (b *body) seconds(name string) time.Duration {
+	v := b.value(name)
+	if v == nil {
+		return 0
+	}
+	seconds, err := strconv.ParseUint(string(v), 10, 64)
+	if !isDigits(v) || err == nil && seconds == 0 {
+		b.fault(name, "is not a whole number of seconds, 1 or more; write it without quotation marks")
+	}
+	return time.Duration(min(seconds, 1<<32)) * time.Second
+}
+
+// faults returns what is wrong with the fields, in the order in which they were
+// taken; then those that come twice, and those that were not taken.
+func (b *body) faults() []fault {
+	for name := range b.twice {
+		delete(b.members, name)
+	}
+	b.list(slices.Sorted(maps.Keys(b.twice)), "comes twice; send it once")
+	b.list(slices.Sorted(maps.Keys(b.members)), "is not a known field; check its spelling and case")
+	return b.wrong
+}
+
+func (b *body) list(names []string, reason string) {
+	for i, name := range names {
+		if i == maxNamed {
+			b.fault("…", fmt.Sprintf("and %d more: each %s", len(names)-i, reason))
+			break
+		}
+		b.fault(printable(name), reason)
+	}
+}
+
+// ticketRequest is the body of POST /auth/ticket.
+type ticketRequest struct {
 	brand, username, email, uniqueID, firstName, lastName, phone1, remark, channel string
 
 	overrideUserInfo bool
@@ -23,107 +140,38 @@ type request struct {
 	expiresIn        time.Duration // 0: not given
 }
 
-// parse reads a body: an object with the fields in its member data, or with the
-// fields themselves. What is wrong with the body as a whole is the error, what
-// is wrong with fields the faults, all of them.
-func parse(body []byte) (request, []fault, error) {
-	var r request
-	if len(bytes.TrimSpace(body)) == 0 {
-		return r, nil, errors.New("the body is empty; send a JSON object with at least a brand")
-	}
-	members, err := object(body)
+// parseTicket reads the body of POST /auth/ticket: what is wrong with it as a
+// whole is the error, what is wrong with its fields the faults.
+func parseTicket(raw []byte) (q ticketRequest, _ []fault, err error) {
+	b, err := readBody(raw, `{"data":{"brand":…}}`)
 	if err != nil {
-		return r, nil, err
-	}
-	if inner, ok := members["data"]; ok {
-		if len(members) > 1 {
-			return r, nil, errors.New("the body has fields both inside data and beside it; put all of them in one place")
-		}
-		if inner[0] != '{' {
-			return r, []fault{{"data", "is not an object; put the fields in it"}}, nil
-		}
-		if members, err = object(inner); err != nil {
-			return r, nil, err
-		}
-	}
-	return r, r.take(members), nil
-}
-
-// take sets r's fields from members, and returns what is wrong with them in the
-// order in which the fields are documented; unknown ones come last.
-func (r *request) take(members map[string]json.RawMessage) (all []fault) {
-	value := func(name string) json.RawMessage {
-		v := members[name]
-		delete(members, name)
-		if string(v) == "null" { // as good as absent, and so many clients write it
-			return nil
-		}
-		return v
+		return q, nil, err
 	}
 	for _, f := range []struct {
 		name   string
 		to     *string
-		digits bool // an integer counts as its digits: loosely typed clients send such
+		digits bool
 	}{
-		{"brand", &r.brand, false}, {"username", &r.username, false}, {"email", &r.email, false},
-		{"uniqueId", &r.uniqueID, true}, {"firstName", &r.firstName, false}, {"lastName", &r.lastName, false},
-		{"phone1", &r.phone1, true}, {"remark", &r.remark, false}, {"channel", &r.channel, false},
+		{"brand", &q.brand, false}, {"username", &q.username, false}, {"email", &q.email, false},
+		{"uniqueId", &q.uniqueID, true}, {"firstName", &q.firstName, false}, {"lastName", &q.lastName, false},
+		{"phone1", &q.phone1, true}, {"remark", &q.remark, false}, {"channel", &q.channel, false},
 	} {
-		v := value(f.name)
-		switch {
-		case v == nil:
-		case v[0] == '"':
-			if err := json.Unmarshal(v, f.to); err != nil || loneSurrogate(v) {
-				all = append(all, fault{f.name, "is not a well-formed string; write characters beyond U+FFFF as they are, or as two escapes"})
-			}
-		case f.digits && isDigits(v):
-			*f.to = string(v)
-		case f.digits:
-			all = append(all, fault{f.name, "is neither a string nor a whole number; write it as a string"})
-		default:
-			all = append(all, fault{f.name, "is not a string; write it in quotation marks"})
-		}
+		*f.to = b.text(f.name, f.digits)
 	}
-	flag := func(name string) *bool {
-		v := value(name)
-		switch string(v) {
-		case "":
-			return nil
-		case "true", "false":
-			yes := v[0] == 't'
-			return &yes
-		}
-		all = append(all, fault{name, "is neither true nor false; write it without quotation marks"})
-		return nil
+	if yes := b.flag("overrideUserInfo"); yes != nil {
+		q.overrideUserInfo = *yes
 	}
-	if yes := flag("overrideUserInfo"); yes != nil {
-		r.overrideUserInfo = *yes
+	q.oneTimeUse = b.flag("oneTimeUse")
+	q.expiresIn = b.seconds("expiresIn")
+	wrong := b.faults()
+	if q.brand == "" && !mentions(wrong, "brand") && !mentions(wrong, "data") {
+		wrong = append(wrong, fault{"brand", "is missing; name the business account"})
 	}
-	r.oneTimeUse = flag("oneTimeUse")
-	if v := value("expiresIn"); v != nil {
-		seconds, err := strconv.ParseUint(string(v), 10, 64)
-		if !isDigits(v) || err == nil && seconds == 0 {
-			all = append(all, fault{"expiresIn", "is not a whole number of seconds, 1 or more; write it without quotation marks"})
-		}
-		// More than any maximum is refused as too long, where the maximum is known.
-		r.expiresIn = time.Duration(min(seconds, 1<<32)) * time.Second
-	}
-	unknown := slices.Sorted(maps.Keys(members))
-	for i, name := range unknown {
-		if i == maxUnknown {
-			all = append(all, fault{"…", fmt.Sprintf("and %d more are not known fields", len(unknown)-i)})
-			break
-		}
-		all = append(all, fault{printable(name), "is not a known field; check its spelling and case"})
-	}
-	if r.brand == "" && !mentions(all, "brand") {
-		all = append(all, fault{"brand", "is missing; name the business account"})
-	}
-	return all
+	return q, wrong, nil
 }
 
-// maxUnknown bounds how many unknown fields an answer names.
-const maxUnknown = 10
+// maxNamed bounds how many unknown or repeated fields an answer names.
+const maxNamed = 10
 
 // loneSurrogate reports whether a JSON string has half of a surrogate pair as an
 // escape. encoding/json makes U+FFFD of each, and so one identifier of two.
@@ -174,42 +222,42 @@ func printable(name string) string {
 }
 
 // object reads one JSON object. Unlike encoding/json's own struct decoding it
-// tells names apart that differ in case, and refuses a name that comes twice.
-func object(body []byte) (map[string]json.RawMessage, error) {
+// tells names apart that differ in case, and says which come twice.
+func object(body []byte, example string) (members map[string]json.RawMessage, twice map[string]bool, err error) {
 	if !utf8.Valid(body) {
-		return nil, errors.New("the body is not UTF-8; send JSON in UTF-8")
+		return nil, nil, errors.New("the body is not UTF-8; send JSON in UTF-8")
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	start, err := d.Token()
 	if err != nil {
-		return nil, notJSON(err)
+		return nil, nil, notJSON(err)
 	}
 	if start != json.Delim('{') {
-		return nil, errors.New("the body is not a JSON object; send one like {\"data\":{\"brand\":…}}")
+		return nil, nil, fmt.Errorf("the body is not a JSON object; send one like %s", example)
 	}
-	members := make(map[string]json.RawMessage)
+	members, twice = make(map[string]json.RawMessage), make(map[string]bool)
 	for d.More() {
 		name, err := d.Token()
 		if err != nil {
-			return nil, notJSON(err)
+			return nil, nil, notJSON(err)
 		}
 		var v json.RawMessage
 		if err := d.Decode(&v); err != nil {
-			return nil, notJSON(err)
+			return nil, nil, notJSON(err)
 		}
 		key := name.(string)
-		if _, twice := members[key]; twice {
-			return nil, fmt.Errorf("the field %s comes twice; send it once", printable(key))
+		if _, known := members[key]; known {
+			twice[key] = true
 		}
 		members[key] = v
 	}
 	if _, err := d.Token(); err != nil {
-		return nil, notJSON(err)
+		return nil, nil, notJSON(err)
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("the body goes on after the JSON object; send one object only")
+		return nil, nil, errors.New("the body goes on after the JSON object; send one object only")
 	}
-	return members, nil
+	return members, twice, nil
 }
 
 // notJSON describes a syntax error without repeating the body.

@@ -1,0 +1,47 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/verify"
+)
+
+// The audit trail: what was issued, redeemed and refused, joined by the ticket's
+// ID. It never has a ticket, nor what a ticket says of a person.
+
+func (s *server) logIssued(r *http.Request, t *token.Ticket) {
+	s.Log.Info("ticket issued", "ticket", t.ID, "key", keyring.KeyID(t.KeyID).String(), "brand", t.Brand, "audience", t.Audience,
+		"one_time", t.OneTime, "lifetime", t.Lifetime, "api_key", t.Actor, "remote", remote(r))
+}
+
+// logRedeemed says who asked for the ticket (api_key), and in more who redeemed
+// it where that was not the person's browser.
+func (s *server) logRedeemed(r *http.Request, t token.Ticket, more ...any) {
+	s.Log.Info("ticket redeemed", append([]any{"ticket", t.ID, "key", keyring.KeyID(t.KeyID).String(), "brand", t.Brand, "audience", t.Audience,
+		"one_time", t.OneTime, "age", s.Now().Sub(t.IssuedAt), "api_key", t.Actor, "remote", remote(r)}, more...)...)
+}
+
+// logRefusal says why a ticket does not admit.
+func (s *server) logRefusal(r *http.Request, err error, more ...any) *verify.Error {
+	e := asError(err)
+	attrs := []any{"reason", e.Reason, "remote", remote(r)}
+	if t := e.Refused; t != nil {
+		attrs = append(attrs, "ticket", t.ID, "key", keyring.KeyID(t.KeyID).String(), "brand", t.Brand, "audience", t.Audience, "api_key", t.Actor)
+	}
+	if cause := errors.Unwrap(e); cause != nil {
+		attrs = append(attrs, "cause", cause.Error())
+	}
+	if !e.FirstUsed.IsZero() {
+		attrs = append(attrs, "first_used", e.FirstUsed)
+	}
+	attrs = append(attrs, more...)
+	if e.Reason.CannotTell() {
+		s.Log.Error("ticket not decided", attrs...)
+	} else {
+		s.Log.Warn("ticket refused", attrs...)
+	}
+	return e
+}

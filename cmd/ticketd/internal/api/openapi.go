@@ -1,0 +1,75 @@
+package api
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"html/template"
+	"net/http"
+
+	"github.com/admitone/admitone/cmd/ticketd/internal/apidoc"
+)
+
+// openAPI is the description of everything that this package serves, in
+// OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.1.html). Tests hold every
+// answer against it.
+//
+//go:embed openapi.yaml
+var openAPI []byte
+
+// documents serve the description: as it is for programs, and as a page.
+type documents struct {
+	yaml []byte
+	page []byte
+}
+
+func newDocuments(integerStatus bool) (documents, error) {
+	d := documents{yaml: openAPI}
+	if integerStatus {
+		const text, number = "      type: string\n      pattern: \"^[1-5][0-9][0-9]$\"\n", "      type: integer\n"
+		if !bytes.Contains(d.yaml, []byte(text)) {
+			return d, fmt.Errorf("the OpenAPI document has no schema Status as expected")
+		}
+		d.yaml = bytes.Replace(d.yaml, []byte(text), []byte(number), 1)
+	}
+	doc, err := apidoc.Read(d.yaml)
+	if err != nil {
+		return d, err
+	}
+	t, err := template.ParseFS(assets, "assets/docs.html")
+	if err != nil {
+		return d, err
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, doc); err != nil {
+		return d, err
+	}
+	d.page = b.Bytes()
+	return d, nil
+}
+
+func (d documents) serveYAML(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/yaml")
+	w.Header().Set("Cache-Control", "no-cache")
+	// So that tools that run in a browser can read it, wherever they are.
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	_, _ = w.Write(d.yaml)
+}
+
+func (d documents) servePage(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	_, _ = w.Write(d.page)
+}
+
+func serveStyle(w http.ResponseWriter, _ *http.Request) {
+	b, err := assets.ReadFile("assets/docs.css")
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-cache")
+	_, _ = w.Write(b)
+}

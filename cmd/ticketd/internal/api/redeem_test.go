@@ -1,0 +1,315 @@
+package api
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+)
+
+// verdict is an answer of /auth/redeem or /auth/inspect.
+type verdict struct {
+	response
+	Description string
+	Data        struct {
+		Result, Reason, TicketID, Channel string
+		FirstUsed                         time.Time
+		Ticket                            *ticketView
+		Agent                             *agentView
+		Customer                          *customerView
+		Errors                            []fault
+	}
+}
+
+// spend posts fields to an operation with a key.
+func (w *world) spend(operation, key string, fields map[string]any) (v verdict) {
+	w.t.Helper()
+	body, err := json.Marshal(fields)
+	require.NoError(w.t, err)
+	v.response = w.client().do(http.MethodPost, operation, strings.NewReader(string(body)), map[string]string{"Authorization": "Bearer " + key, "Content-Type": "application/json"})
+	require.NoError(w.t, json.Unmarshal([]byte(v.body), &v), v.body)
+	return v
+}
+
+const (
+	redeemPath  = "/auth/redeem"
+	inspectPath = "/auth/inspect"
+)
+
+func (w *world) redeemKey(brands ...string) string {
+	return w.apiKey(directory.APIKey{Scopes: []directory.Scope{directory.ScopeRedeem}, Brands: brands, AllBrands: len(brands) == 0})
+}
+
+func TestRedeemAgent(t *testing.T) {
+	w := newWorld(t)
+	key := w.redeemKey("commbox")
+	ticket := w.ticket(w.key, reference)
+	ask := map[string]any{"ticket": ticket, "audience": "agent"}
+
+	for range 2 {
+		v := w.spend(inspectPath, key, ask)
+		require.Equal(t, http.StatusOK, v.status, v.body)
+		assert.Equal(t, "acceptable", v.Data.Result)
+		assert.Equal(t, "john.d", v.Data.Ticket.Username)
+		assert.Equal(t, w.key[4:14], v.Data.Ticket.Actor)
+	}
+	v := w.spend(redeemPath, key, map[string]any{"data": ask})
+	require.Equal(t, http.StatusOK, v.status, v.body)
+	assert.Equal(t, "admitted", v.Data.Result)
+	assert.Equal(t, "john.d@gmail.com", v.Data.Ticket.Email)
+	assert.Equal(t, &agentView{Username: "john.d", Email: "john.d@gmail.com", Phone1: "+442501234567", UniqueID: "123456", FirstName: "John", LastName: "Doe"}, v.Data.Agent)
+	assert.Nil(t, v.Data.Customer)
+	id := v.Data.Ticket.ID
+
+	again := w.spend(redeemPath, key, ask)
+	assert.Equal(t, http.StatusForbidden, again.status)
+	assert.Equal(t, "refused", again.Data.Result)
+	assert.Equal(t, "already_used", again.Data.Reason)
+	assert.Equal(t, id.String(), again.Data.TicketID)
+	assert.Nil(t, again.Data.Ticket, "a refusal says nothing that a careless caller could admit by")
+	assert.Equal(t, w.now().Truncate(time.Millisecond), again.Data.FirstUsed.Truncate(time.Millisecond))
+	look := w.spend(inspectPath, key, ask)
+	assert.Equal(t, http.StatusOK, look.status)
+	assert.Equal(t, "already_used", look.Data.Reason)
+	assert.Equal(t, "john.d", look.Data.Ticket.Username)
+	assert.Equal(t, http.StatusForbidden, w.client().get("/login?ta="+ticket).status, "the page knows it, too")
+	assert.Regexp(t, `msg="ticket redeemed" ticket=`+id.String()+`.* api_key=`+w.key[4:14]+`.* redeemed_by=`+key[4:14], w.log.String())
+	assert.Regexp(t, `msg="ticket refused" reason=already_used.* ticket=`+id.String(), w.log.String())
+}
+
+// UnmarshalJSON reads what answers have, for these tests: a token.ID is only written.
+func (v *ticketView) UnmarshalJSON(b []byte) error {
+	type plain ticketView
+	var with struct {
+		*plain
+		ID string `json:"id"`
+	}
+	with.plain = (*plain)(v)
+	if err := json.Unmarshal(b, &with); err != nil {
+		return err
+	}
+	raw, err := hex.DecodeString(with.ID)
+	copy(v.ID[:], raw)
+	return err
+}
+
+func TestRedeemCustomer(t *testing.T) {
+	w := newWorld(t)
+	key := w.redeemKey("commbox")
+	code := strings.TrimPrefix(w.chatPath("commbox", "web"), "/chat/")
+	issue := func(more string) string {
+		return w.ticket(w.key, `{"brand":"commbox","uniqueId":"7","email":"jane@example.com","oneTimeUse":true`+more+`}`)
+	}
+	first := w.spend(redeemPath, key, map[string]any{"ticket": issue(`,"firstName":"Jane","channel":"web"`), "audience": "customer", "channel": "web"})
+	require.Equal(t, http.StatusOK, first.status, first.body)
+	assert.Equal(t, "Jane", first.Data.Customer.FirstName)
+	assert.Equal(t, "web", first.Data.Channel)
+	assert.Nil(t, first.Data.Agent)
+
+	same := w.spend(redeemPath, key, map[string]any{"ticket": issue(`,"firstName":"Joan"`), "audience": "customer", "channelCode": code})
+	require.Equal(t, http.StatusOK, same.status, same.body)
+	assert.Equal(t, *first.Data.Customer, *same.Data.Customer, "without overrideUserInfo the record stays")
+	assert.Equal(t, "web", same.Data.Channel)
+
+	changed := w.spend(redeemPath, key, map[string]any{"ticket": issue(`,"firstName":"Joan","overrideUserInfo":true`), "audience": "customer"})
+	require.Equal(t, http.StatusOK, changed.status, changed.body)
+	assert.Equal(t, first.Data.Customer.ID, changed.Data.Customer.ID)
+	assert.Equal(t, "Joan", changed.Data.Customer.FirstName)
+
+	// trap R5: what is refused spends nothing.
+	bound := issue(`,"channel":"web"`)
+	for name, row := range map[string]struct {
+		fields map[string]any
+		reason string
+	}{
+		"no channel":      {map[string]any{"audience": "customer"}, "wrong_channel"},
+		"another":         {map[string]any{"audience": "customer", "channel": "closed"}, "wrong_channel"},
+		"another's code":  {map[string]any{"audience": "customer", "channelCode": strings.TrimPrefix(w.chatPath("acme", "web"), "/chat/")}, "wrong_channel"},
+		"an agent's page": {map[string]any{"audience": "agent"}, "wrong_audience"},
+	} {
+		row.fields["ticket"] = bound
+		v := w.spend(redeemPath, key, row.fields)
+		assert.Equal(t, http.StatusForbidden, v.status, name)
+		assert.Equal(t, row.reason, v.Data.Reason, name)
+		assert.NotEmpty(t, v.Data.TicketID, name)
+		v = w.spend(inspectPath, key, row.fields)
+		assert.Equal(t, http.StatusOK, v.status, name)
+		assert.Equal(t, row.reason, v.Data.Reason, name)
+	}
+	closed := w.spend(redeemPath, key, map[string]any{"ticket": issue(""), "audience": "customer", "channel": "closed"})
+	assert.Equal(t, "refused_by_caller", closed.Data.Reason)
+	assert.Contains(t, closed.Description, "switched off")
+	assert.Equal(t, http.StatusOK, w.spend(redeemPath, key, map[string]any{"ticket": strings.ReplaceAll(strings.ReplaceAll(bound, "_", "%5F"), "%", "%25"), "audience": "customer", "channelCode": code}).status, "percent-encoded twice")
+
+	// Looking makes no record.
+	v := w.spend(inspectPath, key, map[string]any{"ticket": w.ticket(w.key, `{"brand":"commbox","email":"new@example.com"}`), "audience": "customer"})
+	assert.Equal(t, "acceptable", v.Data.Result)
+	found, err := w.directory.FindCustomers(t.Context(), "commbox", directory.Customer{Email: "new@example.com"})
+	require.NoError(t, err)
+	assert.Empty(t, found)
+}
+
+// Of a ticket of another brand a key learns that, and nothing else: not even
+// whether it is still good.
+func TestRedeemForAnotherBrand(t *testing.T) {
+	w := newWorld(t)
+	acme, both := w.redeemKey("acme"), w.redeemKey()
+	ticket := w.ticket(w.key, reference)
+	var bodies []string
+	ask := func() {
+		for _, path := range []string{redeemPath, inspectPath} {
+			for _, audience := range []string{"agent", "customer"} {
+				v := w.spend(path, acme, map[string]any{"ticket": ticket, "audience": audience})
+				assert.Equal(t, "wrong_brand", v.Data.Reason)
+				assert.Nil(t, v.Data.Ticket)
+				assert.Empty(t, v.Data.TicketID)
+				bodies = append(bodies, v.Description)
+			}
+		}
+	}
+	ask()
+	require.Equal(t, http.StatusOK, w.spend(redeemPath, both, map[string]any{"ticket": ticket, "audience": "agent"}).status, "no refusal spent it")
+	ask()
+	w.ns.Add(int64(time.Hour))
+	ask()
+	for _, b := range bodies {
+		assert.Equal(t, bodies[0], b)
+	}
+	assert.Equal(t, http.StatusUnauthorized, w.spend(redeemPath, w.key, map[string]any{"ticket": ticket, "audience": "agent"}).status, "a key that may only issue")
+	issueOnly := w.ask(both, reference)
+	assert.Equal(t, http.StatusUnauthorized, issueOnly.status, "and one that may only redeem")
+}
+
+func TestRedeemRefuses(t *testing.T) {
+	w := newWorld(t)
+	key := w.redeemKey("commbox")
+	good := w.ticket(w.key, reference)
+	flipped := good[:60] + map[bool]string{true: "A", false: "B"}[good[60] != 'A'] + good[61:]
+	for name, row := range map[string]struct {
+		fields map[string]any
+		status int
+		want   string // the reason, or the field at fault
+	}{
+		"nothing":         {map[string]any{}, 400, "ticket"},
+		"no audience":     {map[string]any{"ticket": good}, 400, "audience"},
+		"no ticket":       {map[string]any{"audience": "agent"}, 400, "ticket"},
+		"other audience":  {map[string]any{"ticket": good, "audience": "both"}, 400, "audience"},
+		"number":          {map[string]any{"ticket": 12, "audience": "agent"}, 400, "ticket"},
+		"unknown":         {map[string]any{"ticket": good, "audience": "agent", "Binding": "x"}, 400, "Binding"},
+		"short binding":   {map[string]any{"ticket": good, "audience": "agent", "binding": "123456789012345"}, 400, "binding"},
+		"long binding":    {map[string]any{"ticket": good, "audience": "agent", "binding": strings.Repeat("x", 1025)}, 400, "binding"},
+		"binding 1":       {map[string]any{"ticket": good, "audience": "agent", "binding": 1}, 400, "binding"},
+		"address":         {map[string]any{"ticket": good, "audience": "agent", "address": "192.0.2.1:80"}, 400, "address"},
+		"agent's channel": {map[string]any{"ticket": good, "audience": "agent", "channel": "web"}, 400, "channel"},
+		"two channels":    {map[string]any{"ticket": good, "audience": "customer", "channel": "web", "channelCode": "x"}, 400, "channelCode"},
+		"data is text":    {map[string]any{"data": "x"}, 400, "data"},
+		"malformed":       {map[string]any{"ticket": "hello", "audience": "agent"}, 403, "malformed"},
+		"padding":         {map[string]any{"ticket": good + "=", "audience": "agent"}, 403, "malformed"},
+		"version":         {map[string]any{"ticket": "tkt2_" + good[5:], "audience": "agent"}, 403, "unsupported_version"},
+		"forged":          {map[string]any{"ticket": flipped, "audience": "agent"}, 403, "forged"},
+	} {
+		v := w.spend(redeemPath, key, row.fields)
+		assert.Equal(t, row.status, v.status, name)
+		if row.status == 403 {
+			assert.Equal(t, row.want, v.Data.Reason, name)
+			assert.Empty(t, v.Data.TicketID, name)
+			look := w.spend(inspectPath, key, row.fields)
+			assert.Equal(t, http.StatusOK, look.status, name)
+			assert.Equal(t, row.want, look.Data.Reason, name)
+			assert.Nil(t, look.Data.Ticket, name)
+			continue
+		}
+		require.NotEmpty(t, v.Data.Errors, name)
+		assert.Equal(t, row.want, v.Data.Errors[0].Field, name)
+		assert.Contains(t, v.Description, row.want, name)
+	}
+	assert.Equal(t, http.StatusOK, w.spend(redeemPath, key, map[string]any{"ticket": good, "audience": "agent"}).status, "none of that spent it")
+
+	expired := w.ticket(w.key, reference)
+	w.ns.Add(int64(time.Minute + time.Second))
+	v := w.spend(redeemPath, key, map[string]any{"ticket": expired, "audience": "agent"})
+	assert.Equal(t, "expired", v.Data.Reason)
+	assert.Len(t, v.Data.TicketID, 32)
+
+	gone := w.ticket(w.key, reference)
+	_, err := w.directory.UpdateAgent(t.Context(), "commbox", "john.d", func(a *directory.Agent) error { a.Active = false; return nil })
+	require.NoError(t, err)
+	v = w.spend(redeemPath, key, map[string]any{"ticket": gone, "audience": "agent"})
+	assert.Equal(t, http.StatusForbidden, v.status)
+	assert.Equal(t, "refused_by_caller", v.Data.Reason)
+	assert.Contains(t, v.Description, "the agent is inactive")
+	require.NoError(t, w.directory.RemoveAgent(t.Context(), "commbox", "john.d"))
+	assert.Equal(t, "refused_by_caller", w.spend(redeemPath, key, map[string]any{"ticket": gone, "audience": "agent"}).Data.Reason)
+
+	for _, path := range []string{redeemPath, inspectPath} {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete} {
+			res := w.client().do(method, path, nil, map[string]string{"Authorization": "Bearer " + key})
+			assert.Equal(t, http.StatusNotImplemented, res.status)
+			assert.Equal(t, http.MethodPost, res.header.Get("Allow"))
+		}
+		assert.Equal(t, http.StatusUnauthorized, w.client().do(http.MethodPost, path, strings.NewReader("{}"), nil).status)
+	}
+}
+
+// trap R25: where the answer is lost, the same request with the same binding gets
+// it again, and nobody else does.
+func TestRedeemWithBinding(t *testing.T) {
+	w := newWorld(t)
+	key := w.redeemKey()
+	body := func(ticket, binding string) map[string]any {
+		return map[string]any{"ticket": ticket, "audience": "customer", "binding": binding}
+	}
+	ticket := w.ticket(w.key, `{"brand":"commbox","email":"jane@example.com","firstName":"Jane","overrideUserInfo":true,"oneTimeUse":true}`)
+	first := w.spend(redeemPath, key, body(ticket, "0123456789abcdef"))
+	require.Equal(t, http.StatusOK, first.status)
+	w.ns.Add(int64(5 * time.Second))
+	again := w.spend(redeemPath, key, body(ticket, "0123456789abcdef"))
+	assert.Equal(t, http.StatusOK, again.status)
+	assert.Equal(t, *first.Data.Customer, *again.Data.Customer)
+	assert.Equal(t, http.StatusForbidden, w.spend(redeemPath, key, body(ticket, "0123456789abcdeg")).status)
+	assert.Equal(t, http.StatusForbidden, w.spend(redeemPath, key, map[string]any{"ticket": ticket, "audience": "customer"}).status)
+	w.ns.Add(int64(6 * time.Second))
+	assert.Equal(t, http.StatusForbidden, w.spend(redeemPath, key, body(ticket, "0123456789abcdef")).status, "only for ten seconds")
+}
+
+// trap R18: whoever asks, by the API or a browser, one is admitted.
+func TestRedeemAtOnce(t *testing.T) {
+	w := newWorld(t)
+	key := w.redeemKey()
+	ticket := w.ticket(w.key, reference)
+	var admitted atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 60 {
+		wg.Go(func() {
+			if i%2 == 0 {
+				if w.client().get("/login?ta="+ticket).status == http.StatusSeeOther {
+					admitted.Add(1)
+				}
+			} else if w.spend(redeemPath, key, map[string]any{"ticket": ticket, "audience": "agent"}).status == http.StatusOK {
+				admitted.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	assert.EqualValues(t, 1, admitted.Load())
+}
+
+// trap R24: an outage is told as one.
+func TestRedeemWithoutDirectory(t *testing.T) {
+	w := newWorld(t)
+	key := w.redeemKey()
+	ticket := w.ticket(w.key, reference)
+	require.NoError(t, w.directory.Close())
+	// The key cannot be looked up either.
+	res := w.client().do(http.MethodPost, redeemPath, strings.NewReader(`{"ticket":"`+ticket+`","audience":"agent"}`), map[string]string{"Authorization": "Bearer " + key})
+	assert.Equal(t, http.StatusInternalServerError, res.status)
+}

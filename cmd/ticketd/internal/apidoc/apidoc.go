@@ -1,0 +1,363 @@
+// Package apidoc reads an OpenAPI document for showing it to people: in the order
+// in which it is written, with its references resolved.
+package apidoc
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// A Document is what a page shows.
+type Document struct {
+	Title       string
+	Summary     string
+	Description template.HTML
+	Groups      []Group
+	Schemas     []Schema
+}
+
+// A Group is the operations under a tag.
+type Group struct {
+	Name        string
+	Description template.HTML
+	Operations  []Operation
+}
+
+// An Operation is a method on a path.
+type Operation struct {
+	ID          string
+	Method      string
+	Path        string
+	Server      string // where the operation is, if not where the document is
+	Summary     string
+	Description template.HTML
+	Secured     bool
+	Parameters  []Field
+	Body        *Body // nil: none
+	Responses   []Response
+}
+
+// A Body is what a request carries.
+type Body struct {
+	Type        string
+	Description template.HTML
+	Schemas     []string // names of Schemas, any of which it may be
+	Examples    []Example
+}
+
+// An Example is JSON.
+type Example struct {
+	Summary string
+	JSON    string
+}
+
+// A Response is what may be answered.
+type Response struct {
+	Status      string
+	Description template.HTML
+	Headers     []Field
+	Type        string
+	Schema      string // name of one of Schemas, or ""
+	Example     string // JSON, or ""
+}
+
+// A Field is a parameter, a header or a member of an object.
+type Field struct {
+	Name        string
+	Type        string
+	Schema      string // name of one of Schemas, if that is its type
+	Required    bool
+	Description template.HTML
+}
+
+// A Schema is an object or a value with a name.
+type Schema struct {
+	Name        string
+	Type        string
+	Description template.HTML
+	Fields      []Field
+}
+
+// Read returns what the document says. It takes no more of OpenAPI than our own
+// documents have: everything beyond the basics is under components.
+func Read(document []byte) (*Document, error) {
+	var root yaml.Node
+	if err := yaml.Unmarshal(document, &root); err != nil {
+		return nil, fmt.Errorf("apidoc: %w", err)
+	}
+	if len(root.Content) != 1 {
+		return nil, fmt.Errorf("apidoc: the document is empty")
+	}
+	r := &reader{root: node{root.Content[0]}}
+	info := r.root.get("info")
+	d := &Document{Title: info.text("title"), Summary: info.text("summary"), Description: prose(info.text("description"))}
+	place := make(map[string]int)
+	for _, tag := range r.root.get("tags").items() {
+		place[tag.text("name")] = len(d.Groups)
+		d.Groups = append(d.Groups, Group{Name: tag.text("name"), Description: prose(tag.text("description"))})
+	}
+	for path, item := range r.root.get("paths").members() {
+		for method, op := range item.members() {
+			if !op.has("operationId") {
+				continue // what all operations of the path share
+			}
+			i, ok := place[op.get("tags").items()[0].n.Value]
+			if !ok {
+				return nil, fmt.Errorf("apidoc: %s %s has a tag that is not listed", method, path)
+			}
+			d.Groups[i].Operations = append(d.Groups[i].Operations, r.operation(path, method, item, op))
+		}
+	}
+	for name, schema := range r.root.get("components").get("schemas").members() {
+		d.Schemas = append(d.Schemas, r.schema(name, schema))
+	}
+	return d, r.err
+}
+
+type reader struct {
+	root node
+	err  error // the first reference that leads nowhere
+}
+
+// resolve follows a reference, and returns the name that it leads to.
+func (r *reader) resolve(n node) (node, string) {
+	ref := n.text("$ref")
+	if ref == "" {
+		return n, ""
+	}
+	to := r.root
+	name := ""
+	for part := range strings.SplitSeq(strings.TrimPrefix(ref, "#/"), "/") {
+		to, name = to.get(part), part
+	}
+	if to.n == nil && r.err == nil {
+		r.err = fmt.Errorf("apidoc: %s leads nowhere", ref)
+	}
+	return to, name
+}
+
+func (r *reader) operation(path, method string, item, op node) Operation {
+	o := Operation{
+		ID: op.text("operationId"), Method: strings.ToUpper(method), Path: path,
+		Summary: op.text("summary"), Description: prose(op.text("description")), Secured: op.has("security"),
+	}
+	for _, server := range item.get("servers").items() {
+		o.Server = server.text("url") + ", " + server.text("description")
+	}
+	for _, list := range []node{item.get("parameters"), op.get("parameters")} {
+		for _, p := range list.items() {
+			p, _ = r.resolve(p)
+			o.Parameters = append(o.Parameters, r.field(p.text("name")+" ("+p.text("in")+")", p, p.text("required") == "true"))
+		}
+	}
+	if op.has("requestBody") {
+		body, _ := r.resolve(op.get("requestBody"))
+		o.Body = r.body(body)
+	}
+	for status, response := range op.get("responses").members() {
+		response, _ = r.resolve(response)
+		o.Responses = append(o.Responses, r.response(status, response))
+	}
+	return o
+}
+
+func (r *reader) body(n node) *Body {
+	b := &Body{Description: prose(n.text("description"))}
+	for kind, content := range n.get("content").members() {
+		b.Type = kind
+		for _, s := range append(content.get("schema").get("oneOf").items(), content.get("schema")) {
+			if _, name := r.resolve(s); name != "" {
+				b.Schemas = append(b.Schemas, name)
+			}
+		}
+		for _, e := range content.get("examples").members() {
+			b.Examples = append(b.Examples, Example{e.text("summary"), e.get("value").json()})
+		}
+	}
+	return b
+}
+
+func (r *reader) response(status string, n node) Response {
+	to := Response{Status: status, Description: prose(n.text("description"))}
+	for name, header := range n.get("headers").members() {
+		header, _ = r.resolve(header)
+		to.Headers = append(to.Headers, r.field(name, header, header.text("required") == "true"))
+	}
+	for kind, content := range n.get("content").members() {
+		to.Type = kind
+		_, to.Schema = r.resolve(content.get("schema"))
+		if content.has("example") {
+			to.Example = content.get("example").json()
+		}
+	}
+	return to
+}
+
+// field is a parameter or header: what has a schema.
+func (r *reader) field(name string, n node, required bool) Field {
+	f := Field{Name: name, Required: required, Description: prose(n.text("description"))}
+	f.Type, f.Schema = r.kind(n.get("schema"))
+	return f
+}
+
+func (r *reader) schema(name string, n node) Schema {
+	s := Schema{Name: name, Description: prose(n.text("description"))}
+	s.Type, _ = r.kind(n)
+	s.Fields = r.fields("", n)
+	return s
+}
+
+// fields are the members of an object; those of an object within it follow its own
+// member, by their whole names.
+func (r *reader) fields(prefix string, n node) (all []Field) {
+	required := make(map[string]bool)
+	for _, name := range n.get("required").items() {
+		required[name.n.Value] = true
+	}
+	for name, member := range n.get("properties").members() {
+		f := Field{Name: prefix + name, Required: required[name], Description: prose(member.text("description"))}
+		f.Type, f.Schema = r.kind(member)
+		all = append(all, f)
+		all = append(all, r.fields(prefix+name+".", member)...)
+	}
+	return all
+}
+
+// kind says in words what values a schema allows, or names the schema.
+func (r *reader) kind(n node) (words, name string) {
+	if to, name := r.resolve(n); name != "" {
+		return to.text("type"), name
+	}
+	words = n.text("type")
+	if words == "array" {
+		item, name := r.kind(n.get("items"))
+		return "array of " + item, name
+	}
+	if n.has("const") {
+		words = n.get("const").json()
+	}
+	var values []string
+	for _, v := range n.get("enum").items() {
+		values = append(values, v.n.Value)
+	}
+	if len(values) > 0 && len(values) < 5 {
+		words = strings.Join(values, " or ")
+	}
+	return words, ""
+}
+
+// node is a YAML node that may be absent.
+type node struct{ n *yaml.Node }
+
+func (n node) get(name string) node {
+	for key, value := range n.members() {
+		if key == name {
+			return value
+		}
+	}
+	return node{}
+}
+
+func (n node) has(name string) bool { return n.get(name).n != nil }
+
+func (n node) text(name string) string {
+	if v := n.get(name); v.n != nil && v.n.Kind == yaml.ScalarNode {
+		return v.n.Value
+	}
+	return ""
+}
+
+// members yields an object's members in order.
+func (n node) members() func(yield func(string, node) bool) {
+	return func(yield func(string, node) bool) {
+		if n.n == nil || n.n.Kind != yaml.MappingNode {
+			return
+		}
+		for i := 0; i+1 < len(n.n.Content); i += 2 {
+			if !yield(n.n.Content[i].Value, node{n.n.Content[i+1]}) {
+				return
+			}
+		}
+	}
+}
+
+func (n node) items() (all []node) {
+	if n.n != nil && n.n.Kind == yaml.SequenceNode {
+		for _, c := range n.n.Content {
+			all = append(all, node{c})
+		}
+	}
+	return all
+}
+
+// json is the value as indented JSON, with its members in order.
+func (n node) json() string {
+	var flat, indented bytes.Buffer
+	n.write(&flat)
+	if json.Indent(&indented, flat.Bytes(), "", "  ") != nil {
+		return flat.String()
+	}
+	return indented.String()
+}
+
+func (n node) write(b *bytes.Buffer) {
+	switch {
+	case n.n == nil:
+		b.WriteString("null")
+	case n.n.Kind == yaml.MappingNode:
+		comma := "{"
+		for name, v := range n.members() {
+			b.WriteString(comma)
+			b.WriteString(quote(name))
+			b.WriteByte(':')
+			v.write(b)
+			comma = ","
+		}
+		b.WriteByte('}')
+	case n.n.Kind == yaml.SequenceNode:
+		comma := "["
+		for _, v := range n.items() {
+			b.WriteString(comma)
+			v.write(b)
+			comma = ","
+		}
+		b.WriteByte(']')
+	case n.n.Tag == "!!str" || n.n.Tag == "!!timestamp":
+		b.WriteString(quote(n.n.Value))
+	default:
+		b.WriteString(n.n.Value)
+	}
+}
+
+func quote(s string) string {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(s) // a string always is
+	return strings.TrimSpace(b.String())
+}
+
+// prose is text with paragraphs and `code`, escaped.
+func prose(text string) template.HTML {
+	var b strings.Builder
+	for paragraph := range strings.SplitSeq(strings.TrimSpace(text), "\n\n") {
+		if paragraph == "" {
+			continue
+		}
+		b.WriteString("<p>")
+		for i, part := range strings.Split(paragraph, "`") {
+			part = template.HTMLEscapeString(part)
+			if i%2 == 1 {
+				part = "<code>" + part + "</code>"
+			}
+			b.WriteString(part)
+		}
+		b.WriteString("</p>")
+	}
+	return template.HTML(b.String()) // escaped above
+}
