@@ -154,7 +154,7 @@ func firstOf(texts ...string) string {
 // whether decides if the ticket may be spent by this request.
 func (a *attempt) whether(t token.Ticket) stop {
 	current, ok := a.c.Sessions.Current(nil, a.r, t.Audience)
-	if ok && current.TicketID == t.ID {
+	if ok && a.bought(&current, t.ID) {
 		return alreadyIn
 	}
 	inFrame, elsewhere := framed(a.r)
@@ -305,9 +305,15 @@ func (a *attempt) ownTicket(e *verify.Error) bool {
 	switch e.Reason {
 	case verify.Expired, verify.AlreadyUsed, verify.PossiblyUsed, verify.IssuedBeforeStart:
 		s, ok := a.c.Sessions.Current(nil, a.r, e.Refused.Audience)
-		return ok && s.TicketID == e.Refused.ID
+		return ok && a.bought(&s, e.Refused.ID)
 	}
 	return false
+}
+
+// bought reports whether a session came of the ticket with an ID, where it is now
+// shown again: one that may be used many times may enter another channel, too.
+func (a *attempt) bought(s *Session, id token.ID) bool {
+	return s.TicketID == id && s.Channel == a.use.Channel
 }
 
 // about names a ticket for the log.

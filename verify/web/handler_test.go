@@ -179,6 +179,31 @@ func TestReload(t *testing.T) {
 	assert.Equal(t, http.StatusForbidden, b.get("/login?ta="+ticket).StatusCode, "the session is over, too")
 }
 
+// A ticket that may be used many times enters each channel that it is shown in,
+// and a used one none but its own.
+func TestReloadInAnotherChannel(t *testing.T) {
+	w := newWorld(t)
+	w.Use = func(r *http.Request, _ string) verify.Use {
+		return verify.Use{Audience: token.Customer, Channel: r.PathValue("code")}
+	}
+	w.start()
+	for _, once := range []bool{false, true} {
+		b := w.browser()
+		ticket := w.issue(func(tk *token.Ticket) { tk.Audience, tk.Username, tk.OneTime = token.Customer, "", once })
+		w.entered(b.get("/chat/web?ta=" + ticket))
+		w.entered(b.get("/chat/web?ta=" + ticket))
+		second := b.get("/chat/shop?ta=" + ticket)
+		channel := b.get("/auth/check").Header.Get("Admitone-Channel")
+		if once {
+			assert.Equal(t, http.StatusForbidden, second.StatusCode)
+			assert.Equal(t, "web", channel)
+		} else {
+			w.entered(second)
+			assert.Equal(t, "shop", channel)
+		}
+	}
+}
+
 // trap R24: an outage is not told as a refusal, nor admitted.
 func TestOutage(t *testing.T) {
 	w := newWorld(t).start()

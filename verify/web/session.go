@@ -51,7 +51,8 @@ type SessionStore interface {
 	Start(w http.ResponseWriter, r *http.Request, s Session) error
 
 	// Current returns the session of an audience that r carries, if it is still
-	// good. It may renew the session's cookie on w, unless w is nil.
+	// good, with Brand, User, Channel and TicketID as Start was given them. It may
+	// renew the session's cookie on w, unless w is nil.
 	Current(w http.ResponseWriter, r *http.Request, a token.Audience) (Session, bool)
 }
 
