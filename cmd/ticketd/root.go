@@ -29,6 +29,7 @@ type options struct {
 	listen      string
 	metrics     string // where to listen for scrapes; "" for nowhere
 	data        string
+	database    string // of the directory; "" for a file in data
 	realm       string
 	kek         string
 	publicURL   string
@@ -76,6 +77,7 @@ func (o *options) flags(cmd *cobra.Command, listen, replay string) {
 	f := cmd.Flags()
 	f.StringVar(&o.listen, "listen", listen, "`HOST:PORT` to listen on; port 0 takes a free one")
 	f.StringVar(&o.data, "data", "", "`folder` of the state: database, keyrings and lock")
+	f.StringVar(&o.database, "database", "", "where the directory is: the path of an SQLite file, or postgres://… for one that several services share (environment: ADMITONE_DATABASE; default DATA/admitone.db)")
 	f.StringVar(&o.realm, "realm", os.Getenv("ADMITONE_REALM"), "the deployment's `name`, to which keys and tickets are bound (environment: ADMITONE_REALM)")
 	f.StringVar(&o.kek, "kek", "", "key-encryption key of the keyrings, as a `URI`; see keyring --help (environment: ADMITONE_KEK; default file:DATA/kek.key)")
 	f.StringVar(&o.publicURL, "public-url", "", "`URL` under which browsers reach the service; with https, cookies are Secure (default: http and the address listened on)")
@@ -92,6 +94,9 @@ func (o *options) flags(cmd *cobra.Command, listen, replay string) {
 func (o *options) check(cmd *cobra.Command) error {
 	if o.kek == "" {
 		o.kek = os.Getenv("ADMITONE_KEK")
+	}
+	if o.database == "" { // not the flag's default, which --help would show with its password
+		o.database = os.Getenv("ADMITONE_DATABASE")
 	}
 	if err := token.CheckRealm(o.realm); err != nil {
 		return cli.Usagef("--realm: %w", err)

@@ -51,7 +51,7 @@ The log goes to standard error.`,
 		if err != nil {
 			return err
 		}
-		if _, err := os.Stat(o.dataFile(databaseFile)); err != nil {
+		if _, err := os.Stat(o.directory()); err != nil && o.database == "" {
 			return errors.Join(fmt.Errorf("no directory: %w; mount the data folder, or make one with: ticketd demo --data DIR", err), lock.Close())
 		}
 		log := slog.New(slog.NewTextHandler(stderr, nil))

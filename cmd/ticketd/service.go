@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,7 +87,8 @@ func reachable(a net.Addr) string {
 	return "http://" + address
 }
 
-const databaseFile = "admitone.db"
+// directory says where the directory is, as directory.Open takes it.
+func (o *options) directory() string { return cmp.Or(o.database, o.dataFile("admitone.db")) }
 
 // openService opens everything that the service needs; lock is of the data
 // folder, and closed with the rest. With ownKeys, this process made the ticket
@@ -122,7 +124,7 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 		return nil, err
 	}
 	s.closers = append(s.closers, watch)
-	if s.directory, err = directory.Open(ctx, o.dataFile(databaseFile)); err != nil {
+	if s.directory, err = directory.Open(ctx, o.directory()); err != nil {
 		return nil, fmt.Errorf("opening the directory: %w", err)
 	}
 	s.closers = append(s.closers, s.directory)

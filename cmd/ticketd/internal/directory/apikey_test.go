@@ -433,8 +433,8 @@ func TestLastUsedDoesNotGoBack(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		db := d.fresh(t)
 		bearer, id := issueKey(t, db)
-		db.jobs.putUse(use{id, start})
-		db.jobs.putUse(use{id, start.Add(-time.Hour)})
+		db.jobs.putUse(t.Context(), use{id, start})
+		db.jobs.putUse(t.Context(), use{id, start.Add(-time.Hour)})
 		k, err := db.Authenticate(t.Context(), bearer, start)
 		require.NoError(t, err)
 		assert.Equal(t, start, k.LastUsed)

@@ -135,9 +135,10 @@ func (db *DB) LongestLifetime(ctx context.Context) (d time.Duration, whose strin
 // RemoveBrand removes a brand. While it has agents, channels, customers or API
 // keys the error is an *InUseError, unless all of them are to go with it: then
 // keys that are for other brands, too, lose this one, and those that are not are
-// removed. The error wraps ErrNotFound when there is no such brand.
+// removed. It has no time limit but ctx: a brand may have millions of customers. The
+// error wraps ErrNotFound when there is no such brand.
 func (db *DB) RemoveBrand(ctx context.Context, name string, withAll bool) error {
-	return db.change(ctx, "remove brand", func(ctx context.Context, tx *sql.Tx) error {
+	return db.retry(ctx, "remove brand", func(ctx context.Context, tx *sql.Tx) error {
 		if _, err := brands.get(ctx, tx, name); err != nil {
 			return err
 		}

@@ -20,8 +20,8 @@
 // stands for "none". Lists are in the order of their names, a page at a time:
 // after is the last name of the page before, "" for the first.
 //
-// A call that changes something waits at most 15 seconds, any other 5, and where
-// it fails nothing has changed; when the connection breaks in the very moment of
+// A call that changes something waits at most 15 seconds, any other 5, unless it
+// says otherwise, and where it fails nothing has changed; when the connection breaks in the very moment of
 // a commit, it may have. Errors that wrap neither [ErrNotFound] nor [ErrExists]
 // and are neither a *FieldError, an [*AuthError] nor an [*InUseError] mean that
 // the database could not be asked: they are never an answer.

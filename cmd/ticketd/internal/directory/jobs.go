@@ -77,14 +77,18 @@ func (j *jobs) run() {
 	for {
 		select {
 		case u := <-j.queue:
-			j.putUse(u)
+			j.putUse(context.Background(), u)
 		case now := <-purge.C:
 			j.purge(now)
 		case <-j.quit:
+			// All of it together: a service that ends does not wait for a
+			// database that is gone.
+			ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
+			defer cancel()
 			for {
 				select {
 				case u := <-j.queue:
-					j.putUse(u)
+					j.putUse(ctx, u)
 				default:
 					return
 				}
@@ -94,8 +98,8 @@ func (j *jobs) run() {
 }
 
 // putUse writes one use.
-func (j *jobs) putUse(u use) {
-	ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
+func (j *jobs) putUse(ctx context.Context, u use) {
+	ctx, cancel := context.WithTimeout(ctx, jobTimeout)
 	defer cancel()
 	_, _ = exec(ctx, j.write,
 		`UPDATE api_key SET last_used = $2 WHERE id = $1 AND (last_used IS NULL OR last_used < $2)`,

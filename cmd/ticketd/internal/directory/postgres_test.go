@@ -238,3 +238,23 @@ func TestPostgresHangs(t *testing.T) {
 		return err == nil
 	}, time.Minute, 10*time.Millisecond)
 }
+
+// Nor does it hold up a service that ends, however many last uses are not
+// written.
+func TestPostgresHangsAtTheEnd(t *testing.T) {
+	server := servers.PostgreSQL(t)
+	db, err := Open(t.Context(), server.URL)
+	require.NoError(t, err)
+	server.Freeze()
+	defer server.Thaw()
+	for i := range useBacklog {
+		db.jobs.noteUse(fmt.Sprint(i), time.Time{}, start)
+	}
+	closed := make(chan error)
+	go func() { closed <- db.Close() }()
+	select {
+	case <-closed:
+	case <-time.After(10 * jobTimeout): // of 64
+		t.Error("still waiting")
+	}
+}

@@ -29,10 +29,14 @@ type querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-// list returns what scan makes of each row of the query.
+// list returns what scan makes of each row of the query. Outside a transaction,
+// which has a time limit of its own if it needs one, it waits for readTimeout.
 func list[T any](ctx context.Context, q querier, scan func(row) (T, error), query string, args ...any) ([]T, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
+	if _, alone := q.(*sql.DB); alone {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, readTimeout)
+		defer cancel()
+	}
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
@@ -70,12 +74,17 @@ func exec(ctx context.Context, q querier, query string, args ...any) (int64, err
 // errStale says that somebody else changed what a change was made from.
 var errStale = errors.New("others kept changing the same record: try again")
 
-// change runs f in a transaction, and runs it again when another transaction got
-// in its way. At every level of isolation, f must hold on to what it has read by
-// writing with the revision that it has seen, or by an index that is unique.
+// change runs f in a transaction that waits for writeTimeout, as retry does.
 func (db *DB) change(ctx context.Context, what string, f func(ctx context.Context, tx *sql.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
+	return db.retry(ctx, what, f)
+}
+
+// retry runs f in a transaction, and runs it again when another transaction got
+// in its way. At every level of isolation, f must hold on to what it has read by
+// writing with the revision that it has seen, or by an index that is unique.
+func (db *DB) retry(ctx context.Context, what string, f func(ctx context.Context, tx *sql.Tx) error) error {
 	var err error
 	for attempt := range maxAttempts {
 		err = inTx(ctx, db.write, f)
