@@ -76,6 +76,7 @@ type auditLog struct {
 	entries []AuditEntry
 	size    int64  // of its whole lines; what is behind was torn off while it was written
 	prev    string // SHA-256 of its last whole line
+	aside   string // what the file at path is to be called; "" unless it is another log's
 	err     error  // what is wrong with it; nothing of the above is set then, but path and exists
 }
 
@@ -238,6 +239,12 @@ func (l *auditLog) intent(a auditLine, head string) (line []byte, hash string, e
 
 // append writes a line behind the last whole one.
 func (l *auditLog) append(line []byte, target string) error {
+	if l.aside != "" {
+		if err := os.Rename(l.path, l.aside); err != nil {
+			return fmt.Errorf("keyring: %w", err)
+		}
+		l.aside = ""
+	}
 	if err := durable.Append(l.path, l.size, append(line, '\n'), target); err != nil {
 		return fmt.Errorf("keyring: the audit log cannot be written: %w", err)
 	}
@@ -247,20 +254,17 @@ func (l *auditLog) append(line []byte, target string) error {
 	return nil
 }
 
-// begin puts what there is of the log aside, and begins a new one.
-func (l *auditLog) begin(now time.Time) error {
-	if !l.exists {
-		return nil
+// fresh returns a new log in place of l. What there is of l is put aside when the
+// first line is written.
+func (l *auditLog) fresh(now time.Time) (*auditLog, error) {
+	n := &auditLog{path: l.path}
+	if l.exists {
+		n.aside = l.path + "." + now.Format("20060102T150405.000Z")
+		if _, err := os.Lstat(n.aside); err == nil {
+			return nil, fmt.Errorf("keyring: %s is there already; move it away", n.aside)
+		}
 	}
-	aside := l.path + "." + now.Format("20060102T150405.000Z")
-	if _, err := os.Lstat(aside); err == nil {
-		return fmt.Errorf("keyring: %s is there already; move it away", aside)
-	}
-	if err := os.Rename(l.path, aside); err != nil {
-		return fmt.Errorf("keyring: %w", err)
-	}
-	*l = auditLog{path: l.path}
-	return nil
+	return n, nil
 }
 
 // who returns the user and the host.

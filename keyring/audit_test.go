@@ -178,6 +178,11 @@ func TestAuditAfterDamage(t *testing.T) {
 
 	_, err = Change(path, c, "", Step{Do: BeginAudit})
 	assert.ErrorContains(t, err, "reason")
+	down := c
+	down.KEK = brokenKEK{KEK: c.KEK, encrypt: true}
+	_, err = Change(path, down, "why", Step{Do: BeginAudit})
+	assert.ErrorIs(t, err, errDown)
+	assert.Equal(t, edited, mustRead(t, path+".audit"), "what fails moves nothing")
 	info := mustChange(t, path, c, Step{Do: BeginAudit}, Step{Do: Revoke, Key: r.Report().Primary})
 	assert.Equal(t, uint64(4), info.Generation)
 	entries, err := Audit(path, &c)

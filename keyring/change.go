@@ -182,7 +182,7 @@ func change(path string, c *Config, why string, o changeOptions, f func(*edit, I
 	}
 	e.why = why
 	if o.begin {
-		if err := log.begin(e.now); err != nil {
+		if log, err = log.fresh(e.now); err != nil {
 			return Info{}, err
 		}
 	}
