@@ -225,3 +225,29 @@ func TestFailingKEK(t *testing.T) {
 	require.NoError(t, r.Reload())
 	assert.Equal(t, uint64(2), r.Report().Generation)
 }
+
+// TestMissingFile has no operation but Create and CreateFrom make a file.
+//
+// trap K14
+func TestMissingFile(t *testing.T) {
+	dir := t.TempDir()
+	path, c := filepath.Join(dir, "keyring"), config(Ticket)
+	other := newFile(t, c)
+	keyset, err := Export(other, c, JSON, InsecureCleartext, "")
+	require.NoError(t, err)
+	for name, try := range map[string]func() error{
+		"Read":   func() error { _, err := Read(path, c); return err },
+		"Open":   func() error { _, err := Open(path, c); return err },
+		"Change": func() error { _, err := Change(path, c, "why", Step{Do: BeginAudit}, Step{Do: Rotate}); return err },
+		"Apply":  func() error { _, _, err := Apply(path, c, nil); return err },
+		"Rewrap": func() error { _, err := Rewrap(path, c, newKEK(8, "vault"), ""); return err },
+		"Import": func() error { _, err := Import(path, c, keyset, InsecureCleartext, ""); return err },
+		"Export": func() error { _, err := Export(path, c, JSON, InsecureCleartext, ""); return err },
+		"Audit":  func() error { _, err := Audit(path, &c); return err },
+	} {
+		assertCause(t, Missing, try(), name)
+	}
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Empty(t, entries)
+}

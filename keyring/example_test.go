@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/keyring/kms"
@@ -53,4 +54,34 @@ func Example() {
 	}
 	fmt.Printf("%s, generation %d\n", plain, ring.Report().Generation)
 	// Output: hello, generation 2
+}
+
+// A timer runs Apply every few minutes; here the clock is moved instead.
+func ExampleApply() {
+	dir, err := os.MkdirTemp("", "keyring")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "tickets.keyring")
+
+	now := time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)
+	c := keyring.Config{Kind: keyring.Ticket, KEK: keyring.InsecureCleartext, Now: func() time.Time { return now }}
+	if err := keyring.Create(file, c, keyring.DefaultPolicy(c.Kind), ""); err != nil {
+		panic(err)
+	}
+	for range 4 {
+		info, done, err := keyring.Apply(file, c, nil)
+		if err != nil {
+			panic(err)
+		}
+		for _, step := range done {
+			fmt.Println(now.Format(time.DateTime), step.Do)
+		}
+		now = info.Plan(now).Steps[0].At // when something will be due
+	}
+	// Output:
+	// 2026-02-04 08:57:50 rotate
+	// 2026-02-04 09:00:00 promote
+	// 2026-02-04 09:17:30 disable
 }

@@ -145,6 +145,7 @@ func TestOnReload(t *testing.T) {
 		step := func(want ...string) {
 			t.Helper()
 			time.Sleep(5300 * time.Millisecond)
+			synctest.Wait()
 			assert.Equal(t, want, heard)
 			heard = nil
 		}
