@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -250,6 +251,19 @@ func TestSessionUnderNewestKey(t *testing.T) {
 	assert.True(t, ok)
 	_, ok = s.Current(nil, carrying(cookie.Name, cookie.Value[:len(cookie.Value)-4]+"AAAA"), token.Agent)
 	assert.False(t, ok, "the key is there, and does not open it")
+}
+
+func TestCookiesNamed(t *testing.T) {
+	for _, lines := range [][]string{
+		nil, {""}, {"a=1"}, {"b=1"}, {"a=1; a=2"}, {"a=1;a=2 ; b=a=3;  a=4"}, {"aa=1; ba=2"}, {"a=1", "b=2; a=3"}, {";;a=1;;"}, {"a="}, {"x=a; a=A-z_09"},
+	} {
+		r := &http.Request{Header: http.Header{"Cookie": lines}}
+		var want []string
+		for _, c := range r.CookiesNamed("a") {
+			want = append(want, c.Value)
+		}
+		assert.Equal(t, want, slices.Collect(cookiesNamed(r, "a")), lines)
+	}
 }
 
 // Keys that no longer seal end nobody's session.

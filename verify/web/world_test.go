@@ -79,10 +79,12 @@ func (w *world) start() *world {
 	mux.Handle("/chat/{code}", h)
 	mux.Handle("/auth/check", check)
 	mux.Handle("/logout", sessions.Logout("/bye"))
+	w.server = httptest.NewUnstartedServer(mux)
+	w.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0) // of connections that the client gave up
 	if w.sessions.Insecure {
-		w.server = httptest.NewServer(mux)
+		w.server.Start()
 	} else {
-		w.server = httptest.NewTLSServer(mux)
+		w.server.StartTLS()
 	}
 	w.t.Cleanup(w.server.Close)
 	return w
