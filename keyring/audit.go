@@ -320,7 +320,7 @@ func readBoth(path string, c *Config) (*contents, *auditLog, error) {
 		}
 		// Perhaps a change was made between reading one and the other.
 		again, _, rerr := readFile(path)
-		if try == 5 || rerr == nil && sha256.Sum256(again) == f.fingerprint {
+		if try == 20 || rerr == nil && sha256.Sum256(again) == f.fingerprint {
 			return nil, nil, err
 		}
 	}

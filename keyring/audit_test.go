@@ -333,3 +333,35 @@ func TestCreateOverALog(t *testing.T) {
 	assert.NoFileExists(t, path)
 	assert.Equal(t, broken, mustRead(t, path+".audit"))
 }
+
+// TestReadWhileWriting reads file and log while both change.
+func TestReadWhileWriting(t *testing.T) {
+	c := config(Ticket)
+	path := newFile(t, c)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 60 {
+			if _, err := rotate(path, c); !assert.NoError(t, err) {
+				return
+			}
+		}
+	}()
+	var last uint64
+	for reads := 0; ; reads++ {
+		info, err := Read(path, c)
+		require.NoError(t, err, reads)
+		require.GreaterOrEqual(t, info.Generation, last)
+		last = info.Generation
+		_, err = Audit(path, nil)
+		require.NoError(t, err, reads)
+		select {
+		case <-done:
+			info, err := Read(path, c)
+			require.NoError(t, err)
+			assert.Equal(t, uint64(61), info.Generation)
+			return
+		default:
+		}
+	}
+}

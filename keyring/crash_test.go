@@ -41,7 +41,7 @@ func dieAtStep(arg string) {
 		}
 		return nil
 	}
-	if _, err := os.Stat(path); err != nil {
+	if _, err = os.Stat(path); err != nil {
 		err = Create(path, c, DefaultPolicy(Ticket), "")
 	} else {
 		_, err = rotate(path, c)

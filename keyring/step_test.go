@@ -86,7 +86,6 @@ func TestLifecycle(t *testing.T) {
 
 	clock.t = from.Add(17*time.Minute + 30*time.Second)
 	info = mustChange(t, path, c, Step{Do: Disable, Key: first})
-	disabled := clock.t
 	require.NoError(t, r.Reload())
 	_, err = r.Decrypt(oldTicket, nil)
 	assert.Error(t, err)
@@ -102,9 +101,7 @@ func TestLifecycle(t *testing.T) {
 	_, err = Change(path, c, "", Step{Do: Destroy, Key: first})
 	assertBlocked(t, &BlockedError{Do: Destroy, ID: first, State: Retiring}, err)
 	info = mustChange(t, path, c, Step{Do: Disable, Key: first, Unsafe: true})
-	disabled = clock.t
-
-	grace := disabled.AddDate(0, 0, 30)
+	grace := clock.t.AddDate(0, 0, 30)
 	clock.t = grace.Add(-time.Millisecond)
 	_, err = Change(path, c, "", Step{Do: Destroy, Key: first})
 	assertBlocked(t, &BlockedError{Do: Destroy, ID: first, State: Disabled, From: grace}, err)
