@@ -10,15 +10,19 @@ import (
 	"time"
 
 	"github.com/admitone/admitone/internal/durable"
+	"github.com/admitone/admitone/verify"
 	"github.com/admitone/admitone/verify/replay"
 )
 
 // A store that was not asked for a while does not know what another one admitted
 // meanwhile. So the data folder remembers which store is in use, and since when:
-// older one-time tickets are refused.
+// older one-time tickets are refused. It remembers as well the largest clock
+// tolerance that was ever served with: where a store lost its memory, tickets of
+// an issuer who is ahead by that much may have been admitted before.
 type storeRecord struct {
-	Store string    `json:"store"`
-	Since time.Time `json:"since,omitzero"`
+	Store   string    `json:"store"`
+	Since   time.Time `json:"since,omitzero"`
+	MaxSkew int64     `json:"maxSkewMillis"`
 }
 
 // barrier is a store behind such a moment.
@@ -42,34 +46,42 @@ func (b barrier) Peek(ctx context.Context, c replay.Claim) (replay.Answer, error
 }
 
 // sinceLastChange puts a barrier before the store, if the data folder was used
-// with another one before.
-func sinceLastChange(o options, store replay.Store, now time.Time) (replay.Store, error) {
+// with another one before. maxSkew is what the verifier has to know as such.
+func sinceLastChange(o options, store replay.Store, now time.Time) (_ replay.Store, maxSkew time.Duration, err error) {
 	path := o.dataFile("replay.json")
 	var last storeRecord
 	data, err := os.ReadFile(path)
 	switch {
 	case err == nil:
-		if err := json.Unmarshal(data, &last); err != nil || last.Store == "" {
-			return nil, fmt.Errorf("%s is damaged: it says which replay store was in use; remove it when all tickets issued so far have expired", path)
+		if err := json.Unmarshal(data, &last); err != nil || last.Store == "" || last.MaxSkew < 0 || last.MaxSkew > maxSkewMillis {
+			return nil, 0, fmt.Errorf("%s is damaged: it says which replay store was in use; remove it when all tickets issued so far have expired", path)
 		}
 	case !errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("reading which replay store was in use: %w", err)
+		return nil, 0, fmt.Errorf("reading which replay store was in use: %w", err)
 	}
-	if name := o.replay.name(); last.Store != name {
-		if last.Store != "" {
-			last.Since = now.UTC()
-		}
-		last.Store = name
-		data, err := json.Marshal(last)
+	next := last
+	if next.Store = o.replay.name(); last.Store != "" && last.Store != next.Store {
+		next.Since = now.UTC()
+	}
+	// Rounded up: what is remembered is never less than what was.
+	next.MaxSkew = max(last.MaxSkew, (o.skew + time.Millisecond - 1).Milliseconds())
+	if next != last {
+		data, err := json.Marshal(next)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if err := durable.WriteFile(path, append(data, '\n'), 0o600); err != nil {
-			return nil, fmt.Errorf("noting which replay store is in use: %w", err)
+			return nil, 0, fmt.Errorf("noting which replay store is in use: %w", err)
 		}
 	}
-	if last.Since.IsZero() {
-		return store, nil
+	if maxSkew = time.Duration(next.MaxSkew) * time.Millisecond; maxSkew > 0 {
+		maxSkew = max(maxSkew, verify.Skew) // which other services of the realm need not say
 	}
-	return barrier{store, last.Since}, nil
+	if next.Since.IsZero() {
+		return store, maxSkew, nil
+	}
+	return barrier{store, next.Since}, maxSkew, nil
 }
+
+// maxSkewMillis is more than any --skew.
+const maxSkewMillis = int64(maxMaxLifetime / time.Millisecond)

@@ -138,7 +138,8 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 		return nil, fmt.Errorf("opening the replay store: %w", err)
 	}
 	s.closers = append(s.closers, closer)
-	if store, err = sinceLastChange(o, store, time.Now()); err != nil {
+	store, maxSkew, err := sinceLastChange(o, store, time.Now())
+	if err != nil {
 		return nil, err
 	}
 	if s.listener, err = net.Listen("tcp", o.listen); err != nil {
@@ -156,7 +157,8 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 		return nil, err
 	}
 	verifier, err := verify.New(verify.Config{
-		Opener: rings[keyring.Ticket], Realm: o.realm, AnyBrand: true, Store: s.metrics.Store(store), MaxLifetime: o.maxLifetime, Skew: o.skew,
+		Opener: rings[keyring.Ticket], Realm: o.realm, AnyBrand: true, Store: s.metrics.Store(store), MaxLifetime: o.maxLifetime,
+		Skew: o.skew, MaxSkew: maxSkew,
 	})
 	if err != nil {
 		return nil, err
