@@ -251,3 +251,27 @@ func TestMissingFile(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, entries)
 }
+
+// TestConcurrentCreate has several make one keyring: one does, and the log has
+// that one.
+func TestConcurrentCreate(t *testing.T) {
+	for range 10 {
+		path, c := filepath.Join(t.TempDir(), "keyring"), config(Ticket)
+		results := make(chan error, 8)
+		for range cap(results) {
+			go func() { results <- Create(path, c, DefaultPolicy(Ticket), "") }()
+		}
+		made := 0
+		for range cap(results) {
+			if err := <-results; err == nil {
+				made++
+			} else {
+				assert.ErrorIs(t, err, os.ErrExist)
+			}
+		}
+		assert.Equal(t, 1, made)
+		log, err := Audit(path, &c)
+		require.NoError(t, err)
+		assert.Len(t, log, 1)
+	}
+}
