@@ -1,0 +1,74 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestDocumentsAreServed(t *testing.T) {
+	w := newWorld(t)
+	doc := w.client().get("/openapi.yaml")
+	assert.Equal(t, http.StatusOK, doc.status)
+	assert.Equal(t, string(openAPI), doc.body)
+	assert.Equal(t, "application/yaml", doc.header.Get("Content-Type"))
+
+	page := w.client().get("/docs")
+	require.Equal(t, http.StatusOK, page.status)
+	csp := page.header.Get("Content-Security-Policy")
+	assert.True(t, strings.HasPrefix(csp, "default-src 'none'; style-src 'self'"), csp)
+	assert.NotContains(t, csp, "unsafe")
+	for _, no := range []string{"<script", "style=", "onclick", "//cdn", "ZgotmplZ", "<no value>"} {
+		assert.NotContains(t, page.body, no)
+	}
+	assert.NotRegexp(t, `(?:src|href)="(?:https?:)?//`, page.body, "nothing comes from elsewhere")
+	for _, want := range []string{
+		`<html lang="en">`, "POST /auth/ticket", "GET /chat/{code}", "oneTimeUse", "encpryptedString", "already_used", "not served with the rest",
+		`<th scope="col">`, `&#34;username&#34;: &#34;john.d&#34;`,
+	} {
+		assert.Contains(t, page.body, want)
+	}
+	ids := make(map[string]int)
+	for _, m := range regexp.MustCompile(` id="([^"]+)"`).FindAllStringSubmatch(page.body, -1) {
+		ids[m[1]]++
+		assert.Equal(t, 1, ids[m[1]], "the ID %s is there once", m[1])
+	}
+	for _, m := range regexp.MustCompile(`href="#([^"]+)"`).FindAllStringSubmatch(page.body, -1) {
+		assert.Contains(t, ids, m[1], "no link leads nowhere")
+	}
+	levels := regexp.MustCompile(`<h([1-6])`).FindAllStringSubmatch(page.body, -1)
+	for i := 1; i < len(levels); i++ {
+		assert.LessOrEqual(t, levels[i][1][0], levels[i-1][1][0]+1, "no level of headings is left out")
+	}
+	style := w.client().get("/docs.css")
+	assert.Equal(t, http.StatusOK, style.status)
+	assert.Equal(t, "text/css; charset=utf-8", style.header.Get("Content-Type"))
+}
+
+// With IntegerStatus the answers and the document agree again.
+func TestIntegerStatus(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.IntegerStatus = true })
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.server.URL+"/auth/ticket", strings.NewReader(customer))
+	require.NoError(t, err)
+	r.Header.Set("Authorization", "Bearer "+w.key)
+	res, err := http.DefaultTransport.RoundTrip(r) // unchecked: the document is another
+	require.NoError(t, err)
+	defer res.Body.Close()
+	body := make([]byte, 20)
+	_, err = res.Body.Read(body)
+	require.NoError(t, err)
+	assert.True(t, strings.HasPrefix(string(body), `{"status":200,"`), "%s", body)
+
+	served := w.client().get("/openapi.yaml").body
+	doc, err := openapi3.NewLoader().LoadFromData([]byte(served))
+	require.NoError(t, err)
+	require.NoError(t, doc.Validate(context.Background(), openapi3.DisableExamplesValidation()))
+	assert.True(t, doc.Components.Schemas["Status"].Value.Type.Is("integer"))
+	assert.Len(t, served, len(openAPI)-len(`      pattern: "^[1-5][0-9][0-9]$"`+"\n")+len("integer")-len("string"))
+}
