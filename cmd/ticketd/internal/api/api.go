@@ -4,6 +4,7 @@ package api
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -120,13 +121,21 @@ func (a *answer) Write(b []byte) (int, error) {
 
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
+// answerTime is how long a request may take. It has that time whether or not the
+// client waits: half a redemption helps nobody, a client that has closed its side
+// of the connection only may still read, and a client that has gone must not look
+// like a failure of the directory.
+const answerTime = 20 * time.Second
+
 // guard sets the headers that every answer has, writes the access log and turns
 // a panic into a 500. The log has the route, not the URL: paths and queries may
 // carry tickets.
 func (s *server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := s.Now()
-		r = s.withClient(r)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), answerTime)
+		defer cancel()
+		r = s.withClient(r.WithContext(ctx))
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
