@@ -114,7 +114,9 @@ func Read(document []byte) (*Document, error) {
 		}
 	}
 	for name, schema := range r.root.get("components").get("schemas").members() {
-		d.Schemas = append(d.Schemas, r.schema(name, schema))
+		if !schema.has("oneOf") { // such a choice is shown where it is made
+			d.Schemas = append(d.Schemas, r.schema(name, schema))
+		}
 	}
 	return d, r.err
 }
@@ -170,10 +172,14 @@ func (r *reader) body(n node) *Body {
 	b := &Body{Description: prose(n.text("description"))}
 	for kind, content := range n.get("content").members() {
 		b.Type = kind
-		for _, s := range append(content.get("schema").get("oneOf").items(), content.get("schema")) {
-			if _, name := r.resolve(s); name != "" {
-				b.Schemas = append(b.Schemas, name)
-			}
+		schema, name := r.resolve(content.get("schema"))
+		choices := schema.get("oneOf").items()
+		for _, choice := range choices {
+			_, name := r.resolve(choice)
+			b.Schemas = append(b.Schemas, name)
+		}
+		if name != "" && len(choices) == 0 {
+			b.Schemas = []string{name}
 		}
 		for _, e := range content.get("examples").members() {
 			b.Examples = append(b.Examples, Example{e.text("summary"), e.get("value").json()})
