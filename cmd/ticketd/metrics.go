@@ -6,9 +6,9 @@ import (
 	"net/http"
 )
 
-// Metrics have a listener of their own or none: behind a proxy on this machine
-// every stranger comes from the loopback interface, so nothing about a request on
-// the main one tells that it may see them.
+// Metrics, and the state of the keys, have a listener of their own or none: behind a
+// proxy on this machine every stranger comes from the loopback interface, so nothing
+// about a request on the main one tells that it may see them.
 const metricsPath = "/metrics"
 
 // listenForScrapes opens the listener of --metrics-listen, if that is given.
@@ -26,5 +26,6 @@ func (s *service) listenForScrapes() (err error) {
 func (s *service) scrapeHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET "+metricsPath, s.metrics.Handler(s.log))
+	mux.HandleFunc("GET /keyring", s.serveKeyrings)
 	return mux
 }

@@ -36,6 +36,7 @@ type service struct {
 	opts      options
 	log       *slog.Logger
 	directory *directory.DB
+	rings     map[keyring.Kind]*keyring.Ring
 	channels  *token.Channels
 	handler   http.Handler
 	listener  net.Listener
@@ -109,6 +110,7 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 		return nil, err
 	}
 	rings := make(map[keyring.Kind]*keyring.Ring)
+	s.rings = rings
 	for _, kind := range []keyring.Kind{keyring.Ticket, keyring.Session, keyring.Channel} {
 		ring, err := keyring.Open(o.dataFile(keyringFile(kind)), keyring.Config{
 			Kind: kind, Realm: o.realm, KEK: kek, MinGeneration: seen[kind], Logger: log,
@@ -180,7 +182,7 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 		Directory: s.directory, Issuer: issuer, Opener: rings[keyring.Ticket], Realm: o.realm, Verifier: verifier,
 		Channels: s.channels, Sessions: sessions, Metrics: s.metrics, Log: log, Now: time.Now, MaxLifetime: o.maxLifetime,
 		Limiter: limiter, Limit: ratelimit.Limit{Rate: o.limits.rate, Burst: o.limits.burst},
-		Proxies: o.limits.parsed, IntegerStatus: o.limits.intStatus,
+		Proxies: o.limits.parsed, Checks: s.checks(store), IntegerStatus: o.limits.intStatus,
 	})
 	return s, err
 }

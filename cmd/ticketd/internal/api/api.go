@@ -37,6 +37,7 @@ type Config struct {
 	MaxLifetime time.Duration   // the longest of any ticket here, which the Issuer and the Verifier have as well
 	Limit       ratelimit.Limit // of API keys that have none of their own
 	Proxies     Proxies         // in front of the service; none
+	Checks      []Check         // that /readyz makes; none
 
 	// IntegerStatus makes the status in answers a number, as newer clients of
 	// the API expect it; it is text.
@@ -47,6 +48,7 @@ type server struct {
 	Config
 	ad       []byte // of tickets
 	failures ratelimit.Limiter
+	ready    readiness
 }
 
 // New returns the service's handler.
@@ -58,7 +60,7 @@ func New(c Config) (http.Handler, error) {
 	if !(c.Limit.Rate > 0) || c.Limit.Burst < 1 {
 		return nil, errors.New("api: the limit of API keys is none; give a rate above 0 and a burst of 1 or more")
 	}
-	s := &server{c, ad, ratelimit.NewLocal(failureClients, c.Now)}
+	s := &server{Config: c, ad: ad, failures: ratelimit.NewLocal(failureClients, c.Now)}
 	routes, err := s.routes()
 	if err != nil {
 		return nil, err
@@ -88,6 +90,7 @@ func (s *server) routes() ([]route, error) {
 		{"POST /chat/{code}", s.chat},
 		{"GET /page.css", stylesheet},
 		{"GET /healthz", healthz},
+		{"GET /readyz", s.readyz},
 		{"GET /openapi.yaml", docs.serveYAML},
 		{"GET /docs", docs.servePage},
 		{"GET /docs.css", serveStyle},

@@ -106,7 +106,11 @@ func Read(document []byte) (*Document, error) {
 			if !op.has("operationId") {
 				continue // what all operations of the path share
 			}
-			i, ok := place[op.get("tags").items()[0].n.Value]
+			tags := op.get("tags").items()
+			if len(tags) == 0 {
+				return nil, fmt.Errorf("apidoc: %s %s has no tag", method, path)
+			}
+			i, ok := place[tags[0].n.Value]
 			if !ok {
 				return nil, fmt.Errorf("apidoc: %s %s has a tag that is not listed", method, path)
 			}

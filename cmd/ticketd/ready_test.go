@@ -1,0 +1,84 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/internal/servers"
+	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/keyring/kms"
+)
+
+func fetch(t *testing.T, url string) (int, string) {
+	t.Helper()
+	res, err := http.Get(url)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	return res.StatusCode, string(b)
+}
+
+// /readyz says no while the replay store is away, and yes again after it.
+func TestReadyz(t *testing.T) {
+	redis := servers.Redis(t, servers.RedisPrograms(t)[0])
+	p, info := startDemo(t, "--replay", redis.URL)
+	ready := func() bool {
+		status, body := fetch(t, info.URL+"/readyz")
+		if status == http.StatusOK {
+			assert.Equal(t, "ready\n", body)
+			return true
+		}
+		assert.Equal(t, http.StatusServiceUnavailable, status)
+		assert.Equal(t, "not ready: replay store\n", body)
+		return false
+	}
+	require.Eventually(t, ready, time.Minute, 20*time.Millisecond)
+	redis.Stop()
+	require.Eventually(t, func() bool { return !ready() }, time.Minute, 20*time.Millisecond)
+	p.logs(`msg="not ready" check="replay store"`)
+	status, _ := fetch(t, info.URL+"/healthz")
+	assert.Equal(t, http.StatusOK, status, "restarting the process would not help")
+	redis.Start()
+	require.Eventually(t, ready, time.Minute, 20*time.Millisecond)
+}
+
+// /keyring of the metrics' address tells of a rotation, and nothing secret.
+func TestKeyringReport(t *testing.T) {
+	dir := t.TempDir()
+	p, info := startDemo(t, "--data", dir, "--metrics-listen", "127.0.0.1:0")
+	url := strings.TrimSuffix(p.scrapeURL(), "/metrics") + "/keyring"
+	report := func() (r keyringReport) {
+		status, body := fetch(t, url)
+		require.Equal(t, http.StatusOK, status)
+		require.NoError(t, json.Unmarshal([]byte(body), &r))
+		require.Len(t, r.Keyrings, 3)
+		return r
+	}
+	info.ticket(t, info.request(true))
+	kek, err := kms.Open("file:"+filepath.Join(dir, "kek.key"), nil)
+	require.NoError(t, err)
+	file := filepath.Join(dir, "ticket.keyring")
+	config := keyring.Config{Kind: keyring.Ticket, KEK: kek}
+	was, err := keyring.Read(file, config)
+	require.NoError(t, err)
+	got := report().Keyrings[0]
+	assert.Equal(t, was.Fingerprint, got.Fingerprint)
+	require.NotEmpty(t, got.Use)
+	assert.EqualValues(t, 1, got.Use[0].Sealed)
+	now, err := keyring.Change(file, config, "", keyring.Step{Do: keyring.Rotate, Now: true})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return report().Keyrings[0].Fingerprint == now.Fingerprint }, time.Minute, 20*time.Millisecond)
+	for _, where := range []string{"/keyring", "/metrics"} {
+		status, _ := fetch(t, info.URL+where)
+		assert.Equal(t, http.StatusNotFound, status, "strangers do not see it")
+	}
+}
