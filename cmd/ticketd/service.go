@@ -168,8 +168,15 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 	if s.channels, err = token.NewChannels(rings[keyring.Channel], o.realm); err != nil {
 		return nil, err
 	}
+	// Chats are embedded in other sites' pages. Browsers keep partitioned cookies
+	// over TLS only.
+	insecure, partitioned := !strings.HasPrefix(s.opts.publicURL, "https:"), token.Customer
+	if insecure {
+		partitioned = 0
+	}
 	sessions, err := web.NewSessions(web.SessionConfig{
-		Keys: rings[keyring.Session], Realm: o.realm, Insecure: !strings.HasPrefix(s.opts.publicURL, "https:"),
+		Keys: rings[keyring.Session], Realm: o.realm, NotBefore: api.NotBefore(s.directory, log, time.Now),
+		Insecure: insecure, Partitioned: partitioned,
 	})
 	if err != nil {
 		return nil, err

@@ -49,8 +49,15 @@ type Config struct {
 	// English, German and Hebrew are built in.
 	Texts map[string]Texts
 
+	// Decided, if not nil, is told what came of each ticket, for counting: err is
+	// nil where t was redeemed, and else a *verify.Error. It is not asked about
+	// tickets that a page asks about first, nor about a session's own ticket that
+	// a reload brings again.
+	Decided func(r *http.Request, t token.Ticket, err error)
+
 	// Log gets a line for each ticket decided, with the reason and the ticket's
-	// ID, never the ticket. Nil means none.
+	// ID, never the ticket. It names the address of Request.RemoteAddr: behind a
+	// proxy, set that to the client's. Nil means none.
 	Log *slog.Logger
 }
 
@@ -109,6 +116,9 @@ func New(c Config) (*Handler, error) {
 	}
 	if c.Page == nil {
 		c.Page = func(*http.Request, token.Ticket) Page { return Page{} }
+	}
+	if c.Decided == nil {
+		c.Decided = func(*http.Request, token.Ticket, error) {}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -54,7 +54,7 @@ func (a *attempt) keepSecret(w http.ResponseWriter) {
 	}
 	partitioned := len(a.page.FrameAncestors) > 0
 	if a.sessions != nil {
-		partitioned = a.sessions.c.Partitioned
+		partitioned = a.sessions.partitioned(a.entry.Session.Audience)
 	}
 	if partitioned {
 		c.SameSite, c.Partitioned = http.SameSiteNoneMode, true

@@ -200,7 +200,7 @@ func TestFrames(t *testing.T) {
 		w.Page = func(*http.Request, token.Ticket) Page {
 			return Page{FrameAncestors: []string{"https://shop.example", "https://*.example.com:8443", "'self'"}}
 		}
-		w.sessions.Partitioned = true
+		w.sessions.Partitioned = token.Agent
 	}
 	w := newWorld(t)
 	framing(w)

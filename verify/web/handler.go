@@ -119,6 +119,11 @@ func (a *attempt) check(t token.Ticket) (err error) {
 		return err
 	}
 	a.complete(t)
+	if a.sessions != nil {
+		if err = a.sessions.fits(&a.entry.Session); err != nil {
+			return err
+		}
+	}
 	a.page = a.c.Page(a.r, t).checked(a.c.Log)
 	if a.stop = a.whether(t); a.stop != goOn {
 		return errStop
@@ -194,6 +199,7 @@ func (a *attempt) token() string { return confirmToken(a.secret, a.ticket, &a.cu
 
 // admitted starts the session: the ticket is spent.
 func (a *attempt) admitted(w http.ResponseWriter, t token.Ticket) {
+	a.c.Decided(a.r, t, nil)
 	s := a.entry.Session
 	if a.entry.Then != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(a.r.Context()), 10*time.Second)
@@ -284,6 +290,7 @@ func (a *attempt) refused(w http.ResponseWriter, err error) {
 		}
 		attrs = append(attrs, about(*e.Refused)...)
 	}
+	a.c.Decided(a.r, token.Ticket{}, e)
 	if e.Cause != nil {
 		attrs = append(attrs, "cause", e.Cause.Error())
 	}

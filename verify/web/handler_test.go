@@ -262,17 +262,74 @@ func TestAdmit(t *testing.T) {
 	assert.Empty(t, b.user())
 }
 
-// A session that cannot start is a fault of ours, and nobody is signed in.
+// A session that no cookie can hold is known before the ticket is spent; one that
+// grows after that is a fault of ours, and nobody is signed in.
 func TestSessionTooLarge(t *testing.T) {
 	w := newWorld(t)
+	var before, then []string
 	w.Admit = func(*http.Request, token.Ticket) (Entry, error) {
-		return Entry{Session: Session{Groups: []string{strings.Repeat("g", 4000)}}}, nil
+		return Entry{Session: Session{Groups: before}, Then: func(_ context.Context, s *Session) error {
+			s.Groups = append(s.Groups, then...)
+			return nil
+		}}, nil
 	}
 	w.start()
-	res := w.browser().get("/login?ta=" + w.issue(nil))
+	ticket := w.issue(nil)
+	for n := 2600; n <= 4000; n += 20 { // wherever the limit is, none is refused after the claim
+		before = []string{strings.Repeat("g", n)}
+		if status := w.browser().get("/login?ta=" + w.issue(nil)).StatusCode; status != http.StatusSeeOther {
+			assert.Equal(t, http.StatusForbidden, status)
+		}
+	}
+	assert.Equal(t, http.StatusForbidden, w.browser().get("/login?ta="+ticket).StatusCode)
+	assert.Contains(t, w.log.String(), "fewer groups")
+	before, then = []string{"staff"}, []string{strings.Repeat("g", 4000)}
+	res := w.browser().get("/login?ta=" + ticket)
 	assert.Equal(t, http.StatusInternalServerError, res.StatusCode)
 	assert.Empty(t, res.Cookies())
-	assert.Contains(t, w.log.String(), "fewer groups")
+}
+
+// Each ticket is told of once, with what came of it; those that are not decided
+// are not.
+func TestDecided(t *testing.T) {
+	w := newWorld(t)
+	var told []string
+	w.Decided = func(_ *http.Request, tk token.Ticket, err error) {
+		var refused *verify.Error
+		if errors.As(err, &refused) {
+			assert.Zero(t, tk)
+			told = append(told, string(refused.Reason))
+			return
+		}
+		told = append(told, tk.Username)
+	}
+	confirm := false
+	w.Admit = func(*http.Request, token.Ticket) (Entry, error) { return Entry{Confirm: confirm}, nil }
+	w.start()
+	ticket := w.issue(nil)
+	b := w.browser()
+	b.get("/login?ta=" + ticket)
+	b.get("/login?ta=" + ticket) // a reload
+	w.browser().get("/login?ta=" + ticket)
+	w.browser().get("/login?ta=tkt1_x")
+	confirm = true
+	w.browser().get("/login?ta=" + w.issue(nil))
+	w.browser().get("/login")
+	assert.Equal(t, []string{"john.d", "already_used", "malformed"}, told)
+}
+
+// The page is in the brand's language where it has one.
+func TestPageLanguage(t *testing.T) {
+	w := newWorld(t)
+	wanted := ""
+	w.Page = func(*http.Request, token.Ticket) Page { return Page{Language: wanted} }
+	w.start()
+	for language, want := range map[string]string{"": "en", "de": "de", "de-AT": "de", "he": "he", "tlh": "en", "?": "en"} {
+		wanted = language
+		res := w.browser().get("/login?ta=tkt1_x")
+		assert.Equal(t, want, res.Header.Get("Content-Language"), language)
+		assert.Contains(t, res.body, `<html lang="`+want+`"`)
+	}
 }
 
 // What follows the claim does not end with a browser that no longer waits.

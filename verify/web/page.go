@@ -20,6 +20,10 @@ type Page struct {
 	Brand  string // the brand's name, for people; empty means the ticket's brand where there is one
 	Colour string // the brand's colour, such as "#1d4ed8", for the button; its text is black or white, whichever is easier to read
 
+	// Language is what the page is written in, a BCP 47 tag. Empty means the
+	// browser's, as does one that there are no texts in.
+	Language string
+
 	// FrameAncestors are the origins whose pages may show these in a frame,
 	// outermost included, such as "https://shop.example.com",
 	// "https://*.example.com" or "'self'" (CSP frame-ancestors). Empty means
@@ -143,9 +147,10 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, status int, p Pag
 
 // showPlain shows a page that is about no ticket.
 func (h *Handler) showPlain(w http.ResponseWriter, r *http.Request, status int, write func(*Texts) (title, text string)) {
-	l := h.languages.of(r)
+	p := h.c.Page(r, token.Ticket{}).checked(h.c.Log)
+	l := h.languages.of(r, p.Language)
 	title, text := write(&l.texts)
-	h.show(w, r, status, h.c.Page(r, token.Ticket{}).checked(h.c.Log), l, view{Title: title, Text: []string{text}})
+	h.show(w, r, status, p, l, view{Title: title, Text: []string{text}})
 }
 
 // showRefused is the one answer to every ticket that does not admit: a stranger
@@ -167,9 +172,12 @@ func (h *Handler) showFailed(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) showSession(w http.ResponseWriter, r *http.Request) {
 	var s Session
 	var ok bool
-	if audiences, err := audiencesOf(h.c.Use(r, "").Audience); err == nil {
+	use := h.c.Use(r, "")
+	if audiences, err := audiencesOf(use.Audience); err == nil {
 		for _, a := range audiences {
-			if s, ok = h.c.Sessions.Current(w, r, a); ok {
+			s, ok = h.c.Sessions.Current(w, r, a)
+			// A session of one channel says nothing in another.
+			if ok = ok && s.Channel == use.Channel; ok {
 				break
 			}
 		}
@@ -185,7 +193,7 @@ func (h *Handler) showSession(w http.ResponseWriter, r *http.Request) {
 
 // showOtherUser says that somebody else is signed in.
 func (a *attempt) showOtherUser(w http.ResponseWriter) {
-	l := a.languages.of(a.r)
+	l := a.languages.of(a.r, a.page.Language)
 	name, current := personOf(&a.entry.Session), personOf(&a.current)
 	a.show(w, a.r, http.StatusConflict, a.page, l, view{
 		Title: fill(l.texts.OtherUserTitle, name, current), Text: []string{fill(l.texts.OtherUserText, name, current)},
@@ -195,7 +203,7 @@ func (a *attempt) showOtherUser(w http.ResponseWriter) {
 // showConfirm shows who is about to enter, with the button that spends the
 // ticket. The ticket is in the form, not in the form's address.
 func (a *attempt) showConfirm(w http.ResponseWriter) {
-	l := a.languages.of(a.r)
+	l := a.languages.of(a.r, a.page.Language)
 	s := &a.entry.Session
 	name, current := personOf(s), personOf(&a.current)
 	v := view{Title: fill(l.texts.ConfirmTitle, name, current), Text: []string{l.texts.ConfirmText}, Form: a.form(l.texts.ConfirmButton)}
@@ -203,11 +211,14 @@ func (a *attempt) showConfirm(w http.ResponseWriter) {
 	if current != "" {
 		v.Text = append(v.Text, fill(l.texts.ReplaceText, name, current))
 	}
-	brand := s.Brand
+	user, brand := s.User, s.Brand
+	if s.Audience == token.Customer {
+		user = "" // the service's own name for them
+	}
 	if a.page.Brand != "" {
 		brand = "" // it stands at the top
 	}
-	for _, f := range []fact{{l.texts.Name, s.Name}, {l.texts.User, s.User}, {l.texts.Email, s.Email}, {l.texts.Brand, brand}} {
+	for _, f := range []fact{{l.texts.Name, s.Name}, {l.texts.User, user}, {l.texts.Email, s.Email}, {l.texts.Brand, brand}} {
 		seen := func(other fact) bool { return other.Value == f.Value }
 		if f.Value = plain(f.Value); f.Value != "" && !slices.ContainsFunc(v.Facts, seen) {
 			v.Facts = append(v.Facts, f)
@@ -218,7 +229,7 @@ func (a *attempt) showConfirm(w http.ResponseWriter) {
 
 // showNoCookie offers to go on where cookies stay.
 func (a *attempt) showNoCookie(w http.ResponseWriter) {
-	l := a.languages.of(a.r)
+	l := a.languages.of(a.r, a.page.Language)
 	v := view{Title: l.texts.NoCookieTitle, Text: []string{l.texts.NoCookieText}, Form: a.form(l.texts.NoCookieButton)}
 	v.Form.NewTab = true
 	a.show(w, a.r, http.StatusOK, a.page, l, v)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/verify"
 )
 
 // How long sessions last where SessionConfig does not say.
@@ -76,11 +77,11 @@ type SessionConfig struct {
 	// where it cannot tell, a time to come refuses.
 	NotBefore func(s Session) time.Time
 
-	// Partitioned makes the cookies usable where the pages are embedded in
-	// another site: SameSite=None and Partitioned (CHIPS), a jar for each site
-	// around. Otherwise they are SameSite=Lax, and no frame in another site's
-	// page sees them.
-	Partitioned bool
+	// Partitioned makes the cookies of an audience (verify.AnyAudience: of both)
+	// usable where the pages are embedded in another site: SameSite=None and
+	// Partitioned (CHIPS), a jar for each site around. Otherwise they are
+	// SameSite=Lax, and no frame in another site's page sees them.
+	Partitioned token.Audience
 
 	// Insecure is for pages served without TLS, on the developer's machine: the
 	// cookies are neither Secure nor have the __Host- prefix.
@@ -126,7 +127,7 @@ func NewSessions(c SessionConfig) (*Sessions, error) {
 	switch {
 	case c.Idle < 0 || c.Lifetime < 0:
 		return nil, errors.New("web: SessionConfig.Idle and SessionConfig.Lifetime must not be negative")
-	case c.Partitioned && c.Insecure:
+	case c.Partitioned != 0 && c.Insecure:
 		return nil, errors.New("web: SessionConfig has both Partitioned and Insecure; browsers keep partitioned cookies over TLS only")
 	}
 	c.Idle = min(c.Idle, c.Lifetime)
@@ -179,6 +180,18 @@ func (s *Sessions) Start(w http.ResponseWriter, _ *http.Request, session Session
 	return s.set(w, &session, now)
 }
 
+var errTooLarge = errors.New("web: the session is too large for a cookie; give it fewer groups")
+
+// fits returns an error if Start would find the session too large: that must be
+// known before a ticket is spent on it.
+func (s *Sessions) fits(session *Session) error {
+	const added = 26 + 128 // the ID, and what an AEAD may add
+	if base64.RawURLEncoding.EncodedLen(len(session.append(nil, time.Time{}))+added) > maxCookie {
+		return errTooLarge
+	}
+	return nil
+}
+
 // set gives the browser the session's cookie, renewed now.
 func (s *Sessions) set(w http.ResponseWriter, session *Session, now time.Time) error {
 	sealed, err := s.seal(session.append(nil, now))
@@ -187,7 +200,7 @@ func (s *Sessions) set(w http.ResponseWriter, session *Session, now time.Time) e
 	}
 	value := base64.RawURLEncoding.EncodeToString(sealed)
 	if len(value) > maxCookie {
-		return errors.New("web: the session is too large for a cookie; give it fewer groups")
+		return errTooLarge
 	}
 	s.cookie(w, session.Audience, value, 0)
 	return nil
@@ -198,10 +211,14 @@ func (s *Sessions) cookie(w http.ResponseWriter, a token.Audience, value string,
 		Name: s.cookieName(a), Value: value, MaxAge: maxAge, Path: "/",
 		Secure: !s.c.Insecure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	}
-	if s.c.Partitioned {
+	if s.partitioned(a) {
 		c.SameSite, c.Partitioned = http.SameSiteNoneMode, true
 	}
 	http.SetCookie(w, c)
+}
+
+func (s *Sessions) partitioned(a token.Audience) bool {
+	return s.c.Partitioned == a || s.c.Partitioned == verify.AnyAudience
 }
 
 func (s *Sessions) cookieName(a token.Audience) string {

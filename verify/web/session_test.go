@@ -326,7 +326,7 @@ func rotatedKeys(t *testing.T) (old, rotated tink.AEAD) {
 
 func TestSessionCookieForms(t *testing.T) {
 	a := newAEAD(t)
-	c := started(t, mustSessions(t, SessionConfig{Keys: a, Partitioned: true}), john)
+	c := started(t, mustSessions(t, SessionConfig{Keys: a, Partitioned: token.Agent}), john)
 	assert.Equal(t, "__Host-admitone-agent", c.Name)
 	assert.True(t, c.Secure && c.HttpOnly && c.Partitioned)
 	assert.Equal(t, http.SameSiteNoneMode, c.SameSite)
@@ -360,7 +360,7 @@ func TestSessionConfig(t *testing.T) {
 		"Keys is nil":              {},
 		"realm":                    {Keys: a, Realm: "\n"},
 		"must not be negative":     {Keys: a, Idle: -1},
-		"Partitioned and Insecure": {Keys: a, Partitioned: true, Insecure: true},
+		"Partitioned and Insecure": {Keys: a, Partitioned: token.Agent, Insecure: true},
 		"TINK output prefix":       {Keys: rawAEAD},
 	} {
 		_, err := NewSessions(c)

@@ -171,8 +171,14 @@ func (t Texts) or(other Texts) Texts {
 	return t
 }
 
-// of returns the language that a request asks for, as far as there is one.
-func (l *languages) of(r *http.Request) *language {
+// of returns the wanted language or, if that is empty or none of these, the one
+// that a request asks for, as far as there is one.
+func (l *languages) of(r *http.Request, tag string) *language {
+	if tag != "" {
+		if _, i, confidence := l.matcher.Match(xlanguage.Make(tag)); confidence != xlanguage.No {
+			return &l.all[i]
+		}
+	}
 	wanted := strings.Join(r.Header.Values("Accept-Language"), ",")
 	if len(wanted) > 512 { // no browser's
 		return &l.all[0]

@@ -104,9 +104,16 @@ func plain(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
 
 type clientKey struct{}
 
-// withClient notes from where a request came.
+// withClient notes from where a request came, also in place of the proxy's
+// address: handlers that know of no proxies log that.
 func (s *server) withClient(r *http.Request) *http.Request {
-	return r.WithContext(context.WithValue(r.Context(), clientKey{}, s.Proxies.client(r)))
+	addr := s.Proxies.client(r)
+	r = r.WithContext(context.WithValue(r.Context(), clientKey{}, addr))
+	r.RemoteAddr = ""
+	if addr.IsValid() {
+		r.RemoteAddr = netip.AddrPortFrom(addr, 0).String()
+	}
+	return r
 }
 
 // clientOf returns what withClient has noted.

@@ -28,7 +28,7 @@ type Config struct {
 	Realm     string
 	Verifier  *verify.Verifier
 	Channels  *token.Channels
-	Sessions  *web.Sessions
+	Sessions  *web.Sessions // NotBefore makes their SessionConfig.NotBefore
 	Metrics   *metrics.Metrics
 	Limiter   ratelimit.Limiter // counts the requests of each API key
 	Log       *slog.Logger
@@ -38,6 +38,10 @@ type Config struct {
 	Limit       ratelimit.Limit // of API keys that have none of their own
 	Proxies     Proxies         // in front of the service; none
 	Checks      []Check         // that /readyz makes; none
+	Headers     web.Headers     // names of /auth/check's; the defaults
+
+	// NamelessTicket takes tickets in the old form ?=TA<ticket> as well.
+	NamelessTicket bool
 
 	// IntegerStatus makes the status in answers a number, as newer clients of
 	// the API expect it; it is text.
@@ -49,6 +53,10 @@ type server struct {
 	ad       []byte // of tickets
 	failures ratelimit.Limiter
 	ready    readiness
+	codes    codes
+
+	agents, customers           http.Handler // where they enter
+	checkAgents, checkCustomers http.Handler
 }
 
 // New returns the service's handler.
@@ -61,6 +69,9 @@ func New(c Config) (http.Handler, error) {
 		return nil, errors.New("api: the limit of API keys is none; give a rate above 0 and a burst of 1 or more")
 	}
 	s := &server{Config: c, ad: ad, failures: ratelimit.NewLocal(failureClients, c.Now)}
+	if err := s.makeDoors(); err != nil {
+		return nil, err
+	}
 	routes, err := s.routes()
 	if err != nil {
 		return nil, err
@@ -88,7 +99,11 @@ func (s *server) routes() ([]route, error) {
 		{"POST /login", s.login},
 		{"GET /chat/{code}", s.chat},
 		{"POST /chat/{code}", s.chat},
-		{"GET /page.css", stylesheet},
+		{"/auth/check", s.check},
+		{"/auth/check/{path...}", s.check},
+		{"/auth/check-customer", s.checkCustomer},
+		{"/auth/check-customer/{path...}", s.checkCustomer},
+		{"POST /logout", s.logout},
 		{"GET /healthz", healthz},
 		{"GET /readyz", s.readyz},
 		{"GET /openapi.yaml", docs.serveYAML},

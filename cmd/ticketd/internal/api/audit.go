@@ -14,14 +14,14 @@ import (
 
 func (s *server) logIssued(r *http.Request, t *token.Ticket) {
 	s.Log.Info("ticket issued", "ticket", t.ID, "key", keyring.KeyID(t.KeyID).String(), "brand", t.Brand, "audience", t.Audience,
-		"one_time", t.OneTime, "lifetime", t.Lifetime, "api_key", t.Actor, "remote", remote(r))
+		"one_time", t.OneTime, "lifetime", t.Lifetime, "actor", t.Actor, "remote", remote(r))
 }
 
-// logRedeemed says who asked for the ticket (api_key), and in more who redeemed
+// logRedeemed says who asked for the ticket (actor), and in more who redeemed
 // it where that was not the person's browser.
 func (s *server) logRedeemed(r *http.Request, t token.Ticket, more ...any) {
 	s.Log.Info("ticket redeemed", append([]any{"ticket", t.ID, "key", keyring.KeyID(t.KeyID).String(), "brand", t.Brand, "audience", t.Audience,
-		"one_time", t.OneTime, "age", s.Now().Sub(t.IssuedAt), "api_key", t.Actor, "remote", remote(r)}, more...)...)
+		"one_time", t.OneTime, "age", s.Now().Sub(t.IssuedAt), "actor", t.Actor, "remote", remote(r)}, more...)...)
 }
 
 // logRefusal says why a ticket does not admit.
@@ -29,7 +29,7 @@ func (s *server) logRefusal(r *http.Request, err error, more ...any) *verify.Err
 	e := asError(err)
 	attrs := []any{"reason", e.Reason, "remote", remote(r)}
 	if t := e.Refused; t != nil {
-		attrs = append(attrs, "ticket", t.ID, "key", keyring.KeyID(t.KeyID).String(), "brand", t.Brand, "audience", t.Audience, "api_key", t.Actor)
+		attrs = append(attrs, "ticket", t.ID, "key", keyring.KeyID(t.KeyID).String(), "brand", t.Brand, "audience", t.Audience, "actor", t.Actor)
 	}
 	if cause := errors.Unwrap(e); cause != nil {
 		attrs = append(attrs, "cause", cause.Error())

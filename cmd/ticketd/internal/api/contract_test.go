@@ -50,8 +50,17 @@ func (c *contract) check(r *http.Request, sent []byte, res *http.Response, got [
 		method = http.MethodGet // the same without a body
 	}
 	described := r.Clone(r.Context())
+	if strings.HasPrefix(r.URL.Path, "/auth/check") {
+		method = http.MethodGet // which answers as all others do
+	}
+	described.Method = method
+	for _, prefix := range []string{"/auth/check/", "/auth/check-customer/"} {
+		if rest, ok := strings.CutPrefix(described.URL.Path, prefix); ok { // a parameter has no slash in OpenAPI
+			described.URL.Path = prefix + strings.ReplaceAll(rest, "/", "-")
+		}
+	}
 	sent = loosened(sent)
-	described.Method, described.Body, described.GetBody, described.ContentLength = method, io.NopCloser(bytes.NewReader(sent)), nil, int64(len(sent))
+	described.Body, described.GetBody, described.ContentLength = io.NopCloser(bytes.NewReader(sent)), nil, int64(len(sent))
 	route, parameters, err := c.router.FindRoute(described)
 	if err != nil {
 		switch res.StatusCode {
@@ -157,7 +166,10 @@ func TestRoutesAreDocumented(t *testing.T) {
 	}
 	for _, r := range routes {
 		pattern := r.pattern
-		if !strings.Contains(pattern, " ") {
+		switch {
+		case strings.HasPrefix(pattern, "/auth/check"):
+			pattern = http.MethodGet + " " + strings.Replace(pattern, "...", "", 1) // as all other methods are
+		case !strings.Contains(pattern, " "):
 			pattern = http.MethodPost + " " + pattern // and 501 for all other methods
 		}
 		assert.True(t, documented[pattern], "%s is not in the document", pattern)

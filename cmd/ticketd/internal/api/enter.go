@@ -1,6 +1,9 @@
 package api
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,106 +15,143 @@ import (
 	"github.com/admitone/admitone/verify/web"
 )
 
-// login is where agents enter: with a ticket it redeems, starts the session and
-// sends the browser to itself without the ticket; without one it says who is
-// signed in.
-func (s *server) login(w http.ResponseWriter, r *http.Request) {
-	ticket, found := web.Ticket(limited(w, r))
-	if !found {
-		session, ok := s.Sessions.Current(w, r, token.Agent)
-		s.showSession(w, session, ok)
-		return
+// makeDoors makes where people enter, and what proxies ask about who did. How a
+// ticket is spent, and the pages, are package web's; here is who may enter, with
+// which settings.
+func (s *server) makeDoors() (err error) {
+	door := web.Config{
+		Verifier: s.Verifier, Sessions: s.Sessions, NamelessTicket: s.NamelessTicket, Log: s.Log,
+		Decided: func(_ *http.Request, t token.Ticket, err error) { s.Metrics.Verified(metrics.Redeem, t, err, s.Now()) },
 	}
-	var h holder
-	use := verify.Use{Audience: token.Agent, Check: func(t token.Ticket) (err error) {
-		h, err = s.admit(r.Context(), t, "", clientOf(r))
+	door.Use, door.Admit, door.Page = s.useAgent, s.admitAgent, s.pageAgent
+	if s.agents, err = web.New(door); err != nil {
 		return err
-	}}
-	s.enter(w, r, ticket, use, func(t token.Ticket, session *web.Session) error {
-		session.User, session.Email = h.agent.Username, h.agent.Email
-		session.Name = fullName(h.agent.FirstName, h.agent.LastName, h.agent.Username)
-		return nil
-	})
+	}
+	door.Use, door.Admit, door.Page = s.useCustomer, s.admitCustomer, s.pageCustomer
+	if s.customers, err = web.New(door); err != nil {
+		return err
+	}
+	if s.checkAgents, err = web.NewCheck(s.Sessions, token.Agent, s.Headers); err != nil {
+		return err
+	}
+	s.checkCustomers, err = web.NewCheck(s.Sessions, token.Customer, s.Headers)
+	return err
 }
 
-// chat is where customers enter a channel, by the code that stands in its URL.
+func (s *server) login(w http.ResponseWriter, r *http.Request) { s.agents.ServeHTTP(w, withVisit(r)) }
 func (s *server) chat(w http.ResponseWriter, r *http.Request) {
+	s.customers.ServeHTTP(w, withVisit(r))
+}
+
+// The checks are for whatever path and method a proxy asks with. Which of them it
+// is must not be the client's to choose: some proxies put its path behind theirs.
+func (s *server) check(w http.ResponseWriter, r *http.Request) { s.checkAgents.ServeHTTP(w, r) }
+func (s *server) checkCustomer(w http.ResponseWriter, r *http.Request) {
+	s.checkCustomers.ServeHTTP(w, r)
+}
+
+func (s *server) logout(w http.ResponseWriter, r *http.Request) {
+	s.Sessions.Logout("/login").ServeHTTP(w, r)
+}
+
+// visit is what is found out about a request on the way from one question of
+// package web to the next.
+type visit struct {
+	channel  string // of the code in the URL, in the ticket's brand; "": none
+	settings directory.Effective
+}
+
+type visitKey struct{}
+
+func withVisit(r *http.Request) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), visitKey{}, new(visit)))
+}
+
+func visitOf(r *http.Request) *visit { return r.Context().Value(visitKey{}).(*visit) }
+
+func (s *server) useAgent(*http.Request, string) verify.Use { return verify.Use{Audience: token.Agent} }
+
+func (s *server) admitAgent(r *http.Request, t token.Ticket) (web.Entry, error) {
+	h, err := s.admit(r.Context(), t, "", clientOf(r))
+	if err != nil {
+		return web.Entry{}, err
+	}
+	visitOf(r).settings = h.settings
+	e := entryOf(h.settings)
+	a := h.agent
+	e.Session = web.Session{User: a.Username, Name: fullName(a.FirstName, a.LastName, a.Username), Email: a.Email, Groups: a.Groups}
+	return e, nil
+}
+
+// useCustomer has no channel where there is no ticket, nor a session of the
+// channel that is asked for.
+func (s *server) useCustomer(r *http.Request, ticket string) verify.Use {
 	code := r.PathValue("code")
-	ticket, found := web.Ticket(limited(w, r))
-	if !found {
-		session, ok := s.Sessions.Current(w, r, token.Customer)
-		if ok {
-			// A session of one channel says nothing in another.
-			id, err := s.Channels.ID(session.Brand, code)
-			ok = err == nil && id == session.Channel
+	channel := ""
+	if ticket != "" {
+		channel = s.channelOf(ticket, code)
+	} else if session, ok := s.Sessions.Current(nil, r, token.Customer); ok {
+		if id, err := s.Channels.ID(session.Brand, code); err == nil && id == session.Channel {
+			channel = id
 		}
-		s.showSession(w, session, ok)
-		return
 	}
-	channel := s.channelOf(ticket, code)
-	var c directory.Customer
-	use := verify.Use{Audience: token.Customer, Channel: channel, Check: func(t token.Ticket) (err error) {
-		if channel == "" {
-			return &verify.Error{Reason: verify.WrongChannel}
-		}
-		if _, err = s.admit(r.Context(), t, channel, clientOf(r)); err != nil {
-			return err
-		}
-		c, err = s.findCustomer(r.Context(), t)
-		return err
-	}}
-	s.enter(w, r, ticket, use, func(t token.Ticket, session *web.Session) error {
-		c = s.updateCustomer(r.Context(), t, c)
-		session.User, session.Channel, session.Email = strconv.FormatInt(c.ID, 10), channel, c.Email
-		session.Name = fullName(c.FirstName, c.LastName, "a guest")
+	visitOf(r).channel = channel
+	return verify.Use{Audience: token.Customer, Channel: channel}
+}
+
+func (s *server) admitCustomer(r *http.Request, t token.Ticket) (web.Entry, error) {
+	channel := visitOf(r).channel
+	if channel == "" {
+		return web.Entry{}, &verify.Error{Reason: verify.WrongChannel}
+	}
+	h, err := s.admit(r.Context(), t, channel, clientOf(r))
+	if err != nil {
+		return web.Entry{}, err
+	}
+	visitOf(r).settings = h.settings
+	e := entryOf(h.settings)
+	c, err := s.customerFor(r, t, e.Confirm)
+	if err != nil {
+		return web.Entry{}, err
+	}
+	fill := func(session *web.Session, c directory.Customer) {
+		session.User, session.Email = strconv.FormatInt(c.ID, 10), c.Email
+		session.Name = fullName(c.FirstName, c.LastName, cmp.Or(c.Email, c.Phone1, c.UniqueID))
+	}
+	if c.ID != 0 {
+		fill(&e.Session, c)
+	}
+	e.Then = func(ctx context.Context, session *web.Session) error {
+		fill(session, s.updateCustomer(ctx, t, c))
 		return nil
-	})
+	}
+	return e, nil
 }
 
-// limited bounds the body of a request whose form is about to be read.
-func limited(w http.ResponseWriter, r *http.Request) *http.Request {
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	return r
+// customerFor finds or makes the record of a customer who enters. Whoever merely
+// opens a page that asks first, as mail scanners do, makes none: then it is the
+// zero Customer.
+func (s *server) customerFor(r *http.Request, t token.Ticket, confirm bool) (directory.Customer, error) {
+	if !confirm || r.Method == http.MethodPost {
+		return s.findCustomer(r.Context(), t)
+	}
+	c, err := s.Directory.KnownCustomer(r.Context(), t.Brand, customerOf(t), redemptionOf(t, false))
+	if err != nil && !errors.Is(err, directory.ErrNotFound) {
+		return c, lookup(err)
+	}
+	return c, nil
 }
 
-// enter redeems a ticket for a use, has fill complete the session, and sends the
-// browser on.
-func (s *server) enter(w http.ResponseWriter, r *http.Request, ticket string, use verify.Use, fill func(token.Ticket, *web.Session) error) {
-	if !web.MaySpend(r) {
-		// Whoever looks ahead is told to come back, and spends nothing.
-		s.showNotNow(w)
-		return
+// entryOf says how the settings let somebody enter.
+func entryOf(set directory.Effective) web.Entry {
+	e := web.Entry{Confirm: set.Confirm}
+	switch set.OtherUser {
+	case directory.Confirm:
+		e.Switch = web.ConfirmUser
+	case directory.Refuse:
+		e.Switch = web.RefuseUser
 	}
-	t, err := s.Verifier.Redeem(r.Context(), ticket, use)
-	s.Metrics.Verified(metrics.Redeem, t, err, s.Now())
-	if err != nil {
-		s.refuseEntry(w, r, err)
-		return
-	}
-	session := web.Session{
-		Audience: t.Audience, Brand: t.Brand, TicketID: t.ID, KeyID: t.KeyID,
-		OneTime: t.OneTime, Actor: t.Actor, Issued: t.IssuedAt,
-	}
-	if err = fill(t, &session); err == nil {
-		err = s.Sessions.Start(w, r, session)
-	}
-	if err != nil {
-		s.Log.Error("entry failed after redemption", "ticket", t.ID, "brand", t.Brand, "error", err, "remote", remote(r))
-		s.showFailed(w)
-		return
-	}
-	s.logRedeemed(r, t)
-	w.Header().Set("Location", web.WithoutTicket(r.URL))
-	w.WriteHeader(http.StatusSeeOther)
-}
-
-// refuseEntry tells the browser whether to try again, and no more.
-func (s *server) refuseEntry(w http.ResponseWriter, r *http.Request, err error) {
-	if s.logRefusal(r, err).Reason.CannotTell() {
-		s.showNotNow(w)
-		return
-	}
-	s.showRefused(w)
+	return e
 }
 
 // fullName returns a person's name for others to read.

@@ -2,7 +2,7 @@ package api
 
 import (
 	"bytes"
-	_ "embed"
+	"embed"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -16,6 +16,9 @@ import (
 //
 //go:embed openapi.yaml
 var openAPI []byte
+
+//go:embed assets
+var assets embed.FS
 
 // documents serve the description: as it is for programs, and as a page.
 type documents struct {

@@ -82,7 +82,7 @@ func TestRedeemAgent(t *testing.T) {
 	assert.Equal(t, "already_used", look.Data.Reason)
 	assert.Equal(t, "john.d", look.Data.Ticket.Username)
 	assert.Equal(t, http.StatusForbidden, w.client().get("/login?ta="+ticket).status, "the page knows it, too")
-	assert.Regexp(t, `msg="ticket redeemed" ticket=`+id.String()+`.* api_key=`+w.key[4:14]+`.* redeemed_by=`+key[4:14], w.log.String())
+	assert.Regexp(t, `msg="ticket redeemed" ticket=`+id.String()+`.* actor=`+w.key[4:14]+`.* redeemed_by=`+key[4:14], w.log.String())
 	assert.Regexp(t, `msg="ticket refused" reason=already_used.* ticket=`+id.String(), w.log.String())
 }
 

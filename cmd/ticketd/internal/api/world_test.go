@@ -126,11 +126,12 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 	require.NoError(t, err)
 	verifier, err := verify.New(verify.Config{Opener: keys, Realm: "r", AnyBrand: true, Store: store, Now: w.now})
 	require.NoError(t, err)
-	sessions, err := web.NewSessions(web.SessionConfig{Keys: keys, Realm: "r", Insecure: true, Now: w.now})
+	log := slog.New(slog.NewTextHandler(&w.log, nil))
+	sessions, err := web.NewSessions(web.SessionConfig{Keys: keys, Realm: "r", Insecure: true, Now: w.now, NotBefore: NotBefore(w.directory, log, w.now)})
 	require.NoError(t, err)
 	config := Config{
 		Directory: w.directory, Issuer: issuer, Opener: keys, Realm: "r", Verifier: verifier, Channels: w.channels,
-		Sessions: sessions, Metrics: w.metrics, Log: slog.New(slog.NewTextHandler(&w.log, nil)), Now: w.now, MaxLifetime: token.MaxLifetime,
+		Sessions: sessions, Metrics: w.metrics, Log: log, Now: w.now, MaxLifetime: token.MaxLifetime,
 		Limiter: ratelimit.NewLocal(1000, w.now), Limit: ratelimit.Limit{Rate: 1000, Burst: 100_000},
 	}
 	for _, f := range change {

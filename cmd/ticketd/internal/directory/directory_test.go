@@ -92,6 +92,8 @@ func everyCall(ctx context.Context, db *DB, bearer string, check func(name strin
 	check("ResolveCustomer", err)
 	_, _, err = db.ResolveCustomer(ctx, "acme", Customer{UniqueID: "1", Remark: "x"}, Redemption{Ticket: "2", Expires: start, Override: true})
 	check("ResolveCustomer, override", err)
+	_, err = db.KnownCustomer(ctx, "acme", Customer{UniqueID: "1"}, Redemption{})
+	check("KnownCustomer", err)
 	_, err = db.AddCustomer(ctx, Customer{Brand: "acme", UniqueID: "2"})
 	check("AddCustomer", err)
 	_, err = db.UpdateCustomer(ctx, "acme", customer.ID, func(*Customer) error { return nil })

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -41,26 +42,13 @@ type Redemption struct {
 //
 // The error wraps ErrNotFound when there is no such brand.
 func (db *DB) ResolveCustomer(ctx context.Context, brand string, c Customer, on Redemption) (_ Customer, created bool, err error) {
-	if c.Brand != "" && c.Brand != brand {
-		return Customer{}, false, refuse("brand", "of the customer is not the brand that is asked: leave it empty")
-	}
-	c.Brand = brand
-	if err := c.check(); err != nil {
-		return Customer{}, false, err
-	}
-	if err := checkText("ticket", on.Ticket, maxBrand); err != nil {
+	if err := c.prepare(brand, on); err != nil {
 		return Customer{}, false, err
 	}
 	if !on.Override { // the usual case of a known customer writes nothing and waits for no writer
-		known, err := recall(ctx, db.read, brand, on)
-		if err == nil && known == nil {
-			var found []version[Customer]
-			if found, err = matches(ctx, db.read, c); err == nil {
-				known = choose(found, c)
-			}
-		}
+		known, err := db.known(ctx, c, on)
 		if err != nil {
-			return Customer{}, false, failed("resolve customer", err)
+			return Customer{}, false, err
 		}
 		if known != nil {
 			return known.record, false, nil
@@ -81,6 +69,46 @@ func (db *DB) ResolveCustomer(ctx context.Context, brand string, c Customer, on 
 		return Customer{}, false, err
 	}
 	return record, created, nil
+}
+
+// KnownCustomer returns the record that ResolveCustomer would find, and changes
+// nothing. The error wraps ErrNotFound where it would create one.
+func (db *DB) KnownCustomer(ctx context.Context, brand string, c Customer, on Redemption) (Customer, error) {
+	if err := c.prepare(brand, on); err != nil {
+		return Customer{}, err
+	}
+	known, err := db.known(ctx, c, on)
+	if err != nil {
+		return Customer{}, err
+	}
+	if known == nil {
+		return Customer{}, missing("customer", "of these identifiers")
+	}
+	return known.record, nil
+}
+
+// prepare puts c into the brand, and refuses what cannot be looked for.
+func (c *Customer) prepare(brand string, on Redemption) error {
+	if c.Brand != "" && c.Brand != brand {
+		return refuse("brand", "of the customer is not the brand that is asked: leave it empty")
+	}
+	c.Brand = brand
+	return cmp.Or(c.check(), checkText("ticket", on.Ticket, maxBrand))
+}
+
+// known returns the record that is c's, or nil, without a transaction.
+func (db *DB) known(ctx context.Context, c Customer, on Redemption) (*version[Customer], error) {
+	known, err := recall(ctx, db.read, c.Brand, on)
+	if err == nil && known == nil {
+		var found []version[Customer]
+		if found, err = matches(ctx, db.read, c); err == nil {
+			known = choose(found, c)
+		}
+	}
+	if err != nil {
+		return nil, failed("look up a customer", err)
+	}
+	return known, nil
 }
 
 // resolve is ResolveCustomer within its transaction.

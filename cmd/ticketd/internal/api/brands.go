@@ -1,0 +1,117 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/verify/web"
+)
+
+// pageOf says how pages look under some settings.
+func pageOf(set directory.Effective) web.Page {
+	p := web.Page{Brand: set.DisplayName, Colour: set.Colour, Language: set.Language}
+	for _, source := range set.FrameAncestors {
+		if source != "'none'" {
+			p.FrameAncestors = append(p.FrameAncestors, source)
+		}
+	}
+	return p
+}
+
+// pageAgent is of the ticket's brand, and without one of the brand whose session
+// the browser has. The page of a refused ticket says nothing of its brand.
+func (s *server) pageAgent(r *http.Request, t token.Ticket) web.Page {
+	if t.ID != (token.ID{}) {
+		return pageOf(visitOf(r).settings)
+	}
+	session, ok := s.Sessions.Current(nil, r, token.Agent)
+	if !ok {
+		return web.Page{}
+	}
+	return s.pageIn(r.Context(), place{session.Brand, ""})
+}
+
+// pageCustomer is of the ticket's brand, and without one of the brand that the
+// URL's code is of.
+func (s *server) pageCustomer(r *http.Request, t token.Ticket) web.Page {
+	if t.ID != (token.ID{}) {
+		return pageOf(visitOf(r).settings)
+	}
+	return s.pageIn(r.Context(), s.placeOf(r.Context(), r.PathValue("code")))
+}
+
+// pageIn is plain where the place is none, or the directory cannot be asked.
+func (s *server) pageIn(ctx context.Context, p place) web.Page {
+	if p.brand == "" {
+		return web.Page{}
+	}
+	set, err := s.Directory.Effective(ctx, p.brand, p.channel)
+	if err != nil {
+		return web.Page{}
+	}
+	return pageOf(set)
+}
+
+// place is a brand, or a channel of it.
+type place struct{ brand, channel string }
+
+const (
+	maxCodes    = 10_000
+	codeBrands  = 1000             // whose channels are looked for
+	brandsKnown = 10 * time.Second // for how long a list of them is good
+)
+
+// codes remember what the codes in URLs stand for. A code does not say of which
+// brand it is; it opens under that brand's name only.
+type codes struct {
+	mu     sync.Mutex
+	known  map[string]place
+	brands []string
+	listed time.Time
+}
+
+// placeOf returns the place that a code stands for in any brand, or none. It is
+// for pages: what a ticket may enter is channelOf's to say.
+func (s *server) placeOf(ctx context.Context, code string) place {
+	c := &s.codes
+	c.mu.Lock()
+	p, ok := c.known[code]
+	brands, listed := c.brands, c.listed
+	c.mu.Unlock()
+	if ok {
+		return p
+	}
+	now := s.Now()
+	if age := now.Sub(listed); brands == nil || age < 0 || age > brandsKnown {
+		all, err := s.Directory.Brands(ctx, "", codeBrands)
+		if err != nil {
+			return place{}
+		}
+		brands = make([]string, len(all))
+		for i, b := range all {
+			brands[i] = b.Name
+		}
+		listed = now
+	}
+	for _, brand := range brands {
+		if id, err := s.Channels.ID(brand, code); err == nil {
+			p = place{brand, id}
+			break
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.brands, c.listed = brands, listed
+	if p.brand == "" {
+		return p // the next one like it is as cheap as this one, and there are many such
+	}
+	if c.known == nil || len(c.known) >= maxCodes {
+		c.known = make(map[string]place)
+	}
+	c.known[code] = p
+	return p
+}
