@@ -70,6 +70,9 @@ with --data it stays there, and the next demo or serve starts from it.`,
 	o.flags(cmd, "127.0.0.1:0", memoryStore)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one line of JSON instead of text")
 	return cli.Command(cmd, func(cmd *cobra.Command, _ []string) error {
+		if err := fromEnvironment(cmd, serviceFlags(cmd)...); err != nil {
+			return err
+		}
 		if err := o.check(cmd); err != nil {
 			return err
 		}

@@ -50,7 +50,22 @@ func TestScripts(t *testing.T) {
 			e.Setenv("GORACE", "atexit_sleep_ms=10") // else each program waits for a second at its end
 			return nil
 		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"apikeyid": cmdAPIKeyID},
 	})
+}
+
+// cmdAPIKeyID sets a variable to the ID of the API key of a note, which apikey list
+// --json has just printed: apikeyid VARIABLE NOTE
+func cmdAPIKeyID(ts *testscript.TestScript, _ bool, args []string) {
+	for line := range strings.Lines(ts.ReadFile("stdout")) {
+		var key struct{ ID, Note string }
+		ts.Check(json.Unmarshal([]byte(line), &key))
+		if key.Note == args[1] {
+			ts.Setenv(args[0], key.ID)
+			return
+		}
+	}
+	ts.Fatalf("no API key has the note %q", args[1])
 }
 
 // process is a running ticketd.
@@ -512,7 +527,7 @@ func TestUsage(t *testing.T) {
 	}{
 		{[]string{"--help"}, 0, ""},
 		{[]string{"serve", "--help"}, 0, ""},
-		{[]string{"serve"}, 2, `required flag(s) "data" not set`},
+		{[]string{"serve"}, 2, "no data folder: give --data"},
 		{[]string{"dance"}, 2, "unknown command"},
 		{[]string{"demo", "now"}, 2, "unknown command"},
 		{[]string{"demo", "--skew", "much"}, 2, "skew"},

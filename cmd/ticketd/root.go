@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -52,6 +51,9 @@ key (POST /auth/ticket); people enter with them at /login (agents) and
 
 Exit codes: 0 ended as asked, 1 failed, 2 wrong usage.`,
 		Example: `  ticketd demo
+  ticketd init --data /var/lib/ticketd
+  ticketd brand add commbox --data /var/lib/ticketd
+  ticketd apikey add --brands commbox --data /var/lib/ticketd
   ticketd serve --data /var/lib/ticketd --listen 127.0.0.1:8080`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -59,7 +61,10 @@ Exit codes: 0 ended as asked, 1 failed, 2 wrong usage.`,
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetArgs(args)
-	root.AddCommand(serveCommand(stderr), demoCommand(stdout, stderr), replayCommand(stdout))
+	a := &admin{stdout: stdout, stderr: stderr}
+	root.AddCommand(serveCommand(stderr), demoCommand(stdout, stderr), initCommand(stdout), replayCommand(stdout),
+		brandCommand(a), agentCommand(a), customerCommand(a), channelCommand(a), apiKeyCommand(a))
+	root.SetHelpCommand(cli.HelpCommand(root))
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
@@ -77,9 +82,8 @@ func (o *options) flags(cmd *cobra.Command, listen, replay string) {
 	f := cmd.Flags()
 	f.StringVar(&o.listen, "listen", listen, "`HOST:PORT` to listen on; port 0 takes a free one")
 	f.StringVar(&o.data, "data", "", "`folder` of the state: database, keyrings and lock")
-	f.StringVar(&o.database, "database", "", "where the directory is: the path of an SQLite file, or postgres://… for one that several services share (environment: ADMITONE_DATABASE; default DATA/admitone.db)")
-	f.StringVar(&o.realm, "realm", os.Getenv("ADMITONE_REALM"), "the deployment's `name`, to which keys and tickets are bound (environment: ADMITONE_REALM)")
-	f.StringVar(&o.kek, "kek", "", "key-encryption key of the keyrings, as a `URI`; see keyring --help (environment: ADMITONE_KEK; default file:DATA/kek.key)")
+	f.StringVar(&o.database, "database", "", databaseUsage)
+	o.keyFlags(cmd)
 	f.StringVar(&o.publicURL, "public-url", "", "`URL` under which browsers reach the service; with https, cookies are Secure (default: http and the address listened on)")
 	f.StringVar(&o.metrics, "metrics-listen", "", "`HOST:PORT` to serve /metrics on, for Prometheus and for nobody else: it is not authenticated (default: nowhere)")
 	o.replay.flags(cmd, replay)
@@ -89,17 +93,20 @@ func (o *options) flags(cmd *cobra.Command, listen, replay string) {
 	f.DurationVar(&o.maxLifetime, "max-lifetime", token.MaxLifetime, "longest lifetime of a ticket that is issued or accepted")
 }
 
+const databaseUsage = "where the directory is: the path of an SQLite file, or postgres://… for one that several services share (environment: ADMITONE_DATABASE; default DATA/admitone.db)"
+
+// keyFlags adds the options that say how keyrings open.
+func (o *options) keyFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.realm, "realm", "", "the deployment's `name`, to which keys and tickets are bound (environment: ADMITONE_REALM)")
+	f.StringVar(&o.kek, "kek", "", "key-encryption key of the keyrings, as a `URI`; see keyring --help (environment: ADMITONE_KEK; default file:DATA/kek.key)")
+}
+
 // check finds what is wrong with the options before anything is opened or made,
 // and completes them.
 func (o *options) check(cmd *cobra.Command) error {
-	if o.kek == "" {
-		o.kek = os.Getenv("ADMITONE_KEK")
-	}
-	if o.database == "" { // not the flag's default, which --help would show with its password
-		o.database = os.Getenv("ADMITONE_DATABASE")
-	}
-	if err := token.CheckRealm(o.realm); err != nil {
-		return cli.Usagef("--realm: %w", err)
+	if err := o.checkKeys(); err != nil {
+		return err
 	}
 	if _, _, err := net.SplitHostPort(o.listen); err != nil {
 		return cli.Usagef("--listen %q is not HOST:PORT, such as 127.0.0.1:8080 or :8080", o.listen)
@@ -125,9 +132,11 @@ func (o *options) check(cmd *cobra.Command) error {
 	case o.replicas > 1 && !cmd.Flags().Changed("skew"):
 		o.skew = verify.Skew // each issues what the others redeem
 	}
-	if o.maxLifetime < time.Second || o.maxLifetime > maxMaxLifetime {
-		return cli.Usagef("--max-lifetime %v is not from 1s to %v", o.maxLifetime, maxMaxLifetime)
-	}
+	return o.checkPublicURL()
+}
+
+// checkPublicURL refuses a --public-url that is none, and puts it into one form.
+func (o *options) checkPublicURL() error {
 	if o.publicURL == "" {
 		return nil
 	}

@@ -2,10 +2,8 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +19,7 @@ func serveCommand(stderr io.Writer) *cobra.Command {
 agents, channels, customers and API keys (admitone.db) and the keyrings
 ticket.keyring, session.keyring and channel.keyring. It does not make them
 itself: a folder that was not mounted must not look like a new deployment.
-"ticketd demo --data DIR" makes such a folder, and "keyring init" keyrings.
+"ticketd init --data DIR" makes such a folder.
 
 Which one-time tickets were redeemed is kept in a journal under the data folder:
 a restart refuses nothing good and admits nothing twice. Several ticketd under
@@ -42,17 +40,22 @@ The log goes to standard error.`,
 		Args: cobra.NoArgs,
 	}
 	o.flags(cmd, "127.0.0.1:8080", "journal:")
-	_ = cmd.MarkFlagRequired("data") // the flag exists
 	return cli.Command(cmd, func(cmd *cobra.Command, _ []string) error {
+		if err := fromEnvironment(cmd, serviceFlags(cmd)...); err != nil {
+			return err
+		}
 		if err := o.check(cmd); err != nil {
 			return err
+		}
+		if o.data == "" {
+			return cli.Usagef("no data folder: give --data DIR")
 		}
 		lock, err := lockData(o)
 		if err != nil {
 			return err
 		}
-		if _, err := os.Stat(o.directory()); err != nil && o.database == "" {
-			return errors.Join(fmt.Errorf("no directory: %w; mount the data folder, or make one with: ticketd demo --data DIR", err), lock.Close())
+		if err := o.findDirectory(); err != nil {
+			return errors.Join(err, lock.Close())
 		}
 		log := slog.New(slog.NewTextHandler(stderr, nil))
 		s, err := openService(cmd.Context(), o, false, lock, log)
