@@ -45,7 +45,8 @@ func (s *server) notReady(ctx context.Context) (failed []string) {
 	s.ready.mu.Lock()
 	defer s.ready.mu.Unlock()
 	if now := time.Now(); s.ready.at.IsZero() || now.Sub(s.ready.at) > readyKept {
-		ctx, cancel := context.WithTimeout(ctx, readyTime)
+		// The answer is for others, too: whoever asks and goes must not spoil it.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyTime)
 		defer cancel()
 		errs := make([]error, len(s.Checks))
 		var wg sync.WaitGroup
