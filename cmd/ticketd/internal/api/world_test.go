@@ -79,11 +79,17 @@ func handle(t *testing.T, template *tinkpb.KeyTemplate) *keyset.Handle {
 
 func newWorld(t *testing.T, change ...func(*Config)) *world {
 	t.Helper()
+	return newWorldOn(t, filepath.Join(t.TempDir(), "directory.db"), change...)
+}
+
+// newWorldOn is newWorld with the directory at a place of directory.Open's.
+func newWorldOn(t *testing.T, dsn string, change ...func(*Config)) *world {
+	t.Helper()
 	w := &world{t: t, metrics: metrics.New()}
 	w.ns.Store(time.Date(2025, 1, 19, 14, 18, 47, 630_790_000, time.UTC).UnixNano())
 	ctx := t.Context()
 	var err error
-	w.directory, err = directory.Open(ctx, filepath.Join(t.TempDir(), "directory.db"))
+	w.directory, err = directory.Open(ctx, dsn)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = w.directory.Close() })
 	on, off := true, false
