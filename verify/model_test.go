@@ -72,7 +72,7 @@ func (m *model) looks(at time.Time) {
 }
 
 func retainUntil(t *modelTicket, c *verify.Config) time.Time {
-	return t.Expires().Add(3*c.Skew + time.Minute)
+	return t.Expires().Add(3*c.MaxSkew + time.Minute)
 }
 
 // records that a claim of t by a verifier c has spent it, or may have.

@@ -324,6 +324,8 @@ func (s *schedule) forget() {
 func (s *schedule) act() error {
 	s.high = later(s.high, s.clock.now())
 	switch n := s.rng.IntN(100); {
+	case n < 1:
+		return s.flood() // often enough that no run of 200 schedules goes without
 	case n < 15:
 		s.issue(pick(s.rng, time.Second, time.Minute, 5*time.Minute, 6*time.Minute))
 	case n < 45:
@@ -354,7 +356,7 @@ func (s *schedule) act() error {
 		return s.crash()
 	case n < 99:
 		return s.lose()
-	case s.rng.IntN(2) == 0:
+	default:
 		return s.flood()
 	}
 	return nil

@@ -19,7 +19,7 @@
 // nothing. There is no other step to remember.
 //
 // A ticket is in time iff issuedAt ≤ now + skew and now < issuedAt + lifetime +
-// skew. A claim is kept until expiry + 3 × skew + 60 s, well past the last
+// skew. A claim is kept until expiry + 3 × MaxSkew + 60 s, well past the last
 // moment at which the ticket could be accepted by any verifier's clock.
 package verify
 
@@ -38,7 +38,7 @@ import (
 // machines.
 const Skew = 10 * time.Second
 
-// retainSlack is how long, beyond expiry and three times the skew, a claim is
+// retainSlack is how long, beyond expiry and three times the largest skew, a claim is
 // kept: for a request that is slow between its check and its claim.
 const retainSlack = 60 * time.Second
 
@@ -57,9 +57,12 @@ type Config struct {
 	// MaxSkew is the largest Skew of all verifiers of this realm, of those that
 	// were ended or changed within the longest lifetime of a ticket included.
 	// For as long after it began or lost its memory, the store refuses one-time
-	// tickets as issued_before_start. 0 means Skew, or the constant Skew if that
-	// is larger; where Skew is 0 it means 0, for one process that has always
-	// redeemed its own tickets only.
+	// tickets as issued_before_start; and a spent one is remembered for as long
+	// as the laxest verifier may accept it. 0 means Skew, or the constant Skew if
+	// that is larger; where Skew is 0 it means 0, for one process that has always
+	// redeemed its own tickets only. Who raises Skew to more than a minute over
+	// what all verifiers had raises MaxSkew of all of them first, and waits for
+	// the longest lifetime.
 	MaxSkew time.Duration
 }
 
@@ -245,7 +248,7 @@ func (v *Verifier) claim(t *token.Ticket, use *Use) replay.Claim {
 		Nonce:       t.ID,
 		NotBefore:   t.IssuedAt.Add(-v.c.MaxSkew),
 		Expires:     expires,
-		RetainUntil: expires.Add(3*v.c.Skew + retainSlack),
+		RetainUntil: expires.Add(3*v.c.MaxSkew + retainSlack),
 		Binding:     use.Binding,
 	}
 }

@@ -457,6 +457,54 @@ func TestSharedCache(t *testing.T) {
 	}
 }
 
+// A forgetful store remembers every nonce to its claim's RetainUntil and not a
+// moment longer, as Redis does.
+type forgetful struct {
+	now func() time.Time
+	end map[[16]byte]time.Time
+}
+
+func (f forgetful) Peek(_ context.Context, c replay.Claim) (replay.Answer, error) {
+	switch now := f.now(); {
+	case !now.Before(c.RetainUntil):
+		return replay.Answer{Status: replay.TooLate}, nil
+	case now.Before(f.end[c.Nonce]):
+		return replay.Answer{Status: replay.AlreadyUsed, FirstUsed: now}, nil
+	}
+	return replay.Answer{Status: replay.Admitted}, nil
+}
+
+func (f forgetful) Claim(ctx context.Context, c replay.Claim) (replay.Answer, error) {
+	a, err := f.Peek(ctx, c)
+	if a.Status == replay.Admitted {
+		f.end[c.Nonce] = c.RetainUntil
+	}
+	return a, err
+}
+
+// trap R6: what the strictest verifier has spent is remembered for as long as the
+// laxest one accepts it.
+// trap R9: so it is whichever of them was first.
+func TestRetentionIsForAllVerifiers(t *testing.T) {
+	const lax = 5 * time.Minute
+	for _, first := range []time.Duration{0, Skew, lax} {
+		w := newWorld(t, func(c *Config) {
+			c.Store = forgetful{c.Now, map[[16]byte]time.Time{}}
+			c.Skew, c.MaxSkew = first, lax
+		})
+		last := w.config
+		last.Skew = lax
+		laxest := w.verifier(t, last)
+		ticket := w.issue(t, nil)
+		w.want(t, "", ticket, agent)
+		for at := time.Duration(0); at < token.AgentLifetime+lax; at += time.Second {
+			wantFrom(t, laxest, AlreadyUsed, ticket, agent)
+			w.step(time.Second)
+		}
+		wantFrom(t, laxest, Expired, ticket, agent)
+	}
+}
+
 // trap R10: redeeming a newer ticket first does not refuse an older one.
 // trap R11: nor does one dated far ahead refuse current ones.
 func TestOrderDoesNotMatter(t *testing.T) {

@@ -80,7 +80,8 @@ numbers are upper bounds, for the rate at its peak. It asks no server and writes
 nothing.
 
 A ticket is remembered for lifetime + 3 × skew + 60 s, and up to 16 s longer,
-since what expires in the same 16 s is forgotten together.`,
+since what expires in the same 16 s is forgotten together. A skew of less than
+10 s counts as 10 s here, unless it is 0.`,
 		Example: `  ticketd replay plan --rate 5000/s
   ticketd replay plan --rate 300k/m --lifetime 60s
   ticketd replay plan --rate 1M/h --lifetime 15m --skew 30s --json`,
@@ -179,7 +180,11 @@ const (
 )
 
 func newPlan(rate float64, lifetime, skew time.Duration, saySkew bool) (*plan, error) {
-	retain := lifetime + 3*skew + time.Minute
+	largest := skew // see verify.Config.MaxSkew
+	if skew > 0 {
+		largest = max(skew, verify.Skew)
+	}
+	retain := lifetime + 3*largest + time.Minute
 	needs, err := replay.Load{Rate: rate, Retain: retain}.Needs()
 	if err != nil {
 		return nil, cli.Usagef("--rate is %g a second; give more than 0 and at most a million", rate)

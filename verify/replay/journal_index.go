@@ -53,10 +53,22 @@ func (x *journalIndex) bytes() int64 {
 // spare is kept free for another claim.
 const spare = nonceBytes + journalSliceBytes + bindingBytes
 
-// full reports whether there is no room for another nonce, although all that is
-// expired is dropped.
+// full reports whether there is no room for another nonce, although all that can
+// be let go of is.
 func (x *journalIndex) full(now time.Time, maxBytes int64) bool {
-	return x.bytes()+spare > maxBytes && (len(x.queue) == 0 || now.Before(x.queue[0].retain))
+	return x.bytes()+spare > maxBytes && x.over(now) == nil
+}
+
+// over returns a slice whose retention is over and no record of which is being
+// written, or nil. It looks at no slice but that whose retention was over first.
+func (x *journalIndex) over(now time.Time) *journalSlice {
+	if len(x.queue) == 0 || now.Before(x.queue[0].retain) {
+		return nil
+	}
+	if sl := x.live[x.queue[0].index]; sl.pending == 0 {
+		return sl
+	}
+	return nil
 }
 
 // slice returns the slice, which it makes if need be.
@@ -173,11 +185,8 @@ func (x *journalIndex) expireAll(now time.Time) bool {
 }
 
 func (x *journalIndex) expireOne(now time.Time) bool {
-	if len(x.queue) == 0 || now.Before(x.queue[0].retain) {
-		return false
-	}
-	sl := x.live[x.queue[0].index]
-	if sl.pending > 0 {
+	sl := x.over(now)
+	if sl == nil {
 		return false
 	}
 	heap.Pop(&x.queue)

@@ -25,8 +25,8 @@ type Claim struct {
 	// the same in every claim of a nonce, whatever verifier makes it.
 	Expires time.Time
 
-	// RetainUntil is the end of the claim: Expires + 3 × skew + 60 s, not
-	// before Expires. At or past it, by the store's own clock, the claim is
+	// RetainUntil is the end of the claim: Expires + 3 × skew + 60 s, with the
+	// largest skew of any verifier that uses the store, and not before Expires. At or past it, by the store's own clock, the claim is
 	// refused as TooLate; until then a spent nonce is remembered.
 	RetainUntil time.Time
 
