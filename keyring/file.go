@@ -260,9 +260,9 @@ func (h *header) matches(c *Config) *FileError {
 	case h.KEK == cleartextHint && hint != cleartextHint:
 		return fault(IsCleartext, "is in clear, and a KEK is configured; do not trust it unless you made it so yourself")
 	case h.KEK != cleartextHint && hint == cleartextHint:
-		return fault(NotCleartext, "is encrypted under a %s KEK, and none is configured; give the KEK instead of asking for cleartext", h.KEK)
+		return fault(NotCleartext, "is encrypted under a KEK (%s), and none is configured; give the KEK instead of asking for cleartext", h.KEK)
 	case h.KEK != hint:
-		return fault(WrongKEK, "is under a %s KEK, and a %s KEK is configured; give the right one", h.KEK, hint)
+		return fault(WrongKEK, "is under another sort of KEK (%s) than is configured (%s); give the right one", h.KEK, hint)
 	case h.Generation < c.MinGeneration:
 		return fault(RolledBack, "is generation %d, and %d was seen before: an older file was put back", h.Generation, c.MinGeneration)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -39,10 +42,12 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"code":    cmdCode,
-			"keyid":   cmdKeyID,
-			"object":  cmdObject,
-			"rotated": cmdRotated,
+			"code":       cmdCode,
+			"eventually": cmdEventually,
+			"keyid":      cmdKeyID,
+			"made":       cmdMade,
+			"object":     cmdObject,
+			"rotated":    cmdRotated,
 		},
 	})
 }
@@ -103,18 +108,46 @@ func cmdObject(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// cmdRotated makes a ticket keyring of realm prod that was rotated a while ago,
-// and its key file: rotated FILE KEYFILE DURATION
-func cmdRotated(ts *testscript.TestScript, _ bool, args []string) {
-	ago, err := time.ParseDuration(args[2])
+// cmdEventually runs a program, which must succeed, until a line of its standard
+// output matches: eventually stdout PATTERN PROGRAM ARGS...
+func cmdEventually(ts *testscript.TestScript, _ bool, args []string) {
+	pattern := regexp.MustCompile("(?m)" + args[1])
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		ts.Check(ts.Exec(args[2], args[3:]...))
+		if pattern.MatchString(ts.ReadFile(args[0])) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("no match for %s within a minute", pattern)
+		}
+	}
+}
+
+// agedConfig makes a key file, and returns the configuration of someone whose
+// clock is behind by ago.
+func agedConfig(ts *testscript.TestScript, keyFile, ago string) keyring.Config {
+	d, err := time.ParseDuration(ago)
 	ts.Check(err)
-	file, keyFile := ts.MkAbs(args[0]), ts.MkAbs(args[1])
+	keyFile = ts.MkAbs(keyFile)
 	ts.Check(kms.CreateKeyFile(keyFile))
 	kek, err := kms.Open("file:"+keyFile, nil)
 	ts.Check(err)
-	c := keyring.Config{Kind: keyring.Ticket, Realm: "prod", KEK: kek, Now: func() time.Time { return time.Now().Add(-ago) }}
-	ts.Check(keyring.Create(file, c, keyring.DefaultPolicy(c.Kind), ""))
-	_, err = keyring.Change(file, c, "", keyring.Step{Do: keyring.Rotate, Now: true})
+	return keyring.Config{Kind: keyring.Ticket, Realm: "prod", KEK: kek, Now: func() time.Time { return time.Now().Add(-d) }}
+}
+
+// cmdMade makes a ticket keyring of realm prod that is of a while ago, and its key
+// file: made FILE KEYFILE DURATION
+func cmdMade(ts *testscript.TestScript, _ bool, args []string) {
+	c := agedConfig(ts, args[1], args[2])
+	ts.Check(keyring.Create(ts.MkAbs(args[0]), c, keyring.DefaultPolicy(c.Kind), ""))
+}
+
+// cmdRotated does the same with one that was rotated then: rotated FILE KEYFILE
+// DURATION
+func cmdRotated(ts *testscript.TestScript, _ bool, args []string) {
+	c := agedConfig(ts, args[1], args[2])
+	ts.Check(keyring.Create(ts.MkAbs(args[0]), c, keyring.DefaultPolicy(c.Kind), ""))
+	_, err := keyring.Change(ts.MkAbs(args[0]), c, "", keyring.Step{Do: keyring.Rotate, Now: true})
 	ts.Check(err)
 }
 
@@ -178,7 +211,7 @@ func TestHelpExamples(t *testing.T) {
 	a := &app{stdout: io.Discard, stderr: io.Discard}
 	root := a.root()
 	n := 0
-	for _, cmd := range append(root.Commands(), root) {
+	for _, cmd := range commands(root) {
 		lines := bufio.NewScanner(strings.NewReader(cmd.Example))
 		for lines.Scan() {
 			line, _, _ := strings.Cut(strings.TrimSpace(lines.Text()), " | ")
@@ -191,7 +224,57 @@ func TestHelpExamples(t *testing.T) {
 			n++
 		}
 	}
-	assert.GreaterOrEqual(t, n, 8)
+	assert.GreaterOrEqual(t, n, 25)
+}
+
+// commands returns cmd and all below it, but for cobra's own.
+func commands(cmd *cobra.Command) []*cobra.Command {
+	all := []*cobra.Command{cmd}
+	for _, c := range cmd.Commands() {
+		if c.Name() != "help" && c.Name() != "completion" {
+			all = append(all, commands(c)...)
+		}
+	}
+	return all
+}
+
+// TestHelp sees that each command has a help with examples and, but for the
+// two that group others, a --json.
+func TestHelp(t *testing.T) {
+	a := &app{stdout: io.Discard, stderr: io.Discard}
+	for _, cmd := range commands(a.root()) {
+		assert.NotEmpty(t, cmd.Example, cmd.CommandPath())
+		assert.NotEmpty(t, cmd.Long, cmd.CommandPath())
+		var stdout, stderr strings.Builder
+		args := append(strings.Fields(cmd.CommandPath())[1:], "--help")
+		assert.Equal(t, exitOK, run(args, &stdout, &stderr), cmd.CommandPath())
+		for _, text := range []string{cmd.Example, "--json", "--actor", "--kek"} {
+			assert.Contains(t, stdout.String(), text, cmd.CommandPath())
+		}
+		assert.Empty(t, stderr.String())
+		for line := range strings.Lines(cmd.Long) {
+			assert.LessOrEqual(t, len([]rune(line)), 100, line)
+		}
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if strings.HasPrefix(f.Name, "unsafe-") {
+				assert.Greater(t, len(f.Usage), 60, "--%s says what breaks", f.Name)
+			}
+		})
+	}
+}
+
+// TestSpan has durations as people give them, and as they are shown.
+func TestSpan(t *testing.T) {
+	for text, want := range map[string]string{
+		"0": "0s", "90s": "1m30s", "15m": "15m", "24h": "1d", "36h": "1d12h", "30d": "30d", "1d12h": "1d12h", "1d0s": "1d", "-5m": "-5m0s", "1500ms": "1.5s", "0d": "0s",
+	} {
+		var s span
+		require.NoError(t, s.Set(text), text)
+		assert.Equal(t, want, s.String(), text)
+	}
+	for _, text := range []string{"", "d", "1", "1d-1h", "1.5d", "-1d", "1x", "123456d", "1d1d"} {
+		assert.Error(t, new(span).Set(text), text)
+	}
 }
 
 func TestAge(t *testing.T) {

@@ -1,13 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,11 +14,13 @@ import (
 	"github.com/admitone/admitone/keyring"
 )
 
-// Exit codes. 3 and 4 are those of the ticket command, and mean nothing here.
+// Exit codes.
 const (
 	exitOK         = 0
 	exitFailed     = 1
 	exitUsage      = 2
+	exitDue        = 3
+	exitOverdue    = 4
 	exitBlocked    = 5
 	exitUnreadable = 6
 )
@@ -28,14 +29,18 @@ const (
 type app struct {
 	stdout, stderr io.Writer
 
-	keys cli.Keys
-	json bool
+	keys  cli.Keys
+	json  bool
+	actor string
+
+	colour bool // standard output is a terminal that takes colours
+	code   int  // what a command that did its work ends with
 }
 
 // run runs the command line and returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
 	out := &output{w: stdout}
-	a := &app{stdout: out, stderr: stderr}
+	a := &app{stdout: out, stderr: stderr, colour: takesColour(stdout)}
 	root := a.root()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteC()
@@ -44,10 +49,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	if err == nil {
-		return exitOK
+		return a.code
 	}
 	code := exitCode(err)
-	text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "keyring: "), "kms: ")
+	text := plain(err)
 	if a.json || code == exitUsage && asksJSON(args) {
 		a.print(errorReport{Error: text, Cause: cause(err), Exit: code})
 	}
@@ -56,21 +61,6 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, hint)
 	}
 	return code
-}
-
-// output is standard output. It keeps its first error, so that a result which
-// went nowhere does not pass for one.
-type output struct {
-	w   io.Writer
-	err error
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	n, err := o.w.Write(p)
-	if o.err == nil {
-		o.err = err
-	}
-	return n, err
 }
 
 // asksJSON looks for --json in arguments that were not parsed to their end.
@@ -88,6 +78,11 @@ type errorReport struct {
 	Exit  int           `json:"exit"`
 }
 
+// plain is an error's text without the packages' names.
+func plain(err error) string {
+	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "keyring: "), "kms: ")
+}
+
 func cause(err error) keyring.Cause {
 	if f, ok := errors.AsType[*keyring.FileError](err); ok {
 		return f.Cause
@@ -95,11 +90,25 @@ func cause(err error) keyring.Cause {
 	return ""
 }
 
+// blocked is the error of what must not be done now; what is there stays as it is.
+type blocked struct {
+	error
+	next string // the command to run instead
+}
+
 func exitCode(err error) int {
 	if cli.IsUsage(err) {
 		return exitUsage
 	}
-	if _, ok := errors.AsType[*keyring.BlockedError](err); ok {
+	return failureCode(err)
+}
+
+// failureCode is the exit code of an error that is not about the command line.
+func failureCode(err error) int {
+	if _, ok := errors.AsType[*keyring.BlockedError](err); ok || errors.Is(err, keyring.ErrStalePlan) {
+		return exitBlocked
+	}
+	if _, ok := errors.AsType[blocked](err); ok {
 		return exitBlocked
 	}
 	if c := cause(err); c != "" && c != keyring.Missing && c != keyring.KEKUnavailable {
@@ -108,19 +117,59 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// afterError returns the next sensible command after an error.
+// afterError returns the line with the next sensible command after an error.
 func (a *app) afterError(err error, cmd *cobra.Command) string {
+	file := cmd.Flags().Arg(0)
 	if exitCode(err) == exitUsage {
 		return fmt.Sprintf("next: %s --help", cmd.CommandPath())
 	}
-	if b, ok := errors.AsType[*keyring.BlockedError](err); ok {
-		if b.State == keyring.Primary {
-			return a.next("rotate", cmd.Flags().Arg(0), "--now")
-		}
-		return fmt.Sprintf("next: wait, or, to refuse what is still good, %s", strings.TrimPrefix(
-			a.next("disable", cmd.Flags().Arg(0), b.ID.String(), "--unsafe-refuse-live-tickets"), "next: "))
+	if b, ok := errors.AsType[blocked](err); ok {
+		return b.next
 	}
-	return ""
+	if b, ok := errors.AsType[*keyring.BlockedError](err); ok {
+		return a.afterBlocked(b, file)
+	}
+	if errors.Is(err, keyring.ErrStalePlan) {
+		return a.next("plan", file)
+	}
+	switch cause(err) {
+	case "":
+		return ""
+	case keyring.Missing:
+		return a.next("init", file, "--kind", "ticket")
+	case keyring.AuditMissing, keyring.AuditBroken:
+		if hint := a.auditHint(file, err); hint != "" {
+			return "next: " + hint
+		}
+	}
+	if cmd.Name() == "doctor" {
+		return ""
+	}
+	return a.next("doctor", file)
+}
+
+// afterBlocked returns what to do where a step is blocked.
+func (a *app) afterBlocked(b *keyring.BlockedError, file string) string {
+	id := b.ID.String()
+	switch {
+	case b.Do == keyring.Disable && b.State == keyring.Primary:
+		return a.next("rotate", file)
+	case b.Do == keyring.Disable:
+		return fmt.Sprintf("next: wait, or, to refuse what is still good, %s", a.command("disable", file, id, "--unsafe-refuse-live-tickets"))
+	case b.Do == keyring.Hold:
+		return a.next("rollback", file)
+	case b.Do == keyring.Promote && b.Held:
+		return a.next("unhold", file, id)
+	case b.Do == keyring.Promote && b.State == keyring.Staged:
+		return a.next("enable", file, id)
+	case b.Do == keyring.Promote && !b.From.IsZero():
+		return a.nextFrom(b.From, "promote", file, id)
+	case b.Do == keyring.Destroy && b.State != keyring.Disabled:
+		return a.next("disable", file, id)
+	case b.Do == keyring.Destroy && !b.From.IsZero():
+		return a.nextFrom(b.From, "destroy", file, id)
+	}
+	return a.next("status", file)
 }
 
 func (a *app) root() *cobra.Command {
@@ -129,7 +178,14 @@ func (a *app) root() *cobra.Command {
 		Short: "Make, look at and rotate the keys of admitone",
 		Long: `keyring makes, shows and rotates the keys that seal login tickets, sessions and
 channel codes. The keys of one kind are in one file, encrypted under a
-key-encryption key (KEK) and bound to a realm, the deployment's name.
+key-encryption key (KEK) and bound to a realm, the deployment's name. Beside FILE
+are FILE.audit, a log of all that was done to it, and FILE.lock.
+
+A key is pending until all services have it, then the primary, which seals; then
+it retires, and opens what it sealed until that has run out; then it is disabled,
+and at last destroyed. The keyring's policy says when. "apply" does what is due
+and nothing else, so a timer that runs it every few minutes is all the rotation
+there is. The other commands are for what a policy cannot know.
 
 A KEK is given as
   file:PATH             a file of exactly 32 random bytes
@@ -148,11 +204,25 @@ in full, for example,
 Credentials come from where the services' own tools have them: AWS_PROFILE and the
 like, GOOGLE_APPLICATION_CREDENTIALS, VAULT_TOKEN or ~/.vault-token.
 
-Exit codes: 0 all well, 1 failed, 2 wrong usage, 5 blocked (it would refuse what
-is still good), 6 the file is unreadable (wrong key or realm, damaged, rolled back).`,
+With --json, standard output is one JSON object: the result or, where a command
+failed, {"error","cause","exit"}. Standard error is for people in any case: errors,
+warnings, and the next command to run.
+
+Exit codes
+  0  all well; what was asked for was done, or was so already
+  1  failed, also where the KEK's service is out of reach
+  2  wrong usage
+  3  something is due (status, plan)
+  4  something is overdue (status, plan, doctor): does the timer run?
+  5  blocked: it would refuse what is still good, or the plan is not for this generation;
+     nothing was changed
+  6  the file is unreadable: wrong key or realm, damaged, rolled back
+
+Durations are such as 90s, 15m, 24h, 30d or 1d12h. "keyring completion bash" (zsh,
+fish, powershell) prints a script for the shell's completion.`,
 		Example: `  keyring init tickets.keyring --kind ticket --realm prod --kek file:/etc/admitone/kek
   keyring status tickets.keyring --realm prod --kek file:/etc/admitone/kek
-  keyring rotate tickets.keyring --now --realm prod --kek file:/etc/admitone/kek`,
+  keyring apply tickets.keyring --realm prod --kek file:/etc/admitone/kek`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -161,36 +231,24 @@ is still good), 6 the file is unreadable (wrong key or realm, damaged, rolled ba
 	f := root.PersistentFlags()
 	a.keys.AddFlags(f)
 	f.BoolVar(&a.json, "json", false, "print one JSON object instead of text")
-	root.AddCommand(a.initCommand(), a.statusCommand(), a.rotateCommand(), a.disableCommand())
+	f.StringVar(&a.actor, "actor", os.Getenv("ADMITONE_ACTOR"), "who asks, for the audit log, beside the system's user: a `name` (environment: ADMITONE_ACTOR)")
+	for _, g := range []struct {
+		title    string
+		commands []*cobra.Command
+	}{
+		{"Look", []*cobra.Command{a.statusCommand(), a.planCommand(), a.auditCommand(), a.doctorCommand()}},
+		{"What a timer runs", []*cobra.Command{a.applyCommand()}},
+		{"By hand", []*cobra.Command{a.rotateCommand(), a.stageCommand(), a.promoteCommand(), a.holdCommand(), a.unholdCommand(),
+			a.rollbackCommand(), a.disableCommand(), a.enableCommand(), a.destroyCommand()}},
+		{"A key that others may have", []*cobra.Command{a.revokeCommand()}},
+		{"The keyring itself", []*cobra.Command{a.initCommand(), a.policyCommand(), a.rewrapCommand(), a.importCommand(), a.exportCommand()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title + ":"})
+		for _, c := range g.commands {
+			c.GroupID = g.title
+			root.AddCommand(c)
+		}
+	}
 	root.SetHelpCommand(cli.HelpCommand(root))
 	return root
 }
-
-// print writes v to standard output as JSON.
-func (a *app) print(v any) error {
-	e := json.NewEncoder(a.stdout)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
-}
-
-// say writes a line for people: to standard output, or, where that is for the
-// JSON object, nowhere.
-func (a *app) say(format string, args ...any) {
-	if !a.json {
-		fmt.Fprintf(a.stdout, format+"\n", args...)
-	}
-}
-
-// next returns the line that names the next sensible command of this program, for
-// the keyring in file.
-func (a *app) next(verb, file string, args ...string) string {
-	return a.keys.Next(append([]string{"keyring", verb, cli.Operand(file)}, args...)...)
-}
-
-func (a *app) sayNext(verb, file string, args ...string) {
-	fmt.Fprintln(a.stderr, a.next(verb, file, args...))
-}
-
-// stamp shows a time, to the second.
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

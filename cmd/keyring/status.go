@@ -2,7 +2,8 @@ package main
 
 import (
 	"fmt"
-	"text/tabwriter"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,55 +16,91 @@ import (
 type status struct {
 	File string `json:"file"`
 	keyring.Info
-	Keys []keyStatus `json:"keys"` // in place of Info's
+	Keys     []keyStatus     `json:"keys"` // in place of Info's
+	Plan     keyring.Plan    `json:"plan"`
+	Warnings []string        `json:"warnings,omitempty"`
+	Services []serviceStatus `json:"services,omitempty"` // of --from
+	Use      []keyTotal      `json:"use,omitempty"`      // by all of them, of the keys that open
+	Exit     int             `json:"exit"`
 }
 
 type keyStatus struct {
 	keyring.Key
+	PromoteFrom time.Time `json:"promoteFrom,omitzero"` // from when a pending key can be promoted
 	DisableFrom time.Time `json:"disableFrom,omitzero"` // from when a retiring key is needed no more
+	DestroyFrom time.Time `json:"destroyFrom,omitzero"` // from when the policy destroys a disabled key
 }
 
 func (a *app) statusCommand() *cobra.Command {
-	return cli.Command(&cobra.Command{
+	var r reading
+	var from services
+	cmd := &cobra.Command{
 		Use:   "status FILE",
-		Short: "Show each key: its state, its age, what it opens",
-		Long: `status opens FILE and shows its keys. All that it shows is authenticated by the
-KEK, unless the keyring is in clear.`,
+		Short: "Show each key: its state, its age, what happens next and when",
+		Long: `status opens FILE and shows its keys, what the policy does next, and a timeline. All
+that it shows is authenticated by the KEK, unless the keyring is in clear.
+
+With --from it asks services what they have: generation and fingerprint, since when
+that may be stale, and how often they sealed and opened with each key since they
+were started. So it shows who still uses a retiring key, and how much of the 2^32
+messages that a key of AES256_GCM may seal is spent. A URL is that of ticketd's
+--metrics-listen, or of whatever else serves a report at /keyring.
+
+Exit codes: 3 if something is due, 4 if something is overdue, 1 if a service
+cannot be asked, or has another keyring.`,
 		Example: `  keyring status tickets.keyring --realm prod --kek file:/etc/admitone/kek
+  keyring status tickets.keyring --from http://login1:9464,http://login2:9464 --realm prod --kek file:/etc/admitone/kek
   keyring status tickets.keyring --json | jq -r .primary`,
 		Args: cobra.ExactArgs(1),
-	}, func(_ *cobra.Command, args []string) error { return a.status(args[0], time.Now()) })
+	}
+	r.flags(cmd)
+	from.flags(cmd, "from", "ask these services, a `URL` each, what they have")
+	return cli.Command(cmd, func(cmd *cobra.Command, args []string) error {
+		if err := from.check(cmd.Flags().Lookup("from")); err != nil {
+			return err
+		}
+		c, err := a.readConfig(r)
+		if err != nil {
+			return err
+		}
+		info, err := keyring.Read(args[0], c)
+		if err != nil {
+			return err
+		}
+		s := newStatus(args[0], info, time.Now())
+		if len(from.urls) > 0 {
+			s.addServices(from.ask(cmd.Context(), info))
+		}
+		return a.showStatus(s)
+	})
 }
 
-func (a *app) status(file string, now time.Time) error {
-	c, err := a.keys.Config(keyring.AnyKind, false)
-	if err != nil {
-		return err
-	}
-	info, err := keyring.Read(file, c)
-	if err != nil {
-		return err
-	}
-	s := status{File: file, Info: info}
-	var due *keyStatus
+func newStatus(file string, info keyring.Info, now time.Time) status {
+	s := status{File: file, Info: info, Plan: info.Plan(now), Warnings: info.Warnings()}
 	for _, k := range info.Keys {
-		s.Keys = append(s.Keys, keyStatus{k, info.Policy.DisableFrom(k)})
-		if last := &s.Keys[len(s.Keys)-1]; due == nil && !last.DisableFrom.IsZero() && !now.Before(last.DisableFrom) {
-			id := *last
-			due = &id
-		}
+		s.Keys = append(s.Keys, keyStatus{k, info.Policy.PromoteFrom(k), info.Policy.DisableFrom(k), info.Policy.DestroyFrom(k)})
 	}
-	if a.json {
-		err = a.print(s)
-	} else {
-		err = a.table(s, now)
+	s.Exit = dueCode(s.Plan)
+	return s
+}
+
+// addServices adds what services reported.
+func (s *status) addServices(reports []serviceStatus) {
+	s.Services = reports
+	s.Use = totals(s.Info, reports)
+	if slices.ContainsFunc(reports, func(r serviceStatus) bool { return r.bad() }) {
+		s.Exit = exitFailed
 	}
-	if due != nil {
-		a.sayNext("disable", file, due.ID.String())
-	} else {
-		a.sayNext("rotate", file, "--now")
+}
+
+func (a *app) showStatus(s status) error {
+	a.code = s.Exit
+	if !a.json {
+		a.tellStatus(s)
 	}
-	return err
+	a.warn(s.Info)
+	a.suggest(s.File, s.Info, s.Plan.Made)
+	return a.printJSON(s)
 }
 
 // things says what the keys of a kind seal.
@@ -73,58 +110,166 @@ var things = map[keyring.Kind]string{
 	keyring.Channel: "channel codes",
 }
 
-func (a *app) table(s status, now time.Time) error {
+func (a *app) tellStatus(s status) {
 	integrity := ""
 	if a.keys.Cleartext() {
 		integrity = " (in clear: nothing below is authenticated)"
 	}
 	a.say("%s: %s keyring of realm %q, generation %d, KEK %s%s", s.File, s.Kind, s.Realm, s.Generation, s.KEK, integrity)
 	a.say("sha256 %s", s.Fingerprint)
-	lifetime := "none"
-	if s.Policy.Lifetime != 0 {
-		lifetime = s.Policy.Lifetime.String()
-	}
-	a.say("policy: lifetime %s, propagation %v, skew %v\n", lifetime, s.Policy.Propagation, s.Policy.Skew)
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "KEY\tSTATE\tAGE\tALGORITHM\tOPENS")
+	a.say("policy: %s\n", policyLine(s.Policy))
+	now := s.Plan.Made
+	rows := [][]string{{"KEY", "STATE", "AGE", "ALGORITHM", "NOW", "NEXT"}}
 	for _, k := range s.Keys {
-		fmt.Fprintf(w, "%v\t%s\t%s\t%s\t%s\n", k.ID, k.State, age(now, k.Created), k.Algorithm, opens(s.Kind, k, now))
+		rows = append(rows, []string{k.ID.String(), string(k.State), age(now, k.Created), k.Algorithm, does(s.Kind, k), s.next(k, now)})
 	}
-	return w.Flush()
+	a.table(rows, func(column int, text string) string {
+		if column == 1 {
+			return stateColour[keyring.State(text)]
+		}
+		return ""
+	})
+	a.timeline(s, now)
+	a.tellServices(s)
 }
 
-// opens says what a key is good for.
-func opens(kind keyring.Kind, k keyStatus, now time.Time) string {
-	switch {
-	case k.State == keyring.Primary:
-		return fmt.Sprintf("%s sealed since %s; seals new ones", things[kind], stamp(k.Promoted))
-	case k.State == keyring.Disabled && k.Reason != "":
-		return fmt.Sprintf("nothing since %s: %s", stamp(k.Disabled), k.Reason)
-	case k.State == keyring.Disabled:
-		return fmt.Sprintf("nothing since %s", stamp(k.Disabled))
+var stateColour = map[keyring.State]string{
+	keyring.Primary: green, keyring.Pending: bold, keyring.Retiring: yellow, keyring.Disabled: dim, keyring.Staged: dim,
+}
+
+func policyLine(p keyring.Policy) string {
+	var parts []string
+	add := func(name string, d time.Duration, zero string) {
+		switch {
+		case d != 0:
+			parts = append(parts, name+" "+span(d).String())
+		case zero != "":
+			parts = append(parts, zero)
+		}
 	}
-	text := fmt.Sprintf("%s sealed until %s", things[kind], stamp(k.Demoted))
-	switch {
-	case k.DisableFrom.IsZero():
+	add("rotate every", p.RotateEvery, "rotated by hand only")
+	add("propagation", p.Propagation, "propagation 0s")
+	add("lifetime", p.Lifetime, "lifetime without end")
+	add("skew", p.Skew, "skew 0s")
+	add("destroy after", p.DestroyAfter, "destroyed by hand only")
+	return strings.Join(parts, ", ")
+}
+
+// does says what a key is good for now.
+func does(kind keyring.Kind, k keyStatus) string {
+	switch k.State {
+	case keyring.Primary:
+		return fmt.Sprintf("seals %s since %s", things[kind], stamp(k.Promoted))
+	case keyring.Retiring:
+		return fmt.Sprintf("opens %s sealed until %s", things[kind], stamp(k.Demoted))
+	case keyring.Pending:
+		return "opens, does not seal yet"
+	case keyring.Staged:
+		return "opens nothing yet"
+	}
+	text := "opens nothing since " + stamp(k.Disabled)
+	if k.Revoked {
+		text = "revoked, " + text
+	}
+	return text
+}
+
+// next says what happens to a key next, and when.
+func (s status) next(k keyStatus, now time.Time) string {
+	at := func(what string, t time.Time) string {
+		if !t.After(now) {
+			return what + " is due"
+		}
+		return fmt.Sprintf("%s %s, %s", what, when(now, t), stamp(t))
+	}
+	reason := ""
+	if k.Reason != "" {
+		reason = ": " + k.Reason
+	}
+	if k.Held && k.State != keyring.Retiring {
+		return "held" + reason
+	}
+	switch k.State {
+	case keyring.Primary:
+		for _, p := range s.Plan.Steps {
+			switch p.Do {
+			case keyring.Rotate:
+				return at("a new key", p.At)
+			case keyring.Promote:
+				return at("retires for "+p.Key.String(), p.At)
+			}
+		}
+		return "stays until it is rotated by hand"
+	case keyring.Pending:
+		for _, p := range s.Plan.Steps {
+			if p.Do == keyring.Promote && p.Key == k.ID {
+				return at("primary", p.At)
+			}
+		}
+		return "waits for the pending key before it"
+	case keyring.Retiring:
+		text := "kept: what it sealed has no end"
+		if !k.DisableFrom.IsZero() {
+			text = at("disabled", k.DisableFrom)
+		}
+		if k.Held {
+			text += "; held" + reason
+		}
 		return text
-	case now.Before(k.DisableFrom):
-		return fmt.Sprintf("%s; needed until %s", text, stamp(k.DisableFrom))
+	case keyring.Staged:
+		return "enable it when every service knows its algorithm"
 	}
-	return text + "; needed no more"
+	if k.DestroyFrom.IsZero() {
+		return "kept until it is destroyed by hand" + reason
+	}
+	return at("destroyed", k.DestroyFrom) + reason
 }
 
-// age shows how long ago t was, roughly.
-func age(now, t time.Time) string {
-	d := now.Sub(t)
-	switch {
-	case d < 0:
-		return "0s"
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%ds", d/time.Second)
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%dm", d/time.Minute)
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh", d/time.Hour)
+// event is something in the timeline.
+type event struct {
+	at   time.Time
+	what string
+}
+
+// pastEvents is how many of the past the timeline shows.
+const pastEvents = 8
+
+// timeline shows what was and what will be, with a line for now in between.
+func (a *app) timeline(s status, now time.Time) {
+	var past []event
+	for _, k := range s.Keys {
+		for _, e := range []event{{k.Created, "made"}, {k.Promoted, "became the primary"}, {k.Demoted, "ceased to be the primary"}, {k.Disabled, "was disabled"}} {
+			if !e.at.IsZero() {
+				past = append(past, event{e.at, k.ID.String() + " " + e.what})
+			}
+		}
 	}
-	return fmt.Sprintf("%dd", d/(24*time.Hour))
+	slices.SortStableFunc(past, func(a, b event) int { return a.at.Compare(b.at) })
+	a.say("\n%s", a.paint(bold, "TIMELINE (UTC)"))
+	if n := len(past) - pastEvents; n > 0 {
+		a.say("  … %d earlier; all of it: keyring audit", n)
+		past = past[n:]
+	}
+	var rows [][]string
+	for _, e := range past {
+		rows = append(rows, []string{"  " + stamp(e.at), age(now, e.at) + " ago", e.what})
+	}
+	rows = append(rows, []string{"  " + stamp(now), "now", strings.Repeat("-", 24)})
+	for _, p := range s.Plan.Steps {
+		rows = append(rows, []string{"  " + stamp(p.At), when(now, p.At), describe(p.Step)})
+		if p.Urgency != keyring.Upcoming {
+			rows[len(rows)-1][2] += " (" + string(p.Urgency) + ")"
+		}
+	}
+	a.table(rows, func(column int, text string) string {
+		switch {
+		case text == "now":
+			return bold
+		case strings.HasSuffix(text, "("+string(keyring.Overdue)+")"):
+			return red
+		case strings.HasSuffix(text, "("+string(keyring.Due)+")"):
+			return yellow
+		}
+		return ""
+	})
 }

@@ -103,13 +103,25 @@ func (k *Keys) Config(kind keyring.Kind, repeat bool) (keyring.Config, error) {
 	if err != nil || uri == "" {
 		return c, err
 	}
-	c.KEK, err = kms.Open(uri, kms.Terminal(repeat))
+	c.KEK, err = OpenKEK(uri, repeat)
 	return c, err
 }
 
-// Next returns the line that names the next sensible command, which can be run
-// as it stands: with those of these flags that this one was given.
-func (k *Keys) Next(args ...string) string {
+// OpenKEK opens the key-encryption key that a URI of the command line names. See
+// Config.
+func OpenKEK(uri string, repeat bool) (keyring.KEK, error) {
+	if err := kms.CheckURI(uri); err != nil {
+		return nil, Usagef("%w", err)
+	}
+	return kms.Open(uri, kms.Terminal(repeat))
+}
+
+// Next returns the line that names the next sensible command.
+func (k *Keys) Next(args ...string) string { return "next: " + k.Command(args...) }
+
+// Command returns a command line that can be run as it stands: the arguments, and
+// those of these flags that this command was given.
+func (k *Keys) Command(args ...string) string {
 	if k.Realm != "" && k.Realm != os.Getenv("ADMITONE_REALM") {
 		args = append(args, "--realm", k.Realm)
 	}
@@ -119,7 +131,13 @@ func (k *Keys) Next(args ...string) string {
 	if k.cleartext {
 		args = append(args, "--insecure-cleartext")
 	}
-	return "next: " + Line(args...)
+	return Line(args...)
+}
+
+// With returns the flags for a keyring under another KEK; the empty URI is none.
+func (k Keys) With(uri string) Keys {
+	k.kek, k.cleartext = uri, uri == ""
+	return k
 }
 
 // Line returns a command line of the arguments, quoted for a shell where they need

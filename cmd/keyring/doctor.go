@@ -1,0 +1,250 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/keyring"
+)
+
+// check is one line of doctor.
+type check struct {
+	Name   string  `json:"name"`
+	Result verdict `json:"result"`
+	Text   string  `json:"text"`
+	Remedy string  `json:"remedy,omitempty"`
+}
+
+type verdict string
+
+const (
+	well    verdict = "ok"
+	warning verdict = "warning"
+	failing verdict = "failed"
+)
+
+// diagnosis is what doctor prints with --json.
+type diagnosis struct {
+	File   string  `json:"file"`
+	Checks []check `json:"checks"`
+	Exit   int     `json:"exit"`
+}
+
+func (d *diagnosis) add(name string, v verdict, remedy, format string, args ...any) {
+	d.Checks = append(d.Checks, check{name, v, fmt.Sprintf(format, args...), remedy})
+	if v == failing {
+		d.Exit = max(d.Exit, exitFailed)
+	}
+}
+
+func (a *app) doctorCommand() *cobra.Command {
+	var r reading
+	var from services
+	var kind string
+	cmd := &cobra.Command{
+		Use:   "doctor FILE",
+		Short: "Look for what is wrong with a keyring on this machine",
+		Long: `doctor looks at what a service on this machine needs of FILE: that it is there,
+private, opens under this KEK and realm, and is of the kind that is expected; that
+the clock is not behind it; that the audit log, if it is here, fits. With --from it
+holds FILE against what services that run here have loaded, and their clocks against
+this one. It shows a line for each check, with the remedy where one failed.
+
+Run it on each node, as the user that the service runs as.
+
+Exit codes: 0 all well, 1 a check failed, 4 something is overdue, 6 FILE is unreadable.`,
+		Example: `  keyring doctor tickets.keyring --realm prod --kek file:/etc/admitone/kek
+  keyring doctor tickets.keyring --kind ticket --from http://127.0.0.1:9464 --realm prod --kek file:/etc/admitone/kek`,
+		Args: cobra.ExactArgs(1),
+	}
+	r.flags(cmd)
+	from.flags(cmd, "from", "hold FILE against what these services, a `URL` each, have loaded")
+	cmd.Flags().StringVar(&kind, "kind", "", "what the keys should be for: ticket, session or channel")
+	return cli.Command(cmd, func(cmd *cobra.Command, args []string) error {
+		if kind != "" && keyring.Algorithms(keyring.Kind(kind)) == nil {
+			return cli.Usagef("--kind is ticket, session or channel")
+		}
+		if err := from.check(cmd.Flags().Lookup("from")); err != nil {
+			return err
+		}
+		if _, err := a.keys.URI(); err != nil {
+			return err
+		}
+		d := &diagnosis{File: args[0], Checks: []check{}}
+		info, ok := a.examine(d, args[0], r, keyring.Kind(kind))
+		if ok && len(from.urls) > 0 {
+			d.examineServices(from.ask(cmd.Context(), info), info)
+		}
+		return a.tellDiagnosis(d)
+	})
+}
+
+// examine looks at the file, and returns what it says.
+func (a *app) examine(d *diagnosis, file string, r reading, kind keyring.Kind) (keyring.Info, bool) {
+	if !d.examineFile(file) {
+		return keyring.Info{}, false
+	}
+	c, err := a.readConfig(r)
+	if err != nil {
+		d.add("kek", failing, "see keyring --help for the forms of --kek", "%s", plain(err))
+		return keyring.Info{}, false
+	}
+	ring, err := keyring.Read(file, c)
+	if err != nil {
+		name := "open"
+		switch cause(err) {
+		case keyring.KEKUnavailable:
+			name = "kek"
+		case keyring.AuditBroken:
+			name = "audit"
+		}
+		d.add(name, failing, a.auditHint(file, err), "%s", plain(err))
+		d.Exit = failureCode(err)
+		return keyring.Info{}, false
+	}
+	d.add("kek", well, "", "%s; opens generation %d of realm %q", ring.KEK, ring.Generation, ring.Realm)
+	if kind != "" && ring.Kind != kind {
+		d.add("kind", failing, "give the right file", "a %s keyring, and a %s keyring is expected", ring.Kind, kind)
+	} else {
+		d.add("kind", well, "", "%s", ring.Kind)
+	}
+	now := time.Now()
+	d.examineClock(ring, now)
+	a.examineAudit(d, file, c)
+	d.examinePolicy(a, file, ring, now)
+	return ring, true
+}
+
+// examineFile looks at what needs no key.
+func (d *diagnosis) examineFile(file string) bool {
+	stat, err := os.Stat(file)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		d.add("file", failing, "mount or restore it; keyring init makes a new one", "%s is missing", file)
+		return false
+	case err != nil:
+		d.add("file", failing, "run this as the user that the service runs as", "%v", err)
+		return false
+	case !stat.Mode().IsRegular():
+		d.add("file", failing, "give the keyring's own name", "%s is not a regular file", file)
+		d.Exit = exitUnreadable
+		return false
+	}
+	d.add("file", well, "", "%s, %d bytes, of %s", file, stat.Size(), stamp(stat.ModTime()))
+	// Windows keeps no such bits.
+	if m := stat.Mode().Perm(); m&0o137 != 0 && runtime.GOOS != "windows" {
+		d.add("mode", warning, fmt.Sprintf("chmod 0600 %s (in Kubernetes: defaultMode 0400)", cli.Line(cli.Operand(file))), "%04o is wider than 0640", m)
+	} else {
+		d.add("mode", well, "", "%04o", m)
+	}
+	return true
+}
+
+// examineClock holds the clock against the keyring's latest time.
+func (d *diagnosis) examineClock(info keyring.Info, now time.Time) {
+	var last time.Time
+	for _, k := range info.Keys {
+		for _, t := range []time.Time{k.Created, k.Enabled, k.Promoted, k.Demoted, k.Disabled} {
+			if t.After(last) {
+				last = t
+			}
+		}
+	}
+	if behind := last.Sub(now); behind > info.Policy.Skew {
+		d.add("clock", failing, "set this machine's clock, or that of the machine that made the last change", "%s, which is %v before the last change", stamp(now), behind.Round(time.Second))
+		return
+	}
+	d.add("clock", well, "", "%s; the last change of a key was at %s", stamp(now), stamp(last))
+}
+
+func (a *app) examineAudit(d *diagnosis, file string, c keyring.Config) {
+	entries, err := keyring.Audit(file, &c)
+	switch {
+	case cause(err) == keyring.AuditMissing:
+		d.add("audit", well, "", "no log here, which is right where nothing is changed")
+	case err != nil:
+		d.add("audit", failing, a.auditHint(file, err), "%s", plain(err))
+		d.Exit = exitUnreadable
+	case entries[len(entries)-1].Result == keyring.Unfinished:
+		d.add("audit", warning, "see keyring audit; the next change records what became of it", "%d entries, of which the last is unfinished", len(entries))
+	default:
+		d.add("audit", well, "", "%d entries, whole", len(entries))
+	}
+}
+
+func (d *diagnosis) examinePolicy(a *app, file string, info keyring.Info, now time.Time) {
+	switch code := dueCode(info.Plan(now)); code {
+	case exitOverdue:
+		d.add("policy", warning, "see whether the timer runs: "+a.command("apply", file), "something is overdue")
+		if d.Exit == exitOK {
+			d.Exit = exitOverdue
+		}
+	case exitDue:
+		d.add("policy", well, "", "something is due, and not late")
+	default:
+		d.add("policy", well, "", "nothing is due")
+	}
+	for _, w := range info.Warnings() {
+		d.add("policy", warning, "see keyring policy --help", "%s", w)
+	}
+}
+
+// examineServices holds the file against what services have.
+func (d *diagnosis) examineServices(reports []serviceStatus, info keyring.Info) {
+	for _, s := range reports {
+		name := "service " + s.URL
+		switch {
+		case s.Report == nil:
+			d.add(name, failing, "see whether it runs, and where it serves its report", "%s", s.Error)
+			continue
+		case s.Match == newer:
+			d.add(name, failing, "copy the newest file to this machine", "has generation %d, and FILE is an older one, %d", s.Report.Generation, info.Generation)
+		case s.Match == older && s.Report.Error != "":
+			d.add(name, failing, "put right what it says", "has generation %d, and cannot take %d: %s", s.Report.Generation, info.Generation, s.Report.Error)
+		case s.Match == older:
+			d.add(name, failing, "see whether it reads this FILE, and its log", "has generation %d, and FILE is %d", s.Report.Generation, info.Generation)
+		case s.Match != same:
+			d.add(name, failing, "give it the same file and realm", "has another keyring (%s, generation %d)", s.Match, s.Report.Generation)
+		case s.Report.Error != "":
+			d.add(name, failing, "put right what it says", "has generation %d, and fails to look at its file for %.0fs: %s", s.Report.Generation, s.Stale, s.Report.Error)
+		default:
+			d.add(name, well, "", "has generation %d too, looked at %.0fs ago", s.Report.Generation, s.Stale)
+		}
+		if off := time.Since(s.Clock).Abs(); off > info.Policy.Skew+askTimeout {
+			d.add(name, failing, "set both machines' clocks", "its clock is %v from this one's, and the policy allows %s", off.Round(time.Second), span(info.Policy.Skew))
+		}
+	}
+}
+
+func (a *app) tellDiagnosis(d *diagnosis) error {
+	a.code = d.Exit
+	rows := [][]string{}
+	for _, c := range d.Checks {
+		text := c.Text
+		if c.Remedy != "" {
+			text += "; " + c.Remedy
+		}
+		rows = append(rows, []string{string(c.Result), c.Name, text})
+	}
+	a.table(rows, func(column int, text string) string {
+		if column != 0 {
+			return ""
+		}
+		return map[verdict]string{well: green, warning: yellow, failing: red}[verdict(text)]
+	})
+	switch d.Exit {
+	case exitOK:
+		a.sayNext("status", d.File)
+	case exitOverdue:
+		a.sayNext("apply", d.File)
+	default:
+		a.sayNext("doctor", d.File)
+	}
+	return a.printJSON(d)
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/keyring/kms"
+)
+
+func (a *app) initCommand() *cobra.Command {
+	var kind, algorithm string
+	var policy policyFlags
+	var from keyset
+	cmd := &cobra.Command{
+		Use:   "init FILE --kind KIND",
+		Short: "Make a keyring with one key, or with those of a Tink keyset",
+		Long: `init makes the file FILE (mode 0600) with one key. It never overwrites a file. If the
+KEK is file:PATH and there is no such file, init makes it as well; keep a copy of
+it apart from FILE's: without it the keys are lost. It stays if init then fails.
+
+With --keyset the keys are those of a Tink keyset (JSON or binary), of which the
+primary is the primary; see "keyring import --help".
+
+Without flags the policy is: lifetime 15m for tickets and 24h for sessions, rotate
+every 30d, destroy after 30d, propagation 2m, skew 10s. Channel keyrings have no
+lifetime, since published URLs have none, and are not rotated by themselves.`,
+		Example: `  keyring init tickets.keyring --kind ticket --realm prod --kek file:/etc/admitone/kek
+  keyring init sessions.keyring --kind session --realm prod --kek passphrase: --lifetime 12h --rotate-every 7d
+  keyring init channels.keyring --kind channel --realm prod --kek file:/etc/admitone/kek
+  keyring init tickets.keyring --kind ticket --keyset tink.json --keyset-insecure-cleartext --realm prod --kek file:/etc/admitone/kek`,
+		Args: cobra.ExactArgs(1),
+	}
+	f := cmd.Flags()
+	f.StringVar(&kind, "kind", "", "what the keys are for: ticket, session or channel")
+	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions([]string{"ticket", "session", "channel"}, cobra.ShellCompDirectiveNoFileComp))
+	a.algorithmFlag(cmd, &algorithm)
+	policy.flags(f)
+	f.StringVar(&from.file, "keyset", "", "take the keys of the Tink keyset in `FILE`; - is standard input")
+	from.flags(f)
+	return cli.Command(cmd, func(_ *cobra.Command, args []string) error {
+		names := keyring.Algorithms(keyring.Kind(kind))
+		if names == nil {
+			return cli.Usagef("init needs --kind ticket, session or channel")
+		}
+		if algorithm != "" && !slices.Contains(names, algorithm) {
+			return cli.Usagef("for --kind %s, --algorithm is one of %s", kind, strings.Join(names, ", "))
+		}
+		if algorithm != "" && from.file != "" {
+			return cli.Usagef("--keyset and --algorithm exclude each other: the keys are the keyset's")
+		}
+		if err := from.check(from.file != ""); err != nil {
+			return err
+		}
+		p := keyring.DefaultPolicy(keyring.Kind(kind))
+		policy.set(f, &p)
+		if err := p.Check(keyring.Kind(kind)); err != nil {
+			return cli.Usagef("--%w", err)
+		}
+		return a.init(args[0], keyring.Kind(kind), p, algorithm, from)
+	})
+}
+
+func (a *app) init(file string, kind keyring.Kind, p keyring.Policy, algorithm string, from keyset) error {
+	// What can be found wrong is found before a passphrase is asked for or a key
+	// file made.
+	uri, err := a.keys.URI()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(file); err == nil {
+		return errExists(file)
+	}
+	if dir, err := os.Stat(filepath.Dir(file)); err != nil {
+		return fmt.Errorf("the directory of %s cannot be used; make it first: %w", file, err)
+	} else if !dir.IsDir() {
+		return fmt.Errorf("%s is not a directory", filepath.Dir(file))
+	}
+	var tink []byte
+	var tinkKEK keyring.KEK
+	if from.file != "" {
+		if tink, tinkKEK, err = from.read(); err != nil {
+			return err
+		}
+	}
+	keyFile, err := makeKeyFile(uri)
+	if err != nil {
+		return err
+	}
+	c, info, err := a.create(file, kind, func(c keyring.Config) error {
+		if tink != nil {
+			return keyring.CreateFrom(file, c, p, tink, tinkKEK)
+		}
+		return keyring.Create(file, c, p, algorithm)
+	})
+	if err != nil && keyFile != "" {
+		// It is not removed: another init may have found it in between, and made a
+		// keyring under it.
+		return fmt.Errorf("%w (the key file %s was made and stays; init takes it when it is run again)", err, keyFile)
+	}
+	if err != nil {
+		return err
+	}
+	if keyFile != "" {
+		a.say("made the key file %s; keep a copy of it, apart from copies of %s", keyFile, file)
+	}
+	primary, _ := keyOf(info, info.Primary)
+	a.say("made %s: %s keyring of realm %q, primary key %v (%s)", file, kind, c.Realm, info.Primary, primary.Algorithm)
+	a.warn(info)
+	a.sayNext("status", file)
+	return a.printJSON(result{File: file, Changed: true, Info: info, KeyFile: keyFile, Warnings: info.Warnings()})
+}
+
+// create makes the keyring under the KEK that there is by now.
+func (a *app) create(file string, kind keyring.Kind, create func(keyring.Config) error) (c keyring.Config, info keyring.Info, err error) {
+	if c, err = a.keys.Config(kind, true); err != nil {
+		return c, info, err
+	}
+	c.Actor = a.actor
+	err = create(c)
+	if errors.Is(err, fs.ErrExist) { // made by another since
+		err = errExists(file)
+	}
+	if err != nil {
+		return c, info, err
+	}
+	if info, err = keyring.Read(file, c); err != nil {
+		err = fmt.Errorf("%s is made, and cannot be read back: %w", file, err)
+	}
+	return c, info, err
+}
+
+func errExists(file string) error {
+	return fmt.Errorf("%s: %w; init never overwrites", file, fs.ErrExist)
+}
+
+// makeKeyFile makes the key file that a KEK file:PATH names, if there is none,
+// and returns its name if it made one.
+func makeKeyFile(uri string) (string, error) {
+	path, ok := strings.CutPrefix(uri, "file:")
+	if !ok {
+		return "", nil
+	}
+	err := kms.CreateKeyFile(path)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("the key file %s cannot be made: %w", path, err)
+	}
+	return path, nil
+}

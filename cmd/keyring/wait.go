@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/keyring"
+)
+
+// waiting is what promote waits for.
+type waiting struct {
+	services
+	timeout span
+}
+
+func (w *waiting) flags(cmd *cobra.Command) {
+	w.timeout = span(10 * time.Minute)
+	w.services.flags(cmd, "wait-for", "wait until these services, a `URL` each, report that they have the key")
+	cmd.Flags().Var(&w.timeout, "timeout", "how long to wait for them")
+}
+
+func (w *waiting) check(cmd *cobra.Command) error {
+	if cmd.Flags().Changed("timeout") && len(w.given) == 0 {
+		return cli.Usagef("--timeout is for --wait-for")
+	}
+	if w.timeout <= 0 {
+		return cli.Usagef("--timeout must be more than 0s")
+	}
+	return w.services.check(cmd.Flags().Lookup("wait-for"))
+}
+
+// waitPoll is how often services are asked.
+const waitPoll = time.Second
+
+func (a *app) promote(ctx context.Context, file string, id keyring.KeyID, o changing, before bool, w waiting) error {
+	c, err := a.changeConfig(o)
+	if err != nil {
+		return err
+	}
+	info, err := keyring.Read(file, c)
+	if err != nil {
+		return err
+	}
+	k, ok := pending(info, id)
+	switch {
+	case !ok && id != 0:
+		return errNoKey(id)
+	case !ok:
+		return blocked{errNothingPending, a.next("rotate", file)}
+	}
+	if len(w.urls) > 0 && k.State == keyring.Pending && !k.Held {
+		from := info.Policy.PromoteFrom(k)
+		if before {
+			from = time.Time{}
+		}
+		if err := a.wait(ctx, info, k.ID, from, w); err != nil {
+			return blocked{err, a.next("status", file, "--from", strings.Join(w.given, ","))}
+		}
+	}
+	info, err = keyring.Change(file, c, o.reason, keyring.Step{Do: keyring.Promote, Key: k.ID, Unsafe: before})
+	return a.changed(file, c, info, err, func(info keyring.Info) { a.promoted(file, info) })
+}
+
+// wait waits until from, and until all services have the key; what it waits for it
+// tells as that changes.
+func (a *app) wait(ctx context.Context, info keyring.Info, id keyring.KeyID, from time.Time, w waiting) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(w.timeout))
+	defer cancel()
+	tick := time.NewTicker(waitPoll)
+	defer tick.Stop()
+	told := ""
+	for {
+		missing := lacking(w.ask(ctx, info), info, id)
+		if time.Now().Before(from) {
+			missing = append(missing, fmt.Sprintf("the propagation delay ends at %s", stamp(from)))
+		}
+		if len(missing) == 0 {
+			return nil
+		}
+		if text := strings.Join(missing, "; "); text != told && ctx.Err() == nil {
+			told = text
+			fmt.Fprintf(a.stderr, "waiting: %s\n", told)
+		}
+		select {
+		case <-ctx.Done():
+			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return ctx.Err()
+			}
+			return fmt.Errorf("after %v not every service has key %v, and nothing was changed: %s", w.timeout, id, told)
+		case <-tick.C:
+		}
+	}
+}
+
+// lacking says which services do not have the key yet, and why.
+func lacking(reports []serviceStatus, info keyring.Info, id keyring.KeyID) []string {
+	var missing []string
+	for _, s := range reports {
+		_, has := s.use(id)
+		switch {
+		case s.Report == nil:
+			missing = append(missing, s.URL+" "+s.Error)
+		case s.bad():
+			missing = append(missing, fmt.Sprintf("%s has another keyring (%s)", s.URL, s.Match))
+		case s.Report.Generation < info.Generation:
+			missing = append(missing, fmt.Sprintf("%s has generation %d, not %d", s.URL, s.Report.Generation, info.Generation))
+		case !has:
+			missing = append(missing, fmt.Sprintf("%s has no key %v that opens", s.URL, id))
+		}
+	}
+	return missing
+}
