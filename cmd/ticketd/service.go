@@ -121,6 +121,7 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 		rings[kind] = ring
 		s.closers = append(s.closers, ring)
 	}
+	s.metrics.WatchRings(rings)
 	watch, err := watchGenerations(o.dataFile("generations.json"), seen, rings, log)
 	if err != nil {
 		return nil, err
