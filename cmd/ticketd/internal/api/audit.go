@@ -24,6 +24,29 @@ func (s *server) logRedeemed(r *http.Request, t token.Ticket, more ...any) {
 		"one_time", t.OneTime, "age", s.Now().Sub(t.IssuedAt), "actor", t.Actor, "remote", remote(r)}, more...)...)
 }
 
+// logInspected says who looked at a ticket: the answer tells what is in it. t is a
+// good ticket, foreign one that is not for the caller's brands.
+func (s *server) logInspected(r *http.Request, t, foreign *token.Ticket, err error, by string) {
+	log, attrs := s.Log.Info, []any{"result", "acceptable"}
+	if err != nil {
+		e := asError(err)
+		attrs = []any{"result", "refused", "reason", e.Reason}
+		if e.Reason.CannotTell() {
+			log, attrs[1] = s.Log.Error, "cannot_tell"
+		}
+		if cause := errors.Unwrap(e); cause != nil {
+			attrs = append(attrs, "cause", cause.Error())
+		}
+		if t = e.Refused; t == nil {
+			t = foreign
+		}
+	}
+	if t != nil {
+		attrs = append(attrs, "ticket", t.ID, "brand", t.Brand, "actor", t.Actor)
+	}
+	log("ticket inspected", append(attrs, "inspected_by", by, "remote", remote(r))...)
+}
+
 // logRefusal says why a ticket does not admit.
 func (s *server) logRefusal(r *http.Request, err error, more ...any) *verify.Error {
 	e := asError(err)

@@ -29,6 +29,8 @@ type redemption struct {
 	channelCode string
 	address     netip.Addr // the person's; zero: not given
 	binding     [32]byte   // zero: none
+
+	foreign *token.Ticket // what the ticket says, for the log only, where it is not for the caller's brands
 }
 
 func parseRedemption(raw []byte) (q redemption, _ []fault, err error) {
@@ -114,6 +116,7 @@ func (s *server) examine(r *http.Request, c call) (q redemption, verdict *verify
 	// First of all, and whatever else is wrong: of another brand's ticket a key
 	// learns nothing more.
 	if !c.key.Allows(directory.ScopeRedeem, t.Brand) {
+		q.foreign = &t
 		return q, &verify.Error{Reason: verify.WrongBrand}, nil
 	}
 	set, err := s.Directory.Effective(r.Context(), t.Brand, "")
@@ -158,12 +161,15 @@ func (s *server) inspect(w http.ResponseWriter, r *http.Request, c call) *refusa
 		}})
 	}
 	s.Metrics.Verified(metrics.Inspect, t, err, s.Now())
+	s.logInspected(r, &t, q.foreign, err, c.key.ID)
 	if err == nil {
 		s.reply(w, http.StatusOK, "The ticket is good; it is not spent", inspected{Result: "acceptable", Ticket: view(&t)})
 		return nil
 	}
 	if errors.Is(err, errCallAddress) {
-		return addressRefused()
+		no := addressRefused()
+		no.reason = "" // it is logged
+		return no
 	}
 	e := asError(err)
 	if e.Reason.CannotTell() {
@@ -198,7 +204,11 @@ func (s *server) redeem(w http.ResponseWriter, r *http.Request, c call) *refusal
 	}
 	s.Metrics.Verified(metrics.Redeem, t, err, s.Now())
 	if err != nil {
-		e := s.logRefusal(r, err, "redeemed_by", c.key.ID)
+		more := []any{"redeemed_by", c.key.ID}
+		if t := q.foreign; t != nil {
+			more = append(more, "ticket", t.ID, "brand", t.Brand)
+		}
+		e := s.logRefusal(r, err, more...)
 		switch {
 		case errors.Is(err, errCallAddress):
 			no := addressRefused()

@@ -1,8 +1,10 @@
 package api
 
 import (
+	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -14,6 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/verify"
+	"github.com/admitone/admitone/verify/replay"
 )
 
 // verdict is an answer of /auth/redeem or /auth/inspect.
@@ -184,6 +188,8 @@ func TestRedeemForAnotherBrand(t *testing.T) {
 	for _, b := range bodies {
 		assert.Equal(t, bodies[0], b)
 	}
+	assert.Regexp(t, `msg="ticket refused" reason=wrong_brand.* redeemed_by=`+acme[4:14]+` ticket=[0-9a-f]{32} brand=commbox`, w.log.String(), "operators see which it was")
+	assert.Regexp(t, `msg="ticket inspected" result=refused reason=wrong_brand ticket=[0-9a-f]{32} .*inspected_by=`+acme[4:14], w.log.String())
 	assert.Equal(t, http.StatusUnauthorized, w.spend(redeemPath, w.key, map[string]any{"ticket": ticket, "audience": "agent"}).status, "a key that may only issue")
 	issueOnly := w.ask(both, reference)
 	assert.Equal(t, http.StatusUnauthorized, issueOnly.status, "and one that may only redeem")
@@ -312,4 +318,44 @@ func TestRedeemWithoutDirectory(t *testing.T) {
 	// The key cannot be looked up either.
 	res := w.client().do(http.MethodPost, redeemPath, strings.NewReader(`{"ticket":"`+ticket+`","audience":"agent"}`), map[string]string{"Authorization": "Bearer " + key})
 	assert.Equal(t, http.StatusInternalServerError, res.status)
+}
+
+// trap R24: where the replay store cannot be asked, that is what the answer and
+// the log say.
+func TestRedeemWithoutStore(t *testing.T) {
+	var down atomic.Bool
+	w := newWorld(t, func(c *Config) {
+		store := failing{&down}
+		v, err := verify.New(verify.Config{Opener: c.Opener, Realm: c.Realm, AnyBrand: true, Store: store, Now: c.Now})
+		require.NoError(t, err)
+		c.Verifier = v
+	})
+	key := w.redeemKey()
+	ask := map[string]any{"ticket": w.ticket(w.key, reference), "audience": "agent"}
+	down.Store(true)
+	for _, path := range []string{redeemPath, inspectPath} {
+		v := w.spend(path, key, ask)
+		assert.Equal(t, http.StatusServiceUnavailable, v.status)
+		assert.Equal(t, "cannot_tell", v.Data.Result)
+		assert.Equal(t, "store_unavailable", v.Data.Reason)
+		assert.Equal(t, "5", v.header.Get("Retry-After"))
+		assert.NotContains(t, v.body, "disk on fire", "which is for operators")
+	}
+	assert.Equal(t, 2, strings.Count(w.log.String(), "disk on fire"))
+	down.Store(false)
+	assert.Equal(t, http.StatusOK, w.spend(redeemPath, key, ask).status)
+}
+
+// failing is a store that admits all, or cannot be asked.
+type failing struct{ down *atomic.Bool }
+
+func (f failing) Claim(context.Context, replay.Claim) (replay.Answer, error) {
+	if f.down.Load() {
+		return replay.Answer{}, errors.New("disk on fire")
+	}
+	return replay.Answer{Status: replay.Admitted}, nil
+}
+
+func (f failing) Peek(ctx context.Context, c replay.Claim) (replay.Answer, error) {
+	return f.Claim(ctx, c)
 }
