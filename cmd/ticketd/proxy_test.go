@@ -1,0 +1,320 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/keyring/kms"
+)
+
+// identity are the headers by which an application behind a proxy knows who it is.
+var identity = []string{"Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups", "Admitone-Brand", "Admitone-Audience",
+	"Admitone-Channel", "Admitone-Ticket-Id", "Admitone-Key-Id", "Admitone-Actor"}
+
+// behind is a demo and an application behind a proxy.
+type behind struct {
+	t       *testing.T
+	demo    *process
+	info    demoInfo
+	data    string
+	port    string // of the proxy
+	url     string
+	local   string // the demo's own HOST:PORT
+	app     string // the application's
+	cert    string // files
+	key     string
+	logs    string // folder
+	tls     *tls.Config
+	mu      sync.Mutex
+	request http.Header // of the last request that reached the application
+}
+
+func newBehind(t *testing.T) *behind {
+	t.Helper()
+	b := &behind{t: t, data: filepath.Join(t.TempDir(), "data"), port: spare(t), logs: t.TempDir()}
+	b.url = "https://127.0.0.1:" + b.port
+	b.local = "127.0.0.1:" + spare(t)
+	b.demo, b.info = startDemo(t, "--data", b.data, "--listen", b.local, "--public-url", b.url, "--trusted-proxies", "127.0.0.1")
+	b.info.URL = "http://" + b.local
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.request = r.Header.Clone()
+		_ = json.NewEncoder(w).Encode(r.URL.String())
+	}))
+	t.Cleanup(app.Close)
+	b.app = app.Listener.Addr().String()
+	b.cert, b.key, b.tls = certificate(t)
+	return b
+}
+
+// certificate writes that of net/http/httptest, which is for 127.0.0.1 and
+// example.com.
+func certificate(t *testing.T) (cert, key string, client *tls.Config) {
+	t.Helper()
+	s := httptest.NewTLSServer(nil)
+	defer s.Close()
+	pair := s.TLS.Certificates[0]
+	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	require.NoError(t, os.WriteFile(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}), 0o644))
+	require.NoError(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
+	pool := x509.NewCertPool()
+	pool.AddCert(s.Certificate())
+	return cert, key, &tls.Config{RootCAs: pool}
+}
+
+// spare returns a free port.
+func spare(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
+
+// recipe returns an example's file with what is different here. Each text must be
+// there.
+func recipe(t *testing.T, path string, replacements ...string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "examples", path))
+	require.NoError(t, err)
+	for i := 0; i < len(replacements); i += 2 {
+		require.Contains(t, string(text), replacements[i], path)
+		text = bytes.ReplaceAll(text, []byte(replacements[i]), []byte(replacements[i+1]))
+	}
+	return text
+}
+
+// start runs a proxy until the test ends, and waits for its port.
+func (b *behind) start(cmd *exec.Cmd) (end func()) {
+	b.t.Helper()
+	var said lockedBuffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	require.NoError(b.t, cmd.Start())
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	end = sync.OnceFunc(func() { _ = cmd.Process.Signal(syscall.SIGTERM); <-ended })
+	b.t.Cleanup(end)
+	up := false
+	require.Eventually(b.t, func() bool {
+		c, err := net.Dial("tcp", "127.0.0.1:"+b.port)
+		up = err == nil && c.Close() == nil
+		select {
+		case <-ended:
+			return true
+		default:
+			return up
+		}
+	}, time.Minute, 20*time.Millisecond)
+	require.True(b.t, up, said.String())
+	return end
+}
+
+// person is a browser without pages: it keeps cookies and follows nothing.
+type person struct {
+	*behind
+	http.Client
+}
+
+func (b *behind) person() *person {
+	jar, err := cookiejar.New(nil)
+	require.NoError(b.t, err)
+	tr := &http.Transport{TLSClientConfig: b.tls}
+	b.t.Cleanup(tr.CloseIdleConnections)
+	return &person{b, http.Client{Transport: tr, Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+}
+
+func (p *person) do(method, path string, header http.Header) *http.Response {
+	p.t.Helper()
+	r, err := http.NewRequest(method, p.url+path, nil)
+	require.NoError(p.t, err)
+	for k, v := range header {
+		r.Header[k] = v
+	}
+	res, err := p.Do(r)
+	require.NoError(p.t, err)
+	_, _ = io.Copy(io.Discard, res.Body)
+	res.Body.Close()
+	return res
+}
+
+func (p *person) get(path string) *http.Response {
+	p.t.Helper()
+	return p.do(http.MethodGet, path, nil)
+}
+
+// seen is what the application was told last.
+func (b *behind) seen() http.Header {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.request
+}
+
+// try enters through the proxy and holds what the application sees, and what the
+// proxy's logs have, against what the recipe promises.
+func (b *behind) try(end func()) {
+	t := b.t
+	john, stranger := b.person(), b.person()
+	forged := http.Header{"Remote_user": {"admin"}, "Admitone-Ticket_id": {"admin"}, "Connection": {"close, Remote-User"}, "X-Forwarded-For": {"192.0.2.1"}}
+	for _, name := range identity {
+		forged[name] = []string{"admin"}
+	}
+
+	// Nobody: to the login page, whatever is made up.
+	for _, header := range []http.Header{nil, forged} {
+		res := stranger.do(http.MethodPost, "/inbox?x=1", header)
+		assert.Equal(t, http.StatusSeeOther, res.StatusCode)
+		assert.Equal(t, "/login", strings.TrimPrefix(res.Header.Get("Location"), b.url))
+	}
+	assert.Equal(t, http.StatusForbidden, stranger.get("/login").StatusCode)
+	assert.NotEqual(t, http.StatusOK, stranger.get("/auth/check").StatusCode)
+	require.Nil(t, b.seen(), "nothing has reached the application")
+
+	// A ticket in, the session out, the application behind.
+	ticket := b.info.ticket(t, b.info.request(true))
+	res := john.get("/login?next=/inbox&ta=" + ticket)
+	require.Equal(t, http.StatusSeeOther, res.StatusCode)
+	assert.Equal(t, "/inbox", strings.TrimPrefix(res.Header.Get("Location"), b.url))
+	require.Len(t, res.Cookies(), 1)
+	assert.Equal(t, "__Host-admitone-agent", res.Cookies()[0].Name)
+	for _, header := range []http.Header{nil, forged} {
+		assert.Equal(t, http.StatusOK, john.do(http.MethodGet, "/inbox?x=1", header).StatusCode)
+		seen := b.seen()
+		for name, want := range map[string]string{"Remote-Name": "John Doe", "Remote-Email": "john.d@gmail.com",
+			"Admitone-Brand": "commbox", "Admitone-Audience": "agent", "Admitone-Actor": b.info.APIKey[4:14]} {
+			assert.Equal(t, []string{want}, seen.Values(name), name)
+		}
+		if header == nil { // who says that a header is for the proxy alone may lose it, and gets no other
+			assert.Equal(t, []string{"john.d"}, seen.Values("Remote-User"))
+		}
+		assert.Contains(t, []string{"john.d", ""}, seen.Get("Remote-User"))
+		assert.Regexp(t, "^[0-9a-f]{32}$", seen.Get("Admitone-Ticket-Id"))
+		assert.Regexp(t, "^[0-9a-f]{8}$", seen.Get("Admitone-Key-Id"))
+		for name, values := range seen { // under whatever name
+			assert.NotContains(t, values, "admin", name)
+		}
+		assert.Empty(t, seen.Get("Admitone-Channel"))
+		assert.Empty(t, seen.Get("Remote-Groups"))
+	}
+	assert.Equal(t, http.StatusForbidden, stranger.get("/login?ta="+ticket).StatusCode, "it was used")
+
+	// The one who only looks ahead spends nothing, and the log names who came.
+	ahead := b.info.ticket(t, b.info.request(true))
+	assert.Equal(t, http.StatusServiceUnavailable, stranger.do(http.MethodHead, "/login?ta="+ahead, nil).StatusCode)
+	b.demo.logs("remote=127.0.0.1")
+	assert.NotContains(t, b.demo.stderr.String(), "192.0.2.1")
+
+	// A customer's chat, and not a customer's session for the agents' application.
+	jane := b.person()
+	chat := strings.TrimPrefix(b.info.ChatURL, b.url)
+	customer := b.info.ticket(t, `{"brand":"commbox","email":"jane@example.com","oneTimeUse":true}`)
+	require.Equal(t, http.StatusSeeOther, jane.get(chat+"?ta="+customer).StatusCode)
+	assert.Equal(t, http.StatusOK, jane.get(chat).StatusCode)
+	assert.Equal(t, http.StatusSeeOther, jane.get("/inbox").StatusCode)
+
+	// A session is renewed through the proxy: here, for the sake of a newer key.
+	kek, err := kms.Open("file:"+filepath.Join(b.data, "kek.key"), nil)
+	require.NoError(t, err)
+	_, err = keyring.Change(filepath.Join(b.data, "session.keyring"), keyring.Config{Kind: keyring.Session, KEK: kek}, "", keyring.Step{Do: keyring.Rotate, Now: true})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		// Whoever enters makes the service use the newer key, once it has read it.
+		require.Equal(t, http.StatusSeeOther, b.person().get("/login?ta="+b.info.ticket(t, b.info.request(true))).StatusCode)
+		return len(john.get("/inbox").Cookies()) > 0
+	}, time.Minute, 100*time.Millisecond)
+	assert.Equal(t, http.StatusOK, john.get("/inbox").StatusCode)
+
+	assert.Equal(t, http.StatusForbidden, john.do(http.MethodPost, "/logout", http.Header{"Origin": {"https://evil.example"}}).StatusCode)
+	assert.Equal(t, http.StatusSeeOther, john.do(http.MethodPost, "/logout", http.Header{"Origin": {b.url}}).StatusCode)
+	assert.Equal(t, http.StatusSeeOther, john.get("/inbox").StatusCode)
+
+	// trap W2: no log has a ticket, also where ticketd is not there.
+	require.Equal(t, 0, b.demo.end(syscall.SIGTERM))
+	res = b.person().do(http.MethodGet, "/login?ta="+ahead, http.Header{"Referer": {b.url + "/login?ta=" + ahead}})
+	assert.GreaterOrEqual(t, res.StatusCode, 500)
+	before := b.seen()
+	assert.GreaterOrEqual(t, john.get("/inbox").StatusCode, 500)
+	assert.Equal(t, before, b.seen(), "who cannot be asked about does not pass")
+	end()
+	var logs strings.Builder
+	require.NoError(t, filepath.WalkDir(b.logs, func(path string, d os.DirEntry, err error) error {
+		require.NoError(t, err)
+		if d.Type().IsRegular() {
+			text, err := os.ReadFile(path)
+			require.NoError(t, err)
+			logs.Write(text)
+		}
+		return nil
+	}))
+	assert.Contains(t, logs.String(), "/login")
+	assert.Contains(t, logs.String(), "/inbox")
+	for _, secret := range []string{ticket, customer, ahead} {
+		assert.NotContains(t, logs.String(), secret[10:])
+		assert.NotContains(t, b.demo.stderr.String(), secret[10:])
+	}
+}
+
+// traps W2, W5: examples/nginx, with a real nginx.
+func TestNginx(t *testing.T) {
+	nginx := needs(t, "nginx")
+	b := newBehind(t)
+	site := recipe(t, "nginx/admitone.conf", "127.0.0.1:8080", b.local, "127.0.0.1:3000", b.app, "listen 443 ssl", "listen 127.0.0.1:"+b.port+" ssl",
+		"app.example.com;", "_;", "/etc/ssl/app.example.com.pem", b.cert, "/etc/ssl/app.example.com.key", b.key, "/var/log/nginx", b.logs)
+	dir := t.TempDir()
+	user := ""
+	if os.Geteuid() == 0 {
+		user = "user root;\n"
+	}
+	main := user + `daemon off;
+pid ` + dir + `/pid;
+error_log ` + b.logs + `/error.log info;
+events {}
+http {
+	client_body_temp_path ` + dir + `; proxy_temp_path ` + dir + `; fastcgi_temp_path ` + dir + `; uwsgi_temp_path ` + dir + `; scgi_temp_path ` + dir + `;
+	include ` + dir + `/site.conf;
+}
+`
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "site.conf"), site, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(main), 0o600))
+	b.try(b.start(exec.Command(nginx, "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", filepath.Join(b.logs, "error.log"))))
+}
+
+// traps W2, W5: examples/caddy, with a real Caddy.
+func TestCaddy(t *testing.T) {
+	caddy := needs(t, "caddy")
+	b := newBehind(t)
+	out := "log {\n\t\toutput file " + filepath.Join(b.logs, "caddy.log") + "\n"
+	site := recipe(t, "caddy/Caddyfile", "127.0.0.1:8080", b.local, "127.0.0.1:3000", b.app,
+		"\napp.example.com {\n", "\n"+b.url+" {\n\ttls "+b.cert+" "+b.key+"\n",
+		"\tlog {\n", "\t"+out, "\n{\n", "\n{\n\tadmin off\n\tauto_https disable_redirects\n")
+	dir := t.TempDir()
+	config := filepath.Join(dir, "Caddyfile")
+	require.NoError(t, os.WriteFile(config, site, 0o600))
+	cmd := exec.Command(caddy, "run", "--config", config, "--adapter", "caddyfile")
+	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	b.try(b.start(cmd))
+}
