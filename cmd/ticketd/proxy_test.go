@@ -280,6 +280,7 @@ func (b *behind) try(end func()) {
 
 // traps W2, W5: examples/nginx, with a real nginx.
 func TestNginx(t *testing.T) {
+	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin") // where Debian has it
 	nginx := needs(t, "nginx")
 	b := newBehind(t)
 	site := recipe(t, "nginx/admitone.conf", "127.0.0.1:8080", b.local, "127.0.0.1:3000", b.app, "listen 443 ssl", "listen 127.0.0.1:"+b.port+" ssl",
