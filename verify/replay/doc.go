@@ -22,8 +22,9 @@
 // the first one, within Grace of it, is Admitted again, as Repeated. A nonce
 // may fall out of the table; then the filters' "maybe" is all there is, and
 // the answer is PossiblyUsed. (The default table holds the admissions of a
-// Grace at 3,200 a second; raise MemoryConfig.Recent where there are more.) A mistake of the filters (see below) thus costs
-// somebody a new ticket, and lets nobody in.
+// Grace at 3,200 a second; raise MemoryConfig.Recent where there are more.) A
+// mistake of the filters (see below) thus costs somebody a new ticket, and lets
+// nobody in.
 //
 // The store's clock, read in the same step as the claim, says TooLate at and
 // past the claim's RetainUntil: a request that was held up must not come when
@@ -37,8 +38,8 @@
 // slice is dropped whole when the latest RetainUntil of its records has
 // passed, and never made again: which slices were dropped is remembered
 // until the process ends, as up to 64 ranges in each shard; where there would be
-// more, the two nearest to each other become one. If the clock jumps ahead, slices are dropped before
-// their time; when it is set right, claims for them are refused as
+// more, the two nearest to each other become one. If the clock jumps ahead, slices
+// are dropped before their time; when it is set right, claims for them are refused as
 // ClockBehind, and all others are served. The same is in store for a claim
 // that comes, with a larger skew than its predecessors', after their slice was
 // dropped; it cannot happen where the skews of the verifiers on one store
@@ -145,5 +146,5 @@
 //
 // Who writes a Store of their own, on a database, say, checks claims with
 // [Claim.Check], answers those of spent nonces with [Claim.Spent], and puts the
-// store through package replaytest.
+// store through package replaytest, whose example is such a store.
 package replay

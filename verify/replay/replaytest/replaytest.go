@@ -22,6 +22,9 @@
 //		})
 //	}
 //
+// The package's example is a whole store on conditional puts, as DynamoDB, etcd and
+// Spanner offer them, with the test that puts it through the suite.
+//
 // Run it with the race detector, too. What the suite cannot bring about, since
 // the Harness has no way to it, it skips, and says so: look at the skips.
 package replaytest
