@@ -2,6 +2,7 @@ package replay
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -110,4 +111,87 @@ func TestChainsStayShort(t *testing.T) {
 		require.LessOrEqual(t, sl.limit, 0.95e-6)
 	}
 	assert.Less(t, len(sl.filters), 50)
+}
+
+// A slice against a map: whatever the order of additions, repetitions and growth,
+// with filters of any size and hashes that crowd into one block or half of it,
+// what was added is there, and the error rate is that of the bits as they are.
+func TestSliceHasNoFalseNegatives(t *testing.T) {
+	seeds := 400
+	if testing.Short() {
+		seeds = 60
+	}
+	base := rand.Uint64()
+	t.Logf("seed %d", base)
+	for seed := range seeds {
+		rng := rand.New(rand.NewPCG(base, uint64(seed)))
+		sl := new(slice)
+		sl.grow(filterSize(1 + rng.IntN(40)))
+		crowd := rng.Uint64() // some keys share the hash's halves, which choose the blocks
+		fresh := func() key {
+			hash := rng.Uint64()
+			switch rng.IntN(12) {
+			case 0:
+				hash = crowd
+			case 1:
+				hash = crowd&^(1<<32-1) | hash&(1<<32-1)
+			case 2:
+				hash = hash&^(1<<32-1) | crowd&(1<<32-1)
+			case 3:
+				hash = hash&(1<<32-1) | hash<<32 // both blocks are one
+			}
+			return newKey(hash)
+		}
+		added := map[key]int{}
+		var keys []key
+		for range 50 + rng.IntN(3000) {
+			k := fresh()
+			if len(keys) > 0 && rng.IntN(8) == 0 {
+				k = keys[rng.IntN(len(keys))] // again
+			}
+			if sl.full() || rng.IntN(300) == 0 {
+				want, least, _ := growth(sl)
+				sl.grow(least + rng.IntN(want-least+1))
+			}
+			sl.add(k)
+			added[k]++
+			keys = append(keys, k)
+			require.True(t, sl.has(k))
+			require.True(t, sl.has(keys[rng.IntN(len(keys))]))
+		}
+		for k := range added {
+			require.True(t, sl.has(k), "seed %d, %d", base, seed)
+		}
+		require.Equal(t, len(keys), sl.records)
+		sum, blocks := 0.0, 0
+		for _, f := range sl.filters {
+			for i := range f {
+				sum += 2 * f[i].errorRate() / float64(len(f))
+			}
+			blocks += len(f)
+		}
+		require.InDelta(t, sum, sl.errorRate, 1e-9*sum+1e-18)
+		require.Equal(t, blocks, sl.blocks)
+	}
+}
+
+// A slice that is allowed no growth errs as often as its errorRate says: a lookup
+// meets two blocks, which seldom err both.
+func TestSliceErrsAsItSays(t *testing.T) {
+	sl := new(slice)
+	sl.grow(64)
+	for n := uint64(0); sl.errorRate < 0.01; n++ {
+		sl.add(newKey(mix(n)))
+	}
+	const probes = 1_000_000
+	hits := 0
+	for i := range uint64(probes) {
+		if sl.has(newKey(mix(1<<40 + i))) {
+			hits++
+		}
+	}
+	want := sl.errorRate * probes
+	sigma := math.Sqrt(want)
+	assert.LessOrEqual(t, float64(hits), want+4*sigma)
+	assert.GreaterOrEqual(t, float64(hits), 0.97*want-4*sigma)
 }
