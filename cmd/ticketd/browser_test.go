@@ -59,7 +59,7 @@ func waitTitle(t *testing.T, ctx context.Context, want string) {
 		defer cancel()
 		title, err := chromedp.Run(ctx, loadedTitle)
 		return err == nil && title == want
-	}, 30*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 }
 
 // loadedTitle reads the title once the page has loaded: a script that navigates

@@ -35,7 +35,7 @@ func healthy(t testing.TB, p *process, url string) {
 	require.Eventually(t, func() bool {
 		res, err := http.Get(url + "/healthz")
 		return err == nil && res.Body.Close() == nil && res.StatusCode == http.StatusOK
-	}, 30*time.Second, 5*time.Millisecond, p.stderr.String())
+	}, time.Minute, 5*time.Millisecond, p.stderr.String())
 }
 
 // trap R28: killed without warning, over and over, under load, the journal admits
@@ -93,7 +93,9 @@ func TestKilled(t *testing.T) {
 	}
 	r := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
 	for range 20 {
-		time.Sleep(time.Duration(20+r.IntN(200)) * time.Millisecond)
+		before := redeemed.Load()
+		require.Eventually(t, func() bool { return redeemed.Load() >= before+8 }, time.Minute, time.Millisecond, "it is under load")
+		time.Sleep(time.Duration(r.IntN(150)) * time.Millisecond)
 		require.NoError(t, p.cmd.Process.Kill())
 		p.wait()
 		p = serve()
@@ -129,10 +131,12 @@ func fleet(t *testing.T, n int, store string) (processes []*process, infos []dem
 }
 
 // offer issues tickets and offers each to all services at once, by several clients
-// each. It returns how many were admitted, none of them twice.
-func offer(t *testing.T, infos []demoInfo, tickets int) int64 {
+// each. It returns how many were admitted, none of them twice, and of how many
+// nobody was told but of an outage, or that he was not the first: it is the answer
+// of the first that was lost.
+func offer(t *testing.T, infos []demoInfo, tickets int) (admissions, lost int) {
 	t.Helper()
-	var admitted atomic.Int64
+	var admitted, unsure atomic.Int64
 	var wg sync.WaitGroup
 	next := make(chan int)
 	for range 8 {
@@ -143,19 +147,26 @@ func offer(t *testing.T, infos []demoInfo, tickets int) int64 {
 				if !assert.NoError(t, err) {
 					continue
 				}
-				var once atomic.Int64
+				var once, outages atomic.Int64
 				var clients sync.WaitGroup
 				for c := range 2 * len(infos) {
 					clients.Go(func() {
 						status, _, err := enter(infos[c%len(infos)].LoginURL, ticket)
-						if assert.NoError(t, err) && status == http.StatusSeeOther {
+						assert.NoError(t, err)
+						switch status {
+						case http.StatusSeeOther:
 							once.Add(1)
+						case http.StatusServiceUnavailable:
+							outages.Add(1)
 						}
 					})
 				}
 				clients.Wait()
 				assert.LessOrEqual(t, once.Load(), int64(1), "admitted twice")
 				admitted.Add(once.Load())
+				if once.Load() == 0 && outages.Load() > 0 {
+					unsure.Add(1)
+				}
 			}
 		})
 	}
@@ -164,7 +175,23 @@ func offer(t *testing.T, infos []demoInfo, tickets int) int64 {
 	}
 	close(next)
 	wg.Wait()
-	return admitted.Load()
+	return int(admitted.Load()), int(unsure.Load())
+}
+
+// offerMany wants all of many tickets admitted, once each. A machine that is busy
+// may lose some answers.
+func offerMany(t *testing.T, infos []demoInfo) {
+	t.Helper()
+	admissions, lost := offer(t, infos, manyTickets())
+	t.Logf("%d tickets admitted; of %d more the answer was lost", admissions, lost)
+	assert.Equal(t, manyTickets(), admissions+lost)
+	assert.Less(t, lost, manyTickets()/20)
+}
+
+// longer asks for a ticket that outlives what a server takes to start on a machine
+// that is busy.
+func longer(request string) string {
+	return strings.Replace(request, `"oneTimeUse"`, `"expiresIn":900,"oneTimeUse"`, 1)
 }
 
 // manyTickets is how many a fleet is offered.
@@ -182,28 +209,31 @@ func TestFleetOnRedis(t *testing.T) {
 	redis := servers.Redis(t, "", servers.Forgetful...)
 	processes, infos := fleet(t, 4, redis.URL)
 
-	assert.EqualValues(t, manyTickets(), offer(t, infos, manyTickets()))
+	offerMany(t, infos)
 
 	// Stopped: an outage is told as one.
 	redis.Freeze()
-	ticket := infos[0].ticket(t, infos[0].request(true))
+	ticket := infos[0].ticket(t, longer(infos[0].request(true)))
 	assert.Equal(t, http.StatusServiceUnavailable, mustEnter(t, infos[1].LoginURL, ticket))
 	processes[1].logs("reason=store_unavailable")
 	redis.Thaw()
 	require.Eventually(t, func() bool {
 		return mustEnter(t, infos[2].LoginURL, infos[2].ticket(t, infos[2].request(true))) == http.StatusSeeOther
-	}, 20*time.Second, 100*time.Millisecond)
+	}, time.Minute, 100*time.Millisecond)
 
 	// trap R30: restarted empty, it refuses what was issued before, and goes on.
-	old := infos[0].ticket(t, infos[0].request(true))
+	old := infos[0].ticket(t, longer(infos[0].request(true)))
 	redis.Kill()
 	assert.Equal(t, http.StatusServiceUnavailable, mustEnter(t, infos[0].LoginURL, old))
 	redis.Start()
 	require.Eventually(t, func() bool {
 		return mustEnter(t, infos[3].LoginURL, infos[3].ticket(t, infos[3].request(true))) == http.StatusSeeOther
-	}, 20*time.Second, 100*time.Millisecond)
+	}, time.Minute, 100*time.Millisecond)
 	assert.Equal(t, http.StatusForbidden, mustEnter(t, infos[1].LoginURL, old))
-	require.Eventually(t, func() bool { return offer(t, infos, 100) == 100 }, 30*time.Second, time.Second, "each part of the store has begun anew")
+	require.Eventually(t, func() bool {
+		admissions, _ := offer(t, infos, 100)
+		return admissions == 100
+	}, time.Minute, time.Second, "each part of the store has begun anew")
 	for _, p := range processes {
 		assert.Equal(t, 0, p.end(syscall.SIGTERM))
 	}
@@ -213,22 +243,22 @@ func TestFleetOnRedis(t *testing.T) {
 func TestFleetOnPostgres(t *testing.T) {
 	postgres := servers.PostgreSQL(t)
 	processes, infos := fleet(t, 4, postgres.URL)
-	assert.EqualValues(t, manyTickets(), offer(t, infos, manyTickets()))
+	offerMany(t, infos)
 
-	spent, unspent := infos[0].ticket(t, infos[0].request(true)), infos[0].ticket(t, infos[0].request(true))
+	spent, unspent := infos[0].ticket(t, longer(infos[0].request(true))), infos[0].ticket(t, longer(infos[0].request(true)))
 	assert.Equal(t, http.StatusSeeOther, mustEnter(t, infos[0].LoginURL, spent))
 	postgres.Kill()
 	assert.Equal(t, http.StatusServiceUnavailable, mustEnter(t, infos[1].LoginURL, unspent))
 	processes[1].logs("reason=store_unavailable")
 	postgres.Start()
-	require.Eventually(t, func() bool { return mustEnter(t, infos[2].LoginURL, unspent) == http.StatusSeeOther }, 20*time.Second, 100*time.Millisecond,
+	require.Eventually(t, func() bool { return mustEnter(t, infos[2].LoginURL, unspent) == http.StatusSeeOther }, time.Minute, 100*time.Millisecond,
 		"a durable store refuses nothing good after a restart")
 	for _, ticket := range []string{spent, unspent} {
 		var status int
 		require.Eventually(t, func() bool {
 			status = mustEnter(t, infos[3].LoginURL, ticket)
 			return status != http.StatusServiceUnavailable // until its connections are new
-		}, 20*time.Second, 50*time.Millisecond)
+		}, time.Minute, 50*time.Millisecond)
 		assert.Equal(t, http.StatusForbidden, status)
 	}
 	for _, p := range processes {

@@ -127,7 +127,7 @@ func (p *process) end(signal os.Signal) int {
 // logs waits until the log, which arrives through a pipe, has a text.
 func (p *process) logs(text string) {
 	p.t.Helper()
-	require.Eventually(p.t, func() bool { return strings.Contains(p.stderr.String(), text) }, 10*time.Second, time.Millisecond,
+	require.Eventually(p.t, func() bool { return strings.Contains(p.stderr.String(), text) }, time.Minute, time.Millisecond,
 		"the log has no %q", text)
 }
 
@@ -415,7 +415,7 @@ func TestDemoKeepsItsData(t *testing.T) {
 		require.Eventually(t, func() bool {
 			res, err := http.Get(first.URL + "/healthz")
 			return err == nil && res.Body.Close() == nil && res.StatusCode == http.StatusOK
-		}, 10*time.Second, 10*time.Millisecond)
+		}, time.Minute, 10*time.Millisecond)
 		return p
 	}
 	p = serve()
@@ -483,7 +483,7 @@ func TestRotate(t *testing.T) {
 	progress := func() {
 		t.Helper()
 		from := entered.Load()
-		require.Eventually(t, func() bool { return entered.Load() > from+20 }, 30*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return entered.Load() > from+20 }, time.Minute, time.Millisecond)
 	}
 	progress()
 	before := info.ticket(t, info.request(true))
@@ -495,7 +495,7 @@ func TestRotate(t *testing.T) {
 		require.Eventually(t, func() bool {
 			id, err := token.KeyID(info.ticket(t, info.request(false)))
 			return err == nil && keyring.KeyID(id) == state.Primary
-		}, 10*time.Second, 10*time.Millisecond, "new tickets carry the new key")
+		}, time.Minute, 10*time.Millisecond, "new tickets carry the new key")
 		progress()
 	}
 	assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, before), "a retiring key still opens")
@@ -510,7 +510,7 @@ func TestRotate(t *testing.T) {
 		_, err = keyring.Change(file, config, "", keyring.Step{Do: keyring.Disable, Key: keyring.KeyID(k), Unsafe: true})
 		require.NoError(t, err)
 	}
-	require.Eventually(t, func() bool { return mustEnter(t, info.LoginURL, last) == http.StatusForbidden }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return mustEnter(t, info.LoginURL, last) == http.StatusForbidden }, time.Minute, 10*time.Millisecond)
 	p.logs("reason=unknown_key")
 	assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, info.ticket(t, info.request(true))))
 	require.Equal(t, 0, p.end(syscall.SIGTERM))
@@ -579,7 +579,7 @@ func TestPublicURL(t *testing.T) {
 	p, info := startDemo(t, "--public-url", "https://login.example.com")
 	assert.Equal(t, "https://login.example.com/login", info.LoginURL)
 	address := regexp.MustCompile(`address=(\S+)`)
-	require.Eventually(t, func() bool { return address.MatchString(p.stderr.String()) }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return address.MatchString(p.stderr.String()) }, time.Minute, time.Millisecond)
 	local := "http://" + address.FindStringSubmatch(p.stderr.String())[1]
 	info.URL = local
 	_, res, err := enter(local+"/login", info.ticket(t, info.request(true)))

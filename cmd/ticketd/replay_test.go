@@ -52,16 +52,16 @@ func TestReplayDurable(t *testing.T) {
 	redis := servers.Redis(t, "", servers.Durable...)
 	_, durable := startDemo(t, "--replay", redis.URL, "--replay-durable", "--realm", "durable")
 	_, careful := startDemo(t, "--replay", redis.URL, "--realm", "careful")
-	spent := durable.ticket(t, durable.request(true))
+	spent := durable.ticket(t, longer(durable.request(true)))
 	require.Equal(t, http.StatusSeeOther, mustEnter(t, durable.LoginURL, spent))
-	good, other := durable.ticket(t, durable.request(true)), careful.ticket(t, careful.request(true))
+	good, other := durable.ticket(t, longer(durable.request(true))), careful.ticket(t, longer(careful.request(true)))
 	redis.Kill()
 	redis.Start()
 	decided := func(url, ticket string) (status int) {
 		require.Eventually(t, func() bool {
 			status = mustEnter(t, url, ticket)
 			return status != http.StatusServiceUnavailable
-		}, 30*time.Second, 50*time.Millisecond)
+		}, time.Minute, 50*time.Millisecond)
 		return status
 	}
 	assert.Equal(t, http.StatusSeeOther, decided(durable.LoginURL, good))
@@ -86,7 +86,7 @@ func TestReplayWait(t *testing.T) {
 	replica.Thaw()
 	require.Eventually(t, func() bool {
 		return mustEnter(t, info.LoginURL, info.ticket(t, info.request(true))) == http.StatusSeeOther
-	}, 30*time.Second, 50*time.Millisecond)
+	}, time.Minute, 50*time.Millisecond)
 }
 
 // writePair writes a certificate for 127.0.0.1, which is its own authority, and

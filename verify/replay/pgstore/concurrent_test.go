@@ -154,7 +154,7 @@ func TestLooksAgainAfterWaiting(t *testing.T) {
 				}()
 				require.Eventually(t, func() bool {
 					return ask1[int](t, url, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") == 1
-				}, 20*time.Second, 5*time.Millisecond)
+				}, time.Minute, 5*time.Millisecond)
 				if tt.during != nil {
 					tt.during(t, url, clock, c)
 				}

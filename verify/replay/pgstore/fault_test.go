@@ -147,7 +147,7 @@ func TestUnavailable(t *testing.T) {
 			a, err := s.Claim(ctx, c)
 			assert.ErrorIs(t, err, replay.ErrUnavailable)
 			assert.Zero(t, a)
-			assert.Less(t, time.Since(begin), 10*time.Second)
+			assert.Less(t, time.Since(begin), time.Minute)
 		})
 	}
 	wg.Go(func() {
@@ -251,7 +251,7 @@ func TestServerStopsUnderLoad(t *testing.T) {
 	grows := func(n *atomic.Int64, by int64) {
 		t.Helper()
 		before := n.Load()
-		assert.Eventually(t, func() bool { return n.Load() >= before+by }, 20*time.Second, 5*time.Millisecond)
+		assert.Eventually(t, func() bool { return n.Load() >= before+by }, time.Minute, 5*time.Millisecond)
 	}
 	for _, stop := range []func() func(){
 		func() func() {
@@ -294,7 +294,7 @@ func TestFailoverThatLosesClaims(t *testing.T) {
 	t.Parallel()
 	primary := servers.PostgreSQL(t)
 	p := newProxy(t, primary.Port)
-	s := open(t, p.url(), func(c *Config) { c.Timeout = 5 * time.Second })
+	s := open(t, p.url(), func(c *Config) { c.Timeout = 30 * time.Second })
 	known := fresh()
 	require.Equal(t, replay.Admitted, claim(t, s, known).Status)
 
@@ -311,7 +311,7 @@ func TestFailoverThatLosesClaims(t *testing.T) {
 		_, err := s.Claim(context.Background(), lost)
 		require.ErrorIs(t, err, replay.ErrUnavailable)
 		return sqlState(err) == readOnly
-	}, 20*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	_, err = Open(context.Background(), Config{URL: p.url()})
 	require.ErrorContains(t, err, "standby")
 

@@ -201,7 +201,7 @@ func TestClaimsAreDurable(t *testing.T) {
 // retry claims until there is an answer.
 func retry(t testing.TB, s *Store, c replay.Claim) replay.Answer {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		a, err := s.Claim(context.Background(), c)
 		if err == nil {
 			return a

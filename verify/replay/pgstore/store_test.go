@@ -46,7 +46,7 @@ func bound(c replay.Claim, b byte) replay.Claim {
 func open(t testing.TB, url string, change ...func(*Config)) *Store {
 	t.Helper()
 	s := openAt(t, url, change...)
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if a, err := s.Peek(context.Background(), fresh()); err == nil && a.Status == replay.Admitted {
 			break
 		}
@@ -56,7 +56,7 @@ func open(t testing.TB, url string, change ...func(*Config)) *Store {
 
 func openAt(t testing.TB, url string, change ...func(*Config)) *Store {
 	t.Helper()
-	config := Config{URL: url, PurgeEvery: -1, Timeout: 20 * time.Second, Log: slog.New(slog.DiscardHandler)}
+	config := Config{URL: url, PurgeEvery: -1, Timeout: time.Minute, Log: slog.New(slog.DiscardHandler)}
 	for _, f := range change {
 		f(&config)
 	}

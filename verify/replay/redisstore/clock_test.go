@@ -94,7 +94,7 @@ func TestConformanceMovedClock(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		server := servers.Redis(t, program, servers.Forgetful...)
 		clock := newMovedClock(t, server)
-		config := Config{URL: server.URL}
+		config := Config{URL: server.URL, Timeout: patience}
 		openStore := func(t *testing.T) *Store {
 			s, err := openWith(context.Background(), config, movedScript, keepInterval)
 			require.NoError(t, err)
@@ -125,7 +125,7 @@ func TestEpochAndSteps(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		server := servers.Redis(t, program, servers.Forgetful...)
 		clock := newMovedClock(t, server)
-		s, err := openWith(context.Background(), Config{URL: server.URL}, movedScript, keepInterval)
+		s, err := openWith(context.Background(), Config{URL: server.URL, Timeout: patience}, movedScript, keepInterval)
 		require.NoError(t, err)
 		t.Cleanup(s.Close)
 		began := earliest(t, s)
@@ -183,7 +183,7 @@ func newTicketAt(notBefore time.Time) replay.Claim {
 func TestNoGapAtTheEnd(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		server := servers.Redis(t, program, servers.Forgetful...)
-		s := open(t, Config{URL: server.URL, Timeout: 10 * time.Second})
+		s := open(t, Config{URL: server.URL, Timeout: patience})
 		settle(t, s)
 		var wg sync.WaitGroup
 		for n := range 40 {
@@ -212,6 +212,6 @@ func TestNoGapAtTheEnd(t *testing.T) {
 		wg.Wait()
 		require.Eventually(t, func() bool {
 			return server.Do("DBSIZE") == strconv.Itoa(buckets+1) // the epochs and what settle left
-		}, 10*time.Second, 20*time.Millisecond)
+		}, patience, 20*time.Millisecond)
 	})
 }

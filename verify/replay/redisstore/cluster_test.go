@@ -39,7 +39,7 @@ func ticketAt(node int) replay.Claim {
 func TestClusterConformance(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		nodes := servers.RedisCluster(t, program, servers.Durable...)
-		config := Config{URL: nodes[1].URL, Realm: "cluster", Durable: true, Timeout: 5 * time.Second}
+		config := Config{URL: nodes[1].URL, Realm: "cluster", Durable: true, Timeout: patience}
 		replaytest.Run(t, replaytest.Harness{
 			Open:  func(t *testing.T) replay.Store { return open(t, config) },
 			Now:   time.Now,
@@ -71,7 +71,7 @@ func TestClusterConformance(t *testing.T) {
 func TestClusterNodes(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		nodes := servers.RedisCluster(t, program, servers.Forgetful...)
-		s := open(t, Config{URL: nodes[0].URL + "?addr=" + nodes[2].Address, Timeout: 500 * time.Millisecond})
+		s := open(t, Config{URL: nodes[0].URL + "?addr=" + nodes[2].Address})
 		assert.Equal(t, `redisstore(realm "", cluster)`, s.String())
 		var spent [3][]replay.Claim
 		for i := range spent {
@@ -108,7 +108,7 @@ func TestClusterNodes(t *testing.T) {
 			a, err := s.Claim(context.Background(), ticketAt(1))
 			require.NoError(c, err)
 			require.Equal(c, replay.Admitted, a.Status)
-		}, 20*time.Second, 20*time.Millisecond)
+		}, patience, 20*time.Millisecond)
 		require.Equal(t, "issued_before_start", status(t, s, spent[1][0]))
 	})
 }
@@ -123,7 +123,7 @@ func TestClusterSlotMoves(t *testing.T) {
 		nodes := servers.RedisCluster(t, program, servers.Forgetful...)
 		for _, promised := range []bool{true, false} {
 			realm := fmt.Sprint("move", promised)
-			config := Config{URL: nodes[0].URL, Realm: realm, Durable: promised, Timeout: time.Second}
+			config := Config{URL: nodes[0].URL, Realm: realm, Durable: promised, Timeout: patience}
 			stores := []*Store{open(t, config), open(t, config)}
 			spent := ticket()
 			from := home(spent, realm)
@@ -163,7 +163,7 @@ func TestClusterSlotMoves(t *testing.T) {
 				require.EventuallyWithT(t, func(c *assert.CollectT) {
 					_, err := s.Claim(context.Background(), spent)
 					require.NoError(c, err)
-				}, 10*time.Second, 20*time.Millisecond)
+				}, patience, 20*time.Millisecond)
 				requireSpent("already_used")
 			}
 			want := "issued_before_start"
@@ -180,7 +180,7 @@ func TestClusterSlotMoves(t *testing.T) {
 func TestClusterWait(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		nodes := servers.RedisCluster(t, program, servers.Forgetful...)
-		s := open(t, Config{URL: nodes[0].URL, Timeout: 400 * time.Millisecond, Wait: Wait{Replicas: 1, Timeout: 100 * time.Millisecond}})
+		s := open(t, Config{URL: nodes[0].URL, Timeout: patience, Wait: Wait{Replicas: 1, Timeout: 100 * time.Millisecond}})
 		for node := range 3 {
 			c := ticketAt(node)
 			a, err := s.Claim(context.Background(), c)

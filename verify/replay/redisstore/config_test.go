@@ -116,7 +116,7 @@ func TestOpenUnreachable(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
 	for _, suffix := range []string{"", "?master_set=tickets", "?addr=" + l.Addr().String()} {
-		s, err := Open(context.Background(), Config{URL: "redis://user:" + secret + "@" + l.Addr().String() + suffix, Timeout: 100 * time.Millisecond})
+		s, err := Open(context.Background(), Config{URL: "redis://user:" + secret + "@" + l.Addr().String() + suffix, Timeout: time.Second})
 		require.Nil(t, s)
 		require.ErrorIs(t, err, replay.ErrUnavailable)
 		requireNoSecret(t, err)

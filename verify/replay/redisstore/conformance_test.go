@@ -41,7 +41,7 @@ func earliest(t *testing.T, s *Store) time.Time {
 func TestConformance(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		server := servers.Redis(t, program, servers.Durable...)
-		config := Config{URL: server.URL, Realm: "prod", Durable: true, Timeout: 5 * time.Second}
+		config := Config{URL: server.URL, Realm: "prod", Durable: true, Timeout: patience}
 		replaytest.Run(t, replaytest.Harness{
 			Open:  func(t *testing.T) replay.Store { return open(t, config) },
 			Now:   time.Now,

@@ -18,13 +18,15 @@ import (
 )
 
 // offer offers every ticket to all stores at once, to each with a binding of its
-// own, and tries again for as long as the store is unavailable. It returns how
-// many bindings of each ticket were admitted, and how many answers were
-// ErrUnavailable. progress is told of each ticket that is done with.
-func offer(t *testing.T, stores []*Store, tickets []replay.Claim, progress func(done int)) (admissions []int, outages int64) {
+// own, and tries again for as long as the store is unavailable. It wants each
+// admitted to one binding, and returns how many answers were ErrUnavailable. A
+// ticket for whose answer somebody tried for longer than the grace may have been
+// admitted to nobody. progress is told of each ticket that is done with.
+func offer(t *testing.T, stores []*Store, tickets []replay.Claim, progress func(done int)) (outages int64) {
 	t.Helper()
 	const workers = 24
 	won := make([]atomic.Int32, len(tickets))
+	late := make([]atomic.Bool, len(tickets))
 	var next, done, failed atomic.Int64
 	var wg sync.WaitGroup
 	for range workers {
@@ -39,8 +41,11 @@ func offer(t *testing.T, stores []*Store, tickets []replay.Claim, progress func(
 					both.Go(func() {
 						c := tickets[n]
 						c.Binding = [32]byte{byte(i + 1)}
-						for begin := time.Now(); time.Since(begin) < 20*time.Second; time.Sleep(5 * time.Millisecond) {
+						for begin := time.Now(); time.Since(begin) < patience; time.Sleep(5 * time.Millisecond) {
 							a, err := s.Claim(context.Background(), c)
+							if time.Since(begin) >= replay.Grace {
+								late[n].Store(true)
+							}
 							if err != nil {
 								failed.Add(1)
 								assert.ErrorIs(t, err, replay.ErrUnavailable)
@@ -52,7 +57,7 @@ func offer(t *testing.T, stores []*Store, tickets []replay.Claim, progress func(
 							}
 							return
 						}
-						assert.Fail(t, "a claim is unavailable for 20 s")
+						assert.Fail(t, "a claim is unavailable for too long")
 					})
 				}
 				both.Wait()
@@ -62,9 +67,10 @@ func offer(t *testing.T, stores []*Store, tickets []replay.Claim, progress func(
 	}
 	wg.Wait()
 	for i := range won {
-		admissions = append(admissions, int(won[i].Load()))
+		n := won[i].Load()
+		require.True(t, n == 1 || n == 0 && late[i].Load(), "ticket %d is admitted to %d bindings", i, n)
 	}
-	return admissions, failed.Load()
+	return failed.Load()
 }
 
 // The server stops answering, and comes back; then it is killed, and started
@@ -85,7 +91,7 @@ func TestServerStopsUnderLoad(t *testing.T) {
 			tickets[i] = ticket()
 		}
 		var faults sync.WaitGroup
-		admissions, outages := offer(t, stores, tickets, func(done int) {
+		outages := offer(t, stores, tickets, func(done int) {
 			switch done {
 			case len(tickets) / 3:
 				faults.Go(func() {
@@ -103,9 +109,6 @@ func TestServerStopsUnderLoad(t *testing.T) {
 		})
 		faults.Wait()
 		assert.Greater(t, outages, int64(20), "both faults were met")
-		for i, n := range admissions {
-			require.Equal(t, 1, n, "ticket %d", i)
-		}
 	})
 }
 
@@ -138,7 +141,8 @@ func TestStoppedServerHoldsNobodyUp(t *testing.T) {
 		}
 		wg.Wait()
 		t.Logf("3000 callers, the last one waited for %v", time.Duration(longest.Load()))
-		assert.Less(t, time.Duration(longest.Load()), 10*timeout)
+		// One after the other they would wait for 20 minutes.
+		assert.Less(t, time.Duration(longest.Load()), patience)
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 		defer cancel()
 		a, err := s.Claim(ctx, ticket())
@@ -156,7 +160,7 @@ func TestRestartedEmpty(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		server := servers.Redis(t, program, servers.Forgetful...)
 		for _, promised := range []bool{false, true} {
-			config := Config{URL: server.URL, Realm: fmt.Sprint(promised), Durable: promised, Timeout: 300 * time.Millisecond}
+			config := Config{URL: server.URL, Realm: fmt.Sprint(promised), Durable: promised}
 			stores := []*Store{open(t, config), open(t, config)}
 			settle(t, stores[0])
 			var spent, unspent []replay.Claim
@@ -173,7 +177,7 @@ func TestRestartedEmpty(t *testing.T) {
 				require.EventuallyWithT(t, func(c *assert.CollectT) {
 					_, err := s.Claim(context.Background(), spent[0])
 					require.NoError(c, err)
-				}, 10*time.Second, 10*time.Millisecond)
+				}, patience, 10*time.Millisecond)
 				for i := range spent {
 					require.Equal(t, "issued_before_start", status(t, s, spent[i]))
 					require.Equal(t, "issued_before_start", status(t, s, unspent[i]))
@@ -195,7 +199,7 @@ func TestRestartedEmpty(t *testing.T) {
 func TestRestartedEmptyAndIdle(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		server := servers.Redis(t, program, servers.Forgetful...)
-		s, err := openWith(context.Background(), Config{URL: server.URL}, script, time.Hour)
+		s, err := openWith(context.Background(), Config{URL: server.URL, Timeout: patience}, script, time.Hour)
 		require.NoError(t, err)
 		t.Cleanup(s.Close)
 		spent := ticket()
@@ -203,7 +207,7 @@ func TestRestartedEmptyAndIdle(t *testing.T) {
 		for range 3 {
 			server.Kill()
 			server.Start()
-			require.Eventually(t, func() bool { return server.Do("DBSIZE") == fmt.Sprint(buckets) }, 30*time.Second, 10*time.Millisecond)
+			require.Eventually(t, func() bool { return server.Do("DBSIZE") == fmt.Sprint(buckets) }, patience, 10*time.Millisecond)
 			for range 8 * buckets {
 				require.Equal(t, "admitted", status(t, s, ticket()))
 			}
@@ -222,7 +226,7 @@ func TestRestartFromSnapshot(t *testing.T) {
 		server := servers.Redis(t, program, servers.Forgetful...)
 		stores := make(map[bool]*Store)
 		for _, promised := range []bool{false, true} {
-			stores[promised] = open(t, Config{URL: server.URL, Realm: fmt.Sprint(promised), Durable: promised, Timeout: 300 * time.Millisecond})
+			stores[promised] = open(t, Config{URL: server.URL, Realm: fmt.Sprint(promised), Durable: promised})
 			settle(t, stores[promised])
 		}
 		kept, lost := ticket(), ticket()

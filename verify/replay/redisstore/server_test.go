@@ -34,9 +34,16 @@ func doOn(t testing.TB, client rueidis.Client, arguments ...string) {
 	require.NoError(t, client.Do(context.Background(), client.B().Arbitrary(arguments...).Build()).Error(), "%v", arguments)
 }
 
-// open opens a store for the rest of the test.
+// patience is how long anything may take on a machine that is busy.
+const patience = time.Minute
+
+// open opens a store for the rest of the test. A test that does not say how long a
+// claim may take has patience.
 func open(t testing.TB, config Config) *Store {
 	t.Helper()
+	if config.Timeout == 0 {
+		config.Timeout = patience
+	}
 	s, err := Open(context.Background(), config)
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
@@ -87,5 +94,5 @@ func settle(t testing.TB, s *Store) {
 		a, err := s.Claim(context.Background(), ticket())
 		require.NoError(c, err)
 		require.Equal(c, replay.Admitted, a.Status)
-	}, 20*time.Second, 20*time.Millisecond)
+	}, patience, 20*time.Millisecond)
 }

@@ -118,7 +118,7 @@ func TestFirstStart(t *testing.T) {
 func TestFull(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		server := servers.Redis(t, program, append([]string{"--maxmemory", "4mb"}, servers.Forgetful...)...)
-		s := open(t, Config{URL: server.URL, Timeout: 5 * time.Second})
+		s := open(t, Config{URL: server.URL, Timeout: patience})
 		settle(t, s)
 		var mu sync.Mutex
 		var admitted []replay.Claim
@@ -164,7 +164,7 @@ func TestOneWinner(t *testing.T) {
 		server := servers.Redis(t, program, servers.Forgetful...)
 		var stores []*Store
 		for range 4 {
-			stores = append(stores, open(t, Config{URL: server.URL, Timeout: 10 * time.Second}))
+			stores = append(stores, open(t, Config{URL: server.URL, Timeout: patience}))
 		}
 		settle(t, stores[0])
 		for n := range 300 {
@@ -257,7 +257,7 @@ func TestLostAnswer(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		server := servers.Redis(t, program, servers.Forgetful...)
 		proxy := startProxy(t, server.Address)
-		s := open(t, Config{URL: "redis://" + proxy.address(), Timeout: 500 * time.Millisecond})
+		s := open(t, Config{URL: "redis://" + proxy.address()})
 		for _, bound := range []bool{true, false} {
 			for range 100 { // on all connections that there will be
 				settle(t, s)
@@ -267,7 +267,14 @@ func TestLostAnswer(t *testing.T) {
 				c.Binding = [32]byte{1}
 			}
 			proxy.swallow.Store(true)
-			a, err := s.Claim(context.Background(), c)
+			ctx, cancel := context.WithCancel(context.Background())
+			var a replay.Answer
+			var err error
+			var lost sync.WaitGroup
+			lost.Go(func() { a, err = s.Claim(ctx, c) })
+			require.Eventually(t, func() bool { return server.Do("EXISTS", s.keys.encode(&c).key) == "1" }, patience, time.Millisecond)
+			cancel()
+			lost.Wait()
 			requireUnavailable(t, a, err)
 			proxy.hangUp()
 			proxy.swallow.Store(false)
@@ -291,7 +298,7 @@ func TestImpatientCaller(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		server := servers.Redis(t, program, servers.Forgetful...)
 		proxy := startProxy(t, server.Address)
-		s := open(t, Config{URL: "redis://" + proxy.address(), Timeout: 10 * time.Second})
+		s := open(t, Config{URL: "redis://" + proxy.address(), Timeout: patience})
 		settle(t, s)
 		// The client spreads claims over up to four connections at random, and makes
 		// each when it is first chosen.
@@ -354,7 +361,7 @@ func TestClose(t *testing.T) {
 		}()
 		select {
 		case <-done:
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			t.Fatal("Close, Claim and Peek wait for each other")
 		}
 		a, err := s.Claim(context.Background(), ticket())
