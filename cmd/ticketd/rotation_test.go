@@ -1,0 +1,193 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/internal/servers"
+	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/keyring/kms"
+)
+
+// rotating is a policy of seconds. A new key is due a second after the last one
+// became the primary, and spreads for three.
+var rotating = keyring.Policy{
+	Lifetime: 4 * time.Second, Propagation: 2 * time.Second, Skew: time.Second,
+	RotateEvery: 4 * time.Second, DestroyAfter: 2 * time.Second,
+}
+
+// buildKeyring builds the keyring command.
+func buildKeyring(t *testing.T) string {
+	t.Helper()
+	exe := filepath.Join(t.TempDir(), "keyring")
+	out, err := exec.Command("go", "build", "-o", exe, "../keyring").CombinedOutput()
+	require.NoError(t, err, string(out))
+	return exe
+}
+
+// keyrings returns the ticket keyring that a service reports.
+func (p *process) ticketKeyring() keyring.Report {
+	p.t.Helper()
+	res, err := http.Get(strings.TrimSuffix(p.scrapeURL(), metricsPath) + "/keyring")
+	require.NoError(p.t, err)
+	defer res.Body.Close()
+	require.Equal(p.t, http.StatusOK, res.StatusCode)
+	var r keyringReport
+	require.NoError(p.t, json.NewDecoder(res.Body).Decode(&r))
+	require.Len(p.t, r.Keyrings, 3)
+	require.Equal(p.t, keyring.Ticket, r.Keyrings[0].Kind)
+	return r.Keyrings[0]
+}
+
+// rotatingFleet starts two services, each of which redeems what the other issues,
+// over one ticket keyring with the policy.
+func rotatingFleet(t *testing.T) (file, kek string, processes []*process, infos []demoInfo) {
+	t.Helper()
+	redis := servers.Redis(t, "", servers.Forgetful...)
+	first := t.TempDir()
+	kek = "file:" + filepath.Join(first, "kek.key")
+	require.NoError(t, kms.CreateKeyFile(filepath.Join(first, "kek.key")))
+	k, err := kms.Open(kek, nil)
+	require.NoError(t, err)
+	file = filepath.Join(t.TempDir(), "shared.keyring")
+	require.NoError(t, keyring.Create(file, keyring.Config{Kind: keyring.Ticket, KEK: k}, rotating, ""))
+	link := filepath.Join(first, keyringFile(keyring.Ticket))
+	require.NoError(t, os.Symlink(file, link))
+	p, info := startDemo(t, "--data", first, "--listen", freeAddress(t), "--max-lifetime", rotating.Lifetime.String())
+	require.Equal(t, 0, p.end(syscall.SIGTERM))
+	require.NoError(t, os.Remove(link))
+	for range 2 {
+		dir := filepath.Join(t.TempDir(), "data")
+		require.NoError(t, os.CopyFS(dir, os.DirFS(first)))
+		require.NoError(t, os.Chmod(filepath.Join(dir, "kek.key"), 0o600))
+		require.NoError(t, os.Remove(filepath.Join(dir, "replay.json")))
+		require.NoError(t, os.Symlink(file, filepath.Join(dir, keyringFile(keyring.Ticket))))
+		address := freeAddress(t)
+		p := start(t, "serve", "--data", dir, "--listen", address, "--metrics-listen", "127.0.0.1:0", "--replay", redis.URL, "--replay-timeout", "30s",
+			"--rate-limit", "100000", "--rate-burst", "100000", "--replicas", "2", "--skew", rotating.Skew.String(), "--max-lifetime", rotating.Lifetime.String())
+		one := info
+		one.URL = "http://" + address
+		one.LoginURL = one.URL + "/login"
+		healthy(t, p, one.URL)
+		processes, infos = append(processes, p), append(infos, one)
+	}
+	return file, kek, processes, infos
+}
+
+// load is what clients of a fleet met.
+type load struct {
+	infos                   []demoInfo
+	stop                    atomic.Bool
+	admitted, refused, late atomic.Int64
+	faults                  sync.Map // what was refused, by when
+}
+
+// client has tickets issued by one service and redeems them at the other, at once
+// or after a while.
+func (l *load) client(n int, keep time.Duration) {
+	for i := n; !l.stop.Load(); i++ {
+		from, to := l.infos[i%2], l.infos[(i+1)%2]
+		began := time.Now()
+		ticket, err := from.tryTicket(from.request(true))
+		status := 0
+		if err == nil {
+			time.Sleep(keep)
+			status, _, err = enter(to.LoginURL, ticket)
+		}
+		switch {
+		case status == http.StatusSeeOther:
+			l.admitted.Add(1)
+		case time.Since(began) >= rotating.Lifetime:
+			l.late.Add(1) // it may have run out, on a machine that slow
+		default:
+			l.refused.Add(1)
+			l.faults.Store(began, fmt.Sprintf("after %v: status %d, %v", time.Since(began), status, err))
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// Ten rotations by "keyring apply" in a loop, as a timer runs it, while two services
+// issue and redeem: nothing good is refused.
+// trap K11: with real processes and clocks.
+func TestRotationUnderLoad(t *testing.T) {
+	rotations := 10
+	if testing.Short() {
+		rotations = 2
+	}
+	file, kek, processes, infos := rotatingFleet(t)
+	command := buildKeyring(t)
+	// A store that is new refuses what may be older than it.
+	require.Eventually(t, func() bool {
+		ticket, err := infos[0].tryTicket(infos[0].request(true))
+		if err != nil {
+			return false
+		}
+		status, _, err := enter(infos[1].LoginURL, ticket)
+		return err == nil && status == http.StatusSeeOther
+	}, time.Minute, 100*time.Millisecond)
+
+	l := &load{infos: infos}
+	var clients sync.WaitGroup
+	for i := range 4 {
+		clients.Go(func() { l.client(i, time.Duration(i%2)*rotating.Lifetime/2) })
+	}
+	defer clients.Wait()
+	defer l.stop.Store(true)
+	slowest := time.Duration(0)
+	for done, end := 0, time.Now().Add(5*time.Minute); done < rotations; time.Sleep(100 * time.Millisecond) {
+		require.True(t, time.Now().Before(end), "%d rotations in five minutes", done)
+		var result struct {
+			Generation uint64
+			Changed    bool
+			Done       []keyring.Step
+		}
+		began := time.Now()
+		out, err := exec.Command(command, "apply", file, "--kek", kek, "--realm", "", "--json").Output()
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+			require.NoError(t, err, string(exit.Stderr))
+		}
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(out, &result))
+		if !result.Changed {
+			continue
+		}
+		for _, p := range processes {
+			require.Eventually(t, func() bool { return p.ticketKeyring().Generation >= result.Generation }, time.Minute, 20*time.Millisecond)
+		}
+		slowest = max(slowest, time.Since(began))
+		for _, s := range result.Done {
+			if s.Do == keyring.Promote {
+				done++
+			}
+		}
+	}
+	l.stop.Store(true)
+	clients.Wait()
+	report := processes[0].ticketKeyring()
+	t.Logf("%d rotations, generation %d, %d destroyed keys; %d redeemed, %d too late to tell, %d refused; a new file was everywhere after at most %v",
+		rotations, report.Generation, len(report.Tombstones), l.admitted.Load(), l.late.Load(), l.refused.Load(), slowest.Round(time.Millisecond))
+	if slowest > rotating.Propagation && l.refused.Load() > 0 {
+		t.Skipf("this machine took %v to pick up a file, and the policy allows %v", slowest, rotating.Propagation)
+	}
+	l.faults.Range(func(_, text any) bool { t.Error(text); return true })
+	assert.Zero(t, l.refused.Load())
+	assert.Greater(t, l.admitted.Load(), int64(10*rotations))
+	for _, p := range processes {
+		assert.Equal(t, 0, p.end(syscall.SIGTERM), p.stderr.String())
+	}
+}
