@@ -23,8 +23,8 @@ const (
 	Session Kind = "session"
 	Channel Kind = "channel"
 
-	// AnyKind is for tools that look after keyrings of every kind: Read, Rotate
-	// and Disable take it. Create and Open do not.
+	// AnyKind is for tools that look after keyrings of every kind: all that read or
+	// change a file take it, Create, CreateFrom and Open do not.
 	AnyKind Kind = "any"
 )
 

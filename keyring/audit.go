@@ -14,7 +14,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/admitone/admitone/internal/durable"
 )
@@ -85,26 +87,31 @@ func auditPath(target string) string { return target + ".audit" }
 // readAudit reads the log beside the file target.
 func readAudit(target string) (*auditLog, error) {
 	l := &auditLog{path: auditPath(target)}
-	info, err := os.Stat(l.path)
+	info, err := os.Lstat(l.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return l, nil
 	case err != nil:
-		return nil, &FileError{l.path, AuditBroken, fmt.Errorf("cannot be read: %w", err)}
-	case !info.Mode().IsRegular() || info.Size() > maxAudit:
-		return nil, &FileError{l.path, AuditBroken, fmt.Errorf("is no plain file of at most %d bytes", maxAudit)}
+		return nil, readFault(l.path, err)
+	case !info.Mode().IsRegular():
+		// It is not followed where it is a link: it would not be written to, either.
+		return nil, &FileError{l.path, AuditBroken, errors.New("is not a regular file, as the audit log is; move it away, and put the log back or begin a new one")}
 	}
 	f, err := os.Open(l.path)
 	if err != nil {
-		return nil, &FileError{l.path, AuditBroken, fmt.Errorf("cannot be read: %w", err)}
+		return nil, readFault(l.path, err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxAudit))
+	data, err := io.ReadAll(io.LimitReader(f, maxAudit+1))
 	if err != nil {
-		return nil, &FileError{l.path, AuditBroken, fmt.Errorf("cannot be read: %w", err)}
+		return nil, readFault(l.path, err)
 	}
 	l.exists = true
-	l.err = l.parse(data)
+	if len(data) > maxAudit {
+		l.err = fmt.Errorf("is longer than %d bytes", maxAudit)
+	} else {
+		l.err = l.parse(data)
+	}
 	if l.err != nil {
 		*l = auditLog{path: l.path, exists: true, err: l.err}
 	}
@@ -183,7 +190,7 @@ func (a *auditLine) encode() ([]byte, error) {
 // the newest that the log knows.
 func (l *auditLog) check(f *contents, older bool) *FileError {
 	if l.err != nil {
-		return &FileError{l.path, AuditBroken, fmt.Errorf("%w; find out who changed it, and begin a new one", l.err)}
+		return &FileError{l.path, AuditBroken, fmt.Errorf("%w; find out why, and begin a new one", l.err)}
 	}
 	broken := func(format string, args ...any) *FileError {
 		return &FileError{l.path, AuditBroken, fmt.Errorf(format, args...)}
@@ -233,6 +240,11 @@ func (l *auditLog) intent(a auditLine, head string) (line []byte, hash string, e
 	if line, err = a.encode(); err != nil {
 		return nil, "", fmt.Errorf("keyring: %w", err)
 	}
+	// A line that does not read again would make the whole log useless.
+	trial := auditLog{prev: l.prev, entries: slices.Clone(l.entries)}
+	if err := trial.add(line); err != nil {
+		return nil, "", fmt.Errorf("keyring: nothing was written, since the audit log cannot record the change: %w", err)
+	}
 	sum := sha256.Sum256(line)
 	return line, hex.EncodeToString(sum[:]), nil
 }
@@ -277,7 +289,23 @@ func who() string {
 	if err != nil {
 		host = "unknown host"
 	}
-	return name + "@" + host
+	return oneLine(name) + "@" + oneLine(host)
+}
+
+// oneLine makes a name that the system gives one line of text. In a container
+// without a user database, the user's name is the variable USER, so anything.
+func oneLine(name string) string {
+	name = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(name, "?"))
+	const most = 100
+	if len(name) > most {
+		name = strings.ToValidUTF8(name[:most], "") + "…"
+	}
+	return name
 }
 
 // Audit reads the audit log beside the keyring file at path, oldest entry first,

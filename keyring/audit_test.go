@@ -365,3 +365,103 @@ func TestReadWhileWriting(t *testing.T) {
 		}
 	}
 }
+
+// TestNamesInTheLog has the system give names that are no text, as where USER is
+// all that is known of the user.
+func TestNamesInTheLog(t *testing.T) {
+	for name, want := range map[string]string{
+		"root": "root", "Zoë": "Zoë", "a\nb\x1b\u2028": "a?b??", "\xff\xfe": "?",
+		strings.Repeat("x", 5000): strings.Repeat("x", 100) + "…", strings.Repeat("é", 100): strings.Repeat("é", 50) + "…", "x" + strings.Repeat("é", 100): "x" + strings.Repeat("é", 49) + "…",
+	} {
+		got := oneLine(name)
+		assert.Equal(t, want, got)
+		line, err := (&auditLine{Entry: outcomeLine, Who: got}).encode()
+		require.NoError(t, err)
+		l := new(auditLog)
+		assert.NotContains(t, l.add(line).Error(), "one form")
+	}
+}
+
+// TestLogIsNeverMadeUnreadable offers what would not read again.
+func TestLogIsNeverMadeUnreadable(t *testing.T) {
+	path, c, files := changed(t)
+	log := mustRead(t, path+".audit")
+	info, err := Read(path, c)
+	require.NoError(t, err)
+	for _, s := range []Step{
+		{Do: Rotate, Now: true, KEK: "\xff"},
+		{Do: Hold, Key: info.Keys[0].ID, Algorithm: "\xff"},
+		{Do: Rotate, Now: true, Policy: &Policy{Lifetime: -time.Second}},
+	} {
+		_, err := Change(path, c, "", s)
+		assert.ErrorContains(t, err, "the audit log cannot record", s)
+	}
+	assert.Equal(t, log, mustRead(t, path+".audit"))
+	assert.Equal(t, files[2], mustRead(t, path))
+}
+
+// TestLogIsNoFile puts other things in the log's place. Each is told, with what to
+// do, and a key can be revoked where that is done.
+func TestLogIsNoFile(t *testing.T) {
+	path, c, files := changed(t)
+	log := path + ".audit"
+	elsewhere := filepath.Join(t.TempDir(), "log")
+	require.NoError(t, os.Rename(log, elsewhere))
+	for name, put := range map[string]func() error{
+		"a link to the log": func() error { return os.Symlink(elsewhere, log) },
+		"a dangling link":   func() error { return os.Symlink("nowhere", log) },
+		"a folder":          func() error { return os.Mkdir(log, 0o700) },
+	} {
+		require.NoError(t, put(), name)
+		_, err := Read(path, c)
+		assertCause(t, AuditBroken, err, name)
+		assert.ErrorContains(t, err, "move it away", name)
+		_, err = Change(path, c, "stolen", Step{Do: BeginAudit}, Step{Do: Revoke, Key: headerOf(t, path).primary().ID})
+		assertCause(t, AuditBroken, err, name)
+		require.NoError(t, os.Remove(log), name)
+	}
+	assert.Equal(t, files[2], mustRead(t, path))
+
+	// One that has grown too long is put aside.
+	f, err := os.Create(log)
+	require.NoError(t, err)
+	require.NoError(t, f.Truncate(maxAudit+1))
+	require.NoError(t, f.Close())
+	_, err = rotate(path, c)
+	assertCause(t, AuditBroken, err)
+	assert.ErrorContains(t, err, "is longer than 67108864 bytes")
+	assert.ErrorContains(t, err, "begin a new one")
+	mustChange(t, path, c, Step{Do: BeginAudit}, Step{Do: Revoke, Key: headerOf(t, path).primary().ID})
+	mustChange(t, path, c, Step{Do: Rotate})
+}
+
+// TestBothRestored restores file and log of yesterday, which only those can tell who
+// have seen a later generation. It can be gone on with by their leave.
+//
+// trap K17
+func TestBothRestored(t *testing.T) {
+	path, c, _ := changed(t)
+	file, log := mustRead(t, path), mustRead(t, path+".audit")
+	for range 5 {
+		mustChange(t, path, c, Step{Do: Rotate, Now: true})
+	}
+	r := newRing(t, path, c)
+	require.NoError(t, os.WriteFile(path, file, 0o600))
+	require.NoError(t, os.WriteFile(path+".audit", log, 0o600))
+	assertCause(t, RolledBack, r.Reload())
+	_, err := Read(path, c)
+	require.NoError(t, err)
+	c.MinGeneration = 8
+	_, err = Read(path, c)
+	assertCause(t, RolledBack, err)
+	_, err = rotate(path, c)
+	assertCause(t, RolledBack, err)
+	c.UnsafeOlder = true
+	info := mustChange(t, path, c, Step{Do: Rotate, Now: true})
+	assert.Equal(t, uint64(9), info.Generation, "which services that have seen 8 take")
+	c.UnsafeOlder = false
+	newRing(t, path, c)
+	_, err = Audit(path, &c)
+	require.NoError(t, err)
+	assertCause(t, LostKey, r.Reload(), "but for one that has keys in use that are lost")
+}

@@ -125,7 +125,7 @@ func Rewrap(path string, c Config, kek KEK, why string) (Info, error) {
 	}
 	return change(path, &c, why, changeOptions{anyClock: c.UnsafeClockBehind}, func(e *edit, _ Info) error {
 		e.kek = kek
-		e.done = []Step{{Do: rewrapped, KEK: kek.Hint()}}
+		e.done = append(e.done, Step{Do: rewrapped, KEK: kek.Hint()})
 		return nil
 	})
 }
@@ -169,12 +169,15 @@ func change(path string, c *Config, why string, o changeOptions, f func(*edit, I
 	if err != nil {
 		return Info{}, err
 	}
+	before := old.info()
 	e := &edit{h: old.header, m: keyset.NewManagerFromHandle(old.handle), why: why, kek: c.KEK}
-	if e.now, err = old.header.stamp(c.now(), o.anyClock); err != nil {
+	if c.UnsafeClockBehind && e.h.pullBack(c.now()) {
+		e.done = []Step{{Do: redated}}
+	}
+	if e.now, err = e.h.stamp(c.now(), o.anyClock); err != nil {
 		return Info{}, err
 	}
-	before := old.info()
-	if err := f(e, before); err != nil {
+	if err := f(e, (&contents{e.h, old.handle, old.fingerprint}).info()); err != nil {
 		return Info{}, err
 	}
 	if len(e.done) == 0 {
@@ -248,7 +251,7 @@ func (e *edit) prepare(target string, log *auditLog, before *Info, c *Config) (*
 	head := ""
 	if before != nil {
 		a.Before, head = before.Fingerprint, before.Audit
-		e.h.Generation = max(e.h.Generation, log.highest())
+		e.h.Generation = max(e.h.Generation, log.highest(), c.MinGeneration)
 	}
 	e.h.Generation++
 	a.Generation, e.h.KEK = e.h.Generation, e.kek.Hint()
@@ -277,6 +280,7 @@ func (w *pendingWrite) write(c *Config, replace func(string, []byte, fs.FileMode
 	if err := c.step("announce"); err != nil {
 		return err
 	}
+	durable.Clean(w.target)
 	if err := w.log.append(w.intent, w.target); err != nil {
 		return err
 	}
@@ -326,4 +330,22 @@ func (h *header) stamp(now time.Time, anyClock bool) (time.Time, error) {
 			"or the machine that made the last change was ahead: then see --unsafe-clock-behind", now.Format(time.RFC3339), last.Format(time.RFC3339))
 	}
 	return later(now, last), nil
+}
+
+// pullBack has what the file dates ahead of now, by a clock that was ahead, be of
+// now. That is no earlier than it was, so all is kept for as long as it must be,
+// and the policy goes on; else it would wait until the date has come.
+func (h *header) pullBack(now time.Time) bool {
+	if !now.Before(h.last().Add(-h.Policy.Skew)) {
+		return false
+	}
+	for i := range h.Keys {
+		k := &h.Keys[i]
+		for _, t := range []*time.Time{&k.Created, &k.Enabled, &k.Promoted, &k.Demoted, &k.Disabled} {
+			if t.After(now) {
+				*t = now
+			}
+		}
+	}
+	return true
 }

@@ -246,11 +246,48 @@ func TestFastClockDoesNotBlock(t *testing.T) {
 	c.UnsafeClockBehind = true
 	info, err = rotate(path, c)
 	require.NoError(t, err)
-	assert.Equal(t, leaked, info.Keys[1].Demoted)
-	assert.Equal(t, leaked, info.Keys[2].Created)
+	assert.Equal(t, clock.t, info.Keys[1].Demoted)
+	assert.Equal(t, clock.t, info.Keys[2].Created)
 	_, err = disable(path, c, info.Keys[1].ID, false)
 	_, ok := errors.AsType[*BlockedError](err)
 	assert.True(t, ok, "only the clock is looked away from, not what is live: %v", err)
+}
+
+// TestFastClockDoesNotStopThePolicy has a machine whose clock is a year ahead begin
+// a rotation. Told once to go on, the policy does, with nothing sooner than it
+// would be if all that had been done just now.
+func TestFastClockDoesNotStopThePolicy(t *testing.T) {
+	path, c, clock := timed(t)
+	first := mustChange(t, path, c, Step{Do: Rotate, Now: true}).Primary
+	fast := c
+	fast.Now = func() time.Time { return clock.t.AddDate(1, 0, 0) }
+	pending := mustChange(t, path, fast, Step{Do: Rotate}).Keys[2].ID
+	clock.t = clock.t.Add(time.Hour)
+	_, _, err := Apply(path, c, nil)
+	assert.ErrorContains(t, err, "set the clock")
+	told := c
+	told.UnsafeClockBehind = true
+	info, done, err := Apply(path, told, nil)
+	require.NoError(t, err)
+	assert.Equal(t, Step{Do: redated}, done[0], "it is recorded, also where nothing else is due")
+	assert.Equal(t, clock.t, stateOf(t, info, pending).Enabled)
+	log, err := Audit(path, &c)
+	require.NoError(t, err)
+	assert.Equal(t, done, log[len(log)-1].Steps)
+
+	clock.t = clock.t.Add(130*time.Second - time.Millisecond)
+	info, _, err = Apply(path, c, nil)
+	require.NoError(t, err)
+	assert.Equal(t, first, info.Primary)
+	clock.t = clock.t.Add(time.Millisecond)
+	info, _, err = Apply(path, c, nil)
+	require.NoError(t, err)
+	assert.Equal(t, pending, info.Primary)
+	before := mustRead(t, path)
+	_, done, err = Apply(path, told, nil)
+	require.NoError(t, err)
+	assert.Empty(t, done, "a clock that is right changes nothing")
+	assert.Equal(t, before, mustRead(t, path))
 }
 
 // TestAgainstModel makes random changes and holds the file against a model of it.

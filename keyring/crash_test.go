@@ -275,3 +275,31 @@ func TestConcurrentCreate(t *testing.T) {
 		assert.Len(t, log, 1)
 	}
 }
+
+// TestLeftovers has writers be killed: what they leave, which may be keys that are
+// destroyed by and by, goes with the next change.
+//
+// trap K16
+func TestLeftovers(t *testing.T) {
+	c := config(Ticket)
+	path := newFile(t, c)
+	leftovers := func() (names []string) {
+		entries, err := os.ReadDir(filepath.Dir(path))
+		require.NoError(t, err)
+		for _, e := range entries {
+			if strings.HasPrefix(e.Name(), ".") {
+				names = append(names, e.Name())
+			}
+		}
+		return names
+	}
+	other := filepath.Join(filepath.Dir(path), ".keyring.tmp-of-mine")
+	require.NoError(t, os.WriteFile(other, nil, 0o600))
+	for n := range changeSteps {
+		die(t, n, path)
+	}
+	assert.NotEmpty(t, leftovers())
+	_, err := rotate(path, c)
+	require.NoError(t, err)
+	assert.Equal(t, []string{filepath.Base(other)}, leftovers())
+}

@@ -30,7 +30,7 @@
 // # File format 1
 //
 //	file    = header LF base64(wrapped) LF
-//	header  = JSON, one line, at most 256 KiB
+//	header  = JSON, one line, at most 512 KiB
 //	wrapped = the KEK's encryption of a serialized Tink keyset (tink.Keyset)
 //	AD      = "admitone/keyring/1" 0x00 realm 0x00 SHA-256(header)
 //

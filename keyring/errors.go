@@ -74,8 +74,8 @@ func (e *BlockedError) text() string {
 		return fmt.Sprintf("key %v is held, so that it does not become the primary; unhold it first", e.ID)
 	case e.Do == Promote && e.State != Pending:
 		return fmt.Sprintf("key %v is %s, and only a pending key can be promoted", e.ID, e.State)
-	case e.Do == Promote:
-		return fmt.Sprintf("key %v may not have reached every process before %s; promote it then", e.ID, from)
+	case e.Do == Promote || e.Do == Rollback:
+		return fmt.Sprintf("key %v may not have reached every process before %s; %s it then", e.ID, from, map[Action]string{Promote: "promote", Rollback: "go back to"}[e.Do])
 	case e.Do == Hold:
 		return fmt.Sprintf("key %v is the primary already; go back to the one before with rollback", e.ID)
 	case e.Do == Enable:

@@ -35,21 +35,23 @@ type Config struct {
 	MinGeneration uint64
 
 	// UnsafeClockBehind lets a change go on although the clock is behind the file's
-	// last change by more than the skew; that change's time is then recorded as now.
-	// Where it is this clock that is wrong, the old key will seem to be needed no
-	// more before that is so.
+	// last change by more than the skew: what the file dates ahead of this clock is
+	// dated now instead. Where it is this clock that is wrong, the old key will seem
+	// to be needed no more before that is so.
 	UnsafeClockBehind bool
 
-	// UnsafeOlder takes a file that is older than the audit log beside it says: one
-	// restored from a backup. Keys that were disabled or destroyed since are back.
-	// The next change gets a generation above all that the log knows.
+	// UnsafeOlder takes a file that is older than MinGeneration or the audit log beside
+	// it say: one restored from a backup. Keys that were disabled or destroyed since
+	// are back. The next change gets a generation above all that the log knows, and
+	// above MinGeneration, so that services that have seen that take it. (A Ring that is
+	// open, and has keys that the file lacks, does not.)
 	UnsafeOlder bool
 
 	Actor string           // who asks for a change, for the audit log, beside the user of the system; may be empty
 	Now   func() time.Time // the clock; nil means time.Now
 
 	// For a Ring only.
-	Poll     time.Duration // how often it looks at the file; 0 means every second
+	Poll     time.Duration // how often it looks at the file; 0 means every second. With the file's own way, less than Policy.Propagation
 	Logger   *slog.Logger  // where it tells of reloads and failures; nil means nowhere
 	OnReload func(Report)  // called after new keys were taken, and when looks begin or cease to fail; it must return soon, and not call Reload, HasKey or Close
 
@@ -186,6 +188,9 @@ func open(data []byte, c *Config) (*contents, *FileError) {
 	if ferr != nil {
 		return nil, ferr
 	}
+	if bytes.HasPrefix(line, []byte("\xef\xbb\xbf")) || bytes.HasSuffix(line, []byte("\r")) {
+		return nil, fault(BadHeader, "was rewritten as text (it has a byte order mark, or its lines end in CR LF); copy it again, byte by byte")
+	}
 	h, err := parseHeader(line)
 	if err != nil {
 		return nil, fault(BadHeader, "has an unreadable first line: the header %w", err)
@@ -263,7 +268,7 @@ func (h *header) matches(c *Config) *FileError {
 		return fault(NotCleartext, "is encrypted under a KEK (%s), and none is configured; give the KEK instead of asking for cleartext", h.KEK)
 	case h.KEK != hint:
 		return fault(WrongKEK, "is under another sort of KEK (%s) than is configured (%s); give the right one", h.KEK, hint)
-	case h.Generation < c.MinGeneration:
+	case h.Generation < c.MinGeneration && !c.UnsafeOlder:
 		return fault(RolledBack, "is generation %d, and %d was seen before: an older file was put back", h.Generation, c.MinGeneration)
 	}
 	return nil

@@ -141,6 +141,8 @@ func TestCauses(t *testing.T) {
 		{"twice", c, write(append(bytes.Clone(good), good...)), TrailingData, "two files"},
 		{"a newline more", c, write(append(bytes.Clone(good), '\n')), TrailingData, "two files"},
 		{"not JSON", c, write(append([]byte("not "), good...)), BadHeader, "header"},
+		{"CR LF", c, write(bytes.ReplaceAll(good, []byte("\n"), []byte("\r\n"))), BadHeader, "CR LF"},
+		{"byte order mark", c, write(append([]byte("\xef\xbb\xbf"), good...)), BadHeader, "byte order mark"},
 		{"not base64", c, write(bytes.Join([][]byte{line, []byte("!!!!"), nil}, []byte("\n"))), NotBase64, "base64"},
 		{"carriage return", c, write(bytes.Join([][]byte{line, append(bytes.Clone(bytes.TrimSpace(rest)), '\r'), nil}, []byte("\n"))), NotBase64, "base64"},
 		{"other kind", other(func(c *Config) { c.Kind = Session }), write(good), WrongKind, "session"},

@@ -88,11 +88,13 @@ type header struct {
 }
 
 const (
-	format     = 1
-	maxHeader  = 512 << 10
-	maxReason  = 256
-	maxRealm   = 64
-	maxKEKHint = 64
+	format    = 1
+	maxHeader = 512 << 10
+	// What only a revocation may use of that: some 30 keys.
+	headerReserve = 16 << 10
+	maxReason     = 256
+	maxRealm      = 64
+	maxKEKHint    = 64
 )
 
 func (h *header) encode() ([]byte, error) {
@@ -104,7 +106,7 @@ func (h *header) encode() ([]byte, error) {
 	}
 	line := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 	if len(line) > maxHeader {
-		return nil, fmt.Errorf("the header would be longer than %d bytes; the keyring has too many keys", maxHeader)
+		return nil, fmt.Errorf("the header would be longer than %d bytes; destroy keys, or make a new keyring", maxHeader)
 	}
 	return line, nil
 }

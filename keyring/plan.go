@@ -111,6 +111,17 @@ func Apply(path string, c Config, plan *Plan) (Info, []Step, error) {
 			}
 			due = plan.Due()
 		}
+		// What goes makes room for what comes.
+		due = slices.Clone(due)
+		slices.SortStableFunc(due, func(a, b Step) int {
+			switch {
+			case a.Do == Destroy && b.Do != Destroy:
+				return -1
+			case b.Do == Destroy && a.Do != Destroy:
+				return 1
+			}
+			return 0
+		})
 		e.why = "" // no key's own reason
 		err := e.do(due)
 		done = e.done

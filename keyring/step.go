@@ -34,7 +34,9 @@ const (
 	Unhold Action = "unhold"
 
 	// Rollback makes the key the primary again that was it before, and holds the one
-	// that is it now, which retires. Key may be zero; if not, it must be that key.
+	// that is it now, which retires. Key may be zero; if not, it must be that key. A key
+	// that was disabled in between is blocked until all have it again; with Unsafe it
+	// is not, and processes that have not read the new file refuse what it seals.
 	Rollback Action = "rollback"
 
 	// Disable makes Key open nothing. For a retiring key it is blocked until
@@ -63,7 +65,9 @@ const (
 	// left of it is kept beside it. It needs a reason.
 	BeginAudit Action = "begin-audit"
 
-	// Actions that the audit log records, and that have functions of their own.
+	// Actions that the audit log records, and that have functions of their own, the
+	// first Config.UnsafeClockBehind.
+	redated   Action = "redate"
 	created   Action = "create"
 	rewrapped Action = "rewrap"
 	imported  Action = "import"
@@ -111,6 +115,9 @@ func (e *edit) doStep(s *Step) error {
 	case Stage:
 		k, err := e.add(s.Algorithm)
 		if err != nil {
+			return err
+		}
+		if err := e.checkRoom(); err != nil {
 			return err
 		}
 		k.State, k.Enabled = Staged, time.Time{}
@@ -191,6 +198,9 @@ func (e *edit) rotate(s *Step) error {
 	if err != nil {
 		return err
 	}
+	if err := e.checkRoom(); err != nil {
+		return err
+	}
 	s.Key, s.Algorithm = k.ID, k.Algorithm
 	if s.Now {
 		return e.makePrimary(k)
@@ -200,9 +210,6 @@ func (e *edit) rotate(s *Step) error {
 
 // add makes a pending key.
 func (e *edit) add(algorithm string) (*Key, error) {
-	if len(e.h.Keys) >= maxKeys {
-		return nil, fmt.Errorf("keyring: there are %d keys, and no more may be; destroy some", maxKeys)
-	}
 	params, err := parameters(e.h.Kind, algorithm)
 	if err != nil {
 		return nil, fmt.Errorf("keyring: %w", err)
@@ -218,6 +225,22 @@ func (e *edit) add(algorithm string) (*Key, error) {
 	}
 	e.h.Keys = append(e.h.Keys, Key{ID: id, Algorithm: algorithm, State: Pending, Created: e.now, Enabled: e.now})
 	return &e.h.Keys[len(e.h.Keys)-1], nil
+}
+
+// checkRoom refuses a key that is one too many. A revocation does not ask: room is
+// kept for its.
+func (e *edit) checkRoom() error {
+	if len(e.h.Keys) > maxKeys {
+		return fmt.Errorf("keyring: there are %d keys, and no more may be; destroy some", maxKeys)
+	}
+	line, err := e.h.encode()
+	if err == nil && len(line) > maxHeader-headerReserve {
+		err = fmt.Errorf("the header has no room for another key beside %d keys and the IDs of %d that were destroyed; destroy keys, or make a new keyring", len(e.h.Keys)-1, len(e.h.Tombstones))
+	}
+	if err != nil {
+		return fmt.Errorf("keyring: %w", err)
+	}
+	return nil
 }
 
 // fresh makes keys until one has an ID that no key has or ever had. Tink knows
@@ -273,6 +296,10 @@ func (e *edit) rollback(s *Step) error {
 	}
 	if s.Key != 0 && s.Key != to.ID {
 		return fmt.Errorf("keyring: the key to go back to is %v, not %v; hold it to go back further", to.ID, s.Key)
+	}
+	// One that was disabled meanwhile does not open everywhere yet.
+	if from := to.Enabled.Add(e.h.Policy.spread()); to.Enabled.After(to.Demoted) && e.now.Before(from) && !s.Unsafe {
+		return &BlockedError{Do: Rollback, ID: to.ID, State: to.State, From: from}
 	}
 	s.Key = to.ID
 	bad := e.h.primary().ID
@@ -382,6 +409,11 @@ func (e *edit) setPolicy(p *Policy) error {
 				k.Needed = later(k.Needed, e.now.Add(old.needed()))
 			case Retiring:
 				k.Needed = later(k.Needed, old.DisableFrom(*k))
+			case Disabled:
+				// It may be enabled again.
+				if until := k.Demoted.Add(old.needed()); !k.Promoted.IsZero() && until.After(e.now) {
+					k.Needed = later(k.Needed, until)
+				}
 			}
 		}
 	}

@@ -2,6 +2,9 @@ package keyring
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -335,4 +338,129 @@ func TestUnknownStep(t *testing.T) {
 	_, err = Change(path, c, "", Step{Do: Rotate}, Step{Do: Promote, Key: 1})
 	assert.Error(t, err)
 	assert.Equal(t, before, mustRead(t, path))
+}
+
+// TestRollbackToADisabledKey goes back to a key that was disabled in between, and
+// that other processes do not open yet.
+//
+// trap K12
+func TestRollbackToADisabledKey(t *testing.T) {
+	path, c, clock := timed(t)
+	verifier := newRing(t, path, c)
+	clock.t = clock.t.Add(time.Hour)
+	info := mustChange(t, path, c, Step{Do: Rotate, Now: true})
+	first := info.Keys[0].ID
+	clock.t = clock.t.Add(time.Hour)
+	mustChange(t, path, c, Step{Do: Disable, Key: first})
+	require.NoError(t, verifier.Reload())
+	clock.t = clock.t.Add(time.Hour)
+	from := clock.t.Add(130 * time.Second)
+	mustChange(t, path, c, Step{Do: Enable, Key: first})
+	before := mustRead(t, path)
+	clock.t = from.Add(-time.Millisecond)
+	_, err := Change(path, c, "", Step{Do: Rollback})
+	assertBlocked(t, &BlockedError{Do: Rollback, ID: first, State: Retiring, From: from}, err)
+	assert.ErrorContains(t, err, "go back to it then")
+	assert.Equal(t, before, mustRead(t, path))
+
+	unsafe := filepath.Join(t.TempDir(), "keyring")
+	require.NoError(t, os.WriteFile(unsafe, before, 0o600))
+	info = mustChange(t, unsafe, c, Step{Do: BeginAudit}, Step{Do: Rollback, Unsafe: true})
+	assert.Equal(t, first, info.Primary)
+	sealed, err := newRing(t, unsafe, c).Encrypt([]byte("text"), nil)
+	require.NoError(t, err)
+	_, err = verifier.Decrypt(sealed, nil)
+	assert.Error(t, err, "which is why it is blocked")
+
+	clock.t = from
+	require.NoError(t, verifier.Reload())
+	info = mustChange(t, path, c, Step{Do: Rollback})
+	assert.Equal(t, first, info.Primary)
+	sealed, err = newRing(t, path, c).Encrypt([]byte("text"), nil)
+	require.NoError(t, err)
+	_, err = verifier.Decrypt(sealed, nil)
+	assert.NoError(t, err)
+}
+
+// TestLifetimeLoweredWhileDisabled shortens the lifetime while a key is disabled
+// by mistake: when it is back, it stays for what it sealed.
+//
+// trap K11
+func TestLifetimeLoweredWhileDisabled(t *testing.T) {
+	path, c, clock := timed(t)
+	p := DefaultPolicy(Ticket)
+	p.Lifetime = 24 * time.Hour
+	info := mustChange(t, path, c, Step{Do: SetPolicy, Policy: &p}, Step{Do: Rotate, Now: true})
+	first, demoted := info.Keys[0].ID, clock.t
+	mustChange(t, path, c, Step{Do: Disable, Key: first, Unsafe: true})
+	p.Lifetime = 5 * time.Minute
+	mustChange(t, path, c, Step{Do: SetPolicy, Policy: &p})
+	info = mustChange(t, path, c, Step{Do: Enable, Key: first})
+	assert.Equal(t, demoted.Add(24*time.Hour+150*time.Second), info.Policy.DisableFrom(stateOf(t, info, first)))
+
+	// A lifetime that is raised counts at once, for all that still opens.
+	p.Lifetime = 48 * time.Hour
+	info = mustChange(t, path, c, Step{Do: SetPolicy, Policy: &p})
+	assert.Equal(t, demoted.Add(48*time.Hour+150*time.Second), info.Policy.DisableFrom(stateOf(t, info, first)))
+}
+
+// TestFull fills a keyring with keys: the policy makes room by itself, and a leaked
+// key can be revoked in any case.
+func TestFull(t *testing.T) {
+	path, c, clock := timed(t)
+	steps := make([]Step, maxKeys-1)
+	for i := range steps {
+		steps[i] = Step{Do: Rotate, Now: true}
+	}
+	info := mustChange(t, path, c, steps...)
+	require.Len(t, info.Keys, maxKeys)
+	before := mustRead(t, path)
+	for _, s := range []Step{{Do: Rotate}, {Do: Rotate, Now: true}, {Do: Stage}} {
+		_, err := Change(path, c, "", s)
+		assert.ErrorContains(t, err, "no more may be; destroy some")
+	}
+	keyset, err := Export(newFile(t, c), c, Binary, InsecureCleartext, "")
+	require.NoError(t, err)
+	_, err = Import(path, c, keyset, InsecureCleartext, "")
+	assert.ErrorContains(t, err, "no more may be")
+	assert.Equal(t, before, mustRead(t, path))
+	reason := strings.Repeat("\"", maxReason)
+	for range 5 {
+		info, err = Change(path, c, reason, Step{Do: Revoke, Key: info.Primary})
+		require.NoError(t, err)
+	}
+	require.Len(t, info.Keys, maxKeys+5)
+	newRing(t, path, c)
+
+	// Due for a rotation longer than for making room.
+	clock.t = clock.t.Add(time.Hour)
+	_, _, err = Apply(path, c, nil)
+	require.NoError(t, err)
+	clock.t = clock.t.AddDate(0, 0, 31)
+	info, done, err := Apply(path, c, nil)
+	require.NoError(t, err)
+	assert.Equal(t, Rotate, done[len(done)-1].Do)
+	assert.Len(t, info.Keys, 2)
+	assert.Len(t, info.Tombstones, maxKeys+4)
+}
+
+// TestHeaderRoom has so many destroyed keys that there is no room for more keys,
+// but for a revocation's.
+func TestHeaderRoom(t *testing.T) {
+	path, c, _ := timed(t)
+	ks, h := material(t, path, c), headerOf(t, path)
+	for i := range (maxHeader - headerReserve - len(encodeHeader(t, h)) - 50) / len(`"00000000",`) {
+		h.Tombstones = append(h.Tombstones, KeyID(i+1))
+	}
+	forge(t, path, c, encodeHeader(t, h), ks)
+	require.NoError(t, removeAudit(path))
+	before := mustRead(t, path)
+	_, err := Change(path, c, "why", Step{Do: BeginAudit}, Step{Do: Rotate})
+	assert.ErrorContains(t, err, "no room for another key")
+	assert.Equal(t, before, mustRead(t, path))
+	info := mustChange(t, path, c, Step{Do: BeginAudit}, Step{Do: Revoke, Key: h.primary().ID})
+	for range 20 {
+		info = mustChange(t, path, c, Step{Do: Revoke, Key: info.Primary})
+	}
+	newRing(t, path, c)
 }

@@ -51,7 +51,7 @@ func Export(path string, c Config, e Encoding, kek KEK, why string) ([]byte, err
 		if err != nil {
 			return fmt.Errorf("keyring: encrypting the keyset: %w", err)
 		}
-		ed.done = []Step{{Do: exported, KEK: kek.Hint()}}
+		ed.done = append(ed.done, Step{Do: exported, KEK: kek.Hint()})
 		return nil
 	})
 	if err != nil {
@@ -117,8 +117,6 @@ func (e *edit) takeAll(handle *keyset.Handle, kek KEK, entry func(k *Key, primar
 			return fmt.Errorf("keyring: the keyset's key %v has the ID of a key that is there already", id)
 		case from.KeyStatus() != keyset.Enabled && from.KeyStatus() != keyset.Disabled:
 			return fmt.Errorf("keyring: the keyset's key %v is %v; take it out of the keyset", id, from.KeyStatus())
-		case len(e.h.Keys) >= maxKeys:
-			return fmt.Errorf("keyring: there would be more than %d keys", maxKeys)
 		}
 		if _, err := e.m.AddKey(from.Key()); err != nil {
 			return fmt.Errorf("keyring: %w", err)
@@ -127,7 +125,8 @@ func (e *edit) takeAll(handle *keyset.Handle, kek KEK, entry func(k *Key, primar
 		if from.KeyStatus() == keyset.Enabled {
 			entry(&k, from.IsPrimary())
 		} else {
-			k.State, k.Enabled, k.Disabled = Disabled, time.Time{}, e.now
+			// Held, so that the policy does not take it should it be enabled.
+			k.State, k.Enabled, k.Disabled, k.Held, k.Reason = Disabled, time.Time{}, e.now, true, e.why
 			if err := e.m.Disable(uint32(id)); err != nil {
 				return fmt.Errorf("keyring: %w", err)
 			}
@@ -140,7 +139,7 @@ func (e *edit) takeAll(handle *keyset.Handle, kek KEK, entry func(k *Key, primar
 		e.h.Keys = append(e.h.Keys, k)
 		e.done = append(e.done, Step{Do: imported, Key: id, Algorithm: algorithm, KEK: kek.Hint()})
 	}
-	return nil
+	return e.checkRoom()
 }
 
 // readTink reads a keyset and makes sure of what a keyring needs.

@@ -215,3 +215,27 @@ func oldTink(t *testing.T, out []byte) {
 		}
 	}
 }
+
+// TestImportDisabled takes in a keyset with a disabled key: enabled here, it does not
+// become the primary by itself.
+func TestImportDisabled(t *testing.T) {
+	from, c, clock := timed(t)
+	info := mustChange(t, from, c, Step{Do: Rotate, Now: true})
+	old := info.Keys[0].ID
+	mustChange(t, from, c, Step{Do: Disable, Key: old, Unsafe: true})
+	keyset, err := Export(from, c, JSON, InsecureCleartext, "")
+	require.NoError(t, err)
+	into, made := newFile(t, c), filepath.Join(t.TempDir(), "keyring")
+	_, err = Import(into, c, keyset, InsecureCleartext, "moved here")
+	require.NoError(t, err)
+	require.NoError(t, CreateFrom(made, c, DefaultPolicy(Ticket), keyset, InsecureCleartext))
+	for _, path := range []string{into, made} {
+		info := mustChange(t, path, c, Step{Do: Enable, Key: old})
+		assert.Equal(t, Pending, stateOf(t, info, old).State)
+		clock.t = clock.t.Add(time.Hour)
+		info, _, err = Apply(path, c, nil)
+		require.NoError(t, err)
+		assert.NotEqual(t, old, info.Primary)
+		assert.True(t, stateOf(t, info, old).Held)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // widest is the most permissive mode that an existing file keeps.
@@ -24,7 +25,7 @@ const widest fs.FileMode = 0o640
 // the error came from making the directory entry durable may it be the new one.
 //
 // A crash may leave a file named .NAME.tmp-* beside it, as private as the file
-// that it would have become.
+// that it would have become; see Clean.
 func WriteFile(path string, data []byte, mode fs.FileMode) error {
 	return WriteSteps(path, data, mode, nil)
 }
@@ -36,6 +37,29 @@ func WriteFile(path string, data []byte, mode fs.FileMode) error {
 func Create(path string, data []byte, mode fs.FileMode) error {
 	return CreateSteps(path, data, mode, nil)
 }
+
+// Clean removes what killed writers of the file at path left beside it, which may
+// hold what the file no longer does. It follows no link. Nobody else may be
+// writing the file: hold its lock. What cannot be removed stays.
+func Clean(path string) {
+	dir, base := filepath.Split(path)
+	if dir == "" {
+		dir = "."
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		random, ok := strings.CutPrefix(e.Name(), tempPrefix(base))
+		if ok && len(random) == len(rand.Text()) && !strings.Contains(random, ".") && e.Type().IsRegular() {
+			os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
+}
+
+// tempPrefix is what the names of base's temporary files begin with.
+func tempPrefix(base string) string { return "." + base + ".tmp-" }
 
 func noStep(string) error { return nil }
 
@@ -122,7 +146,7 @@ func writeTemp(target string, data []byte, mode fs.FileMode, old fs.FileInfo, at
 		return "", err
 	}
 	dir, base := filepath.Split(target)
-	temp := filepath.Join(dir, "."+base+".tmp-"+rand.Text())
+	temp := filepath.Join(dir, tempPrefix(base)+rand.Text())
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return "", err

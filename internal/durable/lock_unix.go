@@ -24,7 +24,7 @@ func checkPlain(f *os.File, what string) error {
 		return fmt.Errorf("the %s %s is not a regular file; remove it", what, f.Name())
 	}
 	if n := info.Sys().(*syscall.Stat_t).Nlink; n != 1 {
-		return fmt.Errorf("the %s %s has %d names (hard links), so it may be another file as well; remove this name", what, f.Name(), n)
+		return fmt.Errorf("the %s %s has %d names (hard links), so it may be another file as well; remove the other name, or put a copy in this one's place", what, f.Name(), n)
 	}
 	return nil
 }
