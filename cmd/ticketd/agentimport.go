@@ -61,20 +61,6 @@ func columnNames() string {
 	return strings.Join(names, ", ")
 }
 
-// fault is what is wrong with a line of a file.
-type fault struct {
-	Line   int    `json:"line"`
-	Column string `json:"column,omitempty"`
-	Reason string `json:"reason"`
-}
-
-func (f fault) String() string {
-	if f.Column == "" {
-		return f.Reason
-	}
-	return f.Column + ": " + f.Reason
-}
-
 // maxFaults is how many wrong lines are told: who has more has one mistake in all.
 const maxFaults = 50
 

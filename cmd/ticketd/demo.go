@@ -9,8 +9,10 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -76,12 +78,14 @@ with --data it stays there, and the next demo or serve starts from it.`,
 		if err := o.check(cmd); err != nil {
 			return err
 		}
-		return demo(cmd.Context(), o, asJSON, stdout, stderr)
+		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP) // its terminal was closed
+		defer stop()
+		return demo(ctx, o, asJSON, stdout, stderr)
 	})
 }
 
 func demo(ctx context.Context, o options, asJSON bool, stdout, stderr io.Writer) error {
-	log := slog.New(slog.NewTextHandler(stderr, nil))
+	log := o.log.open(stderr, new(slog.LevelVar))
 	if o.data == "" {
 		dir, err := os.MkdirTemp("", "ticketd-demo-")
 		if err != nil {

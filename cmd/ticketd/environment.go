@@ -36,16 +36,25 @@ func fromEnvironment(cmd *cobra.Command, names ...string) error {
 			continue
 		}
 		if err := cmd.Flags().Set(name, text); err != nil {
-			// Without the flag's name, which the variable's says; the values of
-			// flags that hold secrets are text, which is never wrong.
-			return cli.Usagef("%s: %w", variable(name), reason(err))
+			return cli.Usagef("%s: %w", variable(name), reason(cmd.Flag(name), err))
 		}
 	}
 	return nil
 }
 
-// reason is why a flag does not take a value.
-func reason(err error) error {
+// reason is why a flag does not take a value, which it does not repeat: it may have
+// been meant for another flag, and be secret.
+func reason(flag *pflag.Flag, err error) error {
+	switch flag.Value.Type() {
+	case "duration":
+		return errors.New("write a duration such as 10s or 5m")
+	case "int":
+		return errors.New("write a whole number")
+	case "float64":
+		return errors.New("write a number")
+	case "bool":
+		return errors.New("write true or false")
+	}
 	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 		return invalid.Unwrap()
 	}

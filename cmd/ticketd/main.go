@@ -12,12 +12,12 @@ import (
 func main() {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals
 		// The first signal ends the service when it has answered; from here on, and
 		// so before anything says that it is stopping, another one ends the process.
-		signal.Reset()
+		signal.Reset(os.Interrupt, syscall.SIGTERM)
 		cancel()
 	}()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))

@@ -188,7 +188,7 @@ func openStore(ctx context.Context, o options, ownKeys bool, m *metrics.Metrics,
 			return nil, nil, err
 		}
 		m.WatchPostgres(s)
-		return front(s, s.Close, m)
+		return fronted(s, s.Close, m)
 	}
 	roots, err := r.roots()
 	if err != nil {
@@ -201,11 +201,11 @@ func openStore(ctx context.Context, o options, ownKeys bool, m *metrics.Metrics,
 		return nil, nil, err
 	}
 	m.WatchRedis(s)
-	return front(s, s.Close, m)
+	return fronted(s, s.Close, m)
 }
 
-// front puts the local tier before a shared store.
-func front(s replay.Store, closeStore func(), m *metrics.Metrics) (replay.Store, io.Closer, error) {
+// fronted puts the local tier before a shared store.
+func fronted(s replay.Store, closeStore func(), m *metrics.Metrics) (replay.Store, io.Closer, error) {
 	f, err := replay.NewFront(s, nil)
 	if err != nil {
 		closeStore()

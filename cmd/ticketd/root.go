@@ -23,7 +23,7 @@ const (
 	exitUsage  = 2
 )
 
-// options are the flags of serve, which demo takes as well.
+// options are the flags of serve, most of which demo takes as well.
 type options struct {
 	listen      string
 	metrics     string // where to listen for scrapes; "" for nowhere
@@ -37,6 +37,13 @@ type options struct {
 	replicas    int
 	skew        time.Duration
 	maxLifetime time.Duration
+	log         logOptions
+
+	// Of serve only.
+	config     string
+	tlsCert    string
+	tlsKey     string
+	drainDelay time.Duration
 }
 
 // run runs the command line until it is done or ctx is, and returns the exit
@@ -88,6 +95,7 @@ func (o *options) flags(cmd *cobra.Command, listen, replay string) {
 	f.StringVar(&o.metrics, "metrics-listen", "", "`HOST:PORT` to serve /metrics on, for Prometheus and for nobody else: it is not authenticated (default: nowhere)")
 	o.replay.flags(cmd, replay)
 	o.limits.flags(cmd)
+	o.log.flags(cmd)
 	f.IntVar(&o.replicas, "replicas", 1, "how many ticketd processes serve under the same ticket keys; more than 1 need a shared --replay")
 	f.DurationVar(&o.skew, "skew", 0, "tolerance for the clocks of other machines that issue tickets under the same keys (with several replicas 10s if not given); where what was redeemed is lost, one-time tickets are refused for as long")
 	f.DurationVar(&o.maxLifetime, "max-lifetime", token.MaxLifetime, "longest lifetime of a ticket that is issued or accepted")
@@ -120,6 +128,12 @@ func (o *options) check(cmd *cobra.Command) error {
 		return err
 	}
 	if err := o.limits.check(); err != nil {
+		return err
+	}
+	if err := o.log.check(); err != nil {
+		return err
+	}
+	if err := o.checkTLS(); err != nil {
 		return err
 	}
 	switch {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -18,7 +17,6 @@ import (
 	"github.com/admitone/admitone/cmd/ticketd/internal/api"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
-	"github.com/admitone/admitone/cmd/ticketd/internal/ratelimit"
 	"github.com/admitone/admitone/internal/durable"
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/keyring/kms"
@@ -27,22 +25,20 @@ import (
 	"github.com/admitone/admitone/verify/web"
 )
 
-// shutdownGrace is how long requests that were accepted may take to be
-// answered after the service was told to end.
-const shutdownGrace = 10 * time.Second
-
 // service is ticketd with all that it has open.
 type service struct {
-	opts      options
-	log       *slog.Logger
-	directory *directory.DB
-	rings     map[keyring.Kind]*keyring.Ring
-	channels  *token.Channels
-	handler   http.Handler
-	listener  net.Listener
-	metrics   *metrics.Metrics
-	scrapes   net.Listener // of --metrics-listen, or nil
-	closers   []io.Closer  // in the order of opening
+	opts        options
+	log         *slog.Logger
+	directory   *directory.DB
+	rings       map[keyring.Kind]*keyring.Ring
+	channels    *token.Channels
+	api         api.Config
+	front       front
+	listener    net.Listener
+	certificate *keyPair // nil: plain HTTP
+	metrics     *metrics.Metrics
+	scrapes     net.Listener // of --metrics-listen, or nil
+	closers     []io.Closer  // in the order of opening
 }
 
 // dataFile returns the path of a file of the service's state.
@@ -80,10 +76,13 @@ func (o *options) kekURI() string {
 }
 
 // reachable returns the URL under which this machine reaches a listener.
-func reachable(a net.Addr) string {
+func reachable(a net.Addr, secure bool) string {
 	address := a.String()
 	if tcp, ok := a.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
 		address = net.JoinHostPort("localhost", strconv.Itoa(tcp.Port))
+	}
+	if secure {
+		return "https://" + address
 	}
 	return "http://" + address
 }
@@ -145,6 +144,11 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 	if err != nil {
 		return nil, err
 	}
+	if o.tlsCert != "" {
+		if s.certificate, err = openCertificate(o.tlsCert, o.tlsKey, log); err != nil {
+			return nil, err
+		}
+	}
 	if s.listener, err = net.Listen("tcp", o.listen); err != nil {
 		return nil, fmt.Errorf("%w; choose another address with --listen", err)
 	}
@@ -153,7 +157,7 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 		return nil, err
 	}
 	if s.opts.publicURL == "" {
-		s.opts.publicURL = reachable(s.listener.Addr())
+		s.opts.publicURL = reachable(s.listener.Addr(), s.certificate != nil)
 	}
 	issuer, err := token.NewIssuer(token.Config{Sealer: rings[keyring.Ticket], Realm: o.realm, MaxLifetime: o.maxLifetime})
 	if err != nil {
@@ -186,13 +190,17 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 	if err != nil {
 		return nil, err
 	}
-	s.handler, err = api.New(api.Config{
+	s.api = api.Config{
 		Directory: s.directory, Issuer: issuer, Opener: rings[keyring.Ticket], Realm: o.realm, Verifier: verifier,
 		Channels: s.channels, Sessions: sessions, Metrics: s.metrics, Log: log, Now: time.Now, MaxLifetime: o.maxLifetime,
-		Limiter: limiter, Limit: ratelimit.Limit{Rate: o.limits.rate, Burst: o.limits.burst},
-		Proxies: o.limits.parsed, Checks: s.checks(store), IntegerStatus: o.limits.intStatus,
-	})
-	return s, err
+		Limiter: limiter, Checks: s.checks(store),
+	}
+	handler, err := s.newAPI(o)
+	if err != nil {
+		return nil, err
+	}
+	s.front.api.Store(&handler)
+	return s, nil
 }
 
 // checkLifetimes refuses settings under which a ticket could outlive its key or
@@ -207,45 +215,6 @@ func checkLifetimes(ctx context.Context, o options, rings map[keyring.Kind]*keyr
 	}
 	if whose != "" && longest > o.maxLifetime {
 		return fmt.Errorf("%s allows lifetimes up to %v, and tickets are accepted up to %v; lower the former, or raise --max-lifetime", whose, longest, o.maxLifetime)
-	}
-	return nil
-}
-
-// newServer returns a server that no slow client can hold up for ever.
-func (s *service) newServer(handler http.Handler) *http.Server {
-	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
-	}
-}
-
-// serve answers requests until ctx is done, and then those that were accepted.
-func (s *service) serve(ctx context.Context) error {
-	server := s.newServer(s.handler)
-	failed := make(chan error, 2)
-	go func() { failed <- server.Serve(s.listener) }()
-	s.log.Info("listening", "address", s.listener.Addr().String(), "url", s.opts.publicURL)
-	if s.scrapes != nil {
-		scrapes := s.newServer(s.scrapeHandler())
-		defer scrapes.Close() // a scrape is worth no waiting
-		go func() { failed <- scrapes.Serve(s.scrapes) }()
-		s.log.Info("serving metrics", "address", s.scrapes.Addr().String(), "path", metricsPath)
-	}
-	select {
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
-	}
-	s.log.Info("stopping")
-	grace, cancel := context.WithTimeout(context.Background(), shutdownGrace)
-	defer cancel()
-	if err := server.Shutdown(grace); err != nil {
-		return fmt.Errorf("requests were still open after %v: %w", shutdownGrace, err)
 	}
 	return nil
 }

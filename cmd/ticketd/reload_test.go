@@ -1,0 +1,102 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Settings of the file are in effect when it has changed, and no request is lost
+// over that.
+func TestReload(t *testing.T) {
+	dir := t.TempDir()
+	p, info := startDemo(t, "--data", dir, "--listen", freeAddress(t))
+	require.Equal(t, 0, p.end(syscall.SIGTERM))
+	file := filepath.Join(t.TempDir(), "ticketd.yaml")
+	write := func(text string) {
+		next := file + ".new"
+		require.NoError(t, os.WriteFile(next, []byte(text), 0o600))
+		require.NoError(t, os.Rename(next, file))
+	}
+	base := "data: " + dir + "\nlisten: " + strings.TrimPrefix(info.URL, "http://") + "\nrate-limit: 1e6\nrate-burst: 1000000\n"
+	write(base)
+	p = start(t, "serve", "--config", file, "--log-format", "json")
+	healthy(t, p, info.URL)
+
+	var stop atomic.Bool
+	var answered atomic.Int64
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for !stop.Load() {
+				r, err := http.NewRequest(http.MethodPost, info.URL+"/auth/ticket", strings.NewReader(info.request(true)))
+				if !assert.NoError(t, err) {
+					return
+				}
+				r.Header.Set("Authorization", "Bearer "+info.APIKey)
+				r.Header.Set("X-Forwarded-For", "192.0.2.7")
+				res, err := http.DefaultClient.Do(r)
+				if !assert.NoError(t, err) {
+					return
+				}
+				res.Body.Close()
+				if !assert.Equal(t, http.StatusOK, res.StatusCode) {
+					return
+				}
+				answered.Add(1)
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return answered.Load() > 20 }, time.Minute, time.Millisecond)
+	assert.NotContains(t, p.stderr.String(), "192.0.2.7")
+
+	write(base + "trusted-proxies:\n  - 127.0.0.1\n  - ::1\n")
+	p.logs(`"changed":"trusted-proxies"`)
+	p.logs(`"remote":"192.0.2.7"`)
+
+	write(base + "trusted-proxies: [127.0.0.1]\nskew: 3m\nlog-lvel: debug\n")
+	p.logs(`ticketd.yaml:7: unknown key \"log-lvel\"`)
+	write(base + "trusted-proxies: [127.0.0.1]\nskew: 3m\nlog-level: warn\n")
+	p.logs(`take effect at the next start","settings":"skew"`)
+	stop.Store(true)
+	wg.Wait()
+	before := p.stderr.String()
+	info.ticket(t, info.request(true))
+	assert.Equal(t, before, p.stderr.String(), "what is of info is not logged now")
+
+	// SIGHUP reads them, changed or not.
+	write(base + "log-level: info\n")
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGHUP))
+	p.logs(`"changed":"log-level trusted-proxies"`)
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGHUP))
+	p.logs(`"changed":""`)
+	assert.Equal(t, 0, p.end(syscall.SIGTERM))
+	for line := range strings.Lines(p.stderr.String()) {
+		assert.True(t, json.Valid([]byte(line)), line)
+	}
+}
+
+// The flags win over the environment, and that over the file.
+func TestPrecedence(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	require.NoError(t, os.WriteFile(file, []byte("# all of it\nrate-limit: 1\nrate-burst: 2\nskew: 3s\ntls-cert: ''\n"), 0o600))
+	t.Setenv("ADMITONE_RATE_LIMIT", "10")
+	t.Setenv("ADMITONE_RATE_BURST", "20")
+	t.Setenv("ADMITONE_CONFIG", file)
+	c := settings{given: map[string]string{"rate-limit": "100"}}
+	o, _, err := c.reread()
+	require.NoError(t, err)
+	assert.Equal(t, 100.0, o.limits.rate)
+	assert.Equal(t, 20, o.limits.burst)
+	assert.Equal(t, 3*time.Second, o.skew)
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// served makes a data folder with the demo's contents and serves from it.
+func served(t *testing.T, args ...string) (*process, demoInfo, string) {
+	t.Helper()
+	dir := t.TempDir()
+	p, info := startDemo(t, "--data", dir, "--listen", freeAddress(t))
+	require.Equal(t, 0, p.end(syscall.SIGTERM))
+	p = start(t, append([]string{"serve", "--data", dir, "--listen", strings.TrimPrefix(info.URL, "http://"), "--rate-limit", "1e6", "--rate-burst", "1000000"}, args...)...)
+	return p, info, dir
+}
+
+// SIGTERM under load: who had a connection is answered, and whatever the service
+// did, somebody was told.
+func TestTerminatedUnderLoad(t *testing.T) {
+	p, info, _ := served(t)
+	healthy(t, p, info.URL)
+	var issued, cut, refused atomic.Int64
+	var wg sync.WaitGroup
+	ask := func(c *http.Client) bool {
+		reused := false
+		r, err := http.NewRequest(http.MethodPost, info.URL+"/auth/ticket", strings.NewReader(info.request(true)))
+		if !assert.NoError(t, err) {
+			return false
+		}
+		r = r.WithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }}))
+		r.GetBody = nil // so that nothing is sent twice in silence
+		r.Header.Set("Authorization", "Bearer "+info.APIKey)
+		res, err := c.Do(r)
+		if err == nil {
+			_, err = io.Copy(io.Discard, res.Body)
+			res.Body.Close()
+		}
+		if err == nil {
+			assert.Equal(t, http.StatusOK, res.StatusCode)
+			issued.Add(1)
+			return true
+		}
+		assert.False(t, reused, "a connection that had been answered on was cut: %v", err)
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			refused.Add(1)
+		} else {
+			cut.Add(1) // it was never accepted
+		}
+		return false
+	}
+	for i := range 16 {
+		wg.Go(func() {
+			c := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1, DisableKeepAlives: i%4 == 0}}
+			defer c.CloseIdleConnections()
+			for ask(c) {
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return issued.Load() > 500 }, time.Minute, time.Millisecond)
+	before := issued.Load()
+	require.Equal(t, 0, p.end(syscall.SIGTERM), p.stderr.String())
+	wg.Wait()
+	log := p.stderr.String()
+	assert.EqualValues(t, issued.Load(), strings.Count(log, `msg="ticket issued"`), "all that was issued was received")
+	assert.Contains(t, log, "msg=stopped")
+	t.Logf("%d answered, %d of them after SIGTERM; %d found nobody, %d not accepted", issued.Load(), issued.Load()-before, refused.Load(), cut.Load())
+}
+
+// A request that was begun is answered, however late its end comes, and no new
+// connection is taken meanwhile.
+func TestTerminatedInARequest(t *testing.T) {
+	p, info, _ := served(t)
+	healthy(t, p, info.URL)
+	c, err := net.Dial("tcp", strings.TrimPrefix(info.URL, "http://"))
+	require.NoError(t, err)
+	defer c.Close()
+	body := info.request(true)
+	_, err = io.WriteString(c, "POST /auth/ticket HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+info.APIKey+"\r\nContent-Length: "+itoa(len(body))+"\r\n\r\n"+body[:10])
+	require.NoError(t, err)
+	// Another request, so that the first has arrived by now.
+	info.ticket(t, body)
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	require.Eventually(t, func() bool {
+		_, err := http.Get(info.URL + "/healthz")
+		return errors.Is(err, syscall.ECONNREFUSED)
+	}, time.Minute, time.Millisecond)
+	_, err = io.WriteString(c, body[10:])
+	require.NoError(t, err)
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	require.NoError(t, err)
+	answer, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusOK, res.StatusCode)
+	assert.Contains(t, string(answer), "tkt1_")
+	assert.Equal(t, 0, p.wait())
+}
+
+// During the drain delay /readyz says no, and requests are answered; SIGHUP ends
+// nothing.
+func TestDrain(t *testing.T) {
+	p, info, _ := served(t, "--drain-delay", "10m")
+	healthy(t, p, info.URL)
+	status, body := fetch(t, info.URL+"/readyz")
+	assert.Equal(t, http.StatusOK, status, body)
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	require.Eventually(t, func() bool {
+		status, body = fetch(t, info.URL+"/readyz")
+		return status == http.StatusServiceUnavailable && body == "not ready: stopping\n"
+	}, time.Minute, time.Millisecond)
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGHUP))
+	res, err := http.Get(info.URL + "/healthz")
+	require.NoError(t, err)
+	res.Body.Close()
+	assert.Equal(t, http.StatusOK, res.StatusCode)
+	info.ticket(t, info.request(true))
+	assert.NotEqual(t, 0, p.end(syscall.SIGTERM), "the second one ends it at once")
+}
+
+// Certificates are taken when their files change, and not when they are no good.
+func TestTLS(t *testing.T) {
+	first, firstKey := writePair(t)
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	install := func(from, to string) {
+		data, err := os.ReadFile(from)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(to, data, 0o600))
+	}
+	install(first, cert)
+	install(firstKey, key)
+	p, info, _ := served(t, "--tls-cert", cert, "--tls-key", key)
+	address := strings.TrimPrefix(info.URL, "http://")
+	roots := x509.NewCertPool()
+	data, err := os.ReadFile(first)
+	require.NoError(t, err)
+	require.True(t, roots.AppendCertsFromPEM(data))
+	serial := func() string {
+		c, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			return ""
+		}
+		defer c.Close()
+		return c.ConnectionState().PeerCertificates[0].SerialNumber.String()
+	}
+	require.Eventually(t, func() bool { return serial() != "" }, time.Minute, 5*time.Millisecond, p.stderr.String())
+	assert.Contains(t, p.stderr.String(), "url=https://")
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}}
+	res, err := client.Get("https://" + address + "/healthz")
+	require.NoError(t, err)
+	res.Body.Close()
+	assert.Equal(t, 2, res.ProtoMajor)
+	old := serial()
+
+	require.NoError(t, os.WriteFile(cert, []byte("not a certificate"), 0o600))
+	p.logs("the certificate was not taken; the one before stays in use")
+	assert.Equal(t, old, serial())
+
+	second, secondKey := newPair(t)
+	require.NoError(t, os.WriteFile(cert, second, 0o600))
+	require.NoError(t, os.WriteFile(key, secondKey, 0o600))
+	require.Eventually(t, func() bool { return serial() != old }, time.Minute, 20*time.Millisecond, p.stderr.String())
+	res, err = client.Get("https://" + address + "/healthz")
+	require.NoError(t, err, "who is connected stays so")
+	res.Body.Close()
+	assert.Equal(t, 0, p.end(syscall.SIGTERM))
+}
+
+func pemBlock(kind string, der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+}
