@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -123,6 +124,15 @@ func (a *app) revoke(file string, id keyring.KeyID, o changing, dryRun bool) err
 	info, err = keyring.Change(file, c, o.reason, keyring.Step{Do: keyring.Revoke, Key: id})
 	return a.changed(file, c, info, err, func(info keyring.Info) {
 		a.say("key %v of %s is revoked (generation %d); the primary is %v", id, file, info.Generation, info.Primary)
+		var others []string
+		for _, k := range info.Keys {
+			if k.State == keyring.Retiring || k.State == keyring.Pending {
+				others = append(others, k.ID.String())
+			}
+		}
+		if len(others) > 0 {
+			a.say("who had the whole file has %s, too: then revoke that as well", strings.Join(others, ", "))
+		}
 	})
 }
 

@@ -39,7 +39,7 @@ func buildKeyring(t *testing.T) string {
 	return exe
 }
 
-// keyrings returns the ticket keyring that a service reports.
+// ticketKeyring returns the ticket keyring that a service reports.
 func (p *process) ticketKeyring() keyring.Report {
 	p.t.Helper()
 	res, err := http.Get(strings.TrimSuffix(p.scrapeURL(), metricsPath) + "/keyring")
@@ -143,8 +143,11 @@ func TestRotationUnderLoad(t *testing.T) {
 
 	l := &load{infos: infos}
 	var clients sync.WaitGroup
-	for i := range 4 {
-		clients.Go(func() { l.client(i, time.Duration(i%2)*rotating.Lifetime/2) })
+	// So many, and with so much patience, that at each moment tickets of all ages are
+	// on their way.
+	const many = 24
+	for i := range many {
+		clients.Go(func() { l.client(i, rotating.Lifetime*3/4*time.Duration(i)/many) })
 	}
 	defer clients.Wait()
 	defer l.stop.Store(true)
@@ -190,4 +193,36 @@ func TestRotationUnderLoad(t *testing.T) {
 	for _, p := range processes {
 		assert.Equal(t, 0, p.end(syscall.SIGTERM), p.stderr.String())
 	}
+}
+
+// trap K15, trap K20: a key that is revoked while a service runs, its primary even,
+// opens nothing there after the next look at the file, and new tickets are good.
+// trap K12: what was rolled back stays good.
+func TestRevokedWhileServing(t *testing.T) {
+	dir := t.TempDir()
+	p, info := startDemo(t, "--data", dir, "--metrics-listen", "127.0.0.1:0")
+	file, kek := filepath.Join(dir, keyringFile(keyring.Ticket)), "file:"+filepath.Join(dir, "kek.key")
+	command := buildKeyring(t)
+	do := func(args ...string) {
+		t.Helper()
+		before := p.ticketKeyring().Generation
+		out, err := exec.Command(command, append(args, "--kek", kek, "--realm", "")...).CombinedOutput()
+		require.NoError(t, err, string(out))
+		require.Eventually(t, func() bool { return p.ticketKeyring().Generation > before }, time.Minute, 10*time.Millisecond)
+	}
+	first := p.ticketKeyring().Primary.String()
+	old := info.ticket(t, info.request(false))
+	do("rotate", file, "--now")
+	newer := info.ticket(t, info.request(false))
+	do("rollback", file)
+	for _, ticket := range []string{old, newer, info.ticket(t, info.request(false))} {
+		assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, ticket))
+	}
+	require.Equal(t, first, p.ticketKeyring().Primary.String())
+	do("revoke", file, first, "--reason", "leaked")
+	assert.Equal(t, http.StatusForbidden, mustEnter(t, info.LoginURL, old))
+	p.logs("reason=unknown_key")
+	assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, newer))
+	assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, info.ticket(t, info.request(true))))
+	assert.Equal(t, 0, p.end(syscall.SIGTERM))
 }
