@@ -28,6 +28,7 @@ type attempt struct {
 	verifier *machine
 	sealed   []byte
 	issued   time.Time // by the issuer's clock
+	lifetime time.Duration
 }
 
 type attempts []attempt
@@ -101,12 +102,12 @@ func (f *fleet) close() {
 func (f *fleet) issue(t *testing.T, issuer *machine) {
 	sealed, err := issuer.Encrypt([]byte("ticket"), nil)
 	require.NoError(t, err)
-	issued := issuer.now()
+	issued, lifetime := issuer.now(), issuer.Report().Policy.Lifetime
 	for i := range 3 {
 		v := f.verifiers[f.rng.IntN(len(f.verifiers))]
-		last := issued.Add(f.policy.Lifetime + f.policy.Skew - time.Millisecond).Add(-v.offset)
-		at := []time.Time{time.Now(), time.Now().Add(time.Duration(f.rng.Int64N(int64(f.policy.Lifetime)))), last}[i]
-		heap.Push(&f.queue, attempt{at, v, sealed, issued})
+		last := issued.Add(lifetime + f.policy.Skew - time.Millisecond).Add(-v.offset)
+		at := []time.Time{time.Now(), time.Now().Add(time.Duration(f.rng.Int64N(int64(lifetime)))), last}[i]
+		heap.Push(&f.queue, attempt{at, v, sealed, issued, lifetime})
 	}
 }
 
@@ -115,7 +116,7 @@ func (f *fleet) show() {
 	for len(f.queue) > 0 && !f.queue[0].at.After(time.Now()) {
 		a := heap.Pop(&f.queue).(attempt)
 		now := a.verifier.now()
-		if a.issued.After(now.Add(f.policy.Skew)) || !now.Before(a.issued.Add(f.policy.Lifetime+f.policy.Skew)) {
+		if a.issued.After(now.Add(f.policy.Skew)) || !now.Before(a.issued.Add(a.lifetime+f.policy.Skew)) {
 			continue // not in time by this clock, whatever the keys
 		}
 		f.shown++
@@ -269,6 +270,93 @@ func TestFleetFindsMutants(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestFleetWithOperators has people hold, roll back, disable, enable and promote keys
+// and change the policy while it runs, whenever that is not blocked: still no
+// ticket is refused that is in time.
+//
+// trap K11
+// trap K12
+func TestFleetWithOperators(t *testing.T) {
+	rotations := 60
+	if testing.Short() {
+		rotations = 20
+	}
+	path := filepath.Join(t.TempDir(), "keyring")
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, path, 3)
+		defer f.close()
+		done := make(map[Action]int)
+		operate := func(c Config) error {
+			info, err := Read(path, c)
+			if err != nil {
+				return err
+			}
+			p := f.policy
+			p.Lifetime = []time.Duration{time.Minute, 15 * time.Minute, time.Hour}[f.rng.IntN(3)]
+			id := info.Keys[f.rng.IntN(len(info.Keys))].ID
+			s := []Step{
+				{Do: Hold, Key: id}, {Do: Unhold, Key: id}, {Do: Rollback}, {Do: Disable, Key: id}, {Do: Disable, Key: id},
+				{Do: Enable, Key: id}, {Do: Promote, Key: id}, {Do: Rotate}, {Do: SetPolicy, Policy: &p},
+			}[f.rng.IntN(9)]
+			if _, err := Change(path, c, "", s); err == nil {
+				done[s.Do]++
+			}
+			return nil
+		}
+		f.run(t, rotations, false, func(c Config) error {
+			if f.rng.IntN(2) == 0 {
+				return operate(c)
+			}
+			_, _, err := Apply(path, c, nil)
+			return err
+		})
+		assert.Zero(t, f.refused, "of %d", f.shown)
+		assert.Greater(t, f.shown, rotations*100)
+		t.Logf("%d tickets shown, %v", f.shown, done)
+		for _, a := range []Action{Hold, Unhold, Rollback, Disable, Enable, SetPolicy} {
+			assert.NotZero(t, done[a], a)
+		}
+	})
+}
+
+// TestRetireGuardIsExact has four clocks as far apart as they may be, each to the
+// worse: that of who demotes a key is behind, the issuer's is ahead, the
+// verifier's behind, that of who disables ahead. The last ticket under the key is
+// good to its last moment, and the key goes right after it.
+//
+// trap K11
+func TestRetireGuardIsExact(t *testing.T) {
+	path, c, clock := timed(t)
+	p := DefaultPolicy(Ticket)
+	at := func(offset time.Duration) Config {
+		c := c
+		c.Now = func() time.Time { return clock.t.Add(offset) }
+		return c
+	}
+	ahead, behind := p.Skew/2, -p.Skew/2
+	issuer, verifier := newRing(t, path, at(ahead)), newRing(t, path, at(behind))
+	clock.t = clock.t.Add(time.Hour)
+	demoted := clock.t
+	old := mustChange(t, path, at(behind), Step{Do: Rotate, Now: true}).Keys[0].ID
+
+	clock.t = demoted.Add(p.Propagation - time.Millisecond) // the issuer has not seen that yet
+	sealed, err := issuer.Encrypt([]byte("ticket"), nil)
+	require.NoError(t, err)
+	issued := clock.t.Add(ahead)
+	clock.t = issued.Add(p.Lifetime + p.Skew - time.Millisecond).Add(-behind) // the last by the verifier's clock
+	_, done, err := Apply(path, at(ahead), nil)
+	require.NoError(t, err)
+	assert.Empty(t, done)
+	require.NoError(t, verifier.Reload())
+	_, err = verifier.Decrypt(sealed, nil)
+	assert.NoError(t, err)
+
+	clock.t = clock.t.Add(2 * time.Millisecond)
+	info, _, err := Apply(path, at(ahead), nil)
+	require.NoError(t, err)
+	assert.Equal(t, Disabled, stateOf(t, info, old).State)
 }
 
 // TestPromotedByAnotherClock has one machine enable a key and another promote it,
