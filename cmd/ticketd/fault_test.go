@@ -45,7 +45,8 @@ func TestKilled(t *testing.T) {
 	p, info := startDemo(t, "--data", dir, "--listen", freeAddress(t))
 	require.Equal(t, 0, p.end(syscall.SIGTERM))
 	serve := func() *process {
-		p := start(t, "serve", "--data", dir, "--listen", strings.TrimPrefix(info.URL, "http://"))
+		p := start(t, "serve", "--data", dir, "--listen", strings.TrimPrefix(info.URL, "http://"),
+			"--rate-limit", "1e6", "--rate-burst", "1000000")
 		healthy(t, p, info.URL)
 		return p
 	}
@@ -120,7 +121,8 @@ func fleet(t *testing.T, n int, store string) (processes []*process, infos []dem
 		require.NoError(t, os.Chmod(filepath.Join(dir, "kek.key"), 0o600))
 		require.NoError(t, os.Remove(filepath.Join(dir, "replay.json")))
 		address := freeAddress(t)
-		p := start(t, "serve", "--data", dir, "--listen", address, "--replay", store, "--replicas", fmt.Sprint(n), "--skew", "0s")
+		p := start(t, "serve", "--data", dir, "--listen", address, "--replay", store, "--replicas", fmt.Sprint(n), "--skew", "0s",
+			"--rate-limit", "1e6", "--rate-burst", "1000000")
 		one := info
 		one.URL = "http://" + address
 		one.LoginURL = one.URL + "/login"

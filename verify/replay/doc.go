@@ -83,7 +83,7 @@
 // computes it for other rates.
 //
 // Sparse traffic costs more for each: a nonce that is alone in its slice takes
-// 736 bytes, and the default holds 85,000 of them. Who issues few tickets with
+// 736 bytes, and the default holds 80,000 of them. Who issues few tickets with
 // lifetimes of days reckons with that.
 //
 // Work per claim is constant but for the chain, whose length is logarithmic in
