@@ -12,11 +12,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/keyring"
 )
 
 // vault is a transit engine that answers a number of calls, and then none.
@@ -138,6 +141,7 @@ func contents(t *testing.T) map[string]string {
 
 // TestEditedByte changes each byte of the file outside the keyset in turn: nothing
 // of such a file is shown.
+// trap K4.
 func TestEditedByte(t *testing.T) {
 	t.Chdir(t.TempDir())
 	require.Equal(t, exitOK, run([]string{"init", "t.keyring", "--kind", "ticket", "--realm", "prod", "--kek", "file:kek"}, io.Discard, io.Discard))
@@ -154,5 +158,41 @@ func TestEditedByte(t *testing.T) {
 		require.Equal(t, exitUnreadable, code, "byte %d", i)
 		require.Empty(t, stdout.String())
 		require.Contains(t, stderr.String(), "edited.keyring")
+	}
+}
+
+// TestConcurrentWriters has many change one keyring at once. Each does it, or says
+// that another is at it; the log tells of all who did.
+// trap K16.
+func TestConcurrentWriters(t *testing.T) {
+	t.Chdir(t.TempDir())
+	flags := []string{"t.keyring", "--realm", "prod", "--kek", "file:kek"}
+	require.Equal(t, exitOK, run(append([]string{"init", "--kind", "ticket"}, flags...), io.Discard, io.Discard))
+	var wg sync.WaitGroup
+	var done atomic.Int64
+	for range 8 {
+		wg.Go(func() {
+			for range 4 {
+				var stderr strings.Builder
+				switch code := run(append([]string{"rotate", "--now"}, flags...), io.Discard, &stderr); code {
+				case exitOK:
+					done.Add(1)
+				default:
+					assert.Equal(t, exitFailed, code)
+					assert.Contains(t, stderr.String(), "another process is changing t.keyring; try again")
+				}
+			}
+		})
+	}
+	wg.Wait()
+	assert.Positive(t, done.Load())
+	var stdout strings.Builder
+	require.Equal(t, exitOK, run(append([]string{"audit", "--json"}, flags...), &stdout, io.Discard))
+	var r auditReport
+	require.NoError(t, json.Unmarshal([]byte(stdout.String()), &r))
+	assert.Len(t, r.Entries, int(done.Load())+1)
+	for i, e := range r.Entries {
+		assert.EqualValues(t, i+1, e.Generation)
+		assert.Equal(t, keyring.Done, e.Result)
 	}
 }

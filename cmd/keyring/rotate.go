@@ -38,22 +38,22 @@ service: "stage" it first. rotate refuses it with exit code 5.`,
 	cmd.Flags().BoolVar(&now, "now", false, "the primary at once, without a time for the new key to spread first: what it seals is refused where the new file has not arrived")
 	cmd.Flags().BoolVar(&newAlgorithm, "unsafe-new-algorithm", false, "even if no key of FILE has the algorithm: services of a version that does not know it cannot load the new file at all")
 	return cli.Command(cmd, func(_ *cobra.Command, args []string) error {
+		c, err := a.changeConfig(o)
+		if err != nil {
+			return err
+		}
 		if algorithm != "" && !newAlgorithm {
-			if err := a.knownAlgorithm(args[0], o.reading, algorithm); err != nil {
+			if err := a.knownAlgorithm(args[0], c, algorithm); err != nil {
 				return err
 			}
 		}
-		step := keyring.Step{Do: keyring.Rotate, Algorithm: algorithm, Now: now}
-		return a.change(args[0], o, func(info keyring.Info) { a.tellRotated(args[0], info, now) }, step)
+		info, err := keyring.Change(args[0], c, o.reason, keyring.Step{Do: keyring.Rotate, Algorithm: algorithm, Now: now})
+		return a.changed(args[0], c, info, err, func(info keyring.Info) { a.tellRotated(args[0], info, now) })
 	})
 }
 
 // knownAlgorithm refuses an algorithm of which no key opens yet.
-func (a *app) knownAlgorithm(file string, r reading, algorithm string) error {
-	c, err := a.readConfig(r)
-	if err != nil {
-		return err
-	}
+func (a *app) knownAlgorithm(file string, c keyring.Config, algorithm string) error {
 	info, err := keyring.Read(file, c)
 	if err != nil {
 		return err
