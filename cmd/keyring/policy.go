@@ -77,7 +77,8 @@ may seal before the next rotation (2^32), policy warns and says what to do.`,
 		if err != nil {
 			return err
 		}
-		p := info.Policy
+		old := info.Policy
+		p := old
 		if !policy.set(cmd.Flags(), &p) {
 			a.tellPolicy(info)
 			return a.finish(result{File: args[0], Info: info})
@@ -89,6 +90,9 @@ may seal before the next rotation (2^32), policy warns and says what to do.`,
 		return a.changed(args[0], c, info, err, func(info keyring.Info) {
 			a.say("the policy of %s is changed (generation %d)", args[0], info.Generation)
 			a.tellPolicy(info)
+			if p.Lifetime < old.Lifetime {
+				fmt.Fprintf(a.stderr, "warning: what is sealed for longer than %s from now on may die before its time; see that no service does (ticketd: --max-lifetime)\n", span(p.Lifetime))
+			}
 		})
 	})
 }

@@ -224,5 +224,9 @@ func TestRevokedWhileServing(t *testing.T) {
 	p.logs("reason=unknown_key")
 	assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, newer))
 	assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, info.ticket(t, info.request(true))))
+
+	// A policy under which tickets could outlive their keys would be refused at a start.
+	do("policy", file, "--lifetime", "1m")
+	p.logs("tickets may be issued for longer than their keys are kept")
 	assert.Equal(t, 0, p.end(syscall.SIGTERM))
 }

@@ -113,6 +113,7 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 	for _, kind := range []keyring.Kind{keyring.Ticket, keyring.Session, keyring.Channel} {
 		ring, err := keyring.Open(o.dataFile(keyringFile(kind)), keyring.Config{
 			Kind: kind, Realm: o.realm, KEK: kek, MinGeneration: seen[kind], Logger: log,
+			OnReload: func(r keyring.Report) { o.watchLifetime(r, log) },
 		})
 		if err != nil {
 			return nil, err
@@ -207,7 +208,7 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 // be issued for longer than it is accepted.
 func checkLifetimes(ctx context.Context, o options, rings map[keyring.Kind]*keyring.Ring, d *directory.DB) error {
 	if most := rings[keyring.Ticket].Report().Policy.Lifetime; o.maxLifetime > most {
-		return fmt.Errorf("--max-lifetime %v exceeds the %v for which the ticket keyring keeps its keys; lower it, or make the keyring with a longer lifetime", o.maxLifetime, most)
+		return fmt.Errorf("--max-lifetime %v exceeds the %v for which the ticket keyring keeps its keys; lower it, or raise that with keyring policy --lifetime", o.maxLifetime, most)
 	}
 	longest, whose, err := d.LongestLifetime(ctx)
 	if err != nil {
@@ -217,6 +218,15 @@ func checkLifetimes(ctx context.Context, o options, rings map[keyring.Kind]*keyr
 		return fmt.Errorf("%s allows lifetimes up to %v, and tickets are accepted up to %v; lower the former, or raise --max-lifetime", whose, longest, o.maxLifetime)
 	}
 	return nil
+}
+
+// watchLifetime tells of a policy that was changed since the start to one that
+// checkLifetimes would have refused.
+func (o *options) watchLifetime(r keyring.Report, log *slog.Logger) {
+	if r.Kind == keyring.Ticket && o.maxLifetime > r.Policy.Lifetime {
+		log.Error("tickets may be issued for longer than their keys are kept; lower --max-lifetime, or raise the keyring's with keyring policy --lifetime",
+			"max_lifetime", o.maxLifetime, "keyring_lifetime", r.Policy.Lifetime)
+	}
 }
 
 // close closes everything, last opened first.
