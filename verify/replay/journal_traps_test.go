@@ -260,3 +260,52 @@ func TestJournalWorkWhenFull(t *testing.T) {
 	require.Eventually(t, func() bool { return len(segmentsIn(t, j.dir)) == 1 }, time.Minute, time.Millisecond)
 	assert.EqualValues(t, 0, j.Stats().Failures)
 }
+
+// One ticket of a far expiry comes first; those behind it are let go of in their
+// time, in memory and on the disk.
+//
+// trap R11
+// trap R15
+func TestJournalHeadOfLine(t *testing.T) {
+	clock := newClock()
+	j, dir := newJournal(t, clock, JournalConfig{})
+	far := ticket(1, start.AddDate(100, 0, 0), lifetime, skew)
+	require.Equal(t, Admitted, claim(t, j, far).Status)
+	most := 0
+	for n := range uint64(400) {
+		require.Equal(t, Admitted, claim(t, j, ticket(2+n, clock.now(), time.Minute, 0)).Status)
+		clock.step(10 * time.Second)
+		most = max(most, j.Stats().Live)
+	}
+	assert.LessOrEqual(t, most, 1+12+2+1, "a lifetime, the retention and a slice's width at one in 10 s")
+	assert.Equal(t, AlreadyUsed, claim(t, j, far).Status)
+	require.NoError(t, j.Close())
+	assert.LessOrEqual(t, len(segmentsIn(t, dir)), 1+12+2)
+	j = reopen(t, dir, clock, JournalConfig{})
+	assert.Equal(t, AlreadyUsed, claim(t, j, far).Status)
+}
+
+// A replay, even a thousand times, writes nothing and makes nothing live longer.
+//
+// trap R27
+func TestJournalReplayRefreshesNothing(t *testing.T) {
+	clock := newClock()
+	j, _ := newJournal(t, clock, JournalConfig{})
+	c := bound(ticket(1, start, lifetime, skew), 7)
+	require.Equal(t, Admitted, claim(t, j, c).Status)
+	before := j.Stats()
+	longer := c
+	longer.RetainUntil = c.RetainUntil.Add(time.Hour)
+	for range 1000 {
+		require.True(t, claim(t, j, longer).Repeated)
+		require.Equal(t, AlreadyUsed, claim(t, j, bound(longer, 8)).Status)
+	}
+	after := j.Stats()
+	assert.Equal(t, before.Commits, after.Commits)
+	assert.Equal(t, before.DiskBytes, after.DiskBytes)
+	assert.Equal(t, before.Bytes, after.Bytes)
+	assert.Equal(t, before.Live, after.Live)
+	clock.set(c.RetainUntil)
+	require.Equal(t, Admitted, claim(t, j, ticket(2, clock.now(), lifetime, skew)).Status)
+	assert.Equal(t, 1, j.Stats().Live, "its slice goes when it would have gone")
+}

@@ -186,3 +186,25 @@ func TestConformanceInRealTime(t *testing.T) {
 		Exact: true,
 	})
 }
+
+// A replay writes nothing: not another row, nor the same one anew.
+//
+// trap R27
+func TestReplayWritesNothing(t *testing.T) {
+	url := servers.Database(t)
+	s := open(t, url)
+	c := bound(fresh(), 7)
+	require.Equal(t, replay.Admitted, claim(t, s, c).Status)
+	rows := func() string {
+		return ask1[string](t, url, "SELECT count(*) || string_agg(concat_ws(' ', xmin, xmax, ctid, retain_until, first_used), ',') FROM admitone_replay.claims")
+	}
+	before := rows()
+	longer := c
+	longer.RetainUntil = c.RetainUntil.Add(time.Hour)
+	for range 50 {
+		require.Equal(t, replay.Admitted, peek(t, s, longer).Status)
+		require.Equal(t, replay.Admitted, claim(t, s, longer).Status)
+		require.Equal(t, replay.AlreadyUsed, claim(t, s, bound(longer, 8)).Status)
+	}
+	assert.Equal(t, before, rows())
+}
