@@ -90,7 +90,7 @@ since what expires in the same 16 s is forgotten together. A skew of less than
 	f := cmd.Flags()
 	f.Var(&rate, "rate", "one-time tickets redeemed at the peak: a `RATE` such as 5000/s, 300k/m or 1M/h")
 	f.DurationVar(&lifetime, "lifetime", token.CustomerLifetime, "the tickets' lifetime; the longest that is common")
-	f.DurationVar(&skew, "skew", verify.Skew, "what --skew of serve will be, or more")
+	f.DurationVar(&skew, "skew", verify.Skew, "the largest --skew that serve is given, or was")
 	f.BoolVar(&asJSON, "json", false, "print one line of JSON instead of text; sizes are in bytes, times in seconds")
 	_ = cmd.MarkFlagRequired("rate") // the flag exists
 	return cli.Command(cmd, func(cmd *cobra.Command, _ []string) error {
