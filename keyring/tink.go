@@ -46,7 +46,10 @@ func Export(path string, c Config, e Encoding, kek KEK, why string) ([]byte, err
 		if kek == InsecureCleartext {
 			err = insecurecleartextkeyset.Write(handle, w)
 		} else {
-			err = handle.Write(w, kek)
+			k := &errorKeeper{KEK: kek}
+			if err = handle.Write(w, k); k.err != nil {
+				err = k.err
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("keyring: encrypting the keyset: %w", err)
@@ -58,6 +61,18 @@ func Export(path string, c Config, e Encoding, kek KEK, why string) ([]byte, err
 		return nil, err
 	}
 	return out.Bytes(), nil
+}
+
+// errorKeeper keeps a KEK's error, of which Tink keeps the text only.
+type errorKeeper struct {
+	KEK
+	err error
+}
+
+func (k *errorKeeper) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
+	out, err := k.KEK.Encrypt(plaintext, associatedData)
+	k.err = err
+	return out, err
 }
 
 // CreateFrom makes a keyring file, as Create does, of the keys of a Tink keyset
@@ -182,6 +197,9 @@ func decryptTink(r keyset.Reader, kek KEK) (*tinkpb.Keyset, error) {
 		return nil, errors.New("keyring: this is no encrypted Tink keyset in JSON or binary; if it is in clear, say so")
 	}
 	plain, err := kek.Decrypt(encrypted.GetEncryptedKeyset(), nil)
+	if errors.Is(err, ErrKEKUnavailable) {
+		return nil, fmt.Errorf("keyring: the keyset cannot be opened now, good or not: %w", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("keyring: the keyset does not open: it is under another %s KEK than the one given, or was changed: %w", kek.Hint(), err)
 	}

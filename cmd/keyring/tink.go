@@ -12,6 +12,7 @@ import (
 
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/keyring/kms"
 )
 
 // keyset is a Tink keyset outside of a keyring, and what it is encrypted under.
@@ -41,7 +42,11 @@ func (k *keyset) open(repeat bool) (keyring.KEK, error) {
 	if k.cleartext {
 		return keyring.InsecureCleartext, nil
 	}
-	return cli.OpenKEK(k.kek, repeat)
+	kek, err := cli.OpenKEK(k.kek, repeat)
+	if err != nil {
+		return nil, err
+	}
+	return kms.Tink(kek), nil
 }
 
 // read returns the keyset and the KEK that it is encrypted under.
@@ -128,10 +133,9 @@ Whoever has it opens and seals all that the keyring does, and it follows no
 rotation. That it was exported, when and by whom, is in the audit log: an export is
 a new generation of FILE.
 
-In clear, Tinkey and Tink in all languages read it. Under --keyset-kek, tink-go does
-with the same KEK of package keyring/kms; file:PATH is AES-256-GCM of a raw key.
-Encrypt a cleartext one with Tinkey, and remove it, to have it under a KMS
-as Tinkey itself would.`,
+In clear, and under a key of AWS KMS, Google Cloud KMS or Vault, Tinkey and Tink in all
+languages that know it read the keyset. file:PATH is AES-256-GCM of a raw key, which
+needs a line of code there; passphrase: and pkcs11: are for package keyring/kms only.`,
 		Example: `  keyring export tickets.keyring -o tink.json --keyset-insecure-cleartext --realm prod --kek file:/etc/admitone/kek
   keyring export tickets.keyring -o tink.bin --encoding binary --keyset-kek file:/etc/other/kek --realm prod --kek file:/etc/admitone/kek`,
 		Args: cobra.ExactArgs(1),

@@ -48,6 +48,7 @@ func openAWS(arn string) (*remoteKEK, error) {
 		name:    "AWS KMS",
 		hint:    "aws-kms",
 		blind:   "this is not AWS KMS, which does; look at AWS_ENDPOINT_URL_KMS",
+		direct:  4096,
 		timeout: callTimeout,
 	}, nil
 }

@@ -55,6 +55,7 @@ func openGCP(name string, options ...option.ClientOption) (*remoteKEK, error) {
 		name:    "Google Cloud KMS",
 		hint:    "gcp-kms",
 		blind:   "this is not Google Cloud KMS, which does; look at " + envGCPEndpoint,
+		direct:  64 << 10,
 		timeout: callTimeout,
 	}, nil
 }

@@ -26,6 +26,8 @@
 //	nonce       12 bytes
 //	ciphertext and tag    AES-256-GCM under the data key
 //
+// (For keysets that Tinkey is to read, and not keyring files, see Tink.)
+//
 // Both encryptions have the keyring's associated data (see package keyring), and
 // wrapped is what the service's own tools take:
 //

@@ -29,7 +29,9 @@ func passphrase(rest string, prompt Prompt) (string, error) {
 			return "", err
 		}
 	case from == "env":
-		p = os.Getenv(name)
+		if p = os.Getenv(name); p == "" {
+			return "", errors.New("kms: the passphrase is empty: the variable that passphrase:env: names is not set, or has nothing in it")
+		}
 	case from == "file":
 		b, err := readSecret(name, "the passphrase file", "or give passphrase: or passphrase:env:NAME")
 		if err != nil {

@@ -38,6 +38,7 @@ type remoteKEK struct {
 	name    string // for people: "AWS KMS"
 	hint    string
 	blind   string // what to do about a service that ignores associated data
+	direct  int    // how many bytes the service encrypts itself, as Tink has it; 0 if Tink does not know it
 	timeout time.Duration
 }
 

@@ -66,6 +66,7 @@ func openVault(rest string) (*remoteKEK, error) {
 		name:    "Vault",
 		hint:    "hcvault",
 		blind:   "Vault does from version 1.13 on; use such a one (or OpenBao)",
+		direct:  64 << 10,
 		timeout: callTimeout,
 	}, nil
 }
