@@ -16,9 +16,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/admitone/admitone/keyring"
-
 	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/keyring"
 )
 
 // services are the services that a flag lists.
