@@ -10,6 +10,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
+	"github.com/tink-crypto/tink-go/v2/keyset"
 	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
 	"google.golang.org/protobuf/proto"
 )
@@ -193,6 +196,32 @@ func TestUnknownAlgorithm(t *testing.T) {
 		_, err = Open(path, c)
 		assert.Error(t, err)
 	}
+}
+
+// TestAlgorithmOfTink is an older reader whose Tink knows an algorithm that it does
+// not take itself: disabled it may be there, enabled it must not.
+//
+// trap K7
+func TestAlgorithmOfTink(t *testing.T) {
+	path, c, _ := timed(t)
+	id := mustChange(t, path, c, Step{Do: Stage, Algorithm: "XAES_256_GCM"}).Keys[1].ID
+	template, err := keyset.NewHandle(aead.AES128GCMKeyTemplate())
+	require.NoError(t, err)
+	ks, h := material(t, path, c), headerOf(t, path)
+	h.Keys[1].Algorithm = "AES128_GCM"
+	ks.Key[1].KeyData = insecurecleartextkeyset.KeysetMaterial(template).Key[0].KeyData
+	forge(t, path, c, encodeHeader(t, h), ks)
+	r := newRing(t, path, c)
+	assert.False(t, r.HasKey(uint32(id)))
+	ks.Key[1].Status = tinkpb.KeyStatusType_ENABLED
+	forge(t, path, c, encodeHeader(t, h), ks)
+	_, err = Open(path, c)
+	assertCause(t, BadKeyset, err)
+	// Under a name that it knows, it is not what it is called.
+	h.Keys[1].Algorithm, ks.Key[1].Status = "AES256_GCM", tinkpb.KeyStatusType_DISABLED
+	forge(t, path, c, encodeHeader(t, h), ks)
+	_, err = Open(path, c)
+	assertCause(t, BadKeyset, err)
 }
 
 // TestBadNewestKey holds, rolls back and revokes a bad key while the policy runs.

@@ -115,8 +115,10 @@ func CreateSteps(path string, data []byte, mode fs.FileMode, at func(step string
 	if err := at("link"); err != nil {
 		return err
 	}
-	if err := os.Link(temp, path); err != nil {
+	if err := os.Link(temp, path); errors.Is(err, fs.ErrExist) {
 		return err
+	} else if err != nil {
+		return fmt.Errorf("%w (the file system must have hard links)", err)
 	}
 	if err := at("sync directory"); err != nil {
 		return err
