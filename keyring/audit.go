@@ -266,6 +266,23 @@ func (l *auditLog) append(line []byte, target string) error {
 	return nil
 }
 
+// finish logs the outcome of the last change, which made the file f. If that fails,
+// the next change does it.
+func (l *auditLog) finish(f *contents, target string) {
+	a := auditLine{Entry: outcomeLine, Generation: f.header.Generation, After: hex.EncodeToString(f.fingerprint[:]), Prev: l.prev}
+	if line, err := a.encode(); err == nil && l.append(line, target) == nil && l.unfinished(f) {
+		last := &l.entries[len(l.entries)-1]
+		last.Result, last.After = Done, a.After
+	}
+}
+
+// unfinished reports whether the last change made the file f, and its outcome is
+// not logged.
+func (l *auditLog) unfinished(f *contents) bool {
+	n := len(l.entries)
+	return n > 0 && l.entries[n-1].Result == Unfinished && l.entries[n-1].Hash == f.header.Audit
+}
+
 // fresh returns a new log in place of l. What there is of l is put aside when the
 // first line is written.
 func (l *auditLog) fresh(now time.Time) (*auditLog, error) {

@@ -1,7 +1,6 @@
 package keyring
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -169,6 +168,10 @@ func change(path string, c *Config, why string, o changeOptions, f func(*edit, I
 	if err != nil {
 		return Info{}, err
 	}
+	if log.unfinished(old) {
+		// Until then, an older file that is put back would not be told from this one.
+		log.finish(old, target)
+	}
 	before := old.info()
 	e := &edit{h: old.header, m: keyset.NewManagerFromHandle(old.handle), why: why, kek: c.KEK}
 	if c.UnsafeClockBehind && e.h.pullBack(c.now()) {
@@ -291,10 +294,7 @@ func (w *pendingWrite) write(c *Config, replace func(string, []byte, fs.FileMode
 	if c.step("log the outcome") != nil {
 		return nil
 	}
-	done := auditLine{Entry: outcomeLine, Generation: w.file.header.Generation, After: hex.EncodeToString(w.file.fingerprint[:]), Prev: w.log.prev}
-	if line, err := done.encode(); err == nil {
-		w.log.append(line, w.target)
-	}
+	w.log.finish(w.file, w.target)
 	c.step("end")
 	return nil
 }

@@ -189,6 +189,7 @@ func TestFailingStore(t *testing.T) {
 // TestOutcomeNotLogged fails in the last step, when the change is made already.
 func TestOutcomeNotLogged(t *testing.T) {
 	path, c, _ := timed(t)
+	first := mustRead(t, path)
 	c.at = func(step string) error {
 		if step == "log the outcome" {
 			return errors.New("no space left on device")
@@ -201,6 +202,19 @@ func TestOutcomeNotLogged(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, Unfinished, log[1].Result)
 	assert.Equal(t, info.Audit, log[1].Hash, "which tells that it was done")
+
+	// The policy's next run makes good for it, so that a file put back is found.
+	c.at = nil
+	_, done, err := Apply(path, c, nil)
+	require.NoError(t, err)
+	assert.Empty(t, done)
+	log, err = Audit(path, &c)
+	require.NoError(t, err)
+	assert.Equal(t, Done, log[1].Result)
+	assert.Equal(t, info.Fingerprint, log[1].After)
+	require.NoError(t, os.WriteFile(path, first, 0o600))
+	_, err = Read(path, c)
+	assertCause(t, RolledBack, err)
 }
 
 // TestFailingKEK has the KEK's service fail for a while.

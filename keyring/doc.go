@@ -73,8 +73,8 @@
 //	 "who":"root@keys1","why":"policy","before":"5df6…","prev":"c0c1…"}
 //	{"entry":"outcome","generation":2,"after":"e3b0…","prev":"9f86…"}
 //
-// An intent without an outcome was done if the file has its hash; the next intent
-// says which it was ("found"). A file that is older than a logged outcome was put
+// An intent without an outcome was done if the file has its hash; the next change
+// adds the outcome, or says in its intent which it was ("found"). A file that is older than a logged outcome was put
 // back, and is refused. Only who changes a keyring needs the log; a Ring does not
 // look at it, since only the file goes to other machines. What the log cannot show
 // is that file and log together were replaced by older ones: services remember the
