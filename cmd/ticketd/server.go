@@ -13,8 +13,8 @@ import (
 )
 
 // shutdownGrace is how long requests that were accepted may take to be answered
-// after the service took its last. A change of the directory may take 15 seconds.
-const shutdownGrace = 20 * time.Second
+// after the service took its last; the API gives each 20 seconds.
+const shutdownGrace = 25 * time.Second
 
 // idleGrace is how long connections without a request are kept after the last was
 // accepted: their clients may be about to send one.

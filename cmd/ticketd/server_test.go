@@ -162,7 +162,7 @@ func TestTLS(t *testing.T) {
 		return c.ConnectionState().PeerCertificates[0].SerialNumber.String()
 	}
 	require.Eventually(t, func() bool { return serial() != "" }, time.Minute, 5*time.Millisecond, p.stderr.String())
-	assert.Contains(t, p.stderr.String(), "url=https://")
+	p.logs("url=https://")
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}}
 	res, err := client.Get("https://" + address + "/healthz")
 	require.NoError(t, err)

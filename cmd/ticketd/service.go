@@ -196,6 +196,9 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 		Channels: s.channels, Sessions: sessions, Metrics: s.metrics, Log: log, Now: time.Now, MaxLifetime: o.maxLifetime,
 		Limiter: limiter, Checks: s.checks(store),
 	}
+	if s.api.Tracer, err = s.openTracer(ctx); err != nil {
+		return nil, err
+	}
 	handler, err := s.newAPI(o)
 	if err != nil {
 		return nil, err

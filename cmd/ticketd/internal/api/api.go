@@ -11,6 +11,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
 	"github.com/admitone/admitone/cmd/ticketd/internal/ratelimit"
@@ -42,6 +44,8 @@ type Config struct {
 
 	// NamelessTicket takes tickets in the old form ?=TA<ticket> as well.
 	NamelessTicket bool
+
+	Tracer trace.Tracer // of the spans of requests; none
 
 	// IntegerStatus makes the status in answers a number, as newer clients of
 	// the API expect it; it is text.
@@ -153,7 +157,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 		start := s.Now()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), answerTime)
 		defer cancel()
-		r = s.withClient(r.WithContext(ctx))
+		r, span := s.startSpan(s.withClient(r.WithContext(ctx)))
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
@@ -169,6 +173,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 					s.refuse(a, internal(errors.New("panic")))
 				}
 			}
+			endSpan(span, r, cmp.Or(a.status, http.StatusOK))
 			duration := s.Now().Sub(start)
 			s.Metrics.Request(pattern(r), cmp.Or(a.status, http.StatusOK), duration)
 			s.Log.Info("request", "method", method(r), "route", pattern(r), "status", a.status, "remote", remote(r), "duration", duration)

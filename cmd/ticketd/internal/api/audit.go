@@ -13,6 +13,7 @@ import (
 // ID. It never has a ticket, nor what a ticket says of a person.
 
 func (s *server) logIssued(r *http.Request, t *token.Ticket) {
+	traceTicket(r, t)
 	s.Log.Info("ticket issued", "ticket", t.ID, "key", keyring.KeyID(t.KeyID).String(), "brand", t.Brand, "audience", t.Audience,
 		"one_time", t.OneTime, "lifetime", t.Lifetime, "actor", t.Actor, "remote", remote(r))
 }
@@ -20,6 +21,7 @@ func (s *server) logIssued(r *http.Request, t *token.Ticket) {
 // logRedeemed says who asked for the ticket (actor), and in more who redeemed
 // it where that was not the person's browser.
 func (s *server) logRedeemed(r *http.Request, t token.Ticket, more ...any) {
+	traceTicket(r, &t)
 	s.Log.Info("ticket redeemed", append([]any{"ticket", t.ID, "key", keyring.KeyID(t.KeyID).String(), "brand", t.Brand, "audience", t.Audience,
 		"one_time", t.OneTime, "age", s.Now().Sub(t.IssuedAt), "actor", t.Actor, "remote", remote(r)}, more...)...)
 }
@@ -52,6 +54,7 @@ func (s *server) logRefusal(r *http.Request, err error, more ...any) *verify.Err
 	e := asError(err)
 	attrs := []any{"reason", e.Reason, "remote", remote(r)}
 	if t := e.Refused; t != nil {
+		traceTicket(r, t)
 		attrs = append(attrs, "ticket", t.ID, "key", keyring.KeyID(t.KeyID).String(), "brand", t.Brand, "audience", t.Audience, "actor", t.Actor)
 	}
 	if cause := errors.Unwrap(e); cause != nil {

@@ -21,7 +21,13 @@ import (
 func (s *server) makeDoors() (err error) {
 	door := web.Config{
 		Verifier: s.Verifier, Sessions: s.Sessions, NamelessTicket: s.NamelessTicket, Log: s.Log,
-		Decided: func(_ *http.Request, t token.Ticket, err error) { s.Metrics.Verified(metrics.Redeem, t, err, s.Now()) },
+		Decided: func(r *http.Request, t token.Ticket, err error) {
+			traceTicket(r, &t)
+			if e, ok := errors.AsType[*verify.Error](err); ok {
+				traceTicket(r, e.Refused)
+			}
+			s.Metrics.Verified(metrics.Redeem, t, err, s.Now())
+		},
 	}
 	door.Use, door.Admit, door.Page = s.useAgent, s.admitAgent, s.pageAgent
 	if s.agents, err = web.New(door); err != nil {
