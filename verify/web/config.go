@@ -77,9 +77,10 @@ type Entry struct {
 	Switch Switch
 
 	// Then, if not nil, runs when the ticket is spent and before the session
-	// starts, and may still change that. Its context lasts ten seconds, whether
-	// or not the browser waits. It should be idempotent per ticket ID: after an
-	// error, the same browser may try again for verify's replay.Grace.
+	// starts, and may still change that. Its context lasts half of
+	// replay.Grace, five seconds, whether or not the browser waits. It should be
+	// idempotent per ticket ID: after an error, the browser that saw the confirm
+	// page may try again in what is left of the Grace.
 	Then func(ctx context.Context, s *Session) error
 }
 

@@ -12,15 +12,15 @@
 // # What spends a ticket
 //
 // A GET or POST that a person made. HEAD, prefetch, prerender and preview, and
-// what another site's page loads as an image or script, get 503 and spend
-// nothing. An ordinary GET by a mail scanner cannot be told from a person's:
+// what a page loads as an image or script, get 503 and spend nothing. An ordinary GET by a mail scanner cannot be told from a person's:
 // with Entry.Confirm the GET only shows who is about to enter, and the button's
 // POST spends. The page needs no script.
 //
 // Everything that could refuse the holder is asked before the ticket is spent:
 // Use.Check, Admit, and who is signed in already (Entry.Switch). Refused people
 // see one page, whatever the reason; the log has it. Where it cannot be told now,
-// the answer is 503 with Retry-After, and the ticket is unspent.
+// the answer is 503 with Retry-After, and the ticket is unspent, unless a shared
+// store took the claim and its answer was lost.
 //
 // # Asking again
 //

@@ -5,11 +5,12 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
-	"time"
 
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
+	"github.com/admitone/admitone/verify/replay"
 )
 
 // Handler admits people with tickets. It reads the ticket from the query or form
@@ -22,6 +23,9 @@ type Handler struct {
 	sessions  *Sessions // nil where the sessions are the service's own
 }
 
+// thenLasts leaves the browser half of the grace to ask again after a fault.
+const thenLasts = replay.Grace / 2
+
 // maxForm is of a request's body, in bytes.
 const maxForm = 64 << 10
 
@@ -30,6 +34,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodPost:
 	default:
+		privately(w.Header())
 		w.Header().Set("Allow", "GET, HEAD, POST")
 		http.Error(w, "Use GET or POST", http.StatusMethodNotAllowed)
 		return
@@ -90,6 +95,7 @@ func (h *Handler) enter(w http.ResponseWriter, r *http.Request, ticket string) {
 		_ = r.ParseForm() // of a GET, whose query was parsed without fault
 	}
 	a := &attempt{Handler: h, r: r, ticket: ticket, use: h.c.Use(r, ticket)}
+	a.use.Binding = [32]byte{}
 	if a.secret, a.bound = h.bindingSecret(r); a.bound {
 		a.use.Binding = bindingOf(a.secret)
 	}
@@ -120,7 +126,7 @@ func (a *attempt) check(t token.Ticket) (err error) {
 	}
 	a.complete(t)
 	if a.sessions != nil {
-		if err = a.sessions.fits(&a.entry.Session); err != nil {
+		if err = a.sessions.try(a.entry.Session); err != nil {
 			return err
 		}
 	}
@@ -176,10 +182,12 @@ func (a *attempt) whether(t token.Ticket) stop {
 	}
 	// With another site's form comes no cookie of ours that is SameSite=Lax, so it
 	// is not known who is signed in.
-	unseen := a.r.Method == http.MethodPost && fromElsewhere(a.r)
+	post := a.r.Method == http.MethodPost
+	foreign := post && fromElsewhere(a.r)
+	unseen := !ok && !pressed(a.r) && (foreign || post && fromNowhere(a.r))
 	ask = ask || unseen && a.entry.Switch != ReplaceUser
 	switch {
-	case pressed(a.r) && unseen:
+	case pressed(a.r) && foreign:
 		return fromOtherSite
 	case pressed(a.r) && !a.bound:
 		return noCookie
@@ -187,7 +195,7 @@ func (a *attempt) whether(t token.Ticket) stop {
 		return askFirst
 	case !elsewhere || a.bound:
 		return goOn
-	case a.r.Method == http.MethodPost:
+	case post:
 		return askFirst // the button's POST will show whether cookies stay
 	case a.r.Form.Has(probeField):
 		return noCookie
@@ -202,7 +210,7 @@ func (a *attempt) admitted(w http.ResponseWriter, t token.Ticket) {
 	a.c.Decided(a.r, t, nil)
 	s := a.entry.Session
 	if a.entry.Then != nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(a.r.Context()), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(a.r.Context()), thenLasts)
 		defer cancel()
 		if err := a.entry.Then(ctx, &s); err != nil {
 			a.failed(w, t, err)
@@ -229,7 +237,7 @@ func (a *attempt) goOn(w http.ResponseWriter) {
 	if to == "" {
 		to = without(a.r.URL, append(parameters, nextParameter, probeField)...)
 	}
-	if next := a.r.Form[nextParameter]; len(next) > 0 {
+	if next := a.r.Form[nextParameter]; len(next) > 1 || len(next) == 1 && next[0] != "" {
 		if safe, ok := safeNext(next[0]); ok && len(next) == 1 {
 			to = safe
 		} else {
@@ -328,10 +336,14 @@ func about(t token.Ticket) []any {
 	return []any{"ticket", t.ID.String(), "key", keyText(t.KeyID), "brand", t.Brand, "audience", t.Audience.String(), "actor", t.Actor}
 }
 
+// remote returns the address of who asks. Middleware that takes it from a header
+// of the proxy's leaves no port.
 func remote(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return ""
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		return host
 	}
-	return host
+	if _, err := netip.ParseAddr(r.RemoteAddr); err == nil {
+		return r.RemoteAddr
+	}
+	return ""
 }

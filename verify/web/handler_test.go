@@ -212,7 +212,7 @@ func TestOutage(t *testing.T) {
 	res := w.browser().get("/login?ta=" + ticket)
 	assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
 	assert.NotEmpty(t, res.Header.Get("Retry-After"))
-	assert.Contains(t, res.body, "not been used up")
+	assert.Contains(t, res.body, "Reload this page")
 	w.store.err = nil
 	w.entered(w.browser().get("/login?ta=" + ticket))
 }

@@ -11,10 +11,13 @@ import (
 // browsers send it for our own pages' forms, too, since those pages have
 // Referrer-Policy: no-referrer. A cookie must decide then.
 func fromElsewhere(r *http.Request) bool {
-	if r.Header.Get("Sec-Fetch-Site") == "" && r.Header.Get("Origin") == "null" {
-		return false
-	}
-	return crossOrigin.Check(r) != nil
+	return !fromNowhere(r) && crossOrigin.Check(r) != nil
+}
+
+// fromNowhere reports whether a browser tells nothing of where an unsafe request
+// comes from.
+func fromNowhere(r *http.Request) bool {
+	return r.Header.Get("Sec-Fetch-Site") == "" && r.Header.Get("Origin") == "null"
 }
 
 var crossOrigin = http.NewCrossOriginProtection()
@@ -45,8 +48,13 @@ func (s *Sessions) Logout(home string) http.Handler {
 				to = next
 			}
 		}
-		s.End(w, token.Agent)
-		s.End(w, token.Customer)
+		// Only those that came along: with another site's form come none.
+		for _, a := range []token.Audience{token.Agent, token.Customer} {
+			for range cookiesNamed(r, s.cookieName(a)) {
+				s.End(w, a)
+				break
+			}
+		}
 		seeOther(w, to)
 	})
 }

@@ -84,10 +84,9 @@ func stylesheet(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	h := w.Header()
-	h.Set("X-Content-Type-Options", "nosniff")
+	privately(h)
 	m := sheetForm.FindStringSubmatch(value)
 	if m == nil {
-		h.Set("Cache-Control", "no-store")
 		http.Error(w, "no such stylesheet", http.StatusNotFound)
 		return true
 	}
@@ -135,7 +134,7 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, status int, p Pag
 	privately(header)
 	header.Set("Content-Type", "text/html; charset=utf-8")
 	header.Set("Content-Language", l.tag)
-	header.Set("Vary", "Accept-Language")
+	header.Add("Vary", "Accept-Language")
 	header.Set("X-Robots-Tag", "noindex")
 	header.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action "+
 		strings.Join(append([]string{"'self'"}, p.RedirectOrigins...), " ")+"; frame-ancestors "+ancestors)
@@ -236,10 +235,11 @@ func (a *attempt) showNoCookie(w http.ResponseWriter) {
 }
 
 func (a *attempt) form(button string) *form {
-	return &form{
-		Action: without(a.r.URL, append(parameters, nextParameter, probeField)...),
-		Ticket: a.ticket, Next: a.r.Form.Get(nextParameter), Button: button,
+	f := &form{Action: without(a.r.URL, append(parameters, nextParameter, probeField)...), Ticket: a.ticket, Button: button}
+	if next := a.r.Form[nextParameter]; len(next) == 1 {
+		f.Next = next[0]
 	}
+	return f
 }
 
 // personOf returns how a page calls who has a session; "" where there is none.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"net/textproto"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -182,25 +183,35 @@ func (s *Sessions) Start(w http.ResponseWriter, _ *http.Request, session Session
 
 var errTooLarge = errors.New("web: the session is too large for a cookie; give it fewer groups")
 
-// fits returns an error if Start would find the session too large: that must be
-// known before a ticket is spent on it.
-func (s *Sessions) fits(session *Session) error {
-	const added = 26 + 128 // the ID, and what an AEAD may add
-	if base64.RawURLEncoding.EncodedLen(len(session.append(nil, time.Time{}))+added) > maxCookie {
-		return errTooLarge
+// try returns an error if Start would fail: that must be known before a ticket is
+// spent on the session.
+func (s *Sessions) try(session Session) error {
+	session.ID = rand.Text()
+	_, err := s.value(&session, s.c.Now())
+	if err != nil && !errors.Is(err, errTooLarge) {
+		return &verify.Error{Reason: verify.StoreUnavailable, Cause: err}
 	}
-	return nil
+	return err
+}
+
+// value returns what the session's cookie says, renewed now.
+func (s *Sessions) value(session *Session, now time.Time) (string, error) {
+	sealed, err := s.seal(session.append(nil, now))
+	if err != nil {
+		return "", err
+	}
+	value := base64.RawURLEncoding.EncodeToString(sealed)
+	if len(value) > maxCookie {
+		return "", errTooLarge
+	}
+	return value, nil
 }
 
 // set gives the browser the session's cookie, renewed now.
 func (s *Sessions) set(w http.ResponseWriter, session *Session, now time.Time) error {
-	sealed, err := s.seal(session.append(nil, now))
+	value, err := s.value(session, now)
 	if err != nil {
 		return err
-	}
-	value := base64.RawURLEncoding.EncodeToString(sealed)
-	if len(value) > maxCookie {
-		return errTooLarge
 	}
 	s.cookie(w, session.Audience, value, 0)
 	return nil
@@ -263,7 +274,9 @@ func cookiesNamed(r *http.Request, name string) iter.Seq[string] {
 			for line != "" {
 				var pair string
 				pair, line, _ = strings.Cut(line, ";")
-				n, value, ok := strings.Cut(strings.TrimSpace(pair), "=")
+				// Unicode's spaces stay: with one in front, a name has no __Host- prefix
+				// to a browser, and any host of the site may set it.
+				n, value, ok := strings.Cut(textproto.TrimString(pair), "=")
 				if ok && n == name && !yield(value) {
 					return
 				}

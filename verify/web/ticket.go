@@ -58,8 +58,9 @@ func ticketOf(r *http.Request, nameless bool) (ticket string, found bool) {
 }
 
 // MaySpend reports whether a request may spend a ticket: it is a GET or POST
-// that somebody made on purpose, and not a HEAD, a browser's prefetch, or what
-// another site's page loads as an image, a script or the like.
+// that somebody made on purpose, and not a HEAD, a browser's prefetch, or what a
+// page loads as an image, a script or the like. Of requests that are no
+// navigation, only a fetch by a page of this origin may.
 func MaySpend(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
 		return false
@@ -72,9 +73,14 @@ func MaySpend(r *http.Request) bool {
 			}
 		}
 	}
-	site, mode := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Sec-Fetch-Mode")
-	foreign := site == "cross-site" || site == "same-site"
-	return !foreign || mode == "" || mode == "navigate"
+	switch r.Header.Get("Sec-Fetch-Mode") {
+	case "", "navigate":
+		return true
+	case "cors", "same-origin":
+		site, dest := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Sec-Fetch-Dest")
+		return site != "cross-site" && site != "same-site" && (dest == "" || dest == "empty")
+	}
+	return false
 }
 
 // WithoutTicket returns the path and query of a request's URL without the

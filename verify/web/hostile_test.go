@@ -1,0 +1,237 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/verify"
+	"github.com/admitone/admitone/verify/replay"
+)
+
+// A cookie whose name has a Unicode space in front has no __Host- prefix for
+// browsers: any host of the site may set it, for the whole site. It is none of ours.
+func TestCookieBesideThePrefix(t *testing.T) {
+	s := mustSessions(t, SessionConfig{Keys: newAEAD(t)})
+	cookie := started(t, s, john)
+	h := &Handler{sessions: s}
+	for _, space := range []string{"\u00a0", "\u0085", "\u2000", "\u2028", "\u3000", "\x0b", "\x0c", "\u200b", "\ufeff"} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Cookie", "a=b; "+space+cookie.Name+"="+cookie.Value+"; "+space+h.confirmCookie()+"=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
+		_, ok := s.Current(nil, r, token.Agent)
+		assert.False(t, ok, "%q", space)
+		_, bound := h.bindingSecret(r)
+		assert.False(t, bound, "%q", space)
+	}
+}
+
+// trap W3, by a form of another site in a browser that tells nothing of where a
+// request comes from but Origin: null.
+func TestSwitchFromNowhere(t *testing.T) {
+	for policy, want := range map[Switch]int{ReplaceUser: http.StatusSeeOther, ConfirmUser: http.StatusOK, RefuseUser: http.StatusOK} {
+		w := newWorld(t)
+		w.Admit = func(*http.Request, token.Ticket) (Entry, error) { return Entry{Switch: policy}, nil }
+		w.start()
+		for _, body := range []string{"ta=" + w.issue(nil), "confirm=x&ta=" + w.issue(nil)} {
+			b := w.browser() // SameSite=Lax: no cookies come
+			res := b.do(http.MethodPost, "/login", body, "Origin", "null")
+			if body[0] == 'c' && policy == ReplaceUser {
+				want = http.StatusOK // "allow cookies"
+			}
+			assert.Equal(t, want, res.StatusCode, "%d %s", policy, body)
+		}
+	}
+}
+
+// Sign-out by such a form ends nothing: no cookies come with it.
+func TestLogoutFromNowhere(t *testing.T) {
+	w := newWorld(t).start()
+	b := w.browser()
+	w.entered(b.get("/login?ta=" + w.issue(nil)))
+	u, err := url.Parse(w.server.URL)
+	require.NoError(t, err)
+	foreign := w.browser().do(http.MethodPost, "/logout", "", "Origin", "null")
+	assert.Equal(t, http.StatusSeeOther, foreign.StatusCode)
+	b.client.Jar.SetCookies(u, foreign.Cookies())
+	assert.Equal(t, "john.d", b.user())
+	own := b.do(http.MethodPost, "/logout", "", "Origin", "null")
+	require.Len(t, own.Cookies(), 1, "and a customer's cookie that is not there is not touched")
+	assert.Empty(t, b.user())
+	// One that is there and no longer opens goes, too.
+	broken := b.do(http.MethodPost, "/logout", "", "Cookie", "__Host-admitone-customer=x")
+	require.Len(t, broken.Cookies(), 1)
+	assert.Equal(t, "__Host-admitone-customer", broken.Cookies()[0].Name)
+}
+
+// trap W1: an image, a script or a beacon of our own pages, in which others may
+// write, is nobody's wish to enter either. A page's fetch may be.
+func TestSubresourcesSpendNothing(t *testing.T) {
+	w := newWorld(t).start()
+	ticket := w.issue(nil)
+	b := w.browser()
+	for _, h := range [][]string{
+		{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image"},
+		{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "image"},
+		{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "script"},
+		{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "font"},
+		{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "empty"},
+		{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "websocket", "Sec-Fetch-Dest", "empty"},
+		{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "same-origin", "Sec-Fetch-Dest", "empty"},
+	} {
+		assert.Equal(t, http.StatusServiceUnavailable, b.get("/login?ta="+ticket, h...).StatusCode, h)
+	}
+	assert.Zero(t, w.store.accesses)
+	for _, mode := range []string{"cors", "same-origin"} {
+		w.entered(w.browser().get("/login?ta="+w.issue(nil), "Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", mode, "Sec-Fetch-Dest", "empty"))
+	}
+}
+
+// What follows the claim must end early enough for the browser to ask again.
+func TestThenLeavesTimeToAskAgain(t *testing.T) {
+	w := newWorld(t)
+	w.Admit = func(*http.Request, token.Ticket) (Entry, error) {
+		return Entry{Then: func(ctx context.Context, _ *Session) error {
+			ends, ok := ctx.Deadline()
+			assert.True(t, ok && time.Until(ends) <= replay.Grace/2)
+			return nil
+		}}, nil
+	}
+	w.start()
+	w.entered(w.browser().get("/login?ta=" + w.issue(nil)))
+}
+
+// Keys that cannot seal a session are known before a ticket is spent on it.
+func TestSealingFails(t *testing.T) {
+	w := newWorld(t)
+	keys := &broken{AEAD: w.sessions.Keys.(tink.AEAD)}
+	w.sessions.Keys = keys
+	w.start()
+	ticket := w.issue(nil)
+	keys.err = errors.New("sealing fails")
+	res := w.browser().get("/login?ta=" + ticket)
+	assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
+	assert.NotEmpty(t, res.Header.Get("Retry-After"))
+	assert.Contains(t, w.log.String(), "sealing fails")
+	keys.err = nil
+	w.entered(w.browser().get("/login?ta=" + ticket))
+}
+
+// trap W2: whatever the answer to an address that has a ticket, it is kept nowhere
+// and told to nobody.
+func TestEveryAnswerIsPrivate(t *testing.T) {
+	w := newWorld(t).start()
+	for _, res := range []answer{
+		w.browser().do(http.MethodPut, "/login?ta="+w.issue(nil), ""),
+		w.browser().do(http.MethodOptions, "/login?ta="+w.issue(nil), ""),
+		w.browser().get("/login?admitone-css=x&ta=" + w.issue(nil)),
+		w.browser().do(http.MethodHead, "/login?ta="+w.issue(nil), ""),
+		w.browser().get("/login?ta=x"),
+		w.browser().get("/logout?ta=x"),
+	} {
+		assert.Equal(t, "no-store", res.Header.Get("Cache-Control"), res.Request.URL.Path)
+		assert.Equal(t, "no-referrer", res.Header.Get("Referrer-Policy"))
+		assert.Equal(t, "nosniff", res.Header.Get("X-Content-Type-Options"))
+	}
+}
+
+// The page that asks first must not promise what the redemption then refuses: an
+// answer that was lost is asked for again by the page's address, too.
+func TestLostAnswerByAddress(t *testing.T) {
+	w := confirmWorld(t, nil)
+	b := w.browser()
+	ticket := w.issue(nil)
+	page := b.get("/login?ta=" + ticket)
+	secret := b.cookie("__Host-admitone-confirm")
+	w.entered(b.press(page, ownForm...))
+	again := w.browser()
+	u, err := url.Parse(w.server.URL)
+	require.NoError(t, err)
+	again.client.Jar.SetCookies(u, []*http.Cookie{{Name: "__Host-admitone-confirm", Value: secret, Path: "/", Secure: true}})
+	page = again.get("/login?ta=" + ticket)
+	require.Equal(t, http.StatusOK, page.StatusCode)
+	w.entered(again.press(page, ownForm...))
+}
+
+// Which of several next is meant cannot be told, on the confirm page neither.
+func TestSeveralNext(t *testing.T) {
+	w := confirmWorld(t, func(w *world) { w.Home = "/inbox" })
+	b := w.browser()
+	page := b.get("/login?next=/a&next=/b&ta=" + w.issue(nil))
+	assert.Equal(t, "/inbox", w.entered(b.press(page, ownForm...)))
+	b = w.browser()
+	page = b.get("/login?next=&ta=" + w.issue(nil))
+	assert.Equal(t, "/inbox", w.entered(b.press(page, ownForm...)))
+}
+
+func TestRemote(t *testing.T) {
+	for address, want := range map[string]string{
+		"192.0.2.1:1234": "192.0.2.1", "[2001:db8::1]:1234": "2001:db8::1",
+		"192.0.2.1": "192.0.2.1", "2001:db8::1": "2001:db8::1", // as chi's RealIP leaves it
+		"": "", "@": "", "a level=ERROR": "",
+	} {
+		assert.Equal(t, want, remote(&http.Request{RemoteAddr: address}), address)
+	}
+}
+
+// What a wrapper said of the answer before stays said.
+func TestVary(t *testing.T) {
+	w := newWorld(t)
+	w.Config.Sessions = mustSessions(t, w.sessions)
+	h, err := New(w.Config)
+	require.NoError(t, err)
+	rec := httptest.NewRecorder()
+	rec.Header().Set("Vary", "Accept-Encoding")
+	h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/login", nil))
+	assert.Equal(t, []string{"Accept-Encoding", "Accept-Language"}, rec.Header().Values("Vary"))
+}
+
+// The binding is the page's cookie and nothing else.
+func TestBindingIsTheHandlers(t *testing.T) {
+	w := newWorld(t)
+	w.Use = func(*http.Request, string) verify.Use {
+		return verify.Use{Audience: token.Agent, Binding: [32]byte{1}}
+	}
+	w.start()
+	ticket := w.issue(nil)
+	w.entered(w.browser().get("/login?ta=" + ticket))
+	assert.Equal(t, http.StatusForbidden, w.browser().get("/login?ta="+ticket).StatusCode)
+}
+
+// trap R25: the store took a claim and its answer was lost. The page promises
+// nothing; whoever pressed the button gets in by pressing again.
+func TestLostClaim(t *testing.T) {
+	w := confirmWorld(t, nil)
+	lossy := &lossy{Store: w.store.Store}
+	w.store.Store = lossy
+	b := w.browser()
+	page := b.get("/login?ta=" + w.issue(nil))
+	lossy.lose = true
+	res := b.press(page, ownForm...)
+	assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
+	assert.NotContains(t, res.body, "used up")
+	lossy.lose = false
+	w.entered(b.press(page, ownForm...))
+}
+
+// lossy claims, and may lose the answer.
+type lossy struct {
+	replay.Store
+	lose bool
+}
+
+func (l *lossy) Claim(ctx context.Context, c replay.Claim) (replay.Answer, error) {
+	a, err := l.Store.Claim(ctx, c)
+	if l.lose {
+		return replay.Answer{}, replay.ErrUnavailable
+	}
+	return a, err
+}
