@@ -1,0 +1,73 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// examples/node, with a real Node: one service issues, another redeems.
+// traps W1, W2.
+func TestNode(t *testing.T) {
+	node := needs(t, "node")
+	demo, info := startDemo(t)
+	var log lockedBuffer
+	run := func(script string, env ...string) (base string) {
+		t.Helper()
+		port := spare(t)
+		cmd := exec.Command(node, filepath.Join("..", "..", "examples", "node", script))
+		cmd.Env = append(os.Environ(), append(env, "PORT="+port, "TICKETD="+info.URL, "API_KEY="+info.APIKey)...)
+		cmd.Stdout, cmd.Stderr = &log, &log
+		require.NoError(t, cmd.Start())
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		base = "http://127.0.0.1:" + port
+		require.Eventually(t, func() bool {
+			res, err := http.Head(base + "/")
+			return err == nil && res.Body.Close() == nil
+		}, time.Minute, 50*time.Millisecond, log.String())
+		return base
+	}
+	login := run("login.mjs")
+	issuer := run("issuer.mjs", "LOGIN_URL="+login+"/login")
+	do := func(method, url string, header ...string) *http.Response {
+		t.Helper()
+		r, err := http.NewRequest(method, url, nil)
+		require.NoError(t, err)
+		for i := 0; i < len(header); i += 2 {
+			r.Header.Set(header[i], header[i+1])
+		}
+		res, err := http.DefaultTransport.RoundTrip(r)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		return res
+	}
+	res := do(http.MethodGet, issuer+"/")
+	require.Equal(t, http.StatusSeeOther, res.StatusCode, log.String())
+	link := res.Header.Get("Location")
+	require.True(t, strings.HasPrefix(link, login+"/login?ta=tkt1_"), link)
+	assert.Equal(t, http.StatusServiceUnavailable, do(http.MethodHead, link).StatusCode)
+	assert.Equal(t, http.StatusServiceUnavailable, do(http.MethodGet, link, "Sec-Purpose", "prefetch;prerender").StatusCode)
+	res = do(http.MethodGet, link)
+	require.Equal(t, http.StatusSeeOther, res.StatusCode, log.String())
+	assert.Equal(t, "/login", res.Header.Get("Location"))
+	cookie := strings.SplitN(res.Header.Get("Set-Cookie"), ";", 2)[0]
+	assert.Equal(t, http.StatusOK, do(http.MethodGet, login+"/login", "Cookie", cookie).StatusCode)
+	assert.Equal(t, http.StatusForbidden, do(http.MethodGet, login+"/login").StatusCode)
+	assert.Equal(t, http.StatusForbidden, do(http.MethodGet, link).StatusCode, "used")
+	assert.Equal(t, http.StatusForbidden, do(http.MethodGet, login+"/login?ta=tkt1_x").StatusCode)
+	require.Equal(t, 0, demo.end(syscall.SIGTERM))
+	assert.Equal(t, http.StatusInternalServerError, do(http.MethodGet, link).StatusCode, "who cannot be asked about is not let in")
+	assert.Equal(t, http.StatusBadGateway, do(http.MethodGet, issuer+"/").StatusCode)
+	require.Eventually(t, func() bool { return strings.Contains(log.String(), "already_used") }, time.Minute, 10*time.Millisecond)
+	_, ticket, _ := strings.Cut(link, "ta=")
+	assert.NotContains(t, log.String()+demo.stderr.String(), ticket[10:])
+	assert.Contains(t, log.String(), "not one of ours")
+}

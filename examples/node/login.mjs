@@ -1,0 +1,61 @@
+// A login service in Node that lets ticketd spend the ticket. Needs Node 18 or
+// later, and nothing else. Environment: PORT, TICKETD (its URL), API_KEY (scope
+// redeem).
+//
+// Sessions are kept in memory here: put in your own. In production it stands behind
+// TLS, and its cookie has Secure and the prefix __Host-.
+import { createServer } from 'node:http'
+import { randomBytes } from 'node:crypto'
+
+const { PORT, TICKETD, API_KEY } = process.env
+const sessions = new Map()
+
+// redeem spends a ticket. Only 200 lets in. An answer that was lost is asked for
+// again with the same binding, and is then the same.
+async function redeem(ticket) {
+  const body = JSON.stringify({ ticket, audience: 'agent', binding: randomBytes(16).toString('hex') })
+  const headers = { Authorization: `Bearer ${API_KEY}`, 'Content-Type': 'application/json' }
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const answer = await fetch(`${TICKETD}/auth/redeem`, { method: 'POST', headers, body, signal: AbortSignal.timeout(3000) })
+      return { ...(await answer.json()), status: answer.status }
+    } catch (error) {
+      if (attempt === 3) throw error
+    }
+  }
+}
+
+const looksAhead = (headers) =>
+  /prefetch|prerender|preview/i.test(['sec-purpose', 'purpose', 'x-purpose', 'x-moz'].map((name) => headers[name]).join())
+
+async function answer(request, response) {
+  const url = new URL(request.url, 'http://localhost')
+  const say = (status, text) => response.writeHead(status, { 'Content-Type': 'text/plain' }).end(text + '\n')
+  response.setHeader('Cache-Control', 'no-store')
+  response.setHeader('Referrer-Policy', 'no-referrer')
+  const ticket = url.searchParams.get('ta')
+  if (ticket === null) {
+    const user = sessions.get(/(?:^|; )session=([0-9a-f]{64})(?:;|$)/.exec(request.headers.cookie)?.[1])
+    return user ? say(200, `Signed in as ${user}`) : say(403, 'Not signed in')
+  }
+  // Whoever only looks ahead spends nothing.
+  if (request.method !== 'GET' || looksAhead(request.headers)) return say(503, 'Open this link in a browser')
+  const { status, data } = await redeem(ticket)
+  if (status === 503) return say(503, 'Cannot check your link now. Try again in a moment.')
+  if (status === 403) {
+    console.error(`ticket ${data.ticketId ?? '(not one of ours)'} refused: ${data.reason}`)
+    return say(403, 'This link does not work any more')
+  }
+  if (status !== 200) throw new Error(`ticketd answers ${status}`)
+  const session = randomBytes(32).toString('hex')
+  sessions.set(session, data.agent.username)
+  response.setHeader('Set-Cookie', `session=${session}; Path=/; HttpOnly; SameSite=Lax`)
+  response.writeHead(303, { Location: url.pathname }).end()
+}
+
+createServer((request, response) => {
+  answer(request, response).catch((error) => {
+    console.error(error.message)
+    response.writeHead(500, { 'Content-Type': 'text/plain' }).end('Something went wrong on our side\n')
+  })
+}).listen(PORT, '127.0.0.1')
