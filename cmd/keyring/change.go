@@ -22,12 +22,14 @@ type result struct {
 
 // reading are the flags of the commands that read a keyring.
 type reading struct {
-	older bool
+	older         bool
+	minGeneration uint64
 }
 
 func (r *reading) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&r.older, "unsafe-older", false, "take a file that is older than its audit log says, such as one from a backup; "+
 		"keys that were disabled or destroyed since are back")
+	cmd.Flags().Uint64Var(&r.minGeneration, "min-generation", 0, "the highest `generation` that any service is known to have; an older file is refused, and with --unsafe-older the next change goes above it")
 }
 
 // changing are the flags of the commands that change a keyring.
@@ -40,13 +42,13 @@ type changing struct {
 func (c *changing) flags(cmd *cobra.Command) {
 	c.reading.flags(cmd)
 	cmd.Flags().StringVar(&c.reason, "reason", "", "why, for the audit log: a line of `text`")
-	cmd.Flags().BoolVar(&c.clockBehind, "unsafe-clock-behind", false, "go on although this clock is behind the last change, and record that change's time as now; "+
+	cmd.Flags().BoolVar(&c.clockBehind, "unsafe-clock-behind", false, "go on although this clock is behind the last change, and date now what the file dates later; "+
 		"if this clock is the wrong one, the old key will seem needed no more while what it sealed is still good")
 }
 
 func (a *app) readConfig(r reading) (keyring.Config, error) {
 	c, err := a.keys.Config(keyring.AnyKind, false)
-	c.UnsafeOlder, c.Actor = r.older, a.actor
+	c.UnsafeOlder, c.MinGeneration, c.Actor = r.older, r.minGeneration, a.actor
 	return c, err
 }
 

@@ -177,7 +177,7 @@ With --dry-run it changes nothing, and exits as "plan" does.`,
 		Args: cobra.ExactArgs(1),
 	}
 	o.reading.flags(cmd)
-	cmd.Flags().BoolVar(&o.clockBehind, "unsafe-clock-behind", false, "go on although this clock is behind the last change, and record that change's time as now; "+
+	cmd.Flags().BoolVar(&o.clockBehind, "unsafe-clock-behind", false, "go on although this clock is behind the last change, and date now what the file dates later; "+
 		"if this clock is the wrong one, the old key will seem needed no more while what it sealed is still good")
 	cmd.Flags().StringVar(&from, "plan", "", "do what the plan in `PLANFILE` says")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be done, and change nothing")

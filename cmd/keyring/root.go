@@ -164,6 +164,8 @@ func (a *app) afterBlocked(b *keyring.BlockedError, file string) string {
 		return a.next("enable", file, id)
 	case b.Do == keyring.Promote && !b.From.IsZero():
 		return a.nextFrom(b.From, "promote", file, id)
+	case b.Do == keyring.Rollback:
+		return a.nextFrom(b.From, "rollback", file, id)
 	case b.Do == keyring.Destroy && b.State != keyring.Disabled:
 		return a.next("disable", file, id)
 	case b.Do == keyring.Destroy && !b.From.IsZero():

@@ -200,19 +200,24 @@ func (a *app) unholdCommand() *cobra.Command {
 
 func (a *app) rollbackCommand() *cobra.Command {
 	var o changing
+	var before bool
 	cmd := &cobra.Command{
 		Use:   "rollback FILE [KEYID]",
 		Short: "Make the key the primary again that was it before",
 		Long: `rollback undoes a promotion: the key that was the primary before is it again, at
 once, since every service has it. The key that was it until now retires and is
 held: what it sealed stays good, and the policy does not choose it again. With
-KEYID, nothing is done if another key would become the primary.`,
+KEYID, nothing is done if another key would become the primary.
+
+A key that was disabled meanwhile and is enabled again has to spread first: until
+then rollback refuses with exit code 5.`,
 		Example: `  keyring rollback tickets.keyring --reason slow --realm prod --kek file:/etc/admitone/kek`,
 		Args:    cobra.RangeArgs(1, 2),
 	}
 	o.flags(cmd)
+	cmd.Flags().BoolVar(&before, "unsafe-before-propagation", false, "before every service can have the key enabled again: those that have not refuse what it seals")
 	return cli.Command(cmd, func(_ *cobra.Command, args []string) error {
-		s := keyring.Step{Do: keyring.Rollback}
+		s := keyring.Step{Do: keyring.Rollback, Unsafe: before}
 		if len(args) > 1 {
 			var err error
 			if s.Key, err = parseKeyID(args[1]); err != nil {
