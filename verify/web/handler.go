@@ -49,7 +49,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.c.NoTicket.ServeHTTP(w, r)
 	case !found:
 		h.showSession(w, r)
-	case !MaySpend(r):
+	case !maySpend(r):
 		// Whoever looks ahead is told to come back, and spends nothing.
 		h.showLater(w, r)
 	default:
@@ -235,7 +235,7 @@ func (a *attempt) goOn(w http.ResponseWriter) {
 	privately(w.Header())
 	to := a.c.Home
 	if to == "" {
-		to = without(a.r.URL, append(parameters, nextParameter, probeField)...)
+		to = without(asked(a.r), nextParameter, probeField)
 	}
 	if next := a.r.Form[nextParameter]; len(next) > 1 || len(next) == 1 && next[0] != "" {
 		if safe, ok := safeNext(next[0]); ok && len(next) == 1 {
@@ -276,7 +276,7 @@ func (a *attempt) stopped(w http.ResponseWriter, t token.Ticket) {
 		// The same once more, to see whether the cookie comes back.
 		privately(w.Header())
 		a.keepSecret(w)
-		seeOther(w, pathOf(a.r.URL)+"?"+a.r.URL.RawQuery+"&"+probeField+"=1")
+		seeOther(w, pathOf(asked(a.r))+"?"+a.r.URL.RawQuery+"&"+probeField+"=1")
 	default:
 		a.keepSecret(w)
 		a.showConfirm(w)

@@ -6,6 +6,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -234,4 +237,89 @@ func (l *lossy) Claim(ctx context.Context, c replay.Claim) (replay.Answer, error
 		return replay.Answer{}, replay.ErrUnavailable
 	}
 	return a, err
+}
+
+// Thousands of forged cookies in one request cost no more than a few.
+func TestManyCookies(t *testing.T) {
+	keys := &asking{AEAD: newAEAD(t)}
+	s := mustSessions(t, SessionConfig{Keys: keys})
+	cookie := started(t, s, john)
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Cookie", strings.Repeat(cookie.Name+"=AQAAAAE; ", 10_000)+cookie.Name+"="+cookie.Value)
+	_, ok := s.Current(nil, r, token.Agent)
+	assert.False(t, ok)
+	assert.LessOrEqual(t, keys.asked, maxTries)
+}
+
+type asking struct {
+	tink.AEAD
+	asked int
+}
+
+func (a *asking) HasKey(uint32) bool { a.asked++; return false }
+
+// Behind http.StripPrefix, all that a page or an answer names is where the browser
+// asked; elsewhere the ticket could reach another application.
+func TestStripPrefix(t *testing.T) {
+	w := newWorld(t)
+	confirm := false
+	w.Admit = func(*http.Request, token.Ticket) (Entry, error) { return Entry{Confirm: confirm}, nil }
+	w.Page = func(*http.Request, token.Ticket) Page { return Page{FrameAncestors: []string{"'self'"}} }
+	w.start()
+	handler := w.server.Config.Handler
+	mux := http.NewServeMux()
+	mux.Handle("/auth/check", handler)
+	mux.Handle("/app/", http.StripPrefix("/app", handler))
+	w.server.Config.Handler = mux
+	assert.Equal(t, "/app/login?x=1", w.entered(w.browser().get("/app/login?x=1&ta="+w.issue(nil))))
+	ticket := w.issue(nil)
+	probe := w.browser().get("/app/login?ta="+ticket, "Sec-Fetch-Dest", "iframe", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "cross-site")
+	assert.Equal(t, "/app/login?ta="+ticket+"&admitone-probe=1", probe.Header.Get("Location"))
+	confirm = true
+	b := w.browser()
+	assert.Equal(t, "/app/login", w.entered(b.press(b.get("/app/login?ta="+w.issue(nil)), ownForm...)))
+	assert.Equal(t, "john.d", b.user())
+}
+
+// trap W6: a request target that is another site's, or two slashes, leads nowhere.
+func TestRequestTargets(t *testing.T) {
+	for target, want := range map[string]string{
+		"https://evil.example/login?ta=x": "/login", "//evil.example/login?ta=x": "/evil.example/login", "/%5Cevil.example?ta=x": "/%5Cevil.example",
+		`/\evil.example?ta=x`: "/%5Cevil.example", "/a%2F%2Fb?ta=x&c=1": "/a%2F%2Fb?c=1", "": "/login",
+	} {
+		_, query, _ := strings.Cut(target, "?")
+		r := &http.Request{RequestURI: target, URL: &url.URL{Path: "/login", RawQuery: query}}
+		assert.Equal(t, want, without(asked(r)), target)
+	}
+}
+
+// The whole of it over HTTP/2, where cookies may come in several fields, and with
+// many presses of one button at once: all get in, and into one session's person.
+func TestManyPressesOverHTTP2(t *testing.T) {
+	w := newWorld(t)
+	w.Admit = func(*http.Request, token.Ticket) (Entry, error) { return Entry{Confirm: true}, nil }
+	w.start()
+	server := httptest.NewUnstartedServer(w.server.Config.Handler)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	w.server = server
+	b := w.browser()
+	page := b.get("/login?ta=" + w.issue(nil))
+	require.Equal(t, 2, page.ProtoMajor)
+	secret := b.cookie("__Host-admitone-confirm")
+	var in atomic.Int32
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			one := w.browser()
+			res := one.do(http.MethodPost, "/login", fields(page).Encode(), "Cookie", "__Host-admitone-confirm="+secret)
+			if res.StatusCode == http.StatusSeeOther && one.user() == "john.d" {
+				in.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	assert.Equal(t, int32(16), in.Load())
+	assert.Equal(t, http.StatusForbidden, w.browser().press(page, ownForm...).StatusCode, "and nobody without the cookie")
 }

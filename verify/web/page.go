@@ -235,7 +235,7 @@ func (a *attempt) showNoCookie(w http.ResponseWriter) {
 }
 
 func (a *attempt) form(button string) *form {
-	f := &form{Action: without(a.r.URL, append(parameters, nextParameter, probeField)...), Ticket: a.ticket, Button: button}
+	f := &form{Action: without(asked(a.r), nextParameter, probeField), Ticket: a.ticket, Button: button}
 	if next := a.r.Form[nextParameter]; len(next) == 1 {
 		f.Next = next[0]
 	}

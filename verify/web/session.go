@@ -96,7 +96,9 @@ type SessionConfig struct {
 // "admitone/session/1", a zero byte and the realm. It is safe for concurrent use.
 //
 // A sealed cookie is good until it runs out, or NotBefore or a disabled key
-// ends it: End takes it from the browser, not from whoever copied it.
+// ends it: End takes it from the browser, not from whoever copied it. Where the
+// answer to an older request renews the cookie and arrives after a sign-out or
+// another user's entry, the browser has the old session again.
 type Sessions struct {
 	c       SessionConfig
 	ad      []byte
@@ -107,6 +109,10 @@ type Sessions struct {
 // maxCookie is of a sealed session's text; browsers keep 4,096 bytes of name,
 // value and attributes.
 const maxCookie = 3800
+
+// maxTries is of cookies of one name in a request. A browser sends one, or two
+// where one is Partitioned; each that is forged may cost a look at a keyring's file.
+const maxTries = 8
 
 // NewSessions returns Sessions, or an error that says what in c is wrong.
 func NewSessions(c SessionConfig) (*Sessions, error) {
@@ -252,7 +258,11 @@ func (s *Sessions) Current(w http.ResponseWriter, r *http.Request, a token.Audie
 	var session Session
 	// Where there is no __Host- prefix, another host of the same site can plant
 	// cookies of this name before ours.
+	tries := 0
 	for value := range cookiesNamed(r, s.cookieName(a)) {
+		if tries++; tries > maxTries {
+			break
+		}
 		now := s.c.Now()
 		renewed, key, ok := s.open(value, &session)
 		if !ok || session.Audience != a || !s.inTime(&session, renewed, now) {

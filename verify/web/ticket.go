@@ -10,14 +10,12 @@ import (
 // The parameters that carry a ticket.
 var parameters = []string{"ta", "TA"}
 
-// Ticket returns the ticket that a request carries in the query parameter or
-// POST form field ta or TA. Issuers' clients percent-encode it, or do so twice,
-// and both give the same string; nothing else about it is mended. Where there
-// are several it returns one that no verifier accepts, since which is meant
-// cannot be told; found says whether there was any.
-func Ticket(r *http.Request) (ticket string, found bool) { return ticketOf(r, false) }
-
-// ticketOf is Ticket, and with nameless it reads the query ?=TA<ticket> as well.
+// ticketOf returns the ticket that a request carries in the query parameter or
+// POST form field ta or TA and, with nameless, in the query ?=TA<ticket>. Issuers'
+// clients percent-encode it, or do so twice, and both give the same string;
+// nothing else about it is mended. Where there are several it returns one that no
+// verifier accepts, since which is meant cannot be told; found says whether there
+// was any.
 func ticketOf(r *http.Request, nameless bool) (ticket string, found bool) {
 	var v url.Values
 	if r.Method == http.MethodPost {
@@ -57,11 +55,11 @@ func ticketOf(r *http.Request, nameless bool) (ticket string, found bool) {
 	return "", true
 }
 
-// MaySpend reports whether a request may spend a ticket: it is a GET or POST
+// maySpend reports whether a request may spend a ticket: it is a GET or POST
 // that somebody made on purpose, and not a HEAD, a browser's prefetch, or what a
 // page loads as an image, a script or the like. Of requests that are no
 // navigation, only a fetch by a page of this origin may.
-func MaySpend(r *http.Request) bool {
+func maySpend(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
 		return false
 	}
@@ -83,13 +81,20 @@ func MaySpend(r *http.Request) bool {
 	return false
 }
 
-// WithoutTicket returns the path and query of a request's URL without the
-// ticket: where to send the browser after redemption.
-func WithoutTicket(u *url.URL) string { return without(u, parameters...) }
+// asked returns a request's URL as the browser knows it: http.StripPrefix and
+// routers change the path of r.URL.
+func asked(r *http.Request) *url.URL {
+	u := *r.URL
+	if full, err := url.ParseRequestURI(r.RequestURI); err == nil {
+		u.Path, u.RawPath = full.Path, full.RawPath
+	}
+	return &u
+}
 
-// without returns the path and query of u without some parameters, and without
-// a nameless one that carries a ticket.
+// without returns the path and query of u without a ticket and some other
+// parameters.
 func without(u *url.URL, names ...string) string {
+	names = append(names, parameters...)
 	var kept []string
 	for pair := range strings.SplitSeq(u.RawQuery, "&") {
 		name, value, _ := strings.Cut(pair, "=")

@@ -39,14 +39,14 @@ func TestTicket(t *testing.T) {
 		{"/login?ta=a;b", "", true},
 		{"/login?ta=%zz", "", true},
 	} {
-		ticket, found := Ticket(httptest.NewRequest(http.MethodGet, row.target, nil))
+		ticket, found := ticketOf(httptest.NewRequest(http.MethodGet, row.target, nil), false)
 		assert.Equal(t, row.found, found, row.target)
 		assert.Equal(t, row.ticket, ticket, row.target)
 	}
 	post := func(target, body string) (string, bool) {
 		r := httptest.NewRequest(http.MethodPost, target, strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		return Ticket(r)
+		return ticketOf(r, false)
 	}
 	ticket, found := post("/login", "ta=tkt1_a")
 	assert.True(t, found)
@@ -67,17 +67,17 @@ func TestMaySpend(t *testing.T) {
 		}
 		return r
 	}
-	assert.True(t, MaySpend(request(http.MethodGet)))
-	assert.True(t, MaySpend(request(http.MethodPost)))
-	assert.True(t, MaySpend(request(http.MethodGet, "Sec-Fetch-Mode", "navigate")))
+	assert.True(t, maySpend(request(http.MethodGet)))
+	assert.True(t, maySpend(request(http.MethodPost)))
+	assert.True(t, maySpend(request(http.MethodGet, "Sec-Fetch-Mode", "navigate")))
 	for _, method := range []string{http.MethodHead, http.MethodOptions, http.MethodPut, "PROPFIND"} {
-		assert.False(t, MaySpend(request(method)), method)
+		assert.False(t, maySpend(request(method)), method)
 	}
 	for _, h := range [][]string{
 		{"Sec-Purpose", "prefetch"}, {"Sec-Purpose", "prefetch;prerender"}, {"Purpose", "Prefetch"}, {"X-Moz", "prefetch"},
 		{"X-Purpose", "preview"}, {"Sec-Purpose", "", "Sec-Purpose", "prefetch"},
 	} {
-		assert.False(t, MaySpend(request(http.MethodGet, h...)), h)
+		assert.False(t, maySpend(request(http.MethodGet, h...)), h)
 	}
 }
 
@@ -99,7 +99,7 @@ func TestWithoutTicket(t *testing.T) {
 	} {
 		u, err := url.Parse(from)
 		require.NoError(t, err)
-		assert.Equal(t, want, WithoutTicket(u), from)
+		assert.Equal(t, want, without(u), from)
 	}
 }
 
@@ -112,7 +112,7 @@ func FuzzTicket(f *testing.F) {
 	f.Fuzz(func(t *testing.T, query string) {
 		r := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/login", RawQuery: query}, Header: http.Header{}}
 		ticketOf(r, true)
-		to := WithoutTicket(r.URL)
+		to := without(r.URL)
 		require.True(t, strings.HasPrefix(to, "/login"), to)
 		u, err := url.Parse(to)
 		if err != nil {

@@ -279,9 +279,6 @@ func TestRedirectStaysHere(t *testing.T) {
 		require.Equal(t, http.StatusSeeOther, res.status)
 		assert.Equal(t, want, res.header.Get("Location"))
 	}
-	for path, want := range map[string]string{"//evil.example/login": "/evil.example/login", `/\evil.example`: "/%5Cevil.example", "/login": "/login"} {
-		assert.Equal(t, want, web.WithoutTicket(&url.URL{Path: path, RawQuery: "ta=x&TA=y&%74a=z"}))
-	}
 }
 
 func TestSessionExpires(t *testing.T) {
