@@ -38,8 +38,8 @@ func (l *limits) flags(cmd *cobra.Command) {
 }
 
 func (l *limits) check() error {
-	if !(l.rate > 0 && l.rate <= 1e6) {
-		return cli.Usagef("--rate-limit %v is not more than 0 and at most 1000000", l.rate)
+	if !(l.rate >= 0.001 && l.rate <= 1e6) {
+		return cli.Usagef("--rate-limit %v is not from 0.001 to 1000000", l.rate)
 	}
 	if l.burst < 1 || l.burst > 1e6 {
 		return cli.Usagef("--rate-burst %d is not from 1 to 1000000", l.burst)

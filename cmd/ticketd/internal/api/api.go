@@ -84,6 +84,7 @@ func New(c Config) (http.Handler, error) {
 	for _, r := range routes {
 		mux.HandleFunc(r.pattern, r.handle)
 	}
+	mux.HandleFunc("/auth/", s.noOperation)
 	return s.guard(mux), nil
 }
 
@@ -92,7 +93,8 @@ type route struct {
 	handle  http.HandlerFunc
 }
 
-// routes are all that is served. openapi.yaml describes each of them.
+// routes are all that is served, but for noOperation. openapi.yaml describes each
+// of them.
 func (s *server) routes() ([]route, error) {
 	docs, err := newDocuments(s.IntegerStatus)
 	return []route{
@@ -114,6 +116,12 @@ func (s *server) routes() ([]route, error) {
 		{"GET /docs", docs.servePage},
 		{"GET /docs.css", serveStyle},
 	}, err
+}
+
+// noOperation answers where a path under /auth/ is misspelt: in the form that its
+// callers read.
+func (s *server) noOperation(w http.ResponseWriter, _ *http.Request) {
+	s.refuse(w, &refusal{status: http.StatusNotFound, description: "Not found: there is no operation at this path; tickets are issued at /auth/ticket, and /docs has all others"})
 }
 
 func healthz(w http.ResponseWriter, _ *http.Request) {

@@ -1,8 +1,11 @@
 package api
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -50,6 +53,12 @@ func TestIssueRefuses(t *testing.T) {
 		{"array", w.key, `[` + reference + `]`, 400, "not a JSON object", ""},
 		{"string", w.key, `"commbox"`, 400, "not a JSON object", ""},
 		{"null", w.key, `null`, 400, "not a JSON object", ""},
+		{"two byte order marks", w.key, "\ufeff\ufeff" + reference, 400, "not JSON", ""},
+		{"byte order mark alone", w.key, "\ufeff", 400, "empty", ""},
+		{"blank email", w.key, `{"brand":"commbox","email":" "}`, 400, "blank", "email"},
+		{"blank uniqueId", w.key, `{"brand":"commbox","email":"a@b","uniqueId":"\t\u00a0"}`, 400, "blank", "uniqueId"},
+		{"blank phone1", w.key, `{"brand":"commbox","email":"a@b","phone1":" "}`, 400, "blank", "phone1"},
+		{"blank username", w.key, `{"brand":"commbox","email":"a@b","username":" "}`, 400, "blank", "username"},
 		{"two values", w.key, reference + reference, 400, "goes on after", ""},
 		{"two shapes", w.key, `{"data":` + reference + `,"brand":"commbox"}`, 400, "both inside data and beside", ""},
 		{"data is text", w.key, `{"data":"x"}`, 400, "not an object", "data"},
@@ -142,6 +151,80 @@ func TestIssueRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Headers that two programs read in two ways, and bodies that are not what the
+// OpenAPI document says.
+func TestOddRequests(t *testing.T) {
+	w := newWorld(t)
+	zipped := new(bytes.Buffer)
+	z := gzip.NewWriter(zipped)
+	_, err := z.Write([]byte(reference))
+	require.NoError(t, err)
+	require.NoError(t, z.Close())
+	for name, row := range map[string]struct {
+		header http.Header
+		body   string
+		status int
+		says   string
+	}{
+		"lower case":        {http.Header{"authorization": {"bearer " + w.key}}, reference, 200, ""},
+		"two keys":          {http.Header{"Authorization": {"Bearer " + w.key, "Bearer " + w.acmeKey}}, reference, 401, "more than one header"},
+		"the same key":      {http.Header{"Authorization": {"Bearer " + w.key, "Bearer " + w.key}}, reference, 401, "more than one header"},
+		"two in one":        {http.Header{"Authorization": {"Bearer " + w.key + ", Bearer " + w.key}}, reference, 401, "not accepted"},
+		"another scheme":    {http.Header{"Authorization": {"Basic " + w.key}}, reference, 401, "send an API key"},
+		"no scheme":         {http.Header{"Authorization": {w.key}}, reference, 401, "send an API key"},
+		"identity":          {http.Header{"Authorization": {"Bearer " + w.key}, "Content-Encoding": {"identity"}}, reference, 200, ""},
+		"gzip":              {http.Header{"Authorization": {"Bearer " + w.key}, "Content-Encoding": {"gzip"}}, zipped.String(), 400, "compressed"},
+		"said to be gzip":   {http.Header{"Authorization": {"Bearer " + w.key}, "Content-Encoding": {"gzip"}}, reference, 400, "compressed"},
+		"byte order mark":   {http.Header{"Authorization": {"Bearer " + w.key}}, "\ufeff" + reference, 200, ""},
+		"form's media type": {http.Header{"Authorization": {"Bearer " + w.key}, "Content-Type": {"application/x-www-form-urlencoded"}}, reference, 200, ""}, // curl -d
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.server.URL+"/auth/ticket", strings.NewReader(row.body))
+		require.NoError(t, err)
+		r.Header = row.header
+		res, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		body, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		assert.Equal(t, row.status, res.StatusCode, name)
+		assert.Contains(t, string(body), row.says, name)
+	}
+}
+
+// The log says which key was refused, and nothing of its secret.
+func TestRefusedKeyIsNamed(t *testing.T) {
+	w := newWorld(t)
+	for reason, key := range map[string]string{
+		"revoked": w.key, "wrong_secret": w.acmeKey[:20] + strings.Repeat("a", len(w.acmeKey)-20), "unknown": "adm_aaaaaaaaaa" + w.anyKey[14:],
+	} {
+		if reason == "revoked" {
+			require.NoError(t, w.directory.RevokeAPIKey(t.Context(), key[4:14]))
+		}
+		require.Equal(t, http.StatusUnauthorized, w.ask(key, reference).status)
+		assert.Contains(t, w.log.String(), fmt.Sprintf("reason=\"API key %s\" api_key=%s ", reason, key[4:14]))
+	}
+}
+
+// Under /auth/ callers read the envelope, whatever the path.
+func TestNoOperation(t *testing.T) {
+	w := newWorld(t)
+	for _, path := range []string{"/auth/ticket/", "/auth/tickets", "/auth/", "/auth/redeem/x", "/auth/ticket%00", "/auth/Ticket"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.server.URL+path, strings.NewReader(reference))
+		require.NoError(t, err)
+		r.Header.Set("Authorization", "Bearer "+w.key)
+		res, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		var e envelope
+		require.NoError(t, json.NewDecoder(res.Body).Decode(&e), path)
+		require.NoError(t, res.Body.Close())
+		assert.Equal(t, http.StatusNotFound, res.StatusCode, path)
+		assert.Equal(t, "404", e.Status, path)
+		assert.Contains(t, e.Description, "/auth/ticket", path)
+		assert.NotEmpty(t, e.ResponseTime, path)
+	}
+	assert.Contains(t, w.log.String(), "route=/auth/ ")
 }
 
 func TestExpiredKey(t *testing.T) {

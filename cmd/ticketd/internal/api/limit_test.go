@@ -138,7 +138,32 @@ func TestAllowLists(t *testing.T) {
 	chat := issue(customer)
 	res := w.client().do(http.MethodGet, w.chatPath("commbox", "web")+"?ta="+chat, nil, map[string]string{"X-Forwarded-For": "198.51.100.99"})
 	assert.Equal(t, http.StatusSeeOther, res.status, "the list is for agents")
-	// A channel's own list holds for redeeming in it, after the brand's.
+	// A channel's own list takes precedence for redeeming in it, too, and for tickets
+	// that are bound to it; the brand's holds for all else.
+	res = call("/auth/ticket", "203.0.113.5", bound)
+	boundTicket := res.body[strings.Index(res.body, "tkt1_"):strings.Index(res.body, `"}}`)]
+	w.secrets = append(w.secrets, boundTicket[10:])
+	code := strings.TrimPrefix(w.chatPath("commbox", "web"), "/chat/")
+	for _, row := range []struct {
+		ticket, from, fields string
+		status               int
+	}{
+		{chat, "203.0.113.5", `"audience":"customer","channel":"web"`, 200},
+		{chat, "203.0.113.5", `"audience":"customer","channelCode":"` + code + `"`, 200},
+		{chat, "203.0.113.5", `"audience":"customer"`, 401},
+		{chat, "203.0.113.5", `"audience":"customer","channel":"closed"`, 401},
+		{chat, "203.0.113.5", `"audience":"customer","channel":"none"`, 401},
+		{chat, "203.0.113.5", `"audience":"customer","channelCode":"none"`, 401},
+		{boundTicket, "203.0.113.5", `"audience":"customer","channel":"web"`, 200},
+		{boundTicket, "192.0.2.1", `"audience":"customer","channel":"web"`, 401},
+		{boundTicket, "192.0.2.1", `"audience":"customer"`, 401},
+		{agent, "203.0.113.5", `"audience":"customer","channel":"web"`, 401}, // of an agent's ticket no channel decides
+	} {
+		for _, path := range []string{inspectPath, redeemPath} {
+			res := call(path, row.from, `{"ticket":"`+row.ticket+`",`+row.fields+`}`)
+			assert.Equal(t, row.status, res.status, "%s %v: %s", path, row, res.body)
+		}
+	}
 	assert.Equal(t, 401, call(redeemPath, "192.0.2.1", `{"ticket":"`+chat+`","audience":"customer","channel":"web"}`).status)
 	assert.Equal(t, 200, call(redeemPath, "192.0.2.1", `{"ticket":"`+chat+`","audience":"customer"}`).status)
 	assert.Contains(t, w.log.String(), "remote=198.51.100.99")

@@ -69,6 +69,9 @@ func (s *server) begin(w http.ResponseWriter, r *http.Request, scope directory.S
 	if !slices.Contains(c.key.Scopes, scope) {
 		return unauthorized(fmt.Sprintf("the API key may not do this; use one with the scope %s", scope), "API key without scope "+string(scope))
 	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return badBody(errors.New("the body is compressed; send it as it is, without Content-Encoding"))
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -81,10 +84,15 @@ func (s *server) begin(w http.ResponseWriter, r *http.Request, scope directory.S
 	return nil
 }
 
-// authenticate returns the API key of a request.
+// authenticate returns the API key of a request. Of one that is not accepted it
+// returns the ID only, for the log.
 func (s *server) authenticate(r *http.Request) (directory.APIKey, *refusal) {
 	var none directory.APIKey
-	scheme, bearer, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	sent := r.Header.Values("Authorization")
+	if len(sent) > 1 { // whatever stands in front may go by another one
+		return none, unauthorized("there is more than one header Authorization; send one", "several headers Authorization")
+	}
+	scheme, bearer, _ := strings.Cut(strings.Join(sent, ""), " ")
 	if bearer = strings.TrimSpace(bearer); !strings.EqualFold(scheme, "Bearer") || bearer == "" {
 		return none, unauthorized("send an API key in the header Authorization: Bearer <API key>", "no API key")
 	}
@@ -92,7 +100,7 @@ func (s *server) authenticate(r *http.Request) (directory.APIKey, *refusal) {
 	var auth *directory.AuthError
 	switch {
 	case errors.As(err, &auth):
-		return none, unauthorized("the API key is not accepted; check that it is complete, current and of this service", "API key "+string(auth.Reason))
+		return directory.APIKey{ID: auth.KeyID}, unauthorized("the API key is not accepted; check that it is complete, current and of this service", "API key "+string(auth.Reason))
 	case err != nil:
 		return none, internal(err)
 	}

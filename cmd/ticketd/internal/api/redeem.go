@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"net/http"
@@ -96,9 +97,6 @@ func unescaped(ticket string) string {
 	return ticket
 }
 
-// errCallAddress is for a call from an address that the settings do not allow.
-var errCallAddress = errors.New("the caller's address is not on the allow-list")
-
 // examine prepares a redemption: it reads the body, and says what the ticket would
 // be used for. The verdict, if not nil, is given without asking the Verifier.
 func (s *server) examine(r *http.Request, c call) (q redemption, verdict *verify.Error, no *refusal) {
@@ -119,7 +117,12 @@ func (s *server) examine(r *http.Request, c call) (q redemption, verdict *verify
 		q.foreign = &t
 		return q, &verify.Error{Reason: verify.WrongBrand}, nil
 	}
-	set, err := s.Directory.Effective(r.Context(), t.Brand, "")
+	if q.channelCode != "" {
+		if q.channel, err = s.Channels.ID(t.Brand, unescaped(q.channelCode)); err != nil {
+			verdict = &verify.Error{Reason: verify.WrongChannel, Refused: &t}
+		}
+	}
+	set, err := s.callSettings(r.Context(), t, q.channel)
 	switch {
 	case errors.Is(err, directory.ErrNotFound): // admit will refuse it
 	case err != nil:
@@ -127,21 +130,22 @@ func (s *server) examine(r *http.Request, c call) (q redemption, verdict *verify
 	case !set.APIAddresses.Allow(clientOf(r)):
 		return q, nil, addressRefused()
 	}
-	if q.channelCode != "" {
-		if q.channel, err = s.Channels.ID(t.Brand, unescaped(q.channelCode)); err != nil {
-			return q, &verify.Error{Reason: verify.WrongChannel, Refused: &t}, nil
-		}
-	}
-	return q, nil, nil
+	return q, verdict, nil
 }
 
-// admitCall is admit for a call of the API.
-func (s *server) admitCall(r *http.Request, t token.Ticket, q redemption) (holder, error) {
-	h, err := s.admit(r.Context(), t, q.channel, q.address)
-	if err == nil && !h.settings.APIAddresses.Allow(clientOf(r)) {
-		return h, errCallAddress // the channel's own list
+// callSettings returns the settings that say from where a ticket may be inspected
+// and redeemed: those of the channel that it is bound to, or else of the one that
+// is entered with it. Where the brand has no such channel its own hold.
+func (s *server) callSettings(ctx context.Context, t token.Ticket, entered string) (directory.Effective, error) {
+	channel := t.Channel
+	if channel == "" && t.Audience == token.Customer {
+		channel = entered
 	}
-	return h, err
+	set, err := s.Directory.Effective(ctx, t.Brand, channel)
+	if channel != "" && errors.Is(err, directory.ErrNotFound) {
+		return s.Directory.Effective(ctx, t.Brand, "")
+	}
+	return set, err
 }
 
 // inspect answers POST /auth/inspect.
@@ -156,7 +160,7 @@ func (s *server) inspect(w http.ResponseWriter, r *http.Request, c call) *refusa
 		err = verdict
 	} else {
 		t, err = s.Verifier.Inspect(r.Context(), q.ticket, verify.Use{Audience: q.audience, Channel: q.channel, Binding: q.binding, Check: func(t token.Ticket) error {
-			_, err := s.admitCall(r, t, q)
+			_, err := s.admit(r.Context(), t, q.channel, q.address)
 			return err
 		}})
 	}
@@ -165,11 +169,6 @@ func (s *server) inspect(w http.ResponseWriter, r *http.Request, c call) *refusa
 	if err == nil {
 		s.reply(w, http.StatusOK, "The ticket is good; it is not spent", inspected{Result: "acceptable", Ticket: view(&t)})
 		return nil
-	}
-	if errors.Is(err, errCallAddress) {
-		no := addressRefused()
-		no.reason = "" // it is logged
-		return no
 	}
 	e := asError(err)
 	if e.Reason.CannotTell() {
@@ -195,7 +194,7 @@ func (s *server) redeem(w http.ResponseWriter, r *http.Request, c call) *refusal
 		err = verdict
 	} else {
 		t, err = s.Verifier.Redeem(r.Context(), q.ticket, verify.Use{Audience: q.audience, Channel: q.channel, Binding: q.binding, Check: func(t token.Ticket) (err error) {
-			if h, err = s.admitCall(r, t, q); err != nil || t.Audience != token.Customer {
+			if h, err = s.admit(r.Context(), t, q.channel, q.address); err != nil || t.Audience != token.Customer {
 				return err
 			}
 			customer, err = s.findCustomer(r.Context(), t)
@@ -209,12 +208,7 @@ func (s *server) redeem(w http.ResponseWriter, r *http.Request, c call) *refusal
 			more = append(more, "ticket", t.ID, "brand", t.Brand)
 		}
 		e := s.logRefusal(r, err, more...)
-		switch {
-		case errors.Is(err, errCallAddress):
-			no := addressRefused()
-			no.reason = "" // it is logged
-			return no
-		case e.Reason.CannotTell():
+		if e.Reason.CannotTell() {
 			return s.cannotTell(w, e)
 		}
 		no := refused{Result: "refused", Reason: e.Reason, FirstUsed: e.FirstUsed}

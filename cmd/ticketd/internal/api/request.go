@@ -24,7 +24,11 @@ type body struct {
 
 // readBody reads an object with the fields in its member data, or with the fields
 // themselves. The error says what is wrong with the body as a whole.
+//
+// A byte order mark is passed over, as RFC 8259 (section 8.1) allows: some platforms
+// write one before whatever they send.
 func readBody(raw []byte, example string) (*body, error) {
+	raw = bytes.TrimPrefix(raw, []byte("\ufeff"))
 	if len(bytes.TrimSpace(raw)) == 0 {
 		return nil, fmt.Errorf("the body is empty; send a JSON object like %s", example)
 	}
@@ -81,6 +85,16 @@ func (b *body) text(name string, digits bool) (text string) {
 		b.fault(name, "is not a string; write it in quotation marks")
 	}
 	return text
+}
+
+// identifier is text by which somebody is found. One that is all white space names
+// nobody, and everybody for whom a client has nothing better.
+func (b *body) identifier(name string, digits bool) string {
+	v := b.text(name, digits)
+	if v != "" && strings.TrimSpace(v) == "" {
+		b.fault(name, "is blank; leave it out where there is none")
+	}
+	return v
 }
 
 func (b *body) flag(name string) *bool {
@@ -147,17 +161,9 @@ func parseTicket(raw []byte) (q ticketRequest, _ []fault, err error) {
 	if err != nil {
 		return q, nil, err
 	}
-	for _, f := range []struct {
-		name   string
-		to     *string
-		digits bool
-	}{
-		{"brand", &q.brand, false}, {"username", &q.username, false}, {"email", &q.email, false},
-		{"uniqueId", &q.uniqueID, true}, {"firstName", &q.firstName, false}, {"lastName", &q.lastName, false},
-		{"phone1", &q.phone1, true}, {"remark", &q.remark, false}, {"channel", &q.channel, false},
-	} {
-		*f.to = b.text(f.name, f.digits)
-	}
+	q.brand, q.username, q.email = b.text("brand", false), b.identifier("username", false), b.identifier("email", false)
+	q.uniqueID, q.firstName, q.lastName = b.identifier("uniqueId", true), b.text("firstName", false), b.text("lastName", false)
+	q.phone1, q.remark, q.channel = b.identifier("phone1", true), b.text("remark", false), b.text("channel", false)
 	if yes := b.flag("overrideUserInfo"); yes != nil {
 		q.overrideUserInfo = *yes
 	}

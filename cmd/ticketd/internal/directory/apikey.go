@@ -52,6 +52,7 @@ func (k APIKey) Allows(scope Scope, brand string) bool {
 }
 
 const (
+	minRate  = 0.001 // 3.6 an hour; with less, the times that callers are told overflow
 	maxRate  = 1e6
 	maxBurst = 1e6
 )
@@ -65,8 +66,8 @@ func (k *APIKey) prepare() error {
 		return refuse("brands", "is empty: name the key's brands, or say that it is for all of them")
 	case len(k.Brands) > 0 && k.AllBrands:
 		return refuse("brands", "names brands, and the key is for all of them: choose one")
-	case !(k.Rate >= 0 && k.Rate <= maxRate): // nor NaN
-		return refuse("rate", "is not a number of requests a second from 0 to %d", int(maxRate))
+	case k.Rate != 0 && !(k.Rate >= minRate && k.Rate <= maxRate): // nor NaN
+		return refuse("rate", "is not a number of requests a second from %v to %d, nor 0 for the service's", minRate, int(maxRate))
 	case k.Burst < 0 || k.Burst > maxBurst:
 		return refuse("burst", "is not a number of requests from 0 to %d", int(maxBurst))
 	case k.Rate == 0 && k.Burst != 0:

@@ -94,6 +94,7 @@ func TestCreateAPIKeyRefuses(t *testing.T) {
 			"negative rate":    {APIKey{Scopes: issue, AllBrands: true, Rate: -1}, "rate is not"},
 			"no number":        {APIKey{Scopes: issue, AllBrands: true, Rate: math.NaN()}, "rate is not"},
 			"infinite rate":    {APIKey{Scopes: issue, AllBrands: true, Rate: math.Inf(1)}, "rate is not"},
+			"hardly any rate":  {APIKey{Scopes: issue, AllBrands: true, Rate: 1e-12}, "rate is not"},
 			"negative burst":   {APIKey{Scopes: issue, AllBrands: true, Rate: 1, Burst: -1}, "burst is not"},
 			"huge burst":       {APIKey{Scopes: issue, AllBrands: true, Rate: 1, Burst: 1e9}, "burst is not"},
 			"burst, no rate":   {APIKey{Scopes: issue, AllBrands: true, Burst: 1}, "without a rate"},
