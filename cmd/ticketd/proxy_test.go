@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -23,9 +24,13 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/keyset"
 
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/keyring/kms"
+	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/verify/web"
 )
 
 // identity are the headers by which an application behind a proxy knows who it is.
@@ -280,9 +285,15 @@ func (b *behind) try(end func()) {
 
 // traps W2, W5: examples/nginx, with a real nginx.
 func TestNginx(t *testing.T) {
+	b := newBehind(t)
+	b.try(b.nginx())
+}
+
+// nginx runs examples/nginx.
+func (b *behind) nginx() (end func()) {
+	t := b.t
 	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin") // where Debian has it
 	nginx := needs(t, "nginx")
-	b := newBehind(t)
 	site := recipe(t, "nginx/admitone.conf", "127.0.0.1:8080", b.local, "127.0.0.1:3000", b.app, "listen 443 ssl", "listen 127.0.0.1:"+b.port+" ssl",
 		"app.example.com;", "_;", "/etc/ssl/app.example.com.pem", b.cert, "/etc/ssl/app.example.com.key", b.key, "/var/log/nginx", b.logs)
 	dir := t.TempDir()
@@ -301,7 +312,43 @@ http {
 `
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "site.conf"), site, 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(main), 0o600))
-	b.try(b.start(exec.Command(nginx, "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", filepath.Join(b.logs, "error.log"))))
+	return b.start(exec.Command(nginx, "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", filepath.Join(b.logs, "error.log")))
+}
+
+// The largest session there is passes through nginx, also when it is renewed, and
+// so does a customer's beside it.
+func TestNginxLargestSession(t *testing.T) {
+	b := newBehind(t)
+	handle, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
+	require.NoError(t, err)
+	keys, err := aead.New(handle)
+	require.NoError(t, err)
+	now := time.Now()
+	sessions, err := web.NewSessions(web.SessionConfig{Keys: keys, Now: func() time.Time { return now }})
+	require.NoError(t, err)
+	rec := httptest.NewRecorder()
+	for _, audience := range []token.Audience{token.Agent, token.Customer} {
+		group := strings.Repeat("\u00e9", 1600)
+		for err = errors.New("too large"); err != nil; group = group[2:] {
+			err = sessions.Start(rec, nil, web.Session{Audience: audience, Brand: "commbox", User: "john.d", Groups: []string{group}})
+		}
+	}
+	now = now.Add(web.SessionIdle / 2) // it is to be renewed
+	check, err := web.NewCheck(sessions, token.Agent, web.Headers{})
+	require.NoError(t, err)
+	server := httptest.NewServer(check)
+	t.Cleanup(server.Close)
+	b.local = server.Listener.Addr().String()
+	b.nginx()
+	var cookie string
+	for _, c := range rec.Result().Cookies() {
+		cookie += c.Name + "=" + c.Value + "; "
+	}
+	require.Greater(t, len(cookie), 7500)
+	res := b.person().do(http.MethodGet, "/inbox", http.Header{"Cookie": {cookie + "own=" + strings.Repeat("x", 1000)}})
+	assert.Equal(t, http.StatusOK, res.StatusCode)
+	assert.Len(t, res.Cookies(), 1)
+	assert.Greater(t, len(b.seen().Get("Remote-Groups")), 7500)
 }
 
 // traps W2, W5: examples/caddy, with a real Caddy.

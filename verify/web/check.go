@@ -68,6 +68,9 @@ const tokenCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 // either end are percent-encoded (RFC 3986), and so is a comma in a group's
 // name: a name like José arrives as Jos%C3%A9.
 //
+// Of the largest session an answer has some 13 KB of headers, which is more than
+// nginx takes by default: see proxy_buffer_size in examples/nginx.
+//
 // A 200 may carry Set-Cookie, to renew the session. A proxy that does not pass
 // that on (nginx wants auth_request_set and add_header) ends sessions
 // SessionConfig.Idle after the entry.
