@@ -37,7 +37,9 @@ func (h Headers) names() (names [headerCount]string, err error) {
 	given := [headerCount]string{h.User, h.Name, h.Email, h.Groups, h.Brand, h.Audience, h.Channel, h.TicketID, h.KeyID, h.Actor}
 	names = [headerCount]string{"Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups", "Admitone-Brand", "Admitone-Audience",
 		"Admitone-Channel", "Admitone-Ticket-Id", "Admitone-Key-Id", "Admitone-Actor"}
-	seen := make(map[string]bool)
+	seen := map[string]bool{ // the answer has these already, or they are the proxy's
+		"Cache-Control": true, "Connection": true, "Content-Length": true, "Content-Type": true, "Set-Cookie": true, "Transfer-Encoding": true,
+	}
 	for i, name := range given {
 		if name != "" {
 			names[i] = textproto.CanonicalMIMEHeaderKey(name)
@@ -46,7 +48,7 @@ func (h Headers) names() (names [headerCount]string, err error) {
 			return names, fmt.Errorf("web: %q cannot be a header's name; use letters, digits and '-'", name)
 		}
 		if seen[names[i]] {
-			return names, fmt.Errorf("web: two headers of the check have the name %s; choose another for one", names[i])
+			return names, fmt.Errorf("web: a header of the check cannot have the name %s, which is another's already; choose another", names[i])
 		}
 		seen[names[i]] = true
 	}

@@ -78,6 +78,7 @@ func TestCheckConfig(t *testing.T) {
 	}{
 		{nil, token.Agent, Headers{}}, {s, 0, Headers{}}, {s, 3, Headers{}},
 		{s, token.Agent, Headers{User: "a b"}}, {s, token.Agent, Headers{User: "X\r\nY"}}, {s, token.Agent, Headers{User: "remote-name"}},
+		{s, token.Agent, Headers{Name: "set-cookie"}}, {s, token.Agent, Headers{Actor: "Cache-Control"}},
 	} {
 		_, err := NewCheck(c.sessions, c.audience, c.headers)
 		assert.Error(t, err)

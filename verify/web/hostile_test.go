@@ -323,3 +323,23 @@ func TestManyPressesOverHTTP2(t *testing.T) {
 	assert.Equal(t, int32(16), in.Load())
 	assert.Equal(t, http.StatusForbidden, w.browser().press(page, ownForm...).StatusCode, "and nobody without the cookie")
 }
+
+// The page that asks names somebody: a name of which there is nothing to see is none.
+func TestNamesThatDoNotShow(t *testing.T) {
+	for name, want := range map[string]string{
+		"\u200b\u2060\ufeff": "john.d", "\u00a0\u3000 ": "john.d", "\u202e\u2066": "john.d", "\u202eeoD": "eoD", "\u05d3\u05d5\u05d3": "\u05d3\u05d5\u05d3",
+	} {
+		w := confirmWorld(t, func(w *world) {
+			w.Admit = func(*http.Request, token.Ticket) (Entry, error) {
+				return Entry{Confirm: true, Session: Session{Name: name}}, nil
+			}
+			w.Page = func(*http.Request, token.Ticket) Page { return Page{Brand: name} }
+		})
+		page := w.browser().get("/login?ta=" + w.issue(nil))
+		assert.Contains(t, page.body, "<h1>Continue as \u2068"+want+"\u2069?</h1>", "%q", name)
+		if want == "john.d" {
+			assert.NotContains(t, page.body, `class="brand"`)
+			assert.Contains(t, page.body, "commbox", "the ticket's brand shows where the page's does not")
+		}
+	}
+}

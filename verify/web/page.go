@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/admitone/admitone/token"
 )
@@ -214,7 +215,7 @@ func (a *attempt) showConfirm(w http.ResponseWriter) {
 	if s.Audience == token.Customer {
 		user = "" // the service's own name for them
 	}
-	if a.page.Brand != "" {
+	if plain(a.page.Brand) != "" {
 		brand = "" // it stands at the top
 	}
 	for _, f := range []fact{{l.texts.Name, s.Name}, {l.texts.User, user}, {l.texts.Email, s.Email}, {l.texts.Brand, brand}} {
@@ -246,8 +247,11 @@ func (a *attempt) form(button string) *form {
 func personOf(s *Session) string { return firstOf(plain(s.Name), plain(s.User), plain(s.Email)) }
 
 // plain returns a text without the invisible characters that change the
-// direction of the text around them.
+// direction of the text around them, and "" where there is nothing to see.
 func plain(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsGraphic(r) && !unicode.IsSpace(r) }) {
+		return ""
+	}
 	return strings.Map(func(r rune) rune {
 		if r == '\u061c' || r == '\u200e' || r == '\u200f' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' {
 			return -1
