@@ -34,6 +34,7 @@ type options struct {
 	publicURL   string
 	replay      replayOptions
 	limits      limits
+	doors       doors
 	replicas    int
 	skew        time.Duration
 	maxLifetime time.Duration
@@ -95,6 +96,7 @@ func (o *options) flags(cmd *cobra.Command, listen, replay string) {
 	f.StringVar(&o.metrics, "metrics-listen", "", "`HOST:PORT` to serve /metrics on, for Prometheus and for nobody else: it is not authenticated (default: nowhere)")
 	o.replay.flags(cmd, replay)
 	o.limits.flags(cmd)
+	o.doors.flags(cmd)
 	o.log.flags(cmd)
 	f.IntVar(&o.replicas, "replicas", 1, "how many ticketd processes serve under the same ticket keys; more than 1 need a shared --replay")
 	f.DurationVar(&o.skew, "skew", 0, "tolerance for the clocks of other machines that issue tickets under the same keys (with several replicas 10s if not given); where what was redeemed is lost, one-time tickets are refused for as long")
@@ -128,6 +130,9 @@ func (o *options) check(cmd *cobra.Command) error {
 		return err
 	}
 	if err := o.limits.check(); err != nil {
+		return err
+	}
+	if err := o.doors.check(); err != nil {
 		return err
 	}
 	if err := o.log.check(); err != nil {
