@@ -97,6 +97,10 @@ func unescaped(ticket string) string {
 	return ticket
 }
 
+// errChannelCode is why no channel can be entered, whether or not the ticket is
+// bound to one.
+var errChannelCode = errors.New("the channelCode stands for no channel of the ticket's brand; send it as it is in the chat URL")
+
 // examine prepares a redemption: it reads the body, and says what the ticket would
 // be used for. The verdict, if not nil, is given without asking the Verifier.
 func (s *server) examine(r *http.Request, c call) (q redemption, verdict *verify.Error, no *refusal) {
@@ -119,7 +123,7 @@ func (s *server) examine(r *http.Request, c call) (q redemption, verdict *verify
 	}
 	if q.channelCode != "" {
 		if q.channel, err = s.Channels.ID(t.Brand, unescaped(q.channelCode)); err != nil {
-			verdict = &verify.Error{Reason: verify.WrongChannel, Refused: &t}
+			verdict = &verify.Error{Reason: verify.WrongChannel, Refused: &t, Cause: errChannelCode}
 		}
 	}
 	set, err := s.callSettings(r.Context(), t, q.channel)
@@ -247,7 +251,7 @@ func asError(err error) *verify.Error {
 // found it may know; all other causes are for operators.
 func describe(e *verify.Error) string {
 	told := verify.Error{Reason: e.Reason}
-	if e.Reason == verify.RefusedByCaller {
+	if e.Reason == verify.RefusedByCaller || errors.Is(e.Cause, errChannelCode) {
 		told.Cause = e.Cause
 	}
 	return "Refused: " + told.Error()

@@ -152,6 +152,9 @@ func TestRedeemCustomer(t *testing.T) {
 	closed := w.spend(redeemPath, key, map[string]any{"ticket": issue(""), "audience": "customer", "channel": "closed"})
 	assert.Equal(t, "refused_by_caller", closed.Data.Reason)
 	assert.Contains(t, closed.Description, "switched off")
+	misspelt := w.spend(redeemPath, key, map[string]any{"ticket": issue(""), "audience": "customer", "channelCode": code[1:]})
+	assert.Equal(t, "wrong_channel", misspelt.Data.Reason)
+	assert.Contains(t, misspelt.Description, "channelCode stands for no channel", "the ticket is not to blame: it is bound to none")
 	assert.Equal(t, http.StatusOK, w.spend(redeemPath, key, map[string]any{"ticket": strings.ReplaceAll(strings.ReplaceAll(bound, "_", "%5F"), "%", "%25"), "audience": "customer", "channelCode": code}).status, "percent-encoded twice")
 
 	// Looking makes no record.
