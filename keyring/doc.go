@@ -70,7 +70,7 @@
 // intent of its generation. So the KEK vouches for the log up to there:
 //
 //	{"entry":"intent","generation":2,"time":"2026-02-05T09:00:00Z","steps":[{"do":"promote","key":"9be40d77"}],
-//	 "who":"root@keys1","why":"policy","before":"5df6…","prev":"c0c1…"}
+//	 "who":"ops@keys1","why":"policy","before":"5df6…","prev":"c0c1…"}
 //	{"entry":"outcome","generation":2,"after":"e3b0…","prev":"9f86…"}
 //
 // An intent without an outcome was done if the file has its hash; the next change

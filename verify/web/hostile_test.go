@@ -14,7 +14,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
@@ -115,7 +114,7 @@ func TestThenLeavesTimeToAskAgain(t *testing.T) {
 // Keys that cannot seal a session are known before a ticket is spent on it.
 func TestSealingFails(t *testing.T) {
 	w := newWorld(t)
-	keys := &broken{AEAD: w.sessions.Keys.(tink.AEAD)}
+	keys := &broken{AEAD: w.sessions.Keys}
 	w.sessions.Keys = keys
 	w.start()
 	ticket := w.issue(nil)

@@ -99,10 +99,3 @@ func (l *Local) Take(_ context.Context, key string, limit Limit) Answer {
 	allowed := bucket.AllowN(now, 1)
 	return limit.answer(allowed, bucket.TokensAt(now))
 }
-
-// len is how many callers are remembered.
-func (l *Local) len() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.young) + len(l.old)
-}
