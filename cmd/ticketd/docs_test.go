@@ -14,9 +14,8 @@ import (
 
 // A browser shows /docs without asking anybody else, without a complaint of the
 // content policy, in the width of a telephone (WCAG 2.2, 1.4.10), and for keyboards.
-func TestBrowserDocs(t *testing.T) {
-	_, info := startDemo(t)
-	ctx := browser(t)
+func browserDocs(t *testing.T, p *pages) {
+	ctx := p.person(t)
 	var mu sync.Mutex
 	var requested, complaints []string
 	require.NoError(t, chromedp.Listen(ctx, func(ev any) {
@@ -30,7 +29,7 @@ func TestBrowserDocs(t *testing.T) {
 		}
 	}))
 	does(t, ctx, chromedp.EmulateViewport(320, 640))
-	does(t, ctx, chromedp.Navigate(info.URL+"/docs"))
+	does(t, ctx, chromedp.Navigate(p.info.URL+"/docs"))
 	number := func(script string) float64 { return does(t, ctx, chromedp.Evaluate[float64](script)) }
 	assert.Equal(t, "ticketd: the API", does(t, ctx, heading))
 	assert.LessOrEqual(t, number(`document.documentElement.scrollWidth`), 320.0, "nothing is out of sight at the side")
@@ -39,10 +38,11 @@ func TestBrowserDocs(t *testing.T) {
 	assert.Zero(t, number(`[...document.querySelectorAll('a[href^="#"]')].filter(a => !document.getElementById(a.hash.slice(1))).length`))
 	assert.Greater(t, number(`document.querySelectorAll("article").length`), 20.0)
 	mu.Lock()
-	defer mu.Unlock()
 	assert.Empty(t, complaints)
-	assert.Contains(t, requested, info.URL+"/docs.css")
+	assert.Contains(t, requested, p.info.URL+"/docs.css")
 	for _, url := range requested {
-		assert.True(t, strings.HasPrefix(url, info.URL) || strings.HasPrefix(url, "data:"), url)
+		assert.True(t, strings.HasPrefix(url, p.info.URL) || strings.HasPrefix(url, "data:"), url)
 	}
+	mu.Unlock()
+	p.look(t, ctx, "docs")
 }

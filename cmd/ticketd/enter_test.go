@@ -41,6 +41,7 @@ func TestBrowser(t *testing.T) {
 		{"login", browserLogin}, {"chat", browserChat}, {"confirm", browserConfirm}, {"refused", browserRefused}, {"switch", browserSwitch},
 		{"tabs", browserTabs}, {"frame", browserFrame}, {"frame elsewhere", browserFrameElsewhere}, {"frame without cookies", browserFrameWithoutCookies},
 		{"no JavaScript", browserNoJavaScript}, {"hints", browserHints}, {"no cookie", browserNoCookie}, {"right to left", browserRightToLeft}, {"logout", browserLogout},
+		{"later", browserLater}, {"failed", browserFailed}, {"docs", browserDocs},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.test(t, p) })
 	}
