@@ -1,0 +1,269 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+)
+
+// askable is a ticketd as the recipes have it. Those whose proxy is not at hand are
+// held against what it serves.
+type askable struct {
+	t     *testing.T
+	local string
+	check http.Header // of its answer to nobody
+	agent string      // the cookie of an agent's session
+}
+
+func newServed(t *testing.T) *askable {
+	t.Helper()
+	s := &askable{t: t, local: "http://" + freeAddress(t)}
+	_, info := startDemo(t, "--public-url", "https://app.example.com", "--listen", strings.TrimPrefix(s.local, "http://"))
+	info.URL = s.local
+	s.check = s.ask(http.MethodGet, "/auth/check").Header
+	entered := s.ask(http.MethodGet, "/login?ta="+info.ticket(t, info.request(true)))
+	require.Equal(t, http.StatusSeeOther, entered.StatusCode)
+	require.Len(t, entered.Cookies(), 1)
+	s.agent = entered.Cookies()[0].Name
+	return s
+}
+
+func (s *askable) ask(method, path string) *http.Response {
+	s.t.Helper()
+	r, err := http.NewRequest(method, s.local+path, nil)
+	require.NoError(s.t, err)
+	res, err := http.DefaultTransport.RoundTrip(r)
+	require.NoError(s.t, err)
+	require.NoError(s.t, res.Body.Close())
+	return res
+}
+
+// headers wants a recipe to name all headers of the check, and no others.
+func (s *askable) headers(named []string) {
+	s.t.Helper()
+	for i, name := range named {
+		named[i] = http.CanonicalHeaderKey(name)
+	}
+	assert.ElementsMatch(s.t, identity, named)
+	for _, name := range named {
+		assert.Contains(s.t, s.check, name)
+	}
+}
+
+// doors wants people to be let through to where they enter and sign out, and only
+// there.
+func (s *askable) doors(paths []string) {
+	s.t.Helper()
+	assert.ElementsMatch(s.t, []string{"/login", "/logout", "/chat/"}, paths)
+	for _, path := range paths {
+		if strings.HasSuffix(path, "/") {
+			path += "x"
+		}
+		assert.Contains(s.t, []int{http.StatusForbidden, http.StatusSeeOther}, s.ask(http.MethodPost, path).StatusCode, path)
+	}
+}
+
+// at wants an address to be that at which the recipe's ticketd listens.
+func (s *askable) at(address string) {
+	s.t.Helper()
+	assert.Equal(s.t, serveCommand(nil).Flag("listen").DefValue, address)
+}
+
+// parse reads a recipe; what the test does not know of stays unread.
+func parse(t *testing.T, path string, into any) string {
+	t.Helper()
+	text := recipe(t, path)
+	require.NoError(t, yaml.Unmarshal(text, into))
+	return string(text)
+}
+
+// trap W5: examples/traefik names what ticketd has.
+func TestTraefikRecipe(t *testing.T) {
+	s := newServed(t)
+	var main struct {
+		EntryPoints map[string]any
+		AccessLog   struct {
+			Format string
+			Fields struct {
+				Names   map[string]string
+				Headers struct {
+					DefaultMode string `yaml:"defaultMode"`
+				}
+			}
+		} `yaml:"accessLog"`
+	}
+	parse(t, "traefik/traefik.yaml", &main)
+	assert.Equal(t, "json", main.AccessLog.Format, "the other one cannot leave fields out")
+	assert.Equal(t, map[string]string{"RequestPath": "drop", "RequestLine": "drop"}, main.AccessLog.Fields.Names)
+	assert.Equal(t, "drop", main.AccessLog.Fields.Headers.DefaultMode)
+
+	var routes struct {
+		HTTP struct {
+			Routers map[string]struct {
+				Rule, Service string
+				Middlewares   []string
+			}
+			Middlewares map[string]struct {
+				ForwardAuth struct {
+					Address  string
+					Response []string `yaml:"authResponseHeaders"`
+					Cookies  []string `yaml:"addAuthCookiesToResponse"`
+				} `yaml:"forwardAuth"`
+				Headers struct {
+					Request map[string]string `yaml:"customRequestHeaders"`
+				}
+			}
+			Services map[string]struct {
+				LoadBalancer struct{ Servers []struct{ URL string } } `yaml:"loadBalancer"`
+			}
+		}
+	}
+	parse(t, "traefik/routes.yaml", &routes)
+	var paths []string
+	for _, m := range regexp.MustCompile("Path(?:Prefix)?\\(`([^`]+)`\\)").FindAllStringSubmatch(routes.HTTP.Routers["doors"].Rule, -1) {
+		paths = append(paths, m[1])
+	}
+	s.doors(paths)
+	assert.Empty(t, routes.HTTP.Routers["doors"].Middlewares)
+	assert.Equal(t, []string{"other-spellings", "signed-in"}, routes.HTTP.Routers["app"].Middlewares)
+	for _, r := range routes.HTTP.Routers {
+		assert.Contains(t, routes.HTTP.Services, r.Service)
+		for _, name := range r.Middlewares {
+			assert.Contains(t, routes.HTTP.Middlewares, name)
+		}
+	}
+	auth := routes.HTTP.Middlewares["signed-in"].ForwardAuth
+	s.headers(auth.Response)
+	assert.Equal(t, []string{s.agent}, auth.Cookies)
+	for _, address := range []string{auth.Address, routes.HTTP.Services["ticketd"].LoadBalancer.Servers[0].URL} {
+		u, err := url.Parse(address)
+		require.NoError(t, err)
+		s.at(u.Host)
+	}
+	u, err := url.Parse(auth.Address)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusUnauthorized, s.ask(http.MethodPost, u.Path).StatusCode)
+	spellings := 0
+	for _, name := range identity {
+		spellings += 1<<strings.Count(name, "-") - 1
+	}
+	assert.Len(t, routes.HTTP.Middlewares["other-spellings"].Headers.Request, spellings)
+	for name, value := range routes.HTTP.Middlewares["other-spellings"].Headers.Request {
+		assert.Contains(t, name, "_")
+		assert.Contains(t, identity, strings.ReplaceAll(name, "_", "-"))
+		assert.Empty(t, value)
+	}
+}
+
+// trap W5: examples/envoy names what ticketd has.
+func TestEnvoyRecipe(t *testing.T) {
+	s := newServed(t)
+	type patterns struct{ Patterns []struct{ Exact string } }
+	exact := func(p patterns) (all []string) {
+		for _, one := range p.Patterns {
+			all = append(all, one.Exact)
+		}
+		return all
+	}
+	type address struct {
+		SocketAddress struct {
+			Address string
+			Port    string `yaml:"port_value"`
+		} `yaml:"socket_address"`
+	}
+	var envoy struct {
+		Static struct {
+			Listeners []struct {
+				Chains []struct {
+					Filters []struct {
+						Config struct {
+							Filters []struct {
+								Name   string
+								Config struct {
+									Mutations struct {
+										Request []struct{ Remove string } `yaml:"request_mutations"`
+									}
+									FailOpen bool     `yaml:"failure_mode_allow"`
+									Allowed  patterns `yaml:"allowed_headers"`
+									Service  struct {
+										URI      struct{ URI, Cluster string } `yaml:"server_uri"`
+										Prefix   string                        `yaml:"path_prefix"`
+										Response struct {
+											Upstream patterns `yaml:"allowed_upstream_headers"`
+											Client   patterns `yaml:"allowed_client_headers_on_success"`
+										} `yaml:"authorization_response"`
+									} `yaml:"http_service"`
+								} `yaml:"typed_config"`
+							} `yaml:"http_filters"`
+							Routes struct {
+								Hosts []struct {
+									Routes []struct {
+										Match     struct{ Path, Prefix string }
+										Route     struct{ Cluster string }
+										PerFilter map[string]struct{ Disabled bool } `yaml:"typed_per_filter_config"`
+									}
+								} `yaml:"virtual_hosts"`
+							} `yaml:"route_config"`
+						} `yaml:"typed_config"`
+					}
+				} `yaml:"filter_chains"`
+			}
+			Clusters []struct {
+				Name string
+				Load struct {
+					Endpoints []struct {
+						LB []struct{ Endpoint struct{ Address address } } `yaml:"lb_endpoints"`
+					}
+				} `yaml:"load_assignment"`
+			}
+		} `yaml:"static_resources"`
+	}
+	text := parse(t, "envoy/envoy.yaml", &envoy)
+	assert.NotContains(t, text, "%REQ(:PATH)%", "the log has no query")
+	clusters := make(map[string]string)
+	for _, c := range envoy.Static.Clusters {
+		a := c.Load.Endpoints[0].LB[0].Endpoint.Address.SocketAddress
+		clusters[c.Name] = net.JoinHostPort(a.Address, a.Port)
+	}
+	s.at(clusters["ticketd"])
+
+	manager := envoy.Static.Listeners[0].Chains[0].Filters[0].Config
+	require.Len(t, manager.Filters, 3)
+	var removed []string
+	for _, m := range manager.Filters[0].Config.Mutations.Request {
+		removed = append(removed, m.Remove)
+	}
+	s.headers(removed)
+	const name = "envoy.filters.http.ext_authz"
+	require.Equal(t, name, manager.Filters[1].Name)
+	auth := manager.Filters[1].Config
+	assert.False(t, auth.FailOpen)
+	assert.Equal(t, []string{"cookie", "x-forwarded-for"}, exact(auth.Allowed))
+	assert.Equal(t, "ticketd", auth.Service.URI.Cluster)
+	assert.Equal(t, "http://"+clusters["ticketd"], auth.Service.URI.URI)
+	s.headers(exact(auth.Service.Response.Upstream))
+	assert.Equal(t, []string{"set-cookie"}, exact(auth.Service.Response.Client))
+	for _, path := range []string{"/", "/inbox?x=1", "/-customer", "/login"} {
+		assert.Equal(t, http.StatusUnauthorized, s.ask(http.MethodDelete, auth.Service.Prefix+path).StatusCode, path)
+	}
+
+	var open []string
+	routes := manager.Routes.Hosts[0].Routes
+	for _, r := range routes[:len(routes)-1] {
+		assert.Equal(t, "ticketd", r.Route.Cluster)
+		assert.True(t, r.PerFilter[name].Disabled)
+		open = append(open, r.Match.Path+r.Match.Prefix)
+	}
+	s.doors(open)
+	last := routes[len(routes)-1]
+	assert.Equal(t, "/", last.Match.Prefix)
+	assert.Equal(t, "app", last.Route.Cluster)
+	assert.Empty(t, last.PerFilter, "everything else is asked about")
+}
