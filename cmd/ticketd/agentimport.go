@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
 	"github.com/schollz/progressbar/v3"
@@ -47,7 +49,7 @@ var columns = []column{
 	{"groups", func(a *directory.Agent, text, _ string) error { a.Groups = splitList(text); return nil }},
 	{"active", func(a *directory.Agent, text, _ string) (err error) {
 		if text != "" {
-			a.Active, err = parseBool(text)
+			a.Active, err = parseBool(strings.ToLower(text)) // spreadsheets write TRUE
 		}
 		return err
 	}},
@@ -117,7 +119,7 @@ func readAgents(path string, stdin io.Reader, b directory.Brand) ([]directory.Ag
 
 // parseAgents reads agents, and what is wrong with their lines.
 func parseAgents(in io.Reader, b directory.Brand) (agents []directory.Agent, faults []fault, err error) {
-	r := csv.NewReader(in)
+	r := csv.NewReader(withoutMark(in))
 	header, err := r.Read()
 	if err == io.EOF {
 		return nil, []fault{{1, "", "the file is empty; its first line names the columns: " + columnNames()}}, nil
@@ -129,7 +131,6 @@ func parseAgents(in io.Reader, b directory.Brand) (agents []directory.Agent, fau
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the agents: %w", err)
 	}
-	header[0] = strings.TrimPrefix(header[0], "\ufeff") // as spreadsheets write it
 	used, faults := parseHeader(header)
 	if len(faults) > 0 {
 		return nil, faults, nil
@@ -172,14 +173,28 @@ func parseAgents(in io.Reader, b directory.Brand) (agents []directory.Agent, fau
 	return nil, faults, nil
 }
 
+// withoutMark skips the byte order mark that spreadsheets begin a file with; before
+// a quote it would not be CSV.
+func withoutMark(in io.Reader) io.Reader {
+	const mark = "\ufeff"
+	r := bufio.NewReader(in)
+	if start, _ := r.Peek(len(mark)); string(start) == mark { // an error comes again with Read
+		_, _ = r.Discard(len(mark))
+	}
+	return r
+}
+
 // parseHeader returns what the columns of a file are.
 func parseHeader(header []string) (used []column, faults []fault) {
 	for i, name := range header {
 		name = strings.TrimSpace(name)
 		at := slices.IndexFunc(columns, func(c column) bool { return c.name == name })
 		switch {
-		case at < 0 && len(header) == 1 && strings.Contains(name, ";"):
-			faults = append(faults, fault{1, "", "the columns are separated by semicolons; save the file with commas"})
+		case at < 0 && len(header) == 1 && strings.ContainsAny(name, ";\t"):
+			faults = append(faults, fault{1, "", "the columns are separated by semicolons or tabs; save the file with commas"})
+		case at < 0 && !utf8.ValidString(name):
+			faults = append(faults, fault{1, "", "the file is not UTF-8; save it as UTF-8"})
+			return nil, faults
 		case at < 0:
 			faults = append(faults, fault{1, "", fmt.Sprintf("column %d is none of %s; check its spelling and case", i+1, columnNames())})
 		case slices.ContainsFunc(used, func(c column) bool { return c.name == name }):
@@ -223,11 +238,14 @@ func (a *admin) reportFaults(path string, faults []fault) error {
 			fmt.Fprintf(a.stderr, "%s:%d: %s\n", path, f.Line, f)
 		}
 	}
-	more := ""
-	if len(faults) == maxFaults {
-		more = " or more"
+	lines := fmt.Sprintf("%d lines are", len(faults))
+	switch len(faults) {
+	case 1:
+		lines = "a line is"
+	case maxFaults:
+		lines = fmt.Sprintf("%d or more lines are", maxFaults)
 	}
-	return fmt.Errorf("%d%s lines are wrong; nothing was imported", len(faults), more)
+	return fmt.Errorf("%s wrong; nothing was imported", lines)
 }
 
 // importAgents writes the agents, and shows how far it is.
@@ -252,7 +270,7 @@ func (a *admin) importAgents(ctx context.Context, db *directory.DB, brand string
 			"imported": did.Added + did.Updated, "added": did.Added, "replaced": did.Updated, "seconds": time.Since(start).Seconds(),
 		})
 	}
-	_, err = fmt.Fprintf(a.stdout, "imported %s agents, %s of them new, in %v\n",
+	_, err = fmt.Fprintf(a.stdout, "imported agents: %s, of them new: %s, in %v\n",
 		humanize.Comma(int64(did.Added+did.Updated)), humanize.Comma(int64(did.Added)), time.Since(start).Round(time.Millisecond))
 	return err
 }

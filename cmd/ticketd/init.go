@@ -16,6 +16,7 @@ import (
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/keyring/kms"
 	"github.com/admitone/admitone/token"
 )
 
@@ -30,8 +31,9 @@ session.keyring and channel.keyring, the key-encryption key kek.key unless --kek
 names another, and an empty directory. With --database the directory is there, and
 may have been made before.
 
-It changes nothing that is there: where it finds one of its files, it fails. A
-further service of the same deployment gets copies of the keyrings, not new ones.`,
+It changes nothing that is there: where it finds one of its files, it fails, and
+where it fails it leaves none behind. A further service of the same deployment gets
+copies of the keyrings, not new ones.`,
 		Example: `  ticketd init --data /var/lib/ticketd
   ticketd init --data /var/lib/ticketd --realm prod --kek aws-kms://arn:aws:kms:eu-west-1:123456789012:key/ID
   ADMITONE_DATABASE=postgres://… ticketd init --data /var/lib/ticketd`,
@@ -74,6 +76,11 @@ func (o *options) checkKeys() error {
 	if err := token.CheckRealm(o.realm); err != nil {
 		return cli.Usagef("--realm: %w", err)
 	}
+	if o.kek != "" {
+		if err := kms.CheckURI(o.kek); err != nil {
+			return cli.Usagef("--kek: %w", err)
+		}
+	}
 	if o.maxLifetime < time.Second || o.maxLifetime > maxMaxLifetime {
 		return cli.Usagef("--max-lifetime %v is not from 1s to %v", o.maxLifetime, maxMaxLifetime)
 	}
@@ -106,7 +113,18 @@ func makeData(ctx context.Context, o options) (made []string, err error) {
 			return nil, err
 		}
 	}
-	// The directory first: of all this it is what fails most easily.
+	// What an init that fails has made goes again, so that the next one finds nothing.
+	undo := absent(made)
+	defer func() {
+		if err == nil {
+			return
+		}
+		for _, path := range undo {
+			if failed := os.Remove(path); !errors.Is(failed, fs.ErrNotExist) {
+				err = errors.Join(err, failed)
+			}
+		}
+	}()
 	db, err := directory.Open(ctx, o.directory())
 	if err != nil {
 		return nil, fmt.Errorf("making the directory: %w", err)
@@ -116,4 +134,17 @@ func makeData(ctx context.Context, o options) (made []string, err error) {
 	}
 	_, err = makeKeys(o)
 	return made, err
+}
+
+// absent returns which of the files, and of those that are kept beside them, are not
+// there.
+func absent(paths []string) (all []string) {
+	for _, path := range paths {
+		for _, suffix := range []string{"", ".audit", ".lock", "-wal", "-shm"} {
+			if _, err := os.Lstat(path + suffix); errors.Is(err, fs.ErrNotExist) {
+				all = append(all, path+suffix)
+			}
+		}
+	}
+	return all
 }

@@ -146,6 +146,8 @@ func (o *options) check(cmd *cobra.Command) error {
 		return cli.Usagef("--replicas %d is less than 1", o.replicas)
 	case o.replicas > 1 && !o.replay.shared():
 		return cli.Usagef("--replicas %d with --replay %s would admit a ticket once in each of them; give a shared store, redis://… or postgres://…", o.replicas, o.replay.uri)
+	case o.drainDelay < 0:
+		return cli.Usagef("--drain-delay %v is less than 0s", o.drainDelay)
 	case o.skew < 0 || o.skew > maxMaxLifetime:
 		return cli.Usagef("--skew %v is not from 0s to %v", o.skew, maxMaxLifetime)
 	case o.replicas > 1 && !cmd.Flags().Changed("skew"):
