@@ -66,16 +66,21 @@ func (a *admin) open(ctx context.Context) (*directory.DB, error) {
 	return db, nil
 }
 
-// findDirectory fails if the directory is a file that is not there.
+// findDirectory fails if the directory is a file that is not there, or has nothing
+// in it: it would become a new one.
 func (o *options) findDirectory() error {
 	path := o.directory()
 	if strings.Contains(path, "://") {
 		return nil
 	}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("no directory: %w; mount the data folder, or make one with: ticketd init --data DIR", err)
-	} else if err != nil {
+	case err != nil:
 		return fmt.Errorf("no directory: %w", err)
+	case info.Size() == 0:
+		return fmt.Errorf("no directory: %s is empty; restore it from a copy", path)
 	}
 	return nil
 }

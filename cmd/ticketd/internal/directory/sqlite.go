@@ -39,8 +39,11 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 	if err == nil {
 		err = migrate(ctx, write, goose.DialectSQLite3, "sqlite")
 	}
+	if err == nil {
+		err = narrowModes(file) // only now: of any other file, access is not ours to take
+	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("directory: %s: %w", file, err), write.Close())
+		return nil, errors.Join(fmt.Errorf("directory: %s: %w%s", file, err, remedy(err)), write.Close())
 	}
 	read, err := openPool(file, maxReaders, url.Values{"_query_only": {"1"}})
 	if err != nil {
@@ -49,7 +52,20 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 	return newDB(read, write, func() error { return errors.Join(read.Close(), write.Close()) }), nil
 }
 
-// prepareFile creates the file at path if there is none, sees to its mode and
+// remedy is what to do about an error of opening a file, where SQLite does not say.
+func remedy(err error) string {
+	switch sqliteCode(err) & 0xff { // without any extension
+	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
+		return "; name the directory's file, or restore it from a copy"
+	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY:
+		return "; SQLite writes to the file and its folder, even to read: mount them for writing, for this user"
+	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL:
+		return "; is the disk full, or failing?"
+	}
+	return ""
+}
+
+// prepareFile creates the file at path if there is none, with mode 0600, and
 // returns its absolute name without symbolic links, beside which SQLite puts
 // its other files.
 //
@@ -74,30 +90,38 @@ func prepareFile(path string) (string, error) {
 	if file, err = filepath.Abs(file); err != nil {
 		return "", err
 	}
-	for _, suffix := range []string{"", "-wal", "-shm"} {
-		if err := narrowMode(file + suffix); err != nil {
+	for _, suffix := range suffixes {
+		info, err := os.Stat(file + suffix)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
 			return "", err
+		case !info.Mode().IsRegular():
+			return "", fmt.Errorf("%s is not a regular file: name a file for the directory", file+suffix)
 		}
 	}
 	return file, nil
 }
 
-// narrowMode takes all access to the file from everyone but its owner. SQLite
-// gives the files that it adds later the mode of the first.
-func narrowMode(file string) error {
-	info, err := os.Stat(file)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is not a regular file: name a file for the directory", file)
-	case info.Mode().Perm()&0o077 == 0:
-		return nil
-	}
-	if err := os.Chmod(file, info.Mode().Perm()&^0o077); err != nil {
-		return fmt.Errorf("others may access %s: chmod it to 0600 (%w)", file, err)
+// suffixes are those of the files of a directory.
+var suffixes = []string{"", "-wal", "-shm"}
+
+// narrowModes takes all access to the directory's files from everyone but their
+// owner. SQLite gives the files that it adds later the mode of the first.
+func narrowModes(file string) error {
+	for _, suffix := range suffixes {
+		info, err := os.Stat(file + suffix)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err != nil:
+			return err
+		case info.Mode().Perm()&0o077 == 0:
+			continue
+		}
+		if err := os.Chmod(file+suffix, info.Mode().Perm()&^0o077); err != nil {
+			return fmt.Errorf("others may access %s: chmod it to 0600 (%w)", file+suffix, err)
+		}
 	}
 	return nil
 }

@@ -59,12 +59,26 @@ func TestOpenFileMode(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "d.db")
 		require.NoError(t, open(t, file).Close())
 		require.NoError(t, os.Chmod(file, 0o400))
-		_, err := prepareFile(file)
-		require.NoError(t, err)
+		require.NoError(t, narrowModes(file))
 		info, err := os.Stat(file)
 		require.NoError(t, err)
 		assert.Equal(t, os.FileMode(0o400), info.Mode().Perm())
 	})
+}
+
+// A file that was named by mistake, such as /etc/passwd by root, stays as it is.
+func TestOpenLeavesOthersFiles(t *testing.T) {
+	dir := t.TempDir()
+	text := filepath.Join(dir, "text")
+	require.NoError(t, os.WriteFile(text, []byte(strings.Repeat("not a database ", 1000)), 0o644))
+	for _, file := range []string{text, foreign(t, dir)} {
+		require.NoError(t, os.Chmod(file, 0o644))
+		_, err := Open(t.Context(), file)
+		require.Error(t, err)
+		info, err := os.Stat(file)
+		require.NoError(t, err)
+		assert.Equal(t, os.FileMode(0o644), info.Mode().Perm(), file)
+	}
 }
 
 func TestOpenFileNames(t *testing.T) {
@@ -124,7 +138,7 @@ func TestOpenRefuses(t *testing.T) {
 		"no folder":         {filepath.Join(dir, "none", "d.db"), "no such file"},
 		"folder":            {dir, "not a regular file"},
 		"dangling link":     {link, "no such file"},
-		"other file":        {write("other", strings.Repeat("not a database ", 1000)), "not a database"},
+		"other file":        {write("other", strings.Repeat("not a database ", 1000)), "file is not a database (26); name the directory's file, or restore it from a copy"},
 		"truncated":         {half, "malformed"},
 		"newer schema":      {newer, "run the newer program"},
 		"somebody's tables": {foreign(t, dir), "already exists"},
