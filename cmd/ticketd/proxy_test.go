@@ -60,7 +60,7 @@ func newBehind(t *testing.T) *behind {
 	b := &behind{t: t, data: filepath.Join(t.TempDir(), "data"), port: spare(t), logs: t.TempDir()}
 	b.url = "https://127.0.0.1:" + b.port
 	b.local = "127.0.0.1:" + spare(t)
-	b.demo, b.info = startDemo(t, "--data", b.data, "--listen", b.local, "--public-url", b.url, "--trusted-proxies", "127.0.0.1")
+	b.demo, b.info = startDemo(t, "--data", b.data, "--listen", b.local, "--public-url", b.url, "--trusted-proxies", "127.0.0.1", "--nameless-ticket")
 	b.info.URL = "http://" + b.local
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b.mu.Lock()
@@ -227,6 +227,9 @@ func (b *behind) try(end func()) {
 	}
 	assert.Equal(t, http.StatusForbidden, stranger.get("/login?ta="+ticket).StatusCode, "it was used")
 
+	older := b.info.ticket(t, b.info.request(true))
+	assert.Equal(t, http.StatusSeeOther, b.person().get("/login?=TA"+older).StatusCode)
+
 	// The one who only looks ahead spends nothing, and the log names who came.
 	ahead := b.info.ticket(t, b.info.request(true))
 	assert.Equal(t, http.StatusServiceUnavailable, stranger.do(http.MethodHead, "/login?ta="+ahead, nil).StatusCode)
@@ -277,7 +280,7 @@ func (b *behind) try(end func()) {
 	}))
 	assert.Contains(t, logs.String(), "/login")
 	assert.Contains(t, logs.String(), "/inbox")
-	for _, secret := range []string{ticket, customer, ahead} {
+	for _, secret := range []string{ticket, customer, ahead, older} {
 		assert.NotContains(t, logs.String(), secret[10:])
 		assert.NotContains(t, b.demo.stderr.String(), secret[10:])
 	}
