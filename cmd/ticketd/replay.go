@@ -103,11 +103,15 @@ func (o *replayOptions) shared() bool {
 	return slices.Contains([]string{redisStore, postgresStore}, o.kind())
 }
 
-// name returns what --replay names, without user, password and parameters.
+// name returns what --replay names, without what may be a secret: a server's user,
+// password and parameters.
 func (o *replayOptions) name() string {
-	u, err := url.Parse(o.uri)
-	if err != nil || u.Host == "" {
+	if !o.shared() {
 		return o.uri
+	}
+	u, err := url.Parse(o.uri)
+	if err != nil { // kind has parsed it
+		return o.kind()
 	}
 	return u.Scheme + "://" + u.Host + u.Path
 }

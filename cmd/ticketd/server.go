@@ -117,7 +117,7 @@ func (s *service) serve(ctx context.Context) error {
 		server.TLSConfig = &tls.Config{GetCertificate: s.certificate.get}
 		go func() { ended <- server.ServeTLS(s.listener, "", "") }()
 	}
-	s.log.Info("listening", "address", s.listener.Addr().String(), "url", s.opts.publicURL)
+	s.log.Info("listening", "address", s.listener.Addr().String(), "url", s.opts.publicURL, "replay", s.opts.replay.name())
 	if s.scrapes != nil {
 		scrapes := s.newServer(s.scrapeHandler())
 		defer scrapes.Close() // a scrape is worth no waiting
