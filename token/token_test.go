@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -450,6 +451,30 @@ func TestChannels(t *testing.T) {
 	assert.Error(t, err)
 }
 
+// The code of SPEC.md's example comes from another implementation of AES-SIV
+// than Tink's: AESSIV of the Python package cryptography.
+func TestChannelCodeOfSpec(t *testing.T) {
+	key := []byte{0x12, 64} // an AesSivKey's field 2
+	for i := range 64 {
+		key = append(key, byte(i+1))
+	}
+	h, err := insecurecleartextkeyset.Read(&keyset.MemReaderWriter{Keyset: &tinkpb.Keyset{PrimaryKeyId: 0x0a0b0c01, Key: []*tinkpb.Keyset_Key{{
+		KeyData: &tinkpb.KeyData{TypeUrl: "type.googleapis.com/google.crypto.tink.AesSivKey", Value: key, KeyMaterialType: tinkpb.KeyData_SYMMETRIC},
+		Status:  tinkpb.KeyStatusType_ENABLED, KeyId: 0x0a0b0c01, OutputPrefixType: tinkpb.OutputPrefixType_TINK,
+	}}}})
+	require.NoError(t, err)
+	d, err := daead.New(h)
+	require.NoError(t, err)
+	c, err := NewChannels(d, "prod")
+	require.NoError(t, err)
+	code, err := c.Code("commbox", "webchat")
+	require.NoError(t, err)
+	assert.Equal(t, "AQoLDAFBb0pIu4QMkB-KH4MJ-aTJX_GSzoTgbw", code)
+	spec, err := os.ReadFile("SPEC.md")
+	require.NoError(t, err)
+	assert.Contains(t, string(spec), "    "+code+"\n")
+}
+
 func second(_ string, err error) error { return err }
 
 func TestURLs(t *testing.T) {
@@ -463,10 +488,12 @@ func TestURLs(t *testing.T) {
 		require.NoError(t, err, row.base)
 		assert.Equal(t, row.want, got)
 	}
-	for _, bad := range []string{"", "/login", "commbox.com/login", "ftp://x/login", "https://x/?ta=old", "https://x/?TA=old", "https://x/?a=%zz", "javascript:alert(1)", "https://x/\x7f"} {
+	for _, bad := range []string{"", "/login", "commbox.com/login", "ftp://x/login", "https://x/?ta=old", "https://x/?TA=old", "https://x/?a=%zz", "javascript:alert(1)", "https://x/\x7f", "https://:443/login", "https://x/?=TAtkt1_x"} {
 		_, err := LoginURL(bad, "tkt1_x")
 		assert.Error(t, err, bad)
 	}
+	_, err := LoginURL("https://commbox.com/login", "")
+	assert.ErrorContains(t, err, "no ticket")
 	got, err := ChatURL("https://apps.commbox.com/", "ab_c-d", "tkt1_x")
 	require.NoError(t, err)
 	assert.Equal(t, "https://apps.commbox.com/chat/ab_c-d?ta=tkt1_x", got)

@@ -13,12 +13,15 @@ const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 // that carries no ticket yet.
 func LoginURL(login, ticket string) (string, error) {
 	u, err := url.Parse(login)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+	if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return "", fmt.Errorf("token: the page's URL is not absolute; write it like https://example.com/login")
 	}
 	q, err := url.ParseQuery(u.RawQuery)
-	if err != nil || q.Has("ta") || q.Has("TA") {
+	if err != nil || q.Has("ta") || q.Has("TA") || strings.HasPrefix(q.Get(""), "TA") {
 		return "", fmt.Errorf("token: the page's URL has a bad query or carries a ticket already; give it without")
+	}
+	if ticket == "" {
+		return "", fmt.Errorf("token: there is no ticket for the page's URL; give it as Issue returned it")
 	}
 	if u.RawQuery != "" {
 		u.RawQuery += "&"

@@ -38,6 +38,10 @@ import (
 // machines.
 const Skew = 10 * time.Second
 
+// longestSkew keeps the times of a claim from overflowing, which would make a
+// store forget it too soon.
+const longestSkew = 24 * time.Hour
+
 // retainSlack is how long, beyond expiry and three times the largest skew, a claim is
 // kept: for a request that is slow between its check and its claim.
 const retainSlack = 60 * time.Second
@@ -51,7 +55,7 @@ type Config struct {
 	AnyBrand    bool             // accept every brand, for a service that looks brands up itself; then Brands must be empty
 	Store       replay.Store     // remembers which one-time tickets were redeemed; see replay.NewMemory
 	MaxLifetime time.Duration    // a ticket with a longer lifetime is refused; 0 means token.MaxLifetime
-	Skew        time.Duration    // tolerance between the clocks of issuer and verifier: 0 where they are one process, else Skew
+	Skew        time.Duration    // tolerance between the clocks of issuer and verifier, at most a day: 0 where they are one process, else Skew
 	Now         func() time.Time // the clock; nil means time.Now
 
 	// MaxSkew is the largest Skew of all verifiers of this realm, of those that
@@ -95,6 +99,8 @@ func New(c Config) (*Verifier, error) {
 		return nil, errors.New("verify: Config.Store is nil; give a replay store, such as replay.NewMemory's")
 	case c.MaxLifetime < 0 || c.Skew < 0:
 		return nil, errors.New("verify: Config.MaxLifetime and Config.Skew must not be negative")
+	case v.c.MaxSkew > longestSkew || c.Skew > longestSkew:
+		return nil, fmt.Errorf("verify: Config.Skew and Config.MaxSkew must not exceed %v; set the clocks right instead", longestSkew)
 	case v.c.MaxSkew < c.Skew:
 		return nil, errors.New("verify: Config.MaxSkew is less than Skew; give the largest Skew of all verifiers, or 0")
 	case c.AnyBrand && len(c.Brands) > 0:

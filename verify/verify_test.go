@@ -32,8 +32,11 @@ func TestNewRefuses(t *testing.T) {
 		"negative skew":             func(c *Config) { c.Skew = -1 },
 		"negative maximum of skews": func(c *Config) { c.MaxSkew = -1 },
 		"skew over its maximum":     func(c *Config) { c.Skew, c.MaxSkew = 2*Skew, Skew },
-		"realm with newline":        func(c *Config) { c.Realm = "\n" },
-		"zero":                      func(c *Config) { *c = Config{} },
+		// 3 × the skew would wrap around, to a claim that ends before its ticket.
+		"skew past all clocks":    func(c *Config) { c.Skew = 6148914691236517206 },
+		"maximum past all clocks": func(c *Config) { c.MaxSkew = 24*time.Hour + 1 },
+		"realm with newline":      func(c *Config) { c.Realm = "\n" },
+		"zero":                    func(c *Config) { *c = Config{} },
 	} {
 		bad := good
 		c(&bad)
