@@ -2,7 +2,9 @@ package keyring
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 )
@@ -15,9 +17,15 @@ const (
 	reloadWait = 10 * time.Second
 )
 
+// retryMost is the longest time until a file that was not taken, and has not
+// changed, is tried again: each try asks the key-encryption key's service, which may
+// count refusals, limit them or charge for them.
+const retryMost = time.Minute
+
 // look is one look at the file, which all share who asked before it began.
 type look struct {
 	reload bool          // read the file even if it seems to be the one last read
+	asked  bool          // by name: try it even if it was not taken a moment ago
 	done   chan struct{} // closed at the end
 	err    error         // only after that
 }
@@ -38,7 +46,7 @@ func (r *Ring) HasKey(id uint32) bool {
 	if _, ok := r.set.Load().enabled[id]; ok {
 		return true
 	}
-	r.ask(false).wait(lookWait)
+	r.ask(false, false).wait(lookWait)
 	_, ok := r.set.Load().enabled[id]
 	return ok
 }
@@ -47,7 +55,7 @@ func (r *Ring) HasKey(id uint32) bool {
 // with the keys that it has, and the error says why. If there is no answer
 // within ten seconds, that is an error, too, and the look goes on.
 func (r *Ring) Reload() error {
-	l := r.ask(true)
+	l := r.ask(true, true)
 	if !l.wait(reloadWait) {
 		return fmt.Errorf("keyring: %s was not read within %v; see whether its file system or the key-encryption key's service hangs", r.path, reloadWait)
 	}
@@ -64,7 +72,7 @@ func (r *Ring) poll(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		l := r.ask(true)
+		l := r.ask(true, false)
 		select {
 		case <-ctx.Done():
 			l.wait(lookWait)
@@ -88,13 +96,14 @@ func (l *look) wait(limit time.Duration) bool {
 
 // ask returns a look that begins after the call. There is one goroutine that
 // looks, however many ask and however long a look takes.
-func (r *Ring) ask(reload bool) *look {
+func (r *Ring) ask(reload, asked bool) *look {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.next == nil {
 		r.next = &look{done: make(chan struct{})}
 	}
 	r.next.reload = r.next.reload || reload
+	r.next.asked = r.next.asked || asked
 	if !r.looking {
 		r.looking = true
 		go r.run()
@@ -113,7 +122,7 @@ func (r *Ring) run() {
 			return
 		}
 		if l.reload || r.moved() {
-			l.err = r.load()
+			l.err = r.load(l.asked)
 		} else {
 			l.err = r.last.Load().err
 		}
@@ -126,7 +135,37 @@ func (r *Ring) run() {
 // answer is yes for a file that is not there, since that is news.
 func (r *Ring) moved() bool {
 	now, err := os.Stat(r.path)
-	return err != nil || !os.SameFile(now, r.seen) || now.Size() != r.seen.Size() || !now.ModTime().Equal(r.seen.ModTime())
+	return err != nil || !unmoved(now, r.seen)
+}
+
+func unmoved(now, seen fs.FileInfo) bool {
+	return os.SameFile(now, seen) && now.Size() == seen.Size() && now.ModTime().Equal(seen.ModTime())
+}
+
+// refusal is a file that was not taken.
+type refusal struct {
+	fingerprint [sha256.Size]byte
+	stat        fs.FileInfo
+	err         error
+	wait        time.Duration // doubles with each try
+	again       time.Time     // when it may be tried again
+}
+
+// of reports whether it is the same file still. A file that was only touched or
+// given another mode is another: somebody did something about it.
+func (f *refusal) of(fingerprint [sha256.Size]byte, stat fs.FileInfo) bool {
+	return f.fingerprint == fingerprint && unmoved(stat, f.stat) && stat.Mode() == f.stat.Mode()
+}
+
+// anew returns the refusal of a file after f, of the same file; f is nil if this is
+// the first.
+func (f *refusal) anew(fingerprint [sha256.Size]byte, stat fs.FileInfo, err error, poll time.Duration) *refusal {
+	wait := poll
+	if f != nil {
+		wait = max(poll, min(2*f.wait, retryMost))
+	}
+	// Not by Config.Now: a clock that is set back must not put it off.
+	return &refusal{fingerprint, stat, err, wait, time.Now().Add(wait)}
 }
 
 // note records how a look ended, and tells of it when that is news.

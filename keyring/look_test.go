@@ -122,9 +122,9 @@ func TestLookAfterTheQuestion(t *testing.T) {
 	r.mu.Lock()
 	r.looking = true // as in the middle of a look
 	r.mu.Unlock()
-	first, second := r.ask(false), r.ask(true)
+	first, second := r.ask(false, false), r.ask(true, false)
 	assert.Same(t, first, second, "both asked before it began")
 	go r.run() // that look is over; the next one begins
 	<-first.done
-	assert.NotSame(t, first, r.ask(false))
+	assert.NotSame(t, first, r.ask(false, false))
 }

@@ -98,7 +98,8 @@ func (s *set) opens(old *set) error {
 // Ring is the keys of a keyring file, kept up to date: it looks at the file
 // every second (Config.Poll) and, when that has changed, loads it beside, checks
 // it and takes it as a whole. On any failure it keeps the last good keys and
-// says so, in its log and Report.
+// says so, in its log and Report; a file that it could not take it tries again
+// when that changes, and else after a second, two, four and so on up to a minute.
 //
 // A Ring of kind Ticket or Session is a tink.AEAD, one of kind Channel a
 // tink.DeterministicAEAD. It is safe for concurrent use.
@@ -111,7 +112,8 @@ type Ring struct {
 	mu      sync.Mutex
 	next    *look       // has not begun; nil if there is none
 	looking bool        // a goroutine looks, or is about to
-	seen    fs.FileInfo // the file as it was last read; this and the next are that goroutine's
+	seen    fs.FileInfo // the file as it was last read; this and the next two are that goroutine's
+	refused *refusal    // the file, if it was not taken
 	changed bool        // new keys were taken
 
 	stop context.CancelFunc
@@ -138,7 +140,7 @@ func Open(path string, c Config) (*Ring, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	r := &Ring{path: path, c: c, stop: stop, done: make(chan struct{})}
-	if err := r.load(); err != nil {
+	if err := r.load(true); err != nil {
 		stop()
 		return nil, err
 	}
@@ -212,17 +214,38 @@ func (r *Ring) DecryptDeterministically(ciphertext, associatedData []byte) ([]by
 }
 
 // load reads the file and takes its keys if it changed and is fit to follow
-// what the Ring has. Only the goroutine that looks calls it, and Open before it.
-func (r *Ring) load() error {
+// what the Ring has. A file that it did not take is tried again when it changes,
+// now and then, or if asked. Only the goroutine that looks calls it, and Open
+// before it.
+func (r *Ring) load(asked bool) error {
 	data, stat, err := readFile(r.path)
 	if err != nil {
 		return err
 	}
 	r.seen = stat
-	old := r.set.Load()
-	if old != nil && old.fingerprint == sha256.Sum256(data) {
+	fingerprint := sha256.Sum256(data)
+	if old := r.set.Load(); old != nil && old.fingerprint == fingerprint {
+		r.refused = nil
 		return nil
 	}
+	before := r.refused
+	if before != nil && !before.of(fingerprint, stat) {
+		before = nil
+	}
+	if before != nil && !asked && time.Now().Before(before.again) {
+		return before.err
+	}
+	if err := r.take(data, stat); err != nil {
+		r.refused = before.anew(fingerprint, stat, err, r.c.Poll)
+		return err
+	}
+	r.refused = nil
+	return nil
+}
+
+// take makes a file's keys the Ring's, if they are fit to follow what it has.
+func (r *Ring) take(data []byte, stat fs.FileInfo) error {
+	old := r.set.Load()
 	f, err := decode(r.path, data, &r.c)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package keyring
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -198,6 +199,120 @@ func TestPolling(t *testing.T) {
 		assert.Equal(t, uint64(2), r.Report().Generation)
 		_, err = r.Encrypt(nil, nil)
 		assert.NoError(t, err, "a closed Ring keeps its keys")
+	})
+}
+
+// refusingKEK refuses while it is told to, and notes when it was asked.
+type refusingKEK struct {
+	KEK
+	mu    sync.Mutex
+	fails bool
+	asked []time.Time
+}
+
+func (k *refusingKEK) Decrypt(ciphertext, ad []byte) ([]byte, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.asked = append(k.asked, time.Now())
+	if k.fails {
+		return nil, errors.New("no access")
+	}
+	return k.KEK.Decrypt(ciphertext, ad)
+}
+
+// since returns how long after a moment the KEK was asked, each time, and forgets it.
+func (k *refusingKEK) since(start time.Time) (all []time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, t := range k.asked {
+		all = append(all, t.Sub(start))
+	}
+	k.asked = nil
+	return all
+}
+
+func (k *refusingKEK) fail(fails bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.fails = fails
+}
+
+// TestRefusedFileIsNotAskedAboutEverySecond lets a KMS refuse a file that has
+// changed: it is asked less and less often, at once where something was done about
+// the file, and the Ring takes the file when the KMS relents.
+//
+// trap K13
+func TestRefusedFileIsNotAskedAboutEverySecond(t *testing.T) {
+	c := config(Ticket)
+	c.Poll = 0 // every second
+	path := newFile(t, c)
+	writer := c
+	writer.Now = func() time.Time { return time.Now().AddDate(100, 0, 0) } // synctest begins in 2000, the file is of today
+	kek := &refusingKEK{KEK: c.KEK}
+	c.KEK = kek
+	c.Now = func() time.Time { return time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC) } // a clock that stands puts nothing off
+	seconds := func(all ...int) (d []time.Duration) {
+		for _, n := range all {
+			d = append(d, time.Duration(n)*time.Second)
+		}
+		return d
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r, err := Open(path, c)
+		require.NoError(t, err)
+		defer r.Close()
+		start := time.Now()
+		kek.since(start)
+		kek.fail(true)
+		_, err = rotate(path, writer)
+		require.NoError(t, err)
+		time.Sleep(250*time.Second + 500*time.Millisecond)
+		assert.Equal(t, seconds(1, 2, 4, 8, 16, 32, 64, 124, 184, 244), kek.since(start))
+		assert.ErrorContains(t, r.Report().LastErr, "no access")
+
+		// Asked for by name, it is tried at once; HasKey does not ask the KMS.
+		assert.ErrorContains(t, r.Reload(), "no access")
+		assert.False(t, r.HasKey(1))
+		assert.Len(t, kek.since(start), 1)
+
+		for what, change := range map[string]func() error{
+			"touched":     func() error { return os.Chtimes(path, time.Time{}, time.Now()) },
+			"given modes": func() error { return os.Chmod(path, 0o640) },
+			"replaced": func() error {
+				data := mustRead(t, path)
+				if err := os.WriteFile(path+".new", data, 0o600); err != nil {
+					return err
+				}
+				return os.Rename(path+".new", path)
+			},
+		} {
+			time.Sleep(10 * time.Second)
+			start = time.Now()
+			kek.since(start)
+			require.NoError(t, change())
+			time.Sleep(5 * time.Second)
+			// From the next poll on, which is half a second away, and again from the start.
+			assert.Equal(t, []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond, 3500 * time.Millisecond}, kek.since(start), what)
+		}
+
+		// Another change that the KMS lets pass is taken at the next poll.
+		time.Sleep(40 * time.Second)
+		kek.fail(false)
+		_, err = rotate(path, writer)
+		require.NoError(t, err)
+		time.Sleep(time.Second)
+		assert.Equal(t, uint64(3), r.Report().Generation)
+		assert.NoError(t, r.Report().LastErr)
+
+		// And so is one that it lets pass later, without a change.
+		kek.fail(true)
+		_, err = rotate(path, writer)
+		require.NoError(t, err)
+		time.Sleep(30 * time.Second)
+		kek.fail(false)
+		time.Sleep(time.Minute)
+		assert.Equal(t, uint64(4), r.Report().Generation)
+		assert.NoError(t, r.Report().LastErr)
 	})
 }
 

@@ -146,7 +146,7 @@ func (k *passphraseKEK) Decrypt(ciphertext, associatedData []byte) ([]byte, erro
 }
 
 // derive returns the cipher for parameters and salt. It keeps the last one: a
-// file that cannot be loaded is tried every second, and a KDF is dear.
+// file that cannot be loaded is tried again and again, and a KDF is dear.
 func (k *passphraseKEK) derive(header []byte) (cipher.AEAD, error) {
 	p := kdf{binary.BigEndian.Uint32(header[1:]), binary.BigEndian.Uint32(header[5:]), header[9]}
 	if err := p.check(); err != nil {

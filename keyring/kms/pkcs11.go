@@ -194,7 +194,7 @@ func (s *pkcs11Service) slot() (uint, pkcs11.TokenInfo, error) {
 }
 
 // login logs in where the token wants it. A PIN that was refused is not tried
-// again: a file that does not open is tried every second, and a token locks
+// again: a file that does not open is tried again and again, and a token locks
 // itself after a few wrong PINs.
 func (s *pkcs11Service) login(session pkcs11.SessionHandle, info pkcs11.TokenInfo) error {
 	if info.Flags&pkcs11.CKF_LOGIN_REQUIRED == 0 {
