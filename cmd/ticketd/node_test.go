@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,7 +25,7 @@ func TestNode(t *testing.T) {
 		t.Helper()
 		port := spare(t)
 		cmd := exec.Command(node, filepath.Join("..", "..", "examples", "node", script))
-		cmd.Env = append(os.Environ(), append(env, "PORT="+port, "TICKETD="+info.URL, "API_KEY="+info.APIKey)...)
+		cmd.Env = slices.Concat(os.Environ(), []string{"PORT=" + port, "TICKETD=" + info.URL, "API_KEY=" + info.APIKey}, env)
 		cmd.Stdout, cmd.Stderr = &log, &log
 		require.NoError(t, cmd.Start())
 		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
@@ -63,11 +64,25 @@ func TestNode(t *testing.T) {
 	assert.Equal(t, http.StatusForbidden, do(http.MethodGet, login+"/login").StatusCode)
 	assert.Equal(t, http.StatusForbidden, do(http.MethodGet, link).StatusCode, "used")
 	assert.Equal(t, http.StatusForbidden, do(http.MethodGet, login+"/login?ta=tkt1_x").StatusCode)
+	assert.Equal(t, http.StatusForbidden, do(http.MethodGet, login+"/login?ta=").StatusCode)
+	stranger := run("login.mjs", "API_KEY=adm_none")
+	assert.Equal(t, http.StatusInternalServerError, do(http.MethodGet, stranger+"/login?ta=tkt1_x").StatusCode)
+	require.Eventually(t, func() bool { return strings.Contains(log.String(), "ticketd answers 401: ") }, time.Minute, 10*time.Millisecond)
 	require.Equal(t, 0, demo.end(syscall.SIGTERM))
-	assert.Equal(t, http.StatusInternalServerError, do(http.MethodGet, link).StatusCode, "who cannot be asked about is not let in")
+	assert.Equal(t, http.StatusServiceUnavailable, do(http.MethodGet, link).StatusCode, "who cannot be asked about is not let in")
 	assert.Equal(t, http.StatusBadGateway, do(http.MethodGet, issuer+"/").StatusCode)
 	require.Eventually(t, func() bool { return strings.Contains(log.String(), "already_used") }, time.Minute, 10*time.Millisecond)
 	_, ticket, _ := strings.Cut(link, "ta=")
 	assert.NotContains(t, log.String()+demo.stderr.String(), ticket[10:])
 	assert.Contains(t, log.String(), "not one of ours")
+	require.Eventually(t, func() bool { return strings.Contains(log.String(), "ECONNREFUSED") }, time.Minute, 10*time.Millisecond, "what is wrong is said")
+
+	// Without its settings neither starts, and says which there are.
+	for _, script := range []string{"issuer.mjs", "login.mjs"} {
+		cmd := exec.CommandContext(t.Context(), node, filepath.Join("..", "..", "examples", "node", script))
+		cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "API_KEY=") })
+		out, err := cmd.CombinedOutput()
+		assert.Error(t, err, script)
+		assert.Contains(t, string(out), "set PORT, TICKETD", script)
+	}
 }

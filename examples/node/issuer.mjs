@@ -4,6 +4,7 @@
 import { createServer } from 'node:http'
 
 const { PORT, TICKETD, API_KEY, LOGIN_URL } = process.env
+if (!(PORT && TICKETD && API_KEY && LOGIN_URL)) throw new Error('set PORT, TICKETD, API_KEY and LOGIN_URL')
 
 async function ticketFor(user) {
   const answer = await fetch(`${TICKETD}/auth/ticket`, {
@@ -25,7 +26,7 @@ createServer(async (request, response) => {
     response.writeHead(303, { Location: `${LOGIN_URL}?ta=${ticket}`, 'Cache-Control': 'no-store', 'Referrer-Policy': 'no-referrer' })
     response.end()
   } catch (error) {
-    console.error(error.message) // without the ticket, which never came
+    console.error(error.message, error.cause ?? '') // without the ticket, which never came
     response.writeHead(502, { 'Content-Type': 'text/plain' })
     response.end('Cannot sign you in now. Try again later.\n')
   }

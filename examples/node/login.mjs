@@ -8,10 +8,11 @@ import { createServer } from 'node:http'
 import { randomBytes } from 'node:crypto'
 
 const { PORT, TICKETD, API_KEY } = process.env
+if (!(PORT && TICKETD && API_KEY)) throw new Error('set PORT, TICKETD and API_KEY')
 const sessions = new Map()
 
-// redeem spends a ticket. Only 200 lets in. An answer that was lost is asked for
-// again with the same binding, and is then the same.
+// redeem spends a ticket. Only 200 lets in; 503 is that it cannot be told now. An
+// answer that was lost is asked for again with the same binding, and is then the same.
 async function redeem(ticket) {
   const body = JSON.stringify({ ticket, audience: 'agent', binding: randomBytes(16).toString('hex') })
   const headers = { Authorization: `Bearer ${API_KEY}`, 'Content-Type': 'application/json' }
@@ -20,7 +21,9 @@ async function redeem(ticket) {
       const answer = await fetch(`${TICKETD}/auth/redeem`, { method: 'POST', headers, body, signal: AbortSignal.timeout(3000) })
       return { ...(await answer.json()), status: answer.status }
     } catch (error) {
-      if (attempt === 3) throw error
+      if (attempt < 3) continue
+      console.error(error.message, error.cause ?? '')
+      return { status: 503 }
     }
   }
 }
@@ -40,13 +43,13 @@ async function answer(request, response) {
   }
   // Whoever only looks ahead spends nothing.
   if (request.method !== 'GET' || looksAhead(request.headers)) return say(503, 'Open this link in a browser')
-  const { status, data } = await redeem(ticket)
+  const { status, description, data } = ticket ? await redeem(ticket) : { status: 403 }
   if (status === 503) return say(503, 'Cannot check your link now. Try again in a moment.')
   if (status === 403) {
-    console.error(`ticket ${data.ticketId ?? '(not one of ours)'} refused: ${data.reason}`)
+    console.error(`ticket ${data?.ticketId ?? '(not one of ours)'} refused: ${data?.reason ?? 'empty'}`)
     return say(403, 'This link does not work any more')
   }
-  if (status !== 200) throw new Error(`ticketd answers ${status}`)
+  if (status !== 200) throw new Error(`ticketd answers ${status}: ${description}`)
   const session = randomBytes(32).toString('hex')
   sessions.set(session, data.agent.username)
   response.setHeader('Set-Cookie', `session=${session}; Path=/; HttpOnly; SameSite=Lax`)
