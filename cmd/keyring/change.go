@@ -73,7 +73,7 @@ func (a *app) change(file string, o changing, tell func(keyring.Info), steps ...
 func (a *app) changed(file string, c keyring.Config, info keyring.Info, err error, tell func(keyring.Info)) error {
 	done := err == nil
 	if errors.Is(err, keyring.ErrAlready) {
-		a.say("%s; nothing changed", plain(err))
+		a.say("%s; nothing changed", cli.Message(err))
 		info, err = keyring.Read(file, c)
 	}
 	if err != nil {

@@ -92,7 +92,7 @@ func (a *app) examine(d *diagnosis, file string, r reading, kind keyring.Kind) (
 	}
 	c, err := a.readConfig(r)
 	if err != nil {
-		d.add("kek", failing, "see keyring --help for the forms of --kek", "%s", plain(err))
+		d.add("kek", failing, "see keyring --help for the forms of --kek", "%s", cli.Message(err))
 		return keyring.Info{}, false
 	}
 	ring, err := keyring.Read(file, c)
@@ -104,7 +104,7 @@ func (a *app) examine(d *diagnosis, file string, r reading, kind keyring.Kind) (
 		case keyring.AuditBroken:
 			name = "audit"
 		}
-		d.add(name, failing, a.auditHint(file, err), "%s", plain(err))
+		d.add(name, failing, a.auditHint(file, err), "%s", cli.Message(err))
 		d.Exit = failureCode(err)
 		return keyring.Info{}, false
 	}
@@ -169,7 +169,7 @@ func (a *app) examineAudit(d *diagnosis, file string, c keyring.Config) {
 	case cause(err) == keyring.AuditMissing:
 		d.add("audit", well, "", "no log here, which is right where nothing is changed")
 	case err != nil:
-		d.add("audit", failing, a.auditHint(file, err), "%s", plain(err))
+		d.add("audit", failing, a.auditHint(file, err), "%s", cli.Message(err))
 		d.Exit = exitUnreadable
 	case entries[len(entries)-1].Result == keyring.Unfinished:
 		d.add("audit", warning, "see keyring audit; the next change records what became of it", "%d entries, of which the last is unfinished", len(entries))

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -52,7 +51,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return a.code
 	}
 	code := exitCode(err)
-	text := plain(err)
+	text := cli.Message(err)
 	if a.json || code == exitUsage && asksJSON(args) {
 		a.print(errorReport{Error: text, Cause: cause(err), Exit: code})
 	}
@@ -76,11 +75,6 @@ type errorReport struct {
 	Error string        `json:"error"`
 	Cause keyring.Cause `json:"cause,omitempty"` // why the file was not loaded
 	Exit  int           `json:"exit"`
-}
-
-// plain is an error's text without the packages' names.
-func plain(err error) string {
-	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "keyring: "), "kms: ")
 }
 
 func cause(err error) keyring.Cause {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"regexp"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -47,10 +46,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return a.worst.exit()
 	}
 	code := exitCode(err)
-	text := scrub(err.Error())
-	for _, prefix := range []string{"ticket: ", "keyring: ", "kms: "} {
-		text = strings.TrimPrefix(text, prefix)
-	}
+	text := scrub(cli.Message(err))
 	if a.json {
 		_ = a.print(errorReport{Error: text, Exit: code})
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 )
 
@@ -222,7 +223,7 @@ func parseAgent(record []string, used []column, b directory.Brand) (directory.Ag
 		return a, &fault{Column: wrong.Field, Reason: wrong.Reason}
 	}
 	if err != nil {
-		return a, &fault{Reason: err.Error()}
+		return a, &fault{Reason: cli.Message(err)}
 	}
 	return a, nil
 }

@@ -42,6 +42,19 @@ func IsUsage(err error) bool {
 	return ok
 }
 
+// packages finds the names of Go packages, which our libraries put in front of their
+// errors. After a digit it may be a key of a file in which a line is at fault.
+var packages = regexp.MustCompile(`(^|[^0-9]: )(?:directory|durable|keyring|kms|pgstore|ratelimit|redisstore|replay|token|verify|web): `)
+
+// Message returns an error's text for people: without the names of packages.
+func Message(err error) string {
+	text := err.Error()
+	for packages.MatchString(text) {
+		text = packages.ReplaceAllString(text, "$1")
+	}
+	return text
+}
+
 // Command gives cmd a body. The body's errors are failures, unless they are
 // Usagef's.
 func Command(cmd *cobra.Command, body func(cmd *cobra.Command, args []string) error) *cobra.Command {

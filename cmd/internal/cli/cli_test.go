@@ -25,6 +25,19 @@ func TestNext(t *testing.T) {
 	}
 }
 
+func TestMessage(t *testing.T) {
+	for text, want := range map[string]string{
+		`directory: brand "x": not found`:                `brand "x": not found`,
+		"opening the directory: directory: open d: no":   "opening the directory: open d: no",
+		"keyring: kms: directory: no":                    "no",
+		"no directory: stat d: no":                       "no directory: stat d: no",
+		"--replay: no":                                   "--replay: no",
+		"--config is wrong:\nf.yaml:2: replay: is twice": "--config is wrong:\nf.yaml:2: replay: is twice",
+	} {
+		assert.Equal(t, want, Message(errors.New(text)))
+	}
+}
+
 func TestLine(t *testing.T) {
 	for arg, want := range map[string]string{
 		"":                `''`,
