@@ -190,7 +190,7 @@ func (i *issue) check() error {
 	case t.Audience == token.Customer && i.loginURL != "":
 		return cli.Usagef("--login-url is for agents' tickets; for a customer's give --chat-url and --code")
 	}
-	_, err := i.url("") // before there is a ticket that could get lost
+	_, err := i.url("TICKET") // before there is one that could get lost
 	return err
 }
 
