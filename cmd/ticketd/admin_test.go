@@ -28,11 +28,12 @@ func administer(t *testing.T, args ...string) string {
 // From an empty folder to a service, administered by commands while it runs; on
 // both databases.
 func TestAdministration(t *testing.T) {
+	t.Parallel()
 	for _, database := range []string{"sqlite", "postgres"} {
 		t.Run(database, func(t *testing.T) {
 			where := []string{"--data", t.TempDir()}
 			if database == "postgres" {
-				where = append(where, "--database", servers.PostgreSQL(t).URL)
+				where = append(where, "--database", servers.Database(t))
 			}
 			do := func(args ...string) string { return administer(t, append(args, where...)...) }
 			do("init")
@@ -74,9 +75,10 @@ func TestAdministration(t *testing.T) {
 
 // A hundred thousand agents, while a service issues tickets.
 func TestImportMany(t *testing.T) {
+	t.Parallel()
 	n := 100_000
 	if testing.Short() {
-		n = 10_000
+		n = 2_000
 	}
 	path := filepath.Join(t.TempDir(), "agents.csv")
 	f, err := os.Create(path)

@@ -15,7 +15,7 @@ func browser(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context
 	t.Helper()
 	path := needs(t, "chromium")
 	opts := append(chromedp.DefaultExecAllocatorOptions[:len(chromedp.DefaultExecAllocatorOptions):len(chromedp.DefaultExecAllocatorOptions)],
-		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()),
+		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.WSURLReadTimeout(5*time.Minute), // on a machine that is busy
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-sync", true),
 	)
@@ -27,15 +27,13 @@ func browser(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
 	require.NoError(t, chromedp.Do(ctx, chromedp.Navigate("about:blank"))) // the browser lives as long as this context
-	ctx, cancel = context.WithTimeout(ctx, 10*time.Minute)
-	t.Cleanup(cancel)
 	return ctx
 }
 
 // does runs an action in the browser and returns what it gives.
 func does[T any](t *testing.T, ctx context.Context, a chromedp.Action[T]) T {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	v, err := chromedp.Run(ctx, a)
 	require.NoError(t, err)
@@ -45,19 +43,39 @@ func does[T any](t *testing.T, ctx context.Context, a chromedp.Action[T]) T {
 // waitTitle waits for a page that was not navigated to by its URL.
 func waitTitle(t *testing.T, ctx context.Context, want string) {
 	t.Helper()
-	require.Eventually(t, func() bool {
-		// A page that the browser freezes (its back-forward cache) while it is asked
-		// never answers.
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		title, err := chromedp.Run(ctx, loadedTitle)
-		return err == nil && title == want
-	}, time.Minute, 20*time.Millisecond)
+	var got string
+	patience := time.Second
+	for deadline := time.Now().Add(3 * time.Minute); got != want; time.Sleep(20 * time.Millisecond) {
+		require.True(t, time.Now().Before(deadline), "the title is %q, and not %q", got, want)
+		got = titleWithin(ctx, patience)
+		patience = min(2*patience, 30*time.Second)
+	}
+}
+
+// titleWithin returns the title of the page that a tab shows, once it has loaded,
+// and else "". A page that the browser freezes (its back-forward cache) while it is
+// asked never answers.
+func titleWithin(ctx context.Context, patience time.Duration) string {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	title, err := chromedp.Run(ctx, loadedTitle)
+	if err != nil {
+		return ""
+	}
+	return title
 }
 
 // loadedTitle reads the title once the page has loaded: a script that navigates
-// before that replaces the page's history entry.
-var loadedTitle = chromedp.Evaluate[string](`performance.getEntriesByType("navigation")[0]?.loadEventEnd > 0 ? document.title : ""`)
+// before that replaces the page's history entry. A page that leave has left has none.
+var loadedTitle = chromedp.Evaluate[string](`performance.getEntriesByType("navigation")[0]?.loadEventEnd > 0 && !window.left ? document.title : ""`)
+
+// leave runs a script by which the page goes, and waits for the title of the one
+// that comes, which may be the same.
+func leave(t *testing.T, ctx context.Context, script, want string) {
+	t.Helper()
+	does(t, ctx, chromedp.Evaluate[chromedp.Void](`window.left = true; addEventListener("pageshow", () => { window.left = false }); `+script)) // shown again it is not
+	waitTitle(t, ctx, want)
+}
 
 // What pages say; names are isolated from the direction of the text around them.
 const johnIsIn = "You are signed in as \u2068John Doe\u2069"

@@ -13,21 +13,20 @@ import (
 
 // Services that share a directory in PostgreSQL know the same brands and keys.
 func TestDatabase(t *testing.T) {
-	postgres := servers.PostgreSQL(t)
+	t.Parallel()
+	database := servers.Database(t)
 	dir := t.TempDir()
-	first, info := startDemo(t, "--data", dir, "--database", postgres.URL, "--listen", freeAddress(t))
+	first, info := startDemo(t, "--data", dir, "--database", database, "--listen", freeAddress(t))
 	assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, info.ticket(t, info.request(true))))
 	assert.Equal(t, 0, first.end(syscall.SIGTERM))
 	assert.NoFileExists(t, dir+"/admitone.db")
 
-	t.Setenv("ADMITONE_DATABASE", postgres.URL)
-	second := start(t, "serve", "--data", dir, "--listen", strings.TrimPrefix(info.URL, "http://"))
+	second := startWith(t, []string{"ADMITONE_DATABASE=" + database}, "serve", "--data", dir, "--listen", strings.TrimPrefix(info.URL, "http://"))
 	healthy(t, second, info.URL)
 	assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, info.ticket(t, info.request(true))))
 	assert.Equal(t, 0, second.end(syscall.SIGTERM))
 
-	t.Setenv("ADMITONE_DATABASE", "mysql://root:hunter2@localhost/db")
-	third := start(t, "serve", "--data", dir, "--listen", strings.TrimPrefix(info.URL, "http://"))
+	third := startWith(t, []string{"ADMITONE_DATABASE=mysql://root:hunter2@localhost/db"}, "serve", "--data", dir, "--listen", strings.TrimPrefix(info.URL, "http://"))
 	assert.Equal(t, exitFailed, third.wait())
 	third.logs("not a kind of database that is known")
 	assert.NotContains(t, third.stderr.String(), "hunter2")

@@ -17,6 +17,7 @@ import (
 // Tickets in the older form, and other names of the check's headers: neither without
 // being asked for, both from the file, at once, as from flags and the environment.
 func TestDoorSettings(t *testing.T) {
+	t.Parallel()
 	dir, address := t.TempDir(), freeAddress(t)
 	ask := func(c *http.Client, u string) *http.Response {
 		t.Helper()
@@ -86,8 +87,7 @@ func TestDoorSettings(t *testing.T) {
 	assert.Contains(t, enters(), "X-Login", "those before stay in effect")
 	assert.Equal(t, 0, p.end(syscall.SIGTERM))
 
-	t.Setenv("ADMITONE_NAMELESS_TICKET", "true")
-	p, _ = startDemo(t, "--data", dir, "--listen", address, "--check-headers", "user=X-User")
+	p, _ = startDemoWith(t, []string{"ADMITONE_NAMELESS_TICKET=true"}, "--data", dir, "--listen", address, "--check-headers", "user=X-User")
 	assert.Equal(t, []string{"john.d"}, enters().Values("X-User"))
 	assert.Equal(t, 0, p.end(syscall.SIGTERM))
 }

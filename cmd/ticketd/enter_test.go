@@ -33,6 +33,7 @@ var button = chromedp.CSS("button")
 // One browser for all of these, since starting one takes long. Each part is a
 // person of their own.
 func TestBrowser(t *testing.T) {
+	t.Parallel()
 	p := newPages(t)
 	for _, part := range []struct {
 		name string
@@ -76,8 +77,7 @@ func browserLogin(t *testing.T, p *pages) {
 	assert.NotContains(t, does(t, ctx, chromedp.Evaluate[string]("document.referrer")), secret)
 	assert.NotContains(t, does(t, ctx, chromedp.Evaluate[string]("document.documentElement.outerHTML")), secret)
 
-	does(t, ctx, chromedp.Evaluate[chromedp.Void](fmt.Sprintf("location.href = %q", after)))
-	waitTitle(t, ctx, "after")
+	leave(t, ctx, fmt.Sprintf("location.href = %q", after), "after")
 	assert.Empty(t, does(t, ctx, chromedp.Evaluate[string]("document.referrer")), "the page tells other sites nothing of where it is")
 	entries := does(t, ctx, chromedp.NavigationEntries()).Entries
 	require.NotEmpty(t, entries)
@@ -92,8 +92,7 @@ func browserLogin(t *testing.T, p *pages) {
 	mu.Unlock()
 
 	// Back, reload and the link once more stay signed in, and nobody else gets in.
-	does(t, ctx, chromedp.Evaluate[chromedp.Void]("history.back()"))
-	waitTitle(t, ctx, johnIsIn)
+	leave(t, ctx, "history.back()", johnIsIn)
 	does(t, ctx, chromedp.Reload())
 	waitTitle(t, ctx, johnIsIn)
 	goTo(t, ctx, p.info.LoginURL+"?ta="+ticket)
@@ -135,8 +134,7 @@ func browserConfirm(t *testing.T, p *pages) {
 	assert.Equal(t, http.StatusForbidden, p.strangers(t, p.info.LoginURL+"?ta="+ticket))
 
 	// The way back leads on.
-	does(t, ctx, chromedp.Evaluate[chromedp.Void]("history.back()"))
-	waitTitle(t, ctx, johnIsIn)
+	leave(t, ctx, "history.back()", johnIsIn)
 	does(t, ctx, chromedp.Reload())
 	waitTitle(t, ctx, johnIsIn)
 	assert.Equal(t, "john.d", p.user(t, ctx))
@@ -230,17 +228,14 @@ func browserFrame(t *testing.T, p *pages) {
 		ctx := p.person(t)
 		ticket := p.issue(t, `{"brand":"commbox","email":"jane@example.com","firstName":"Jane","lastName":"Roe","oneTimeUse":true}`)
 		goTo(t, ctx, p.embed("shop", "/in", chat+"?ta="+ticket))
-		inner := frame(t, ctx, p.site("login"))
 		if name == "confirm" {
-			waitTitle(t, inner, "Continue as \u2068Jane Roe\u2069?")
-			press(t, inner)
+			press(t, frame(t, ctx, chat, "Continue as \u2068Jane Roe\u2069?"))
 		}
-		inner = frame(t, ctx, chat)
-		waitTitle(t, inner, janeIsIn)
+		frame(t, ctx, chat, janeIsIn)
 		assert.Equal(t, http.StatusForbidden, p.strangers(t, chat+"?ta="+ticket), name)
 
 		goTo(t, ctx, p.embed("shop", "/again", chat))
-		waitTitle(t, frame(t, ctx, chat), janeIsIn)
+		frame(t, ctx, chat, janeIsIn)
 		goTo(t, ctx, chat)
 		assert.Equal(t, "You are not signed in", title(t, ctx), "%s: the session is the shop's page's", name)
 	}
@@ -251,7 +246,7 @@ func browserFrameElsewhere(t *testing.T, p *pages) {
 	ctx := p.person(t)
 	u := p.info.ChatURL + "?ta=" + p.issue(t, `{"brand":"commbox","email":"jane@example.com","firstName":"Jane","oneTimeUse":true}`)
 	goTo(t, ctx, p.embed("evil", "/in", u))
-	require.True(t, p.saw(u[len(p.site("login")):]), "the frame has asked")
+	require.Eventually(t, func() bool { return p.saw(u[len(p.site("login")):]) }, time.Minute, 20*time.Millisecond, "the frame has asked")
 	assert.Equal(t, http.StatusSeeOther, p.strangers(t, u))
 }
 
@@ -262,8 +257,7 @@ func browserFrameWithoutCookies(t *testing.T, p *pages) {
 	ctx := p.person(t)
 	u := p.info.LoginURL + "?ta=" + p.john(t)
 	goTo(t, ctx, p.embed("shop", "/agent", u))
-	inner := frame(t, ctx, p.site("login"))
-	waitTitle(t, inner, "One more step")
+	inner := frame(t, ctx, p.site("login"), "One more step")
 	opened := chromedp.WaitNewTarget(inner, func(*target.Info) bool { return true })
 	press(t, inner)
 	select {
@@ -272,7 +266,7 @@ func browserFrameWithoutCookies(t *testing.T, p *pages) {
 		t.Cleanup(cancel)
 		require.NoError(t, chromedp.Do(tab))
 		waitTitle(t, tab, johnIsIn)
-	case <-time.After(time.Minute):
+	case <-time.After(3 * time.Minute):
 		t.Fatal("no tab was opened")
 	}
 	assert.Equal(t, http.StatusForbidden, p.strangers(t, u))
@@ -355,7 +349,7 @@ func press(t *testing.T, ctx context.Context) {
 }
 
 func location(ctx context.Context) string {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	u, err := chromedp.Run(ctx, chromedp.Evaluate[string]("location.href"))
 	if err != nil {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -30,16 +28,10 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// The tests run this very binary as ticketd, in processes of its own.
-func TestMain(m *testing.M) {
-	if os.Getenv("TICKETD_TEST_AS_MAIN") != "" {
-		main()
-		return
-	}
-	testscript.Main(m, map[string]func(){"ticketd": main})
-}
-
 func TestScripts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("they start many processes, each of which does little")
+	}
 	scripts, err := filepath.Glob(filepath.Join("testdata", "*.txt"))
 	require.NoError(t, err)
 	require.NotEmpty(t, scripts)
@@ -68,145 +60,8 @@ func cmdAPIKeyID(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Fatalf("no API key has the note %q", args[1])
 }
 
-// process is a running ticketd.
-type process struct {
-	t      *testing.T
-	cmd    *exec.Cmd
-	stdout *bufio.Reader
-	stderr lockedBuffer
-	ended  chan struct{}
-	tmp    string // its TMPDIR
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func start(t *testing.T, args ...string) *process {
-	t.Helper()
-	exe, err := os.Executable()
-	require.NoError(t, err)
-	p := &process{t: t, cmd: exec.Command(exe, args...), ended: make(chan struct{}), tmp: t.TempDir()}
-	p.cmd.Env = append(os.Environ(), "TICKETD_TEST_AS_MAIN=1", "ADMITONE_REALM=", "ADMITONE_KEK=", "TMPDIR="+p.tmp)
-	p.cmd.Stderr = &p.stderr
-	out, err := p.cmd.StdoutPipe()
-	require.NoError(t, err)
-	p.stdout = bufio.NewReader(out)
-	require.NoError(t, p.cmd.Start())
-	t.Cleanup(func() {
-		select {
-		case <-p.ended:
-		default:
-			_ = p.cmd.Process.Kill()
-			_ = p.cmd.Wait()
-		}
-	})
-	return p
-}
-
-// end signals the process and returns its exit code.
-func (p *process) end(signal os.Signal) int {
-	p.t.Helper()
-	require.NoError(p.t, p.cmd.Process.Signal(signal))
-	return p.wait()
-}
-
-// logs waits until the log, which arrives through a pipe, has a text.
-func (p *process) logs(text string) {
-	p.t.Helper()
-	require.Eventually(p.t, func() bool { return strings.Contains(p.stderr.String(), text) }, time.Minute, time.Millisecond,
-		"the log has no %q", text)
-}
-
-func (p *process) wait() int {
-	stuck := time.AfterFunc(time.Minute, func() { _ = p.cmd.Process.Kill() })
-	defer stuck.Stop()
-	_ = p.cmd.Wait()
-	close(p.ended)
-	return p.cmd.ProcessState.ExitCode()
-}
-
-// startDemo starts a demo with --json and returns what it prints. Tests ask as fast
-// as they can.
-func startDemo(t *testing.T, args ...string) (*process, demoInfo) {
-	t.Helper()
-	p := start(t, append([]string{"demo", "--json", "--rate-limit", "1e6", "--rate-burst", "1000000"}, args...)...)
-	line, err := p.stdout.ReadBytes('\n')
-	require.NoError(t, err, p.stderr.String())
-	var info demoInfo
-	require.NoError(t, json.Unmarshal(line, &info))
-	return p, info
-}
-
-func (demoInfo) request(oneTime bool) string {
-	return fmt.Sprintf(`{"data":{"brand":"commbox","username":"john.d","email":"john.d@gmail.com","uniqueId":"123456","firstName":"John","lastName":"Doe","phone1":"442501234567","oneTimeUse":%v}}`, oneTime)
-}
-
-// ticket asks for a ticket, which must be granted.
-func (i demoInfo) ticket(t testing.TB, body string) string {
-	t.Helper()
-	ticket, err := i.tryTicket(body)
-	require.NoError(t, err)
-	return ticket
-}
-
-func (i demoInfo) tryTicket(body string) (string, error) {
-	r, err := http.NewRequest(http.MethodPost, i.URL+"/auth/ticket", strings.NewReader(body))
-	if err != nil {
-		return "", err
-	}
-	r.Header.Set("Authorization", "Bearer "+i.APIKey)
-	res, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return "", err
-	}
-	defer res.Body.Close()
-	var e struct {
-		Status string
-		Data   struct{ EncpryptedString string }
-	}
-	if err := json.NewDecoder(res.Body).Decode(&e); err != nil {
-		return "", err
-	}
-	if res.StatusCode != http.StatusOK || e.Status != "200" || e.Data.EncpryptedString == "" {
-		return "", fmt.Errorf("status %d", res.StatusCode)
-	}
-	return e.Data.EncpryptedString, nil
-}
-
-// enter opens a URL with a ticket and returns the status.
-func enter(pageURL, ticket string) (int, *http.Response, error) {
-	c := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	res, err := c.Get(pageURL + "?ta=" + ticket)
-	if err != nil {
-		return 0, nil, err
-	}
-	_, err = io.Copy(io.Discard, res.Body)
-	res.Body.Close()
-	return res.StatusCode, res, err
-}
-
-func mustEnter(t testing.TB, pageURL, ticket string) int {
-	t.Helper()
-	status, _, err := enter(pageURL, ticket)
-	require.NoError(t, err)
-	return status
-}
-
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	p, info := startDemo(t)
 	assert.Equal(t, demoInfo{
 		URL: info.URL, APIKey: info.APIKey, Brand: "commbox", Agent: john, Channel: "webchat",
@@ -244,6 +99,7 @@ func TestDemo(t *testing.T) {
 // A hundred clients at once, one ticket, one of them enters.
 // trap R18: against the whole service, over real connections.
 func TestHundredAtOnce(t *testing.T) {
+	t.Parallel()
 	_, info := startDemo(t)
 	for range 5 {
 		ticket := info.ticket(t, info.request(true))
@@ -266,6 +122,7 @@ func TestHundredAtOnce(t *testing.T) {
 }
 
 func TestDemoInterrupted(t *testing.T) {
+	t.Parallel()
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGHUP} {
 		p, _ := startDemo(t)
 		assert.Equal(t, 0, p.end(signal), p.stderr.String())
@@ -277,6 +134,7 @@ func TestDemoInterrupted(t *testing.T) {
 
 // A request that never ends does not hold up who asks twice.
 func TestInterruptedTwice(t *testing.T) {
+	t.Parallel()
 	p, info := startDemo(t)
 	c, err := net.Dial("tcp", strings.TrimPrefix(info.URL, "http://"))
 	require.NoError(t, err)
@@ -292,6 +150,7 @@ func TestInterruptedTwice(t *testing.T) {
 
 // A data folder that lost a part is not made anew around the rest.
 func TestDataLost(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p, _ := startDemo(t, "--data", dir)
 	require.Equal(t, 0, p.end(syscall.SIGTERM))
@@ -313,6 +172,7 @@ func TestDataLost(t *testing.T) {
 
 // trap K17: a keyring from before a rotation is refused after a restart as well.
 func TestOlderKeyringPutBack(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p, _ := startDemo(t, "--data", dir)
 	file := filepath.Join(dir, "ticket.keyring")
@@ -323,7 +183,8 @@ func TestOlderKeyringPutBack(t *testing.T) {
 	newer, err := keyring.Change(file, keyring.Config{Kind: keyring.Ticket, KEK: kek}, "", keyring.Step{Do: keyring.Rotate, Now: true})
 	require.NoError(t, err)
 	p.logs("generation=2 primary=" + newer.Primary.String())
-	require.NoError(t, os.WriteFile(file, older, 0o600))
+	require.NoError(t, os.WriteFile(file+".older", older, 0o600))
+	require.NoError(t, os.Rename(file+".older", file))
 	p.logs("older file was put back")
 	require.Equal(t, 0, p.end(syscall.SIGTERM))
 
@@ -340,15 +201,17 @@ func TestOlderKeyringPutBack(t *testing.T) {
 
 // With a longest lifetime below the ordinary ones, tickets live that long.
 func TestShortLifetimes(t *testing.T) {
-	_, info := startDemo(t, "--max-lifetime", "30s")
-	assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, info.ticket(t, info.request(true))))
-	assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.ChatURL, info.ticket(t, `{"brand":"commbox","email":"a@b","expiresIn":30}`)))
-	_, err := info.tryTicket(`{"brand":"commbox","email":"a@b","expiresIn":31}`)
+	t.Parallel()
+	_, info := startDemo(t, "--max-lifetime", "59s")
+	assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, info.ticket(t, ordinary(info.request(true)))))
+	assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.ChatURL, info.ticket(t, `{"brand":"commbox","email":"a@b","expiresIn":59}`)))
+	_, err := info.tryTicket(`{"brand":"commbox","email":"a@b","expiresIn":60}`)
 	assert.Error(t, err)
 }
 
 // The curl lines that the demo prints work when they are pasted into a shell.
 func TestDemoText(t *testing.T) {
+	t.Parallel()
 	needs(t, "curl")
 	p := start(t, "demo")
 	var text strings.Builder
@@ -373,23 +236,11 @@ func TestDemoText(t *testing.T) {
 	}
 }
 
-// needs skips a test where a program is missing; in CI that is a failure.
-func needs(t *testing.T, program string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is not installed", program)
-		}
-		t.Skipf("%s is not installed", program)
-	}
-	return path
-}
-
 // The demo keeps its state in --data, serve starts from it, and what was issued
 // before a restart is refused if it could have been redeemed before.
 // trap R2: with real processes.
 func TestDemoKeepsItsData(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "new")
 	p, first := startDemo(t, "--data", dir)
 	spent, unspent := first.ticket(t, first.request(true)), first.ticket(t, first.request(true))
@@ -455,6 +306,7 @@ func TestDemoKeepsItsData(t *testing.T) {
 // new key, and a disabled key's are refused.
 // trap K8: as unknown_key, not as forged.
 func TestRotate(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p, info := startDemo(t, "--data", dir)
 	kek, err := kms.Open("file:"+filepath.Join(dir, "kek.key"), nil)
@@ -519,6 +371,10 @@ func TestRotate(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts many processes, each of which does little")
+	}
+	t.Parallel()
 	empty := t.TempDir()
 	for _, row := range []struct {
 		args []string
@@ -533,7 +389,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"demo", "--skew", "much"}, 2, "skew"},
 		{[]string{"serve", "--data", filepath.Join(empty, "none")}, 1, "data folder"},
 		{[]string{"serve", "--data", empty}, 1, "no directory"},
-		{[]string{"demo", "--listen", "256.0.0.1:0"}, 1, "--listen"},
+		{[]string{"demo", "--listen", "192.0.2.1:0"}, 1, "--listen"},
 		{[]string{"demo", "--listen", "nowhere"}, 2, "--listen"},
 		{[]string{"demo", "--public-url", "ftp://x"}, 2, "--public-url"},
 		{[]string{"demo", "--public-url", "https://x/path"}, 2, "--public-url"},
@@ -547,7 +403,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"demo", "--replay", "memory:x"}, 2, "--replay is"},
 		{[]string{"demo", "--replay", "redis:secret"}, 2, "--replay is"},
 		{[]string{"demo", "--metrics-listen", "9464"}, 2, "--metrics-listen"},
-		{[]string{"demo", "--metrics-listen", "256.0.0.1:0"}, 1, "another address with --metrics-listen"},
+		{[]string{"demo", "--metrics-listen", "192.0.2.1:0"}, 1, "another address with --metrics-listen"},
 		{[]string{"demo", "--replay", "redis://127.0.0.1:1/"}, 1, "replay store"},
 		{[]string{"demo", "--replay", "postgres://127.0.0.1:1/x"}, 1, "replay store"},
 		{[]string{"demo", "--realm", strings.Repeat("r", 65)}, 2, "64 bytes"},
@@ -566,6 +422,7 @@ func TestUsage(t *testing.T) {
 
 // A data folder made with a longest lifetime is not served with a longer one.
 func TestLifetimesMustFit(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p, _ := startDemo(t, "--data", dir)
 	require.Equal(t, 0, p.end(syscall.SIGTERM))
@@ -576,6 +433,7 @@ func TestLifetimesMustFit(t *testing.T) {
 
 // Behind TLS the cookies are Secure and bound to the host.
 func TestPublicURL(t *testing.T) {
+	t.Parallel()
 	p, info := startDemo(t, "--public-url", "https://login.example.com")
 	assert.Equal(t, "https://login.example.com/login", info.LoginURL)
 	address := regexp.MustCompile(`address=(\S+)`)

@@ -73,6 +73,7 @@ func get(t testing.TB, url string) int {
 
 // What was done shows in a scrape, on every store.
 func TestMetrics(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		store   string
 		uri     func(t *testing.T) string
@@ -84,10 +85,14 @@ func TestMetrics(t *testing.T) {
 		{redisStore, func(t *testing.T) string {
 			return servers.Redis(t, "", append([]string{"--maxmemory", "64mb"}, servers.Forgetful...)...).URL
 		}, true, false},
-		{postgresStore, func(t *testing.T) string { return servers.PostgreSQL(t).URL }, false, false},
+		{postgresStore, func(t *testing.T) string { return servers.Database(t) }, false, false},
 	} {
 		t.Run(row.store, func(t *testing.T) {
-			p, info := startDemo(t, "--metrics-listen", "127.0.0.1:0", "--replay", row.uri(t))
+			args := []string{"--metrics-listen", "127.0.0.1:0", "--replay", row.uri(t)}
+			if !row.inside {
+				args = append(args, "--replay-timeout", "15s")
+			}
+			p, info := startDemo(t, args...)
 			url := p.scrapeURL()
 			var tickets []string
 			for range 3 {
@@ -103,19 +108,9 @@ func TestMetrics(t *testing.T) {
 			require.Equal(t, http.StatusForbidden, mustEnter(t, info.LoginURL, tickets[0][:40]+"AAAA"+tickets[0][44:]))
 			require.Equal(t, http.StatusNotFound, get(t, info.URL+"/nowhere-"+info.Brand))
 
-			var got map[string]float64
-			var text string
-			require.EventuallyWithT(t, func(c *assert.CollectT) {
-				got, text = scrape(t, url)
-				// A request is counted when its answer is out; PostgreSQL's numbers are
-				// up to a second old.
-				assert.EqualValues(c, 1, got["ticketd_http_requests_total{code=404,route=none}"])
-				assert.EqualValues(c, 3, got["ticketd_replay_live_nonces"])
-			}, time.Minute, 20*time.Millisecond)
-			problems, err := promlint.New(strings.NewReader(text)).Lint()
-			require.NoError(t, err)
-			assert.Empty(t, problems)
-			for name, want := range map[string]float64{
+			// A request is counted when its answer is out; PostgreSQL's numbers are up to a
+			// second old.
+			want := map[string]float64{
 				"ticketd_replay_up{store=" + row.store + "}":                               1,
 				"ticketd_replay_claims_total{result=admitted}":                             3,
 				"ticketd_replay_claims_total{result=already_used}":                         2,
@@ -134,11 +129,22 @@ func TestMetrics(t *testing.T) {
 				"ticketd_http_requests_total{code=303,route=GET /login}":                   4,
 				"ticketd_http_requests_total{code=403,route=GET /login}":                   3,
 				"ticketd_http_request_duration_seconds{route=GET /login}_count":            7,
-			} {
-				v, ok := got[name]
-				assert.True(t, ok, name)
-				assert.Equal(t, want, v, name)
+				"ticketd_http_requests_total{code=404,route=none}":                         1,
+				"ticketd_replay_live_nonces":                                               3,
 			}
+			var got map[string]float64
+			var text string
+			require.EventuallyWithT(t, func(c *assert.CollectT) {
+				got, text = scrape(t, url)
+				for name, want := range want {
+					v, ok := got[name]
+					assert.True(c, ok, name)
+					assert.Equal(c, want, v, name)
+				}
+			}, time.Minute, 20*time.Millisecond)
+			problems, err := promlint.New(strings.NewReader(text)).Lint()
+			require.NoError(t, err)
+			assert.Empty(t, problems)
 			assert.Less(t, got["ticketd_redeemed_ticket_age_ratio_sum"], 4.0)
 			assert.Equal(t, row.bounded, got["ticketd_replay_bound_bytes"] > 0)
 			if row.bounded {
@@ -174,6 +180,7 @@ func TestMetrics(t *testing.T) {
 // Metrics are on the listener of --metrics-listen, which serves nothing else, and
 // nowhere without it.
 func TestMetricsListener(t *testing.T) {
+	t.Parallel()
 	p, info := startDemo(t, "--metrics-listen", "127.0.0.1:0")
 	url := p.scrapeURL()
 	assert.Equal(t, http.StatusOK, get(t, url))
@@ -199,8 +206,9 @@ func TestMetricsListener(t *testing.T) {
 
 // An outage of the store shows, and that it is over.
 func TestMetricsInAnOutage(t *testing.T) {
+	t.Parallel()
 	redis := servers.Redis(t, "", servers.Forgetful...)
-	p, info := startDemo(t, "--metrics-listen", "127.0.0.1:0", "--replay", redis.URL, "--replay-timeout", "200ms")
+	p, info := startDemo(t, "--metrics-listen", "127.0.0.1:0", "--replay", redis.URL, "--replay-timeout", "15s")
 	url := p.scrapeURL()
 	ticket := info.ticket(t, info.request(true))
 	redis.Kill()

@@ -20,6 +20,7 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -42,7 +43,7 @@ type pages struct {
 func newPages(t *testing.T) *pages {
 	t.Helper()
 	p := &pages{data: filepath.Join(t.TempDir(), "data"), sites: make(map[string]http.Handler)}
-	local := &url.URL{Scheme: "http", Host: "127.0.0.1:" + spare(t)}
+	local := &url.URL{Scheme: "http", Host: freeAddress(t)}
 	proxy := httputil.NewSingleHostReverseProxy(local)
 	front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, _ := net.SplitHostPort(r.Host)
@@ -113,7 +114,7 @@ func (p *pages) admin(t *testing.T, args ...string) string {
 	exe, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.Command(exe, append(args, "--data", p.data)...)
-	cmd.Env = append(os.Environ(), "TICKETD_TEST_AS_MAIN=1")
+	cmd.Env = environ()
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
 	return string(out)
@@ -195,7 +196,7 @@ func (p *pages) watch(t *testing.T, ctx context.Context, name string) context.Co
 
 // keep writes what a tab shows into a folder.
 func keep(t *testing.T, ctx context.Context, dir, name string) {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	b, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
 	if err == nil {
@@ -265,7 +266,9 @@ func check(t *testing.T, ctx context.Context, view string) {
 		t.Logf("not checked with axe-core: %v", err)
 		return
 	}
-	does(t, ctx, chromedp.Evaluate[chromedp.Void](script+";undefined"))
+	if !does(t, ctx, chromedp.Evaluate[bool]("!!window.axe")) {
+		does(t, ctx, chromedp.Evaluate[chromedp.Void](script+";undefined"))
+	}
 	found := does(t, ctx, chromedp.Evaluate[string](`axe.run().then(r => {
 		// The colours of what has been scrolled half out of sight cannot be told.
 		const hidden = n => n.any.every(c => c.data?.messageKey === "elmPartiallyObscured")
@@ -291,29 +294,40 @@ func (p *pages) user(t *testing.T, ctx context.Context) string {
 	return res.Header.Get("Remote-User")
 }
 
-// frame attaches to the frame of a page that is on another site.
-func frame(t *testing.T, ctx context.Context, prefix string) context.Context {
+// frame attaches to the frame of a page that is on another site, once that has
+// loaded a page of this title. (The frames of a page that was left may still be there.)
+func frame(t *testing.T, ctx context.Context, prefix, want string) context.Context {
 	t.Helper()
-	var found context.Context
-	require.Eventually(t, func() bool {
+	attached := make(map[target.ID]context.Context)
+	patience := time.Second
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		all, err := chromedp.Targets(ctx)
 		if err != nil {
-			return false
+			continue
 		}
 		for _, info := range all {
-			if info.Type == "iframe" && strings.HasPrefix(info.URL, prefix) {
-				inner, cancel := chromedp.NewContext(ctx, chromedp.WithTargetID(info.TargetID), chromedp.WithDetachOnCancel())
-				t.Cleanup(cancel)
-				if chromedp.Do(inner) != nil { // attached, for as long as the test lasts
-					return false
+			if info.Type != "iframe" || !strings.HasPrefix(info.URL, prefix) {
+				continue
+			}
+			inner, ok := attached[info.TargetID]
+			if !ok {
+				var cancel context.CancelFunc
+				inner, cancel = chromedp.NewContext(ctx, chromedp.WithTargetID(info.TargetID), chromedp.WithDetachOnCancel())
+				if chromedp.Do(inner) != nil {
+					cancel()
+					continue
 				}
-				found = inner
-				return true
+				t.Cleanup(cancel) // attached, for as long as the test lasts
+				attached[info.TargetID] = inner
+			}
+			if titleWithin(inner, patience) == want {
+				return inner
 			}
 		}
-		return false
-	}, time.Minute, 50*time.Millisecond, "there is no frame of %s", prefix)
-	return found
+		patience = min(2*patience, 30*time.Second)
+	}
+	t.Fatalf("there is no frame of %s with the title %q", prefix, want)
+	return nil
 }
 
 // strangers returns the status that somebody else gets at a URL.

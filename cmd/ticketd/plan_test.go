@@ -85,12 +85,16 @@ func TestPlanRemembersAsTheVerifier(t *testing.T) {
 // than it says, and no less than a third. (Memory and journal are held against
 // theirs in package replay.)
 func TestPlanOfSharedStores(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it fills two servers")
+	}
+	t.Parallel()
 	p, err := newPlan(100, time.Minute, 0, false)
 	require.NoError(t, err)
 	require.EqualValues(t, 13_600, p.Live)
 
 	redis := servers.Redis(t, "", servers.Forgetful...)
-	r, err := redisstore.Open(t.Context(), redisstore.Config{URL: redis.URL})
+	r, err := redisstore.Open(t.Context(), redisstore.Config{URL: redis.URL, Timeout: time.Minute})
 	require.NoError(t, err)
 	defer r.Close()
 	remember(t, r, p.Live)

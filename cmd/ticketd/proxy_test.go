@@ -15,7 +15,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,6 +26,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 
+	"github.com/admitone/admitone/internal/servers"
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/keyring/kms"
 	"github.com/admitone/admitone/token"
@@ -57,9 +57,9 @@ type behind struct {
 
 func newBehind(t *testing.T) *behind {
 	t.Helper()
-	b := &behind{t: t, data: filepath.Join(t.TempDir(), "data"), port: spare(t), logs: t.TempDir()}
+	b := &behind{t: t, data: filepath.Join(t.TempDir(), "data"), port: itoa(servers.Port(t)), logs: t.TempDir()}
 	b.url = "https://127.0.0.1:" + b.port
-	b.local = "127.0.0.1:" + spare(t)
+	b.local = freeAddress(t)
 	b.demo, b.info = startDemo(t, "--data", b.data, "--listen", b.local, "--public-url", b.url, "--trusted-proxies", "127.0.0.1", "--nameless-ticket")
 	b.info.URL = "http://" + b.local
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -90,15 +90,6 @@ func certificate(t *testing.T) (cert, key string, client *tls.Config) {
 	pool := x509.NewCertPool()
 	pool.AddCert(s.Certificate())
 	return cert, key, &tls.Config{RootCAs: pool}
-}
-
-// spare returns a free port.
-func spare(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
 
 // recipe returns an example's file with what is different here. Each text must be
@@ -304,6 +295,7 @@ func (b *behind) try(end func()) {
 
 // traps W2, W5: examples/nginx, with a real nginx.
 func TestNginx(t *testing.T) {
+	t.Parallel()
 	b := newBehind(t)
 	b.try(b.nginx())
 }
@@ -311,8 +303,10 @@ func TestNginx(t *testing.T) {
 // nginx runs examples/nginx.
 func (b *behind) nginx() (end func()) {
 	t := b.t
-	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin") // where Debian has it
-	nginx := needs(t, "nginx")
+	nginx := "/usr/sbin/nginx" // where Debian has it, off the PATH of users
+	if _, err := os.Stat(nginx); err != nil {
+		nginx = needs(t, "nginx")
+	}
 	site := recipe(t, "nginx/admitone.conf", "127.0.0.1:8080", b.local, "127.0.0.1:3000", b.app, "listen 443 ssl", "listen 127.0.0.1:"+b.port+" ssl",
 		"app.example.com;", "_;", "/etc/ssl/app.example.com.pem", b.cert, "/etc/ssl/app.example.com.key", b.key, "/var/log/nginx", b.logs)
 	dir := t.TempDir()
@@ -337,6 +331,7 @@ http {
 // The largest session there is passes through nginx, also when it is renewed, and
 // so does a customer's beside it.
 func TestNginxLargestSession(t *testing.T) {
+	t.Parallel()
 	b := newBehind(t)
 	handle, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
 	require.NoError(t, err)
@@ -372,6 +367,7 @@ func TestNginxLargestSession(t *testing.T) {
 
 // traps W2, W5: examples/caddy, with a real Caddy.
 func TestCaddy(t *testing.T) {
+	t.Parallel()
 	caddy := needs(t, "caddy")
 	b := newBehind(t)
 	out := "log {\n\t\toutput file " + filepath.Join(b.logs, "caddy.log") + "\n"

@@ -9,14 +9,18 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/verify/replay"
 )
 
 // The README's curl lines work as pasted into a shell, and answer what the
 // documentation that backends were written for shows, byte for byte.
 func TestReadmeCurl(t *testing.T) {
+	t.Parallel()
 	needs(t, "curl")
 	readme, err := os.ReadFile("../../README.md")
 	require.NoError(t, err)
@@ -42,8 +46,7 @@ func TestReadmeCurl(t *testing.T) {
 		require.NotNil(t, m, blocks[i])
 		assert.Equal(t, http.StatusSeeOther, mustEnter(t, page, m[1]))
 	}
-	ticket = granted.FindStringSubmatch(paste(blocks[0]))[1]
-	for _, want := range []string{"admitted", "admitted"} { // again, with the same binding
+	redeemed := func() bool {
 		var v struct {
 			Status string
 			Data   struct {
@@ -53,9 +56,14 @@ func TestReadmeCurl(t *testing.T) {
 		}
 		out := paste(blocks[2])
 		require.NoError(t, json.Unmarshal([]byte(out), &v), out)
-		assert.Equal(t, "200", v.Status, out)
-		assert.Equal(t, want, v.Data.Result, out)
-		assert.Equal(t, "john.d", v.Data.Agent.Username)
+		return v.Status == "200" && v.Data.Result == "admitted" && v.Data.Agent.Username == "john.d"
+	}
+	for again := false; !again; {
+		ticket = granted.FindStringSubmatch(paste(blocks[0]))[1]
+		began := time.Now()
+		require.True(t, redeemed())
+		again = redeemed() // with the same binding
+		require.True(t, again || time.Since(began) >= replay.Grace)
 	}
 	assert.Contains(t, paste(strings.Replace(blocks[2], "$BINDING", "$BINDING"+"x", 1)), `"reason":"already_used"`)
 	assert.Equal(t, http.StatusForbidden, mustEnter(t, info.LoginURL, ticket))

@@ -86,6 +86,7 @@ func parse(t *testing.T, path string, into any) string {
 
 // trap W5: examples/traefik names what ticketd has.
 func TestTraefikRecipe(t *testing.T) {
+	t.Parallel()
 	s := newServed(t)
 	var main struct {
 		EntryPoints map[string]any
@@ -164,6 +165,7 @@ func TestTraefikRecipe(t *testing.T) {
 
 // trap W5: examples/envoy names what ticketd has.
 func TestEnvoyRecipe(t *testing.T) {
+	t.Parallel()
 	s := newServed(t)
 	type patterns struct{ Patterns []struct{ Exact string } }
 	exact := func(p patterns) (all []string) {

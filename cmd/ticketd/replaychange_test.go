@@ -43,6 +43,7 @@ func TestMaxSkew(t *testing.T) {
 // trap R2: a service with a memory that is restarted with a smaller tolerance still
 // refuses what it may have admitted with the larger one.
 func TestSkewLowered(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p, info := startDemo(t, "--data", dir, "--skew", "10m")
 	require.Equal(t, 0, p.end(syscall.SIGTERM))

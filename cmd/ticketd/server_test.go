@@ -36,12 +36,14 @@ func served(t *testing.T, args ...string) (*process, demoInfo, string) {
 // SIGTERM under load: who had a connection is answered, and whatever the service
 // did, somebody was told.
 func TestTerminatedUnderLoad(t *testing.T) {
+	t.Parallel()
 	p, info, _ := served(t)
 	healthy(t, p, info.URL)
 	var issued, cut, refused atomic.Int64
 	var wg sync.WaitGroup
-	ask := func(c *http.Client) bool {
-		reused := false
+	ask := func(c *http.Client, last *time.Time) bool {
+		reused, before := false, *last
+		*last = time.Now()
 		r, err := http.NewRequest(http.MethodPost, info.URL+"/auth/ticket", strings.NewReader(info.request(true)))
 		if !assert.NoError(t, err) {
 			return false
@@ -59,7 +61,8 @@ func TestTerminatedUnderLoad(t *testing.T) {
 			issued.Add(1)
 			return true
 		}
-		assert.False(t, reused, "a connection that had been answered on was cut: %v", err)
+		// The client may have kept the connection idle for longer than the service does.
+		assert.False(t, reused && time.Since(before) < idleGrace, "a connection that had been answered on was cut: %v", err)
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			refused.Add(1)
 		} else {
@@ -71,7 +74,8 @@ func TestTerminatedUnderLoad(t *testing.T) {
 		wg.Go(func() {
 			c := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1, DisableKeepAlives: i%4 == 0}}
 			defer c.CloseIdleConnections()
-			for ask(c) {
+			var last time.Time // when its last request began
+			for ask(c, &last) {
 			}
 		})
 	}
@@ -88,6 +92,7 @@ func TestTerminatedUnderLoad(t *testing.T) {
 // A request that was begun is answered, however late its end comes, and no new
 // connection is taken meanwhile.
 func TestTerminatedInARequest(t *testing.T) {
+	t.Parallel()
 	p, info, _ := served(t)
 	healthy(t, p, info.URL)
 	c, err := net.Dial("tcp", strings.TrimPrefix(info.URL, "http://"))
@@ -117,6 +122,7 @@ func TestTerminatedInARequest(t *testing.T) {
 // During the drain delay /readyz says no, and requests are answered; SIGHUP ends
 // nothing.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	p, info, _ := served(t, "--drain-delay", "10m")
 	healthy(t, p, info.URL)
 	status, body := fetch(t, info.URL+"/readyz")
@@ -137,6 +143,7 @@ func TestDrain(t *testing.T) {
 
 // Certificates are taken when their files change, and not when they are no good.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	first, firstKey := writePair(t)
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")

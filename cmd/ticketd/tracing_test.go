@@ -20,6 +20,7 @@ import (
 // audit trail, and belong to the caller's trace.
 // trap W2: none has the ticket.
 func TestTraces(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	var text strings.Builder
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -33,8 +34,7 @@ func TestTraces(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.URL)
-	p, info := startDemo(t)
+	p, info := startDemoWith(t, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + server.URL})
 	ticket := info.ticket(t, info.request(true))
 	r, err := http.NewRequest(http.MethodGet, info.LoginURL+"?ta="+ticket, nil)
 	require.NoError(t, err)
