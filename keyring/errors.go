@@ -56,7 +56,7 @@ func fault(c Cause, format string, args ...any) *FileError {
 // BlockedError says that a step must not be done, or not yet.
 type BlockedError struct {
 	Do      Action
-	ID      KeyID
+	ID      KeyID // zero where there is no key to roll back to
 	State   State
 	Held    bool      // the key is held
 	Revoked bool      // the key is revoked
@@ -66,8 +66,11 @@ type BlockedError struct {
 func (e *BlockedError) Error() string { return fmt.Sprintf("keyring: %s", e.text()) }
 
 func (e *BlockedError) text() string {
-	from := e.From.Format(time.RFC3339)
+	// To the second, and never before the time that is meant.
+	from := e.From.Add(time.Second - 1).Format(time.RFC3339)
 	switch {
+	case e.Do == Rollback && e.ID == 0:
+		return "there is no retiring key to go back to that is not held; make a new one the primary with rotate --now"
 	case e.Do == Rotate:
 		return fmt.Sprintf("key %v is pending already; promote, hold or revoke it, or rotate at once", e.ID)
 	case e.Do == Promote && e.Held:
@@ -96,6 +99,9 @@ func (e *BlockedError) text() string {
 
 // ErrAlready is wrapped by the error of a step where there was nothing to do.
 var ErrAlready = errors.New("already")
+
+// ErrNoKey is wrapped by the error of a step for a key that there is not.
+var ErrNoKey = errors.New("there is no key")
 
 // ErrStalePlan is wrapped by the error of Apply where the keyring is not the one
 // that the plan was made for, or a step of it is not due.

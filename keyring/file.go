@@ -156,6 +156,9 @@ func readFile(path string) ([]byte, fs.FileInfo, error) {
 func readFault(path string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if _, lerr := os.Lstat(path); lerr == nil {
+			return &FileError{path, Missing, fmt.Errorf("is a symbolic link that leads nowhere; put back what it leads to: %w", err)}
+		}
 		return &FileError{path, Missing, fmt.Errorf("is missing; make it with keyring init, or put it back: %w", err)}
 	case errors.Is(err, fs.ErrPermission):
 		return &FileError{path, Unreadable, fmt.Errorf("must not be read by this user; run this as its owner, or let the file's group read it: %w", err)}

@@ -92,6 +92,27 @@ func (p Plan) Due() []Step {
 	return due
 }
 
+// Check finds what keeps Apply from doing p, at now, to the keyring that i tells
+// of: the error wraps ErrStalePlan if p is for another, or for another generation,
+// or if not all that was due is due still.
+func (p Plan) Check(i Info, now time.Time) error {
+	switch {
+	case p.Generation != i.Generation:
+		return fmt.Errorf("keyring: it is for generation %d, and the keyring is generation %d: %w", p.Generation, i.Generation, ErrStalePlan)
+	case p.Fingerprint != i.Fingerprint:
+		return fmt.Errorf("keyring: it is for another file of generation %d: %w", p.Generation, ErrStalePlan)
+	}
+	due := i.Plan(now).Due()
+	for _, s := range p.Due() {
+		at := slices.Index(due, s)
+		if at < 0 {
+			return fmt.Errorf("keyring: %s of the plan is not due: %w", s.Do, ErrStalePlan)
+		}
+		due = slices.Delete(due, at, at+1)
+	}
+	return nil
+}
+
 // Apply does what is due, in one write, and returns what the file then says and
 // what was done. If nothing is due, it writes nothing. With a plan, made earlier
 // and perhaps looked at by someone, it does the steps that were due then; the
@@ -101,18 +122,12 @@ func Apply(path string, c Config, plan *Plan) (Info, []Step, error) {
 	info, err := change(path, &c, "policy", changeOptions{anyClock: c.UnsafeClockBehind}, func(e *edit, now Info) error {
 		due := now.Plan(e.now).Due()
 		if plan != nil {
-			if plan.Generation != now.Generation || plan.Fingerprint != now.Fingerprint {
-				return fmt.Errorf("keyring: it is for generation %d, and %s is generation %d: %w", plan.Generation, path, now.Generation, ErrStalePlan)
-			}
-			for _, s := range plan.Due() {
-				if !slices.Contains(due, s) {
-					return fmt.Errorf("keyring: %s of the plan is not due: %w", s.Do, ErrStalePlan)
-				}
+			if err := plan.Check(now, e.now); err != nil {
+				return err
 			}
 			due = plan.Due()
 		}
 		// What goes makes room for what comes.
-		due = slices.Clone(due)
 		slices.SortStableFunc(due, func(a, b Step) int {
 			switch {
 			case a.Do == Destroy && b.Do != Destroy:

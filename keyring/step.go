@@ -136,9 +136,9 @@ func (e *edit) doStep(s *Step) error {
 	k := e.h.key(s.Key)
 	if k == nil {
 		if slices.Contains(e.h.Tombstones, s.Key) {
-			return fmt.Errorf("keyring: key %v was destroyed", s.Key)
+			return fmt.Errorf("keyring: %w %v any more: it was destroyed", ErrNoKey, s.Key)
 		}
-		return fmt.Errorf("keyring: there is no key %v; keyring status lists those there are", s.Key)
+		return fmt.Errorf("keyring: %w %v; keyring status lists those there are", ErrNoKey, s.Key)
 	}
 	switch s.Do {
 	case Promote:
@@ -292,7 +292,7 @@ func (e *edit) rollback(s *Step) error {
 		}
 	}
 	if to == nil {
-		return errors.New("keyring: there is no retiring key to go back to that is not held; make a new one the primary with rotate --now")
+		return &BlockedError{Do: Rollback}
 	}
 	if s.Key != 0 && s.Key != to.ID {
 		return fmt.Errorf("keyring: the key to go back to is %v, not %v; hold it to go back further", to.ID, s.Key)

@@ -91,7 +91,7 @@ func (a *app) init(file string, kind keyring.Kind, p keyring.Policy, algorithm s
 			return err
 		}
 	}
-	keyFile, err := makeKeyFile(uri)
+	keyFile, err := makeKeyFile(uri, file)
 	if err != nil {
 		return err
 	}
@@ -143,11 +143,16 @@ func errExists(file string) error {
 }
 
 // makeKeyFile makes the key file that a KEK file:PATH names, if there is none,
-// and returns its name if it made one.
-func makeKeyFile(uri string) (string, error) {
+// and returns its name if it made one. It is for the keyring in file, and must not
+// be that, nor the log or the lock beside it, which would be written over it.
+func makeKeyFile(uri, file string) (string, error) {
 	path, ok := strings.CutPrefix(uri, "file:")
 	if !ok {
 		return "", nil
+	}
+	of := place(file)
+	if at := place(path); at == of || at == of+".audit" || at == of+".lock" {
+		return "", cli.Usagef("the key file %s would be the keyring's own file, log or lock; give it another name", path)
 	}
 	err := kms.CreateKeyFile(path)
 	switch {
@@ -157,4 +162,17 @@ func makeKeyFile(uri string) (string, error) {
 		return "", fmt.Errorf("the key file %s cannot be made: %w", path, err)
 	}
 	return path, nil
+}
+
+// place is the absolute name of a file that need not be there yet, without links.
+func place(file string) string {
+	if target, err := filepath.EvalSymlinks(file); err == nil {
+		file = target
+	} else if dir, err := filepath.EvalSymlinks(filepath.Dir(file)); err == nil {
+		file = filepath.Join(dir, filepath.Base(file))
+	}
+	if abs, err := filepath.Abs(file); err == nil {
+		file = abs
+	}
+	return file
 }

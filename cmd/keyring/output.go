@@ -81,7 +81,7 @@ func (a *app) next(verb, file string, args ...string) string {
 }
 
 func (a *app) nextFrom(from time.Time, verb, file string, args ...string) string {
-	return fmt.Sprintf("next, from %s: %s", stamp(from), a.command(verb, file, args...))
+	return fmt.Sprintf("next, from %s: %s", stampFrom(from), a.command(verb, file, args...))
 }
 
 func (a *app) sayNext(verb, file string, args ...string) {
@@ -111,6 +111,10 @@ func (a *app) suggest(file string, info keyring.Info, now time.Time) {
 
 // stamp shows a time, to the second.
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// stampFrom shows a time from which something may be done: to the second, and never
+// before it.
+func stampFrom(t time.Time) string { return stamp(t.Add(time.Second - 1)) }
 
 // age shows how long ago t was, roughly.
 func age(now, t time.Time) string {

@@ -25,6 +25,7 @@ func (a *app) planCommand() *cobra.Command {
 something is due, 4 if something is overdue (by more than a tenth of rotate-every).
 
 With -o the plan is written to a file, to be looked at, and done by "apply --plan".
+An older plan is replaced, and no other file.
 It is good for this generation of FILE only: after any change, apply refuses it
 with exit code 5. There is nothing secret in it.`,
 		Example: `  keyring plan tickets.keyring --realm prod --kek file:/etc/admitone/kek
@@ -88,7 +89,7 @@ func (a *app) tellPlan(file string, info keyring.Info, p keyring.Plan) {
 	}
 	rows := [][]string{}
 	for _, s := range p.Steps {
-		rows = append(rows, []string{string(s.Urgency), stamp(s.At), when(p.Made, s.At), describe(s.Step)})
+		rows = append(rows, []string{string(s.Urgency), stampFrom(s.At), when(p.Made, s.At), describe(s.Step)})
 	}
 	a.table(rows, func(column int, text string) string {
 		switch keyring.Urgency(text) {
@@ -125,7 +126,14 @@ func describe(s keyring.Step) string {
 	return text
 }
 
+// writePlan writes the plan to a new file, or over an older plan. Anything else
+// stays as it is: the name may be the keyring's own, or its key's.
 func writePlan(path string, p keyring.Plan) error {
+	if stat, err := os.Stat(path); err == nil && stat.Mode().IsRegular() && stat.Size() > 0 {
+		if _, err := readPlan(path); err != nil {
+			return fmt.Errorf("%s is there already, and is no plan; give another name", path)
+		}
+	}
 	data, err := json.MarshalIndent(p, "", "  ")
 	if err != nil {
 		return err
@@ -193,7 +201,7 @@ With --dry-run it changes nothing, and exits as "plan" does.`,
 			}
 		}
 		if dryRun {
-			return a.rehearse(args[0], c, plan)
+			return a.rehearse(args[0], c, plan, from)
 		}
 		info, done, err := keyring.Apply(args[0], c, plan)
 		if err != nil {
@@ -212,18 +220,23 @@ With --dry-run it changes nothing, and exits as "plan" does.`,
 	})
 }
 
-// rehearse says what apply would do.
-func (a *app) rehearse(file string, c keyring.Config, plan *keyring.Plan) error {
+// rehearse says what apply would do: what is due, or what the plan says that was
+// read from the file from.
+func (a *app) rehearse(file string, c keyring.Config, plan *keyring.Plan, from string) error {
 	info, err := keyring.Read(file, c)
 	if err != nil {
 		return err
 	}
-	if plan == nil {
-		p := info.Plan(time.Now())
+	now := time.Now()
+	next := []string{}
+	if from == "" {
+		p := info.Plan(now)
 		plan = &p
+	} else {
+		next = append(next, "--plan", from)
 	}
-	if plan.Generation != info.Generation || plan.Fingerprint != info.Fingerprint {
-		return fmt.Errorf("it is for generation %d, and %s is generation %d: %w", plan.Generation, file, info.Generation, keyring.ErrStalePlan)
+	if err := plan.Check(info, now); err != nil {
+		return err
 	}
 	due := plan.Due()
 	for _, s := range due {
@@ -233,6 +246,10 @@ func (a *app) rehearse(file string, c keyring.Config, plan *keyring.Plan) error 
 		a.say("nothing is due for %s (generation %d)", file, info.Generation)
 	}
 	a.code = dueCode(*plan)
-	a.suggest(file, info, time.Now())
+	if len(due) > 0 {
+		a.sayNext("apply", file, next...)
+	} else {
+		a.suggest(file, info, now)
+	}
 	return a.printJSON(planned{file, *plan})
 }

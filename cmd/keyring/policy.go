@@ -116,7 +116,7 @@ func (a *app) tellPolicy(info keyring.Info) {
 }
 
 func errNoKey(id keyring.KeyID) error {
-	return fmt.Errorf("there is no key %v; keyring status lists those there are", id)
+	return fmt.Errorf("%w %v; keyring status lists those there are", keyring.ErrNoKey, id)
 }
 
 var errNothingPending = errors.New("no key is pending that is not held; make one with keyring rotate")

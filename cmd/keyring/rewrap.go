@@ -56,7 +56,7 @@ func (a *app) rewrap(file string, o changing, uri string) error {
 	}
 	kek, keyFile := keyring.InsecureCleartext, ""
 	if uri != "" {
-		if keyFile, err = makeKeyFile(uri); err != nil {
+		if keyFile, err = makeKeyFile(uri, file); err != nil {
 			return err
 		}
 		if uri == "passphrase:" {

@@ -126,11 +126,17 @@ func (a *app) afterError(err error, cmd *cobra.Command) string {
 	if errors.Is(err, keyring.ErrStalePlan) {
 		return a.next("plan", file)
 	}
+	if errors.Is(err, keyring.ErrNoKey) {
+		return a.next("status", file)
+	}
 	switch cause(err) {
 	case "":
 		return ""
 	case keyring.Missing:
-		return a.next("init", file, "--kind", "ticket")
+		// A link that leads nowhere is in init's way.
+		if _, err := os.Lstat(file); err != nil {
+			return a.next("init", file, "--kind", "ticket")
+		}
 	case keyring.AuditMissing, keyring.AuditBroken:
 		if hint := a.auditHint(file, err); hint != "" {
 			return "next: " + hint
@@ -158,6 +164,8 @@ func (a *app) afterBlocked(b *keyring.BlockedError, file string) string {
 		return a.next("enable", file, id)
 	case b.Do == keyring.Promote && !b.From.IsZero():
 		return a.nextFrom(b.From, "promote", file, id)
+	case b.Do == keyring.Rollback && b.ID == 0:
+		return a.next("rotate", file, "--now")
 	case b.Do == keyring.Rollback:
 		return a.nextFrom(b.From, "rollback", file, id)
 	case b.Do == keyring.Destroy && b.State != keyring.Disabled:

@@ -75,13 +75,13 @@ func (a *app) knownAlgorithm(file string, c keyring.Config, algorithm string) er
 func (a *app) tellRotated(file string, info keyring.Info, now bool) {
 	if !now {
 		k := info.Keys[len(info.Keys)-1] // the newest
-		a.say("key %v (%s) of %s is pending (generation %d): it becomes the primary from %s", k.ID, k.Algorithm, file, info.Generation, stamp(info.Policy.PromoteFrom(k)))
+		a.say("key %v (%s) of %s is pending (generation %d): it becomes the primary from %s", k.ID, k.Algorithm, file, info.Generation, stampFrom(info.Policy.PromoteFrom(k)))
 		return
 	}
 	old := latestRetiring(info)
 	a.say("key %v is the primary of %s now (generation %d); key %v retires", info.Primary, file, info.Generation, old.ID)
 	if from := info.Policy.DisableFrom(old); !from.IsZero() {
-		a.say("key %v is needed until %s", old.ID, stamp(from))
+		a.say("key %v is needed until %s", old.ID, stampFrom(from))
 	}
 }
 
@@ -235,6 +235,6 @@ func (a *app) promoted(file string, info keyring.Info) {
 	old := latestRetiring(info)
 	a.say("key %v is the primary of %s now (generation %d); key %v retires", info.Primary, file, info.Generation, old.ID)
 	if from := info.Policy.DisableFrom(old); !from.IsZero() {
-		a.say("key %v is needed until %s, in %s", old.ID, stamp(from), span(time.Until(from).Round(time.Second)))
+		a.say("key %v is needed until %s, in %s", old.ID, stampFrom(from), span(time.Until(from).Round(time.Second)))
 	}
 }

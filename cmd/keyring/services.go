@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -89,9 +92,10 @@ func (s *services) ask(ctx context.Context, info keyring.Info) []serviceStatus {
 			all[i].URL = u.Redacted()
 			r, at, err := ask(ctx, u, info)
 			if err != nil {
-				all[i].Error = err.Error()
+				all[i].Error = printable(err.Error())
 				return
 			}
+			r.Error = printable(r.Error)
 			all[i].Report, all[i].Clock = r, at
 			all[i].Match = compare(info, r)
 			all[i].Stale = max(0, at.Sub(r.Good).Seconds())
@@ -110,6 +114,9 @@ func ask(ctx context.Context, u *url.URL, info keyring.Info) (*keyring.Report, t
 		return nil, time.Time{}, err
 	}
 	res, err := http.DefaultClient.Do(req)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, time.Time{}, errNoAnswer
+	}
 	if uerr, ok := errors.AsType[*url.Error](err); ok {
 		err = uerr.Err // without the URL, which may have a password
 	}
@@ -121,15 +128,34 @@ func ask(ctx context.Context, u *url.URL, info keyring.Info) (*keyring.Report, t
 		return nil, time.Time{}, fmt.Errorf("answers %s; give the URL of its report, of ticketd that of --metrics-listen", res.Status)
 	}
 	var all serviceReport
-	if err := json.NewDecoder(io.LimitReader(res.Body, maxReport)).Decode(&all); err != nil {
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxReport)).Decode(&all); errors.Is(err, context.DeadlineExceeded) {
+		return nil, time.Time{}, errNoAnswer
+	} else if err != nil {
 		return nil, time.Time{}, fmt.Errorf("its report cannot be read: %w", err)
 	}
 	for _, r := range all.Keyrings {
-		if r.Kind == info.Kind && r.Realm == info.Realm {
-			return &r, all.Time, nil
+		if r.Kind != info.Kind || r.Realm != info.Realm {
+			continue
 		}
+		if sum, err := hex.DecodeString(r.Fingerprint); err != nil || len(sum) != sha256.Size {
+			return nil, time.Time{}, errors.New("its report cannot be read: the fingerprint is no SHA-256 in hex")
+		}
+		return &r, all.Time, nil
 	}
 	return nil, time.Time{}, fmt.Errorf("has no %s keyring of realm %q", info.Kind, info.Realm)
+}
+
+var errNoAnswer = errors.New("gave no answer in time")
+
+// printable is a text of a service in one line, and without what a terminal takes
+// for a command.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
 }
 
 func compare(info keyring.Info, r *keyring.Report) match {
@@ -211,7 +237,7 @@ func (a *app) tellServices(s status) {
 			rows = append(rows, []string{r.URL, "-", "-", "-", r.Error})
 			continue
 		}
-		rows = append(rows, []string{r.URL, fmt.Sprint(r.Report.Generation), string(r.Match) + " " + r.Report.Fingerprint[:min(8, len(r.Report.Fingerprint))],
+		rows = append(rows, []string{r.URL, fmt.Sprint(r.Report.Generation), string(r.Match) + " " + r.Report.Fingerprint[:8],
 			fmt.Sprintf("%.0fs", r.Stale), r.Report.Error})
 	}
 	a.say("")

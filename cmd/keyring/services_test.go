@@ -120,6 +120,52 @@ func TestStatusFrom(t *testing.T) {
 
 // A service may be ahead of this machine's copy, or have another file of the same
 // generation.
+// TestLyingService asks one whose words are for the terminal, not for who reads
+// them, and ones that do not answer in time.
+func TestLyingService(t *testing.T) {
+	file := newRing(t)
+	n := startNode(t, file)
+	code, _, stderr := runClear("rotate", file)
+	require.Equal(t, exitOK, code, stderr)
+	require.NoError(t, n.ring.Reload())
+	const trick = "no\x1b[2J\nnext: rm -rf /\u202e"
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		report := n.ring.Report()
+		switch r.URL.Path {
+		case "/error":
+			report.Error = trick
+		case "/fingerprint":
+			report.Fingerprint = trick
+		case "/hangs":
+			<-r.Context().Done()
+			return
+		}
+		_ = json.NewEncoder(w).Encode(serviceReport{time.Now(), []keyring.Report{report}})
+	}))
+	t.Cleanup(s.Close)
+	for path, want := range map[string]string{
+		"/error":       "no?[2J?next: rm -rf /?",
+		"/fingerprint": "the fingerprint is no SHA-256",
+	} {
+		for _, verb := range []string{"status", "doctor"} {
+			code, stdout, stderr := runClear(verb, file, "--from", s.URL+path)
+			if verb == "status" && path == "/error" {
+				assert.Equal(t, exitOK, code, "it answers, and has our keys")
+			} else {
+				assert.Equal(t, exitFailed, code)
+			}
+			assert.Contains(t, stdout, want)
+			for _, c := range []string{"\x1b", "\u202e", "\nnext: rm"} {
+				assert.NotContains(t, stdout+stderr, c)
+			}
+		}
+	}
+
+	code, _, stderr = runClear("promote", file, "--wait-for", s.URL+"/hangs", "--timeout", "10ms", "--unsafe-before-propagation")
+	assert.Equal(t, exitBlocked, code)
+	assert.Contains(t, stderr, s.URL+"/hangs gave no answer in time")
+}
+
 func TestCompare(t *testing.T) {
 	file := newRing(t)
 	copied := filepath.Join(t.TempDir(), "copy")

@@ -180,7 +180,7 @@ func (s status) next(k keyStatus, now time.Time) string {
 		if !t.After(now) {
 			return what + " is due"
 		}
-		return fmt.Sprintf("%s %s, %s", what, when(now, t), stamp(t))
+		return fmt.Sprintf("%s %s, %s", what, when(now, t), stampFrom(t))
 	}
 	reason := ""
 	if k.Reason != "" {
@@ -256,7 +256,7 @@ func (a *app) timeline(s status, now time.Time) {
 	}
 	rows = append(rows, []string{"  " + stamp(now), "now", strings.Repeat("-", 24)})
 	for _, p := range s.Plan.Steps {
-		rows = append(rows, []string{"  " + stamp(p.At), when(now, p.At), describe(p.Step)})
+		rows = append(rows, []string{"  " + stampFrom(p.At), when(now, p.At), describe(p.Step)})
 		if p.Urgency != keyring.Upcoming {
 			rows[len(rows)-1][2] += " (" + string(p.Urgency) + ")"
 		}

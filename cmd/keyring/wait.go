@@ -78,12 +78,13 @@ func (a *app) wait(ctx context.Context, info keyring.Info, id keyring.KeyID, fro
 	for {
 		missing := lacking(w.ask(ctx, info), info, id)
 		if time.Now().Before(from) {
-			missing = append(missing, fmt.Sprintf("the propagation delay ends at %s", stamp(from)))
+			missing = append(missing, fmt.Sprintf("the propagation delay ends at %s", stampFrom(from)))
 		}
 		if len(missing) == 0 {
 			return nil
 		}
-		if text := strings.Join(missing, "; "); text != told && ctx.Err() == nil {
+		// What is found when the time is up is only that.
+		if text := strings.Join(missing, "; "); told == "" || text != told && ctx.Err() == nil {
 			told = text
 			fmt.Fprintf(a.stderr, "waiting: %s\n", told)
 		}

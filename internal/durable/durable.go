@@ -151,7 +151,7 @@ func writeTemp(target string, data []byte, mode fs.FileMode, old fs.FileInfo, at
 	temp := filepath.Join(dir, tempPrefix(base)+rand.Text())
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("%w (to replace a file is to make one in its folder)", err)
 	}
 	defer func() {
 		if err != nil {

@@ -89,7 +89,7 @@ func openLock(path string) (*os.File, error) {
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, fmt.Errorf("the lock file cannot be used; run this as its owner or as root, or give it to the owner of %s: %w", filepath.Dir(path), err)
 	}
-	return nil, err
+	return nil, fmt.Errorf("the lock file cannot be used; it is beside the file that it is for, so run this where that folder can be written to: %w", err)
 }
 
 // giveAway gives a lock file that root made to the owner of what it guards.

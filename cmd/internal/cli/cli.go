@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -59,6 +60,9 @@ func Message(err error) string {
 // Usagef's.
 func Command(cmd *cobra.Command, body func(cmd *cobra.Command, args []string) error) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if slices.Contains(args, "") {
+			return Usagef("an argument is empty; is a variable not set?")
+		}
 		if err := body(cmd, args); err != nil {
 			return failure{err}
 		}
