@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime"
+	"syscall"
 
 	"golang.org/x/term"
 )
@@ -54,6 +56,7 @@ func terminal() (in *os.File, out io.Writer, err error) {
 }
 
 func ask(in *os.File, out io.Writer, text string) (string, error) {
+	defer echoAgain(in)()
 	fmt.Fprint(out, text)
 	p, err := term.ReadPassword(int(in.Fd()))
 	fmt.Fprintln(out)
@@ -61,4 +64,32 @@ func ask(in *os.File, out io.Writer, text string) (string, error) {
 		return "", fmt.Errorf("kms: reading the passphrase: %w", err)
 	}
 	return string(p), nil
+}
+
+// echoAgain has a signal that ends the process in the middle, as Ctrl-C does, first
+// put the terminal back as it is now. What it returns ends that.
+func echoAgain(in *os.File) (end func()) {
+	state, err := term.GetState(int(in.Fd()))
+	if err != nil {
+		return func() {} // it is no terminal, as the next call finds
+	}
+	signals := make(chan os.Signal, 1)
+	done := make(chan struct{})
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		select {
+		case <-done:
+		case s := <-signals:
+			_ = term.Restore(int(in.Fd()), state)
+			signal.Stop(signals)
+			// Once more, for whoever else waits for it, or to die of it.
+			if self, err := os.FindProcess(os.Getpid()); err == nil {
+				_ = self.Signal(s)
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(done)
+	}
 }
