@@ -33,7 +33,7 @@ func fromConfig(cmd *cobra.Command, path string) error {
 	if len(data) > maxConfig {
 		return fmt.Errorf("--config: %s is over 1 MiB", path)
 	}
-	faults := applyConfig(cmd, data)
+	faults := applyConfig(cmd, path, data)
 	if len(faults) == 0 {
 		return nil
 	}
@@ -49,7 +49,7 @@ var notConfig = []string{"config"}
 
 // applyConfig returns what is wrong with the file. It quotes no value: some are
 // secret.
-func applyConfig(cmd *cobra.Command, data []byte) (faults []fault) {
+func applyConfig(cmd *cobra.Command, path string, data []byte) (faults []fault) {
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	var document yaml.Node
 	err := d.Decode(&document)
@@ -70,14 +70,18 @@ func applyConfig(cmd *cobra.Command, data []byte) (faults []fault) {
 	if root.Kind != yaml.MappingNode {
 		return []fault{{root.Line, "", "write one setting on each line, such as listen: 127.0.0.1:8080"}}
 	}
-	names := serviceFlags(cmd)
+	names := slices.DeleteFunc(serviceFlags(cmd), func(name string) bool { return slices.Contains(notConfig, name) })
 	seen := make(map[string]int)
 	for i := 0; i < len(root.Content); i += 2 {
 		key, value := root.Content[i], root.Content[i+1]
 		name := key.Value
 		switch first, twice := seen[name]; {
-		case key.Kind != yaml.ScalarNode || !slices.Contains(names, name) || slices.Contains(notConfig, name):
-			faults = append(faults, fault{key.Line, "", fmt.Sprintf("unknown key %q; the keys are the names of serve's flags, without --", printable(name))})
+		case key.Kind != yaml.ScalarNode || !slices.Contains(names, name):
+			hint := "the keys are the names of serve's flags, without --"
+			if near := nearest(name, names); near != "" {
+				hint = fmt.Sprintf("did you mean %s?", near)
+			}
+			faults = append(faults, fault{key.Line, "", fmt.Sprintf("unknown key %q; %s", printable(name), hint)})
 			continue
 		case twice:
 			faults = append(faults, fault{key.Line, name, fmt.Sprintf("is set in line %d as well", first)})
@@ -86,7 +90,7 @@ func applyConfig(cmd *cobra.Command, data []byte) (faults []fault) {
 		seen[name] = key.Line
 		text, wrong := scalar(value)
 		if wrong == "" && !cmd.Flags().Changed(name) {
-			if err := cmd.Flags().Set(name, text); err != nil {
+			if err := setFrom(cmd, fmt.Sprintf("%s:%d", path, value.Line), name, text); err != nil {
 				wrong = reason(cmd.Flag(name), err).Error()
 			}
 		}

@@ -84,7 +84,7 @@ func difference(a, b *cobra.Command) (now, restart []string) {
 func (s *service) reload(c *settings) {
 	o, cmd, err := c.reread()
 	if err != nil {
-		s.log.Error("the settings were not taken; those before stay in effect", "error", err)
+		s.log.Error("the settings were not taken; those before stay in effect", "error", locate(cmd, err))
 		return
 	}
 	now, restart := difference(c.cmd, cmd)

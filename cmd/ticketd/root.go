@@ -77,7 +77,7 @@ Exit codes: 0 ended as asked, 1 failed, 2 wrong usage.`,
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(stderr, "ticketd: %s\n", cli.Message(err))
+	fmt.Fprintf(stderr, "ticketd: %s\n", cli.Message(locate(cmd, err)))
 	if !cli.IsUsage(err) {
 		return exitFailed
 	}

@@ -100,6 +100,7 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 			s.close()
 		}
 	}()
+	o.warnOfVariables(log)
 	kek, err := openKEK(o)
 	if err != nil {
 		return nil, err
