@@ -85,9 +85,9 @@ func tryRouter(t *testing.T, mount func(login, check, logout http.Handler) http.
 	}
 	action := regexp.MustCompile(`action="([^"]+)"`).FindStringSubmatch(page)
 	require.NotNil(t, action)
-	res, _ = do(http.MethodPost, action[1], form.Encode())
+	res, _ = do(http.MethodPost, "/login"+action[1], form.Encode())
 	require.Equal(t, http.StatusSeeOther, res.StatusCode)
-	assert.Equal(t, "/login?a=1", res.Header.Get("Location"))
+	assert.Equal(t, "login?a=1", res.Header.Get("Location"))
 	res, _ = do(http.MethodGet, "/auth/check", "")
 	assert.Equal(t, http.StatusOK, res.StatusCode)
 	assert.Equal(t, "john.d", res.Header.Get("Remote-User"))

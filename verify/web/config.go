@@ -32,8 +32,8 @@ type Config struct {
 	Page func(r *http.Request, t token.Ticket) Page
 
 	// Home is where the browser goes after the entry unless the request names
-	// another way in the parameter next: a path of this site. Empty means the
-	// URL of the entry itself, without the ticket.
+	// another way in the parameter next: a path of this site, as browsers know it.
+	// Empty means the URL of the entry itself, without the ticket.
 	Home string
 
 	// NoTicket answers requests that carry no ticket; the form of a POST is

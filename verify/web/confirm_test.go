@@ -209,11 +209,11 @@ func TestFrames(t *testing.T) {
 	ticket := w.issue(nil)
 	probe := b.get("/login?a=%20b&ta="+ticket, inFrame...)
 	require.Equal(t, http.StatusSeeOther, probe.StatusCode)
-	assert.Equal(t, "/login?a=%20b&ta="+ticket+"&admitone-probe=1", probe.Header.Get("Location"))
+	assert.Equal(t, "/login?a=%20b&ta="+ticket+"&admitone-probe=1", probe.leads())
 	assert.Zero(t, w.store.Store.(interface{ Stats() replay.Stats }).Stats().Live)
 	require.Len(t, probe.Cookies(), 1)
 	assert.True(t, probe.Cookies()[0].Partitioned && probe.Cookies()[0].SameSite == http.SameSiteNoneMode)
-	assert.Equal(t, "/login?a=%20b", w.entered(b.get(probe.Header.Get("Location"), inFrame...)))
+	assert.Equal(t, "/login?a=%20b", w.entered(b.get(probe.leads(), inFrame...)))
 	assert.Equal(t, "john.d", b.user())
 
 	// Where they do not stay, the page offers a tab of its own, with the ticket unspent.

@@ -44,6 +44,10 @@
 // one, else Config.Home, else the URL without the ticket. Where that path redirects
 // to another site at once, Page.RedirectOrigins must name it.
 //
+// A proxy in front, or http.StripPrefix, may take a prefix off the path: all else
+// that pages and answers refer to is relative to where the browser is. Next and
+// Config.Home are paths as browsers know them.
+//
 // # Frames
 //
 // Pages stand in other sites' frames where Page.FrameAncestors allows it. Whether

@@ -235,7 +235,7 @@ func (a *attempt) goOn(w http.ResponseWriter) {
 	privately(w.Header())
 	to := a.c.Home
 	if to == "" {
-		to = without(asked(a.r), nextParameter, probeField)
+		to = here(a.r, without(a.r.URL, nextParameter, probeField))
 	}
 	if next := a.r.Form[nextParameter]; len(next) > 1 || len(next) == 1 && next[0] != "" {
 		if safe, ok := safeNext(next[0]); ok && len(next) == 1 {
@@ -273,10 +273,11 @@ func (a *attempt) stopped(w http.ResponseWriter, t token.Ticket) {
 	case noCookie:
 		a.showNoCookie(w)
 	case tryCookie:
-		// The same once more, to see whether the cookie comes back.
+		// The same once more, to see whether the cookie comes back: at whatever path
+		// the browser asked.
 		privately(w.Header())
 		a.keepSecret(w)
-		seeOther(w, pathOf(asked(a.r))+"?"+a.r.URL.RawQuery+"&"+probeField+"=1")
+		seeOther(w, "?"+a.r.URL.RawQuery+"&"+probeField+"=1")
 	default:
 		a.keepSecret(w)
 		a.showConfirm(w)

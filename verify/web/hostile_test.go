@@ -274,22 +274,56 @@ func TestStripPrefix(t *testing.T) {
 	assert.Equal(t, "/app/login?x=1", w.entered(w.browser().get("/app/login?x=1&ta="+w.issue(nil))))
 	ticket := w.issue(nil)
 	probe := w.browser().get("/app/login?ta="+ticket, "Sec-Fetch-Dest", "iframe", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "cross-site")
-	assert.Equal(t, "/app/login?ta="+ticket+"&admitone-probe=1", probe.Header.Get("Location"))
+	assert.Equal(t, "/app/login?ta="+ticket+"&admitone-probe=1", probe.leads())
 	confirm = true
 	b := w.browser()
 	assert.Equal(t, "/app/login", w.entered(b.press(b.get("/app/login?ta="+w.issue(nil)), ownForm...)))
 	assert.Equal(t, "john.d", b.user())
 }
 
-// trap W6: a request target that is another site's, or two slashes, leads nowhere.
+// trap W6: a request target that is another site's, or two slashes, leads nowhere
+// but back.
 func TestRequestTargets(t *testing.T) {
 	for target, want := range map[string]string{
-		"https://evil.example/login?ta=x": "/login", "//evil.example/login?ta=x": "/evil.example/login", "/%5Cevil.example?ta=x": "/%5Cevil.example",
-		`/\evil.example?ta=x`: "/%5Cevil.example", "/a%2F%2Fb?ta=x&c=1": "/a%2F%2Fb?c=1", "": "/login",
+		"https://evil.example/login?ta=x": "login", "//evil.example/login?ta=x": "login", "//evil.example?ta=x": "evil.example", "/%5Cevil.example?ta=x": "%5Cevil.example",
+		`/\evil.example?ta=x`: "%5Cevil.example", "/a%2F%2Fb?ta=x&c=1": "a%2F%2Fb?c=1", "/a/b/?ta=x&c=1": "./?c=1", "/?ta=x": "./", "": "login",
+		"/javascript:alert(1)?ta=x": "./javascript:alert(1)", "/a//?ta=x": "./", "/..?ta=x": "..",
 	} {
 		_, query, _ := strings.Cut(target, "?")
 		r := &http.Request{RequestURI: target, URL: &url.URL{Path: "/login", RawQuery: query}}
-		assert.Equal(t, want, without(asked(r)), target)
+		assert.Equal(t, want, here(r, without(r.URL)), target)
+	}
+}
+
+// Behind a proxy that takes a prefix off the path, all of an entry stays under it:
+// beside it, other applications would get the ticket.
+func TestProxyStripsPrefix(t *testing.T) {
+	inFrame := []string{"Sec-Fetch-Dest", "iframe", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "cross-site"}
+	w := newWorld(t)
+	confirm := false
+	w.Admit = func(*http.Request, token.Ticket) (Entry, error) { return Entry{Confirm: confirm}, nil }
+	w.Page = func(*http.Request, token.Ticket) Page { return Page{FrameAncestors: []string{"'self'"}} }
+	w.start()
+	proxy := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		path, ok := strings.CutPrefix(r.RequestURI, "/sso/")
+		if !assert.True(t, ok, "at another application: %s", r.RequestURI) {
+			return
+		}
+		r.RequestURI, r.URL.Path = "/"+path, strings.TrimPrefix(r.URL.Path, "/sso")
+		w.server.Config.Handler.ServeHTTP(rw, r)
+	}))
+	t.Cleanup(proxy.Close)
+	w.server.URL, w.server.Client().Transport = proxy.URL, proxy.Client().Transport
+	for target, separator := range map[string]string{"/sso/login": "?", "/sso/login?a=1": "&", "/sso/chat/a:b": "?"} {
+		confirm = false
+		assert.Equal(t, target, w.entered(w.browser().get(target+separator+"ta="+w.issue(nil))))
+		b := w.browser()
+		probe := b.get(target+separator+"ta="+w.issue(nil), inFrame...)
+		assert.Equal(t, target, w.entered(b.get(probe.leads(), inFrame...)))
+		confirm = true
+		b = w.browser()
+		assert.Equal(t, target, w.entered(b.press(b.get(target+separator+"ta="+w.issue(nil)), ownForm...)))
+		assert.Contains(t, b.get(target).body, `href="?admitone-css=`)
 	}
 }
 

@@ -25,7 +25,7 @@ func safeNext(next string) (string, bool) {
 	if strings.ContainsFunc(next, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' || r >= 0x80 && r <= 0x9f }) {
 		return "", false
 	}
-	to := without(u)
+	to := u.EscapedPath() + without(u)
 	if u.Fragment != "" {
 		to += "#" + u.EscapedFragment()
 	}

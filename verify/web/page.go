@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -236,7 +237,9 @@ func (a *attempt) showNoCookie(w http.ResponseWriter) {
 }
 
 func (a *attempt) form(button string) *form {
-	f := &form{Action: without(asked(a.r), nextParameter, probeField), Ticket: a.ticket, Button: button}
+	// The action is the path at which the browser asked, whatever a proxy has made of
+	// it: elsewhere the ticket could reach another application.
+	f := &form{Action: cmp.Or(without(a.r.URL, nextParameter, probeField), "?"), Ticket: a.ticket, Button: button}
 	if next := a.r.Form[nextParameter]; len(next) == 1 {
 		f.Next = next[0]
 	}

@@ -47,7 +47,9 @@ type Session struct {
 }
 
 // SessionStore is where a Handler keeps sessions. A *Sessions is one; a service
-// that has sessions of its own puts these two methods in front of them.
+// that has sessions of its own puts these two methods in front of them. The
+// confirm page's cookie is Secure then: without TLS, browsers keep it at
+// http://localhost at most.
 type SessionStore interface {
 	// Start begins a session and sets its cookie on w, in place of any other of
 	// that audience. The session's ID must be a new one, so that nobody knows it

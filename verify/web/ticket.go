@@ -81,18 +81,23 @@ func maySpend(r *http.Request) bool {
 	return false
 }
 
-// asked returns a request's URL as the browser knows it: http.StripPrefix and
-// routers change the path of r.URL.
-func asked(r *http.Request) *url.URL {
-	u := *r.URL
-	if full, err := url.ParseRequestURI(r.RequestURI); err == nil {
-		u.Path, u.RawPath = full.Path, full.RawPath
+// here leads from a request's URL to that URL with another query, "" or from "?"
+// on. It has the last part of the path only: a proxy in front, http.StripPrefix or a
+// router may have taken off what is before that.
+func here(r *http.Request, query string) string {
+	path := r.URL.EscapedPath()
+	if u, err := url.ParseRequestURI(r.RequestURI); err == nil {
+		path = u.EscapedPath()
 	}
-	return &u
+	last := path[strings.LastIndexByte(path, '/')+1:]
+	if last == "" || strings.Contains(last, ":") {
+		last = "./" + last // else it would be no path, or have a scheme
+	}
+	return last + query
 }
 
-// without returns the path and query of u without a ticket and some other
-// parameters.
+// without returns the query of u, from "?" on, without a ticket and some other
+// parameters, and "" where nothing is left.
 func without(u *url.URL, names ...string) string {
 	names = append(names, parameters...)
 	var kept []string
@@ -108,11 +113,7 @@ func without(u *url.URL, names ...string) string {
 		kept = append(kept, pair)
 	}
 	if len(kept) == 0 {
-		return pathOf(u)
+		return ""
 	}
-	return pathOf(u) + "?" + strings.Join(kept, "&")
+	return "?" + strings.Join(kept, "&")
 }
-
-// pathOf returns the path of u with one slash in front: with two, it would lead
-// to another host.
-func pathOf(u *url.URL) string { return "/" + strings.TrimLeft(u.EscapedPath(), "/\\") }

@@ -175,7 +175,9 @@ func (b *browser) press(page answer, header ...string) answer {
 	b.w.t.Helper()
 	action := formAction.FindStringSubmatch(page.body)
 	require.NotNil(b.w.t, action, "a page with a button: %s", page.body)
-	return b.do(http.MethodPost, unescape(action[1]), fields(page).Encode(), header...)
+	u, err := page.Request.URL.Parse(unescape(action[1]))
+	require.NoError(b.w.t, err)
+	return b.do(http.MethodPost, u.RequestURI(), fields(page).Encode(), header...)
 }
 
 func fields(page answer) url.Values {
@@ -202,7 +204,16 @@ func (w *world) entered(a answer) string {
 	for _, s := range w.secrets {
 		assert.NotContains(w.t, a.Header.Get("Location"), s)
 	}
-	return a.Header.Get("Location")
+	return a.leads()
+}
+
+// leads returns where on this site a redirect leads.
+func (a answer) leads() string {
+	u, err := a.Location()
+	if err != nil || u.Host != a.Request.URL.Host {
+		return "elsewhere: " + a.Header.Get("Location")
+	}
+	return strings.TrimPrefix(u.String(), u.Scheme+"://"+u.Host)
 }
 
 // counted counts the accesses to a store, and can fail.

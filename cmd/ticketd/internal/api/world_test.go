@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -179,6 +180,7 @@ type response struct {
 	status int
 	header http.Header
 	body   string
+	url    *url.URL // that was asked for
 }
 
 func (c *client) do(method, target string, body io.Reader, header map[string]string) response {
@@ -200,7 +202,7 @@ func (c *client) do(method, target string, body io.Reader, header map[string]str
 	b, err := io.ReadAll(res.Body)
 	require.NoError(c.t, err)
 	c.cookies = append(c.cookies, res.Cookies()...)
-	return response{res.StatusCode, res.Header, string(b)}
+	return response{res.StatusCode, res.Header, string(b), res.Request.URL}
 }
 
 func (c *client) get(target string) response { return c.do(http.MethodGet, target, nil, nil) }
