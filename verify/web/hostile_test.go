@@ -377,3 +377,29 @@ func TestNamesThatDoNotShow(t *testing.T) {
 		}
 	}
 }
+
+// Where two people have one name, or one person is at two brands, pages say which is
+// meant.
+func TestOneName(t *testing.T) {
+	for want, second := range map[string]func(*token.Ticket){
+		"John Doe (acme)|John Doe (commbox)":                          func(tk *token.Ticket) { tk.Brand = "acme" },
+		"John Doe (john.e@example.com)|John Doe (john.d@example.com)": func(tk *token.Ticket) { tk.Username, tk.Email = "john.e", "john.e@example.com" },
+		"John Doe (john.e)|John Doe (john.d)":                         func(tk *token.Ticket) { tk.Username = "john.e" },
+		"John Eod|John Doe":                                           func(tk *token.Ticket) { tk.Username, tk.LastName = "john.e", "Eod" },
+	} {
+		name, current, _ := strings.Cut(want, "|")
+		for _, policy := range []Switch{ConfirmUser, RefuseUser} {
+			w := newWorld(t)
+			w.Admit = func(*http.Request, token.Ticket) (Entry, error) { return Entry{Switch: policy}, nil }
+			w.start()
+			b := w.browser()
+			w.entered(b.get("/login?ta=" + w.issue(nil)))
+			body := b.get("/login?ta=" + w.issue(second)).body
+			assert.Contains(t, body, "\u2068"+name+"\u2069")
+			assert.Contains(t, body, "You are signed in as \u2068"+current+"\u2069")
+		}
+	}
+	same := attempt{entry: Entry{Session: Session{Audience: token.Customer, Name: "Jo", User: "1"}}, current: Session{Audience: token.Customer, Name: "Jo", User: "2"}}
+	name, current := same.people()
+	assert.Equal(t, []string{"Jo", "Jo"}, []string{name, current}, "the service's own name for them says nothing")
+}

@@ -195,7 +195,7 @@ func (h *Handler) showSession(w http.ResponseWriter, r *http.Request) {
 // showOtherUser says that somebody else is signed in.
 func (a *attempt) showOtherUser(w http.ResponseWriter) {
 	l := a.languages.of(a.r, a.page.Language)
-	name, current := personOf(&a.entry.Session), personOf(&a.current)
+	name, current := a.people()
 	a.show(w, a.r, http.StatusConflict, a.page, l, view{
 		Title: fill(l.texts.OtherUserTitle, name, current), Text: []string{fill(l.texts.OtherUserText, name, current)},
 	})
@@ -206,7 +206,7 @@ func (a *attempt) showOtherUser(w http.ResponseWriter) {
 func (a *attempt) showConfirm(w http.ResponseWriter) {
 	l := a.languages.of(a.r, a.page.Language)
 	s := &a.entry.Session
-	name, current := personOf(s), personOf(&a.current)
+	name, current := a.people()
 	v := view{Title: fill(l.texts.ConfirmTitle, name, current), Text: []string{l.texts.ConfirmText}, Form: a.form(l.texts.ConfirmButton)}
 	v.Form.Token = a.token()
 	if current != "" {
@@ -244,6 +244,28 @@ func (a *attempt) form(button string) *form {
 		f.Next = next[0]
 	}
 	return f
+}
+
+// people returns how a page calls who is about to enter, and who is signed in: where
+// both have one name, with what tells them apart. A customer's User is the service's
+// own name for them, and tells nobody anything.
+func (a *attempt) people() (name, current string) {
+	s, c := &a.entry.Session, &a.current
+	name, current = personOf(s), personOf(c)
+	if name != current {
+		return name, current
+	}
+	pairs := [][2]string{{s.Brand, c.Brand}, {s.Email, c.Email}, {s.User, c.User}}
+	if s.Audience == token.Customer {
+		pairs = pairs[:2]
+	}
+	for _, pair := range pairs {
+		one, other := plain(pair[0]), plain(pair[1])
+		if one != other && one != "" && other != "" {
+			return name + " (" + one + ")", current + " (" + other + ")"
+		}
+	}
+	return name, current
 }
 
 // personOf returns how a page calls who has a session; "" where there is none.
