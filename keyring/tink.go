@@ -130,8 +130,6 @@ func (e *edit) takeAll(handle *keyset.Handle, kek KEK, entry func(k *Key, primar
 			return fmt.Errorf("keyring: the keyset's key %v has the ID of a key that was destroyed here, which is never given again", id)
 		case e.h.key(id) != nil:
 			return fmt.Errorf("keyring: the keyset's key %v has the ID of a key that is there already", id)
-		case from.KeyStatus() != keyset.Enabled && from.KeyStatus() != keyset.Disabled:
-			return fmt.Errorf("keyring: the keyset's key %v is %v; take it out of the keyset", id, from.KeyStatus())
 		}
 		if _, err := e.m.AddKey(from.Key()); err != nil {
 			return fmt.Errorf("keyring: %w", err)
@@ -178,6 +176,14 @@ func readTink(data []byte, kek KEK) (*keyset.Handle, error) {
 	}
 	if ferr := checkKeys(ks); ferr != nil {
 		return nil, fmt.Errorf("keyring: the keyset %w", ferr.Err)
+	}
+	for _, k := range ks.GetKey() {
+		switch id := KeyID(k.GetKeyId()); {
+		case id == 0:
+			return nil, errors.New("keyring: the keyset has a key with the ID 0, which no keyring takes; rotate it away first")
+		case k.GetStatus() == tinkpb.KeyStatusType_DESTROYED:
+			return nil, fmt.Errorf("keyring: the keyset's key %v (%d) is destroyed; take it out of the keyset (tinkey delete-key)", id, k.GetKeyId())
+		}
 	}
 	plain, err := proto.Marshal(ks)
 	if err != nil {

@@ -139,6 +139,10 @@ func TestImportRefuses(t *testing.T) {
 	twin.Key[1].Status = tinkpb.KeyStatusType_DISABLED
 	destroyed := fresh(aead.AES256GCMKeyTemplate(), aead.AES256GCMKeyTemplate())
 	destroyed.Key[0].Status = tinkpb.KeyStatusType_DESTROYED
+	empty := proto.Clone(destroyed).(*tinkpb.Keyset)
+	empty.Key[0].KeyData = nil
+	zero := fresh(aead.AES256GCMKeyTemplate(), aead.AES256GCMKeyTemplate())
+	zero.Key[0].KeyId = 0
 	for _, tc := range []struct {
 		name string
 		data []byte
@@ -147,7 +151,9 @@ func TestImportRefuses(t *testing.T) {
 	}{
 		{"destroyed here", bytesOf(gone), InsecureCleartext, "was destroyed here, which is never given again"},
 		{"a disabled twin", bytesOf(twin), InsecureCleartext, "two keys with the ID"},
-		{"a destroyed key", bytesOf(destroyed), InsecureCleartext, "Destroyed"},
+		{"a destroyed key", bytesOf(destroyed), InsecureCleartext, "is destroyed; take it out of the keyset"},
+		{"a destroyed key as Tinkey leaves it", bytesOf(empty), InsecureCleartext, "is destroyed; take it out of the keyset"},
+		{"an ID of 0", bytesOf(zero), InsecureCleartext, "a key with the ID 0"},
 		{"no prefix", bytesOf(fresh(aead.AES256GCMNoPrefixKeyTemplate())), InsecureCleartext, "RAW"},
 		{"AES-128", bytesOf(fresh(aead.AES128GCMKeyTemplate())), InsecureCleartext, "those it may have are [AES256_GCM"},
 		{"a MAC", bytesOf(fresh(mac.HMACSHA256Tag256KeyTemplate())), InsecureCleartext, "algorithm"},

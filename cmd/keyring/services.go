@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -46,6 +45,15 @@ func (s *services) check(flag *pflag.Flag) error {
 		s.urls = append(s.urls, u)
 	}
 	return nil
+}
+
+// names are the URLs without their passwords.
+func (s *services) names() []string {
+	names := make([]string, len(s.urls))
+	for i, u := range s.urls {
+		names[i] = u.Redacted()
+	}
+	return names
 }
 
 // serviceReport is what a service serves at /keyring.
@@ -92,10 +100,10 @@ func (s *services) ask(ctx context.Context, info keyring.Info) []serviceStatus {
 			all[i].URL = u.Redacted()
 			r, at, err := ask(ctx, u, info)
 			if err != nil {
-				all[i].Error = printable(err.Error())
+				all[i].Error = cli.Printable(err.Error())
 				return
 			}
-			r.Error = printable(r.Error)
+			r.Error = cli.Printable(r.Error)
 			all[i].Report, all[i].Clock = r, at
 			all[i].Match = compare(info, r)
 			all[i].Stale = max(0, at.Sub(r.Good).Seconds())
@@ -146,17 +154,6 @@ func ask(ctx context.Context, u *url.URL, info keyring.Info) (*keyring.Report, t
 }
 
 var errNoAnswer = errors.New("gave no answer in time")
-
-// printable is a text of a service in one line, and without what a terminal takes
-// for a command.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(text, "?"))
-}
 
 func compare(info keyring.Info, r *keyring.Report) match {
 	switch {

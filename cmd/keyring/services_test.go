@@ -164,6 +164,13 @@ func TestLyingService(t *testing.T) {
 	code, _, stderr = runClear("promote", file, "--wait-for", s.URL+"/hangs", "--timeout", "10ms", "--unsafe-before-propagation")
 	assert.Equal(t, exitBlocked, code)
 	assert.Contains(t, stderr, s.URL+"/hangs gave no answer in time")
+
+	// A password is told to nobody.
+	withPassword := strings.Replace(s.URL, "http://", "http://ops:secret@", 1)
+	code, stdout, stderr := runClear("promote", file, "--wait-for", withPassword+"/fingerprint", "--timeout", "10ms", "--unsafe-before-propagation")
+	assert.Equal(t, exitBlocked, code)
+	assert.Contains(t, stderr, "next: keyring status")
+	assert.NotContains(t, stdout+stderr, "secret")
 }
 
 func TestCompare(t *testing.T) {

@@ -60,7 +60,7 @@ func (a *app) promote(ctx context.Context, file string, id keyring.KeyID, o chan
 			from = time.Time{}
 		}
 		if err := a.wait(ctx, info, k.ID, from, w); err != nil {
-			return blocked{err, a.next("status", file, "--from", strings.Join(w.given, ","))}
+			return blocked{err, a.next("status", file, "--from", strings.Join(w.names(), ","))}
 		}
 	}
 	info, err = keyring.Change(file, c, o.reason, keyring.Step{Do: keyring.Promote, Key: k.ID, Unsafe: before})

@@ -143,6 +143,9 @@ func (k *remoteKEK) call(f func(context.Context, []byte, []byte) ([]byte, error)
 	ctx, cancel := context.WithTimeout(context.Background(), k.timeout)
 	defer cancel()
 	out, err := f(ctx, in, associatedData)
+	if err == nil && len(out) == 0 {
+		err = outage(nil, "%s answered with nothing; see what stands between, such as a proxy, and try again", k.name)
+	}
 	if err == nil {
 		return out, nil
 	}

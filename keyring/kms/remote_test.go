@@ -255,6 +255,12 @@ func TestRemoteDecryptRefuses(t *testing.T) {
 	short = append([]byte{1, 0, byte(len(small))}, small...)
 	_, err = kek.Decrypt(append(short, make([]byte, 28)...), []byte("ad"))
 	assert.ErrorContains(t, err, "16 bytes instead of 32")
+	// None at all says nothing about the file.
+	none := s.seal(nil, "ad")
+	short = append([]byte{1, 0, byte(len(none))}, none...)
+	_, err = kek.Decrypt(append(short, make([]byte, 28)...), []byte("ad"))
+	assert.ErrorIs(t, err, keyring.ErrKEKUnavailable)
+	assert.ErrorContains(t, err, "answered with nothing")
 }
 
 func TestFaultIsOneLine(t *testing.T) {

@@ -47,13 +47,28 @@ func IsUsage(err error) bool {
 // errors. After a digit it may be a key of a file in which a line is at fault.
 var packages = regexp.MustCompile(`(^|[^0-9]: )(?:directory|durable|keyring|kms|pgstore|ratelimit|redisstore|replay|token|verify|web): `)
 
-// Message returns an error's text for people: without the names of packages.
+// Message returns an error's text for people: without the names of packages, and
+// with nothing but lines in it, for part of it may be another machine's.
 func Message(err error) string {
 	text := err.Error()
 	for packages.MatchString(text) {
 		text = packages.ReplaceAllString(text, "$1")
 	}
-	return text
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = Printable(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Printable is a text in one line, and without what a terminal takes for a command.
+func Printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
 }
 
 // Command gives cmd a body. The body's errors are failures, unless they are

@@ -32,6 +32,7 @@ func TestMessage(t *testing.T) {
 		"keyring: kms: directory: no":                    "no",
 		"no directory: stat d: no":                       "no directory: stat d: no",
 		"--replay: no":                                   "--replay: no",
+		"Vault says: \x1b[2J\u202e\xff\r: é":             "Vault says: ?[2J???: é",
 		"--config is wrong:\nf.yaml:2: replay: is twice": "--config is wrong:\nf.yaml:2: replay: is twice",
 	} {
 		assert.Equal(t, want, Message(errors.New(text)))
