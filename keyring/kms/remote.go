@@ -96,6 +96,9 @@ func (k *remoteKEK) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
 		return nil, err
 	}
 	defer clear(dataKey)
+	if len(dataKey) == 0 { // which says nothing about the file
+		return nil, outage(nil, "%s answered with nothing; see what stands between, such as a proxy, and try again", k.name)
+	}
 	if len(dataKey) != keySize {
 		return nil, fmt.Errorf("kms: %s gave a data key of %d bytes instead of %d", k.name, len(dataKey), keySize)
 	}
@@ -143,9 +146,6 @@ func (k *remoteKEK) call(f func(context.Context, []byte, []byte) ([]byte, error)
 	ctx, cancel := context.WithTimeout(context.Background(), k.timeout)
 	defer cancel()
 	out, err := f(ctx, in, associatedData)
-	if err == nil && len(out) == 0 {
-		err = outage(nil, "%s answered with nothing; see what stands between, such as a proxy, and try again", k.name)
-	}
 	if err == nil {
 		return out, nil
 	}
