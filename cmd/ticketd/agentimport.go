@@ -118,7 +118,7 @@ func readAgents(path string, stdin io.Reader, b directory.Brand) ([]directory.Ag
 	return parseAgents(in, b)
 }
 
-// parseAgents reads agents, and what is wrong with their lines.
+// parseAgents reads agents, in the order of their usernames, and what is wrong with their lines.
 func parseAgents(in io.Reader, b directory.Brand) (agents []directory.Agent, faults []fault, err error) {
 	r := csv.NewReader(withoutMark(in))
 	header, err := r.Read()
@@ -142,6 +142,8 @@ func parseAgents(in io.Reader, b directory.Brand) (agents []directory.Agent, fau
 		record, err := r.Read()
 		switch {
 		case err == io.EOF:
+			// Another import at the same time must come to them in the same order.
+			slices.SortFunc(agents, func(a, b directory.Agent) int { return strings.Compare(a.Username, b.Username) })
 			return agents, faults, nil
 		case errors.As(err, &syntax):
 			reason := syntax.Err.Error()
@@ -263,6 +265,9 @@ func (a *admin) importAgents(ctx context.Context, db *directory.DB, brand string
 	did, err := db.ImportAgents(ctx, brand, all, func(n int) { _ = bar.Set(n) })
 	if err != nil {
 		_ = bar.Exit()
+		if errors.Is(err, context.Canceled) {
+			return errors.New("nothing was imported: interrupted")
+		}
 		return fmt.Errorf("nothing was imported: %w", err)
 	}
 	_ = bar.Finish()

@@ -155,6 +155,8 @@ func failed(what string, err error) error {
 		return nil
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrExists), errors.As(err, &field), errors.As(err, &inUse):
 		return err
+	case isBusy(err):
+		return fmt.Errorf("directory: %s: another process keeps the database to itself, as an import does; try again when it has ended: %w", what, err)
 	}
 	return fmt.Errorf("directory: %s: %w", what, err)
 }

@@ -42,6 +42,9 @@ func (e *DuplicateError) Unwrap() error { return ErrExists }
 // so that agents should come without delay: read and check a file first, with
 // [Agent.Validate].
 //
+// Give them in the order of their usernames: two imports at the same time then wait
+// for each other, where in different orders PostgreSQL has to end one of them.
+//
 // After every few dozen agents, and at the end, progress is called with how
 // many were written, unless it is nil.
 func (db *DB) ImportAgents(ctx context.Context, brand string, all iter.Seq2[Agent, error], progress func(n int)) (Imported, error) {
@@ -50,19 +53,8 @@ func (db *DB) ImportAgents(ctx context.Context, brand string, all iter.Seq2[Agen
 		if _, err := brands.get(ctx, tx, brand); err != nil {
 			return err
 		}
-		countAgents := func() (int, error) {
-			return number(ctx, tx, `SELECT count(*) FROM agent WHERE brand = $1`, brand)
-		}
-		before, err := countAgents()
-		if err != nil {
-			return err
-		}
-		n, err := importAgents(ctx, tx, brand, all, progress)
-		if err != nil {
-			return err
-		}
-		after, err := countAgents()
-		did = Imported{Added: after - before, Updated: n - (after - before)}
+		var err error
+		did, err = importAgents(ctx, tx, brand, all, progress)
 		return err
 	})
 	var duplicate *DuplicateError
@@ -77,61 +69,71 @@ func (db *DB) ImportAgents(ctx context.Context, brand string, all iter.Seq2[Agen
 	return did, nil
 }
 
-// importAgents writes the agents and returns how many there are.
-func importAgents(ctx context.Context, tx *sql.Tx, brand string, all iter.Seq2[Agent, error], progress func(n int)) (n int, err error) {
+// importAgents writes the agents.
+func importAgents(ctx context.Context, tx *sql.Tx, brand string, all iter.Seq2[Agent, error], progress func(n int)) (did Imported, err error) {
 	seen := make(map[[sha256.Size]byte]struct{}) // hashes of usernames: these are short
 	var args []any
 	write := func(rows int) error {
 		if rows == 0 {
 			return nil
 		}
-		if _, err := exec(ctx, tx, upsertAgents(rows), args...); err != nil {
+		revisions, err := list(ctx, tx, func(r row) (n int64, err error) { return n, r.Scan(&n) }, upsertAgents(rows), args...)
+		if err != nil {
 			return err
 		}
-		args, n = args[:0], n+rows
+		args = args[:0]
+		for _, revision := range revisions {
+			if revision == 1 {
+				did.Added++
+			} else {
+				did.Updated++
+			}
+		}
 		if progress != nil {
-			progress(n)
+			progress(did.Added + did.Updated)
 		}
 		return nil
 	}
 	rows := 0
 	for a, err := range all {
 		if err != nil {
-			return 0, err
+			return did, err
 		}
 		if a.Brand != "" && a.Brand != brand {
-			return 0, refuse("brand", "of the agent is not the brand that agents are imported into: leave it empty")
+			return did, refuse("brand", "of the agent is not the brand that agents are imported into: leave it empty")
 		}
 		a.Brand = brand
 		if err := a.Validate(); err != nil {
-			return 0, err
+			return did, err
 		}
 		name := sha256.Sum256([]byte(a.Username))
 		if _, twice := seen[name]; twice {
-			return 0, &DuplicateError{a.Username}
+			return did, &DuplicateError{a.Username}
 		}
 		seen[name] = struct{}{}
 		v, err := values(agents.fields(&a))
 		if err != nil {
-			return 0, err
+			return did, err
 		}
 		args = append(args, v...)
 		if rows++; rows == importBatch {
 			if err := write(rows); err != nil {
-				return 0, err
+				return did, err
 			}
 			rows = 0
 		}
 	}
-	return n, write(rows)
+	err = write(rows)
+	return did, err
 }
 
-// upsertAgents is the statement that writes so many agents.
+// upsertAgents is the statement that writes so many agents. It returns their
+// revisions: 1 of those that are new.
 func upsertAgents(rows int) string {
 	var set []string
 	for _, column := range agents.columns[agents.keys:] {
 		set = append(set, column+" = excluded."+column)
 	}
 	return insertSQL(agents.name, agents.columns, rows) +
-		" ON CONFLICT (brand, username) DO UPDATE SET " + strings.Join(set, ", ") + ", revision = agent.revision + 1"
+		" ON CONFLICT (brand, username) DO UPDATE SET " + strings.Join(set, ", ") + ", revision = agent.revision + 1 RETURNING revision"
 }

@@ -141,6 +141,43 @@ func TestImportAgentsIsSeenAtItsEnd(t *testing.T) {
 	})
 }
 
+// Two imports of the same agents at the same time wait for each other, and each tells
+// rightly which of them were new.
+func TestImportAgentsBesideAnother(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		db := d.withBrands(t, "acme")
+		const n = 2 * importBatch
+		begun := make(chan struct{})
+		type result struct {
+			did Imported
+			err error
+		}
+		other := make(chan result, 1)
+		first := true
+		did, err := db.ImportAgents(t.Context(), "acme", numbered(n, nil), func(int) {
+			if !first {
+				return
+			}
+			first = false
+			go func() {
+				did, err := db.ImportAgents(t.Context(), "acme", func(yield func(Agent, error) bool) {
+					close(begun)
+					numbered(n, nil)(yield)
+				}, nil)
+				other <- result{did, err}
+			}()
+			if d.name == postgres.name { // SQLite has one writer at a time
+				<-begun
+			}
+		})
+		require.NoError(t, err)
+		assert.Equal(t, Imported{Added: n}, did)
+		later := <-other
+		require.NoError(t, later.err)
+		assert.Equal(t, Imported{Updated: n}, later.did)
+	})
+}
+
 // A hundred thousand agents go in at once, within memory that does not depend on
 // how much is known of each.
 func TestImportManyAgents(t *testing.T) {

@@ -133,6 +133,12 @@ func isDuplicate(err error) bool {
 	return code == sqlite3.SQLITE_CONSTRAINT_UNIQUE || code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY || sqlState(err) == "23505"
 }
 
+// isBusy reports whether a statement failed because another process has the SQLite
+// file to itself.
+func isBusy(err error) bool {
+	return sqliteCode(err)&0xff == sqlite3.SQLITE_BUSY // with any extension
+}
+
 // sqliteCode is SQLite's extended result code of the error, 0 if it has none.
 func sqliteCode(err error) int {
 	var e *sqlite.Error

@@ -150,7 +150,7 @@ func connect(ctx context.Context, pool *sql.DB) error {
 	defer cancel()
 	for {
 		err := pool.PingContext(ctx)
-		if code := sqliteCode(err); code&0xff != sqlite3.SQLITE_BUSY { // with any extension
+		if !isBusy(err) {
 			return err
 		}
 		select {

@@ -31,6 +31,23 @@ func TestOpenSettings(t *testing.T) {
 	assert.NoError(t, db.Ping(t.Context()))
 }
 
+// Who has waited for another process in vain is told what to do.
+func TestLockedByAnother(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "d.db")
+	db, other := open(t, file), open(t, file)
+	require.NoError(t, db.AddBrand(t.Context(), Brand{Name: "acme"}))
+	do(t, db, "PRAGMA busy_timeout = 0")
+	tx, err := other.write.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	_, err = tx.ExecContext(t.Context(), `UPDATE brand SET revision = revision + 1`)
+	require.NoError(t, err)
+	assert.ErrorContains(t, db.AddBrand(t.Context(), Brand{Name: "other"}), "try again when it has ended")
+	_, err = db.Brand(t.Context(), "acme")
+	assert.NoError(t, err, "readers do not wait")
+	require.NoError(t, tx.Rollback())
+	assert.NoError(t, db.AddBrand(t.Context(), Brand{Name: "other"}))
+}
+
 func TestOpenFileMode(t *testing.T) {
 	modes := func(t *testing.T, file string) (modes []os.FileMode) {
 		for _, suffix := range []string{"", "-wal", "-shm"} {
