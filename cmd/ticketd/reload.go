@@ -134,13 +134,11 @@ func (s *service) keepFresh(ctx context.Context, c *settings, hangup <-chan os.S
 			asked = true
 		case <-tick.C:
 		}
-		if changed := c.files.changed(); asked || changed {
+		if c.files.changed(asked) {
 			s.reload(c)
 		}
-		if pair != nil {
-			if changed := pair.changed(); asked || changed {
-				s.certificate.reload()
-			}
+		if pair != nil && pair.changed(asked) {
+			s.certificate.reload()
 		}
 	}
 }
