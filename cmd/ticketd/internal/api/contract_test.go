@@ -34,8 +34,7 @@ var loadContract = sync.OnceValues(func() (*contract, error) {
 	if !doc.IsOpenAPI31OrLater() {
 		return nil, errors.New("the document is not OpenAPI 3.1")
 	}
-	// Examples shorten tickets with an ellipsis.
-	if err := doc.Validate(context.Background(), openapi3.DisableExamplesValidation()); err != nil {
+	if err := doc.Validate(context.Background()); err != nil {
 		return nil, err
 	}
 	router, err := gorillamux.NewRouter(doc)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"regexp"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/apidoc"
 )
@@ -20,6 +21,9 @@ var openAPI []byte
 //go:embed assets
 var assets embed.FS
 
+// exampleStatus is the status of an answer in an example.
+var exampleStatus = regexp.MustCompile(`(?m)^( +status: )"([1-5][0-9][0-9])"$`)
+
 // documents serve the description: as it is for programs, and as a page.
 type documents struct {
 	yaml []byte
@@ -29,11 +33,13 @@ type documents struct {
 func newDocuments(integerStatus bool) (documents, error) {
 	d := documents{yaml: openAPI}
 	if integerStatus {
-		const text, number = "      type: string\n      pattern: \"^[1-5][0-9][0-9]$\"\n", "      type: integer\n"
+		const text, number = "      type: string\n      pattern: \"^[1-5][0-9][0-9]$\"\n      description: The HTTP status again, as text. (The operator can make it a number.)\n",
+			"      type: integer\n      description: The HTTP status again.\n"
 		if !bytes.Contains(d.yaml, []byte(text)) {
 			return d, fmt.Errorf("the OpenAPI document has no schema Status as expected")
 		}
 		d.yaml = bytes.Replace(d.yaml, []byte(text), []byte(number), 1)
+		d.yaml = exampleStatus.ReplaceAll(d.yaml, []byte("${1}${2}"))
 	}
 	doc, err := apidoc.Read(d.yaml)
 	if err != nil {
