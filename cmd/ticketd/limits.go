@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -48,12 +49,12 @@ func (l *limits) check() error {
 	if err != nil {
 		return cli.Usagef("--trusted-proxies: %w", err)
 	}
-	switch l.header {
-	case "X-Forwarded-For", "Forwarded":
-		l.parsed = api.Proxies{Trusted: networks, Forwarded: l.header == "Forwarded"}
-		return nil
+	forwarded := strings.EqualFold(l.header, "Forwarded")
+	if !forwarded && !strings.EqualFold(l.header, "X-Forwarded-For") {
+		return cli.Usagef("--proxy-header %q is neither X-Forwarded-For nor Forwarded", l.header)
 	}
-	return cli.Usagef("--proxy-header %q is neither X-Forwarded-For nor Forwarded", l.header)
+	l.parsed = api.Proxies{Trusted: networks, Forwarded: forwarded}
+	return nil
 }
 
 // openLimiter opens what counts the requests of API keys.

@@ -24,8 +24,10 @@ type holder struct {
 func (s *server) admit(ctx context.Context, t token.Ticket, channel string, from netip.Addr) (h holder, err error) {
 	h.settings, err = s.Directory.Effective(ctx, t.Brand, channel)
 	switch {
+	case err != nil && channel == "":
+		return h, lookup(err, fmt.Sprintf("the directory has no brand %q", t.Brand))
 	case err != nil:
-		return h, lookup(err)
+		return h, lookup(err, fmt.Sprintf("the directory has no brand %q with a channel %q", t.Brand, channel))
 	case !h.settings.TicketLogin:
 		return h, fmt.Errorf("ticket login is switched off for brand %q, channel %q", t.Brand, channel)
 	case t.Lifetime > h.settings.MaxLifetime:
@@ -38,7 +40,7 @@ func (s *server) admit(ctx context.Context, t token.Ticket, channel string, from
 	h.agent, err = s.Directory.Agent(ctx, t.Brand, t.Username)
 	switch {
 	case err != nil:
-		return h, lookup(err)
+		return h, lookup(err, "the agent is not in the directory")
 	case !h.agent.Active:
 		return h, errors.New("the agent is inactive")
 	}
@@ -46,10 +48,11 @@ func (s *server) admit(ctx context.Context, t token.Ticket, channel string, from
 }
 
 // lookup tells what the directory does not have, which refuses a ticket, from a
-// directory that could not be asked, which is no verdict.
-func lookup(err error) error {
+// directory that could not be asked, which is no verdict. The directory's own words
+// would name the person in the audit trail.
+func lookup(err error, absent string) error {
 	if errors.Is(err, directory.ErrNotFound) {
-		return err
+		return errors.New(absent)
 	}
 	return &verify.Error{Reason: verify.StoreUnavailable, Cause: err}
 }
@@ -59,7 +62,7 @@ func lookup(err error) error {
 func (s *server) findCustomer(ctx context.Context, t token.Ticket) (directory.Customer, error) {
 	c, _, err := s.Directory.ResolveCustomer(ctx, t.Brand, customerOf(t), redemptionOf(t, false))
 	if err != nil {
-		return c, lookup(err)
+		return c, lookup(err, fmt.Sprintf("the directory has no brand %q", t.Brand))
 	}
 	return c, nil
 }

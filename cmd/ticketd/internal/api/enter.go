@@ -143,7 +143,7 @@ func (s *server) customerFor(r *http.Request, t token.Ticket, confirm bool) (dir
 	}
 	c, err := s.Directory.KnownCustomer(r.Context(), t.Brand, customerOf(t), redemptionOf(t, false))
 	if err != nil && !errors.Is(err, directory.ErrNotFound) {
-		return c, lookup(err)
+		return c, &verify.Error{Reason: verify.StoreUnavailable, Cause: err}
 	}
 	return c, nil
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"net/http"
@@ -61,7 +62,7 @@ func badFields(all []fault) *refusal {
 		if i > 0 {
 			description += "; "
 		}
-		description += f.Field + " " + f.Reason
+		description += cmp.Or(f.Field, `""`) + " " + f.Reason
 	}
 	return &refusal{status: http.StatusBadRequest, description: description, faults: all, reason: all[0].Field}
 }

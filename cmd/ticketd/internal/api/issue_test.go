@@ -50,6 +50,9 @@ func TestIssueRefuses(t *testing.T) {
 		{"blank", w.key, " \n ", 400, "empty", ""},
 		{"not JSON", w.key, "brand=commbox", 400, "not JSON", ""},
 		{"cut off", w.key, `{"brand":"commbox"`, 400, "not JSON", ""},
+		{"error after fields", w.key, `{"brand":"commbox", "email":"a@b", "overrideUserInfo": True}`, 400, "error at byte 56", ""},
+		{"error in data", w.key, `{"data": {"brand":"commbox",}}`, 400, "error at byte 29", ""},
+		{"error at the start", w.key, `{'brand':'commbox'}`, 400, "error at byte 2", ""},
 		{"array", w.key, `[` + reference + `]`, 400, "not a JSON object", ""},
 		{"string", w.key, `"commbox"`, 400, "not a JSON object", ""},
 		{"null", w.key, `null`, 400, "not a JSON object", ""},
@@ -333,4 +336,12 @@ func FuzzParse(f *testing.F) {
 			require.NotEmpty(t, w.Reason)
 		}
 	})
+}
+
+// A field whose name is empty shows as one.
+func TestFieldWithoutName(t *testing.T) {
+	w := newWorld(t)
+	res := w.ask(w.key, `{"brand":"commbox","email":"a@b","":1}`)
+	assert.Equal(t, http.StatusBadRequest, res.status)
+	assert.Equal(t, `Bad request: "" is not a known field; check its spelling and case`, gjson(t, res.body, "description"))
 }

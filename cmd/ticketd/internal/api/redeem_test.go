@@ -257,7 +257,11 @@ func TestRedeemRefuses(t *testing.T) {
 	assert.Equal(t, "refused_by_caller", v.Data.Reason)
 	assert.Contains(t, v.Description, "the agent is inactive")
 	require.NoError(t, w.directory.RemoveAgent(t.Context(), "commbox", "john.d"))
-	assert.Equal(t, "refused_by_caller", w.spend(redeemPath, key, map[string]any{"ticket": gone, "audience": "agent"}).Data.Reason)
+	v = w.spend(redeemPath, key, map[string]any{"ticket": gone, "audience": "agent"})
+	assert.Equal(t, "refused_by_caller", v.Data.Reason)
+	assert.Contains(t, v.Description, "(the agent is not in the directory)")
+	assert.Contains(t, w.log.String(), `cause="the agent is not in the directory"`)
+	assert.NotContains(t, w.log.String(), "john.d", "the audit trail does not say what a ticket says of a person")
 
 	for _, path := range []string{redeemPath, inspectPath} {
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete} {

@@ -236,7 +236,7 @@ func object(body []byte, example string) (members map[string]json.RawMessage, tw
 	d := json.NewDecoder(bytes.NewReader(body))
 	start, err := d.Token()
 	if err != nil {
-		return nil, nil, notJSON(err)
+		return nil, nil, notJSON(body, err)
 	}
 	if start != json.Delim('{') {
 		return nil, nil, fmt.Errorf("the body is not a JSON object; send one like %s", example)
@@ -245,11 +245,11 @@ func object(body []byte, example string) (members map[string]json.RawMessage, tw
 	for d.More() {
 		name, err := d.Token()
 		if err != nil {
-			return nil, nil, notJSON(err)
+			return nil, nil, notJSON(body, err)
 		}
 		var v json.RawMessage
 		if err := d.Decode(&v); err != nil {
-			return nil, nil, notJSON(err)
+			return nil, nil, notJSON(body, err)
 		}
 		key := name.(string)
 		if _, known := members[key]; known {
@@ -258,7 +258,7 @@ func object(body []byte, example string) (members map[string]json.RawMessage, tw
 		members[key] = v
 	}
 	if _, err := d.Token(); err != nil {
-		return nil, nil, notJSON(err)
+		return nil, nil, notJSON(body, err)
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return nil, nil, errors.New("the body goes on after the JSON object; send one object only")
@@ -266,10 +266,12 @@ func object(body []byte, example string) (members map[string]json.RawMessage, tw
 	return members, twice, nil
 }
 
-// notJSON describes a syntax error without repeating the body.
-func notJSON(err error) error {
+// notJSON describes a syntax error without repeating the body. Where it is is looked
+// for again, from the start: a Decoder does not count what it returns as tokens.
+func notJSON(body []byte, err error) error {
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
+		_ = errors.As(json.Unmarshal(body, new(json.RawMessage)), &syntax)
 		return fmt.Errorf("the body is not JSON: there is an error at byte %d", syntax.Offset)
 	}
 	return errors.New("the body is not JSON: it ends too early")
