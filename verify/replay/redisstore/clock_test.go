@@ -166,6 +166,40 @@ func TestEpochAndSteps(t *testing.T) {
 	})
 }
 
+// The clock leaps so far ahead that the keys expire, and is set right a moment
+// later. The claims that it meets meanwhile are too late, or of what is spent.
+//
+// trap R13
+func TestShortLeapAhead(t *testing.T) {
+	onEach(t, func(t *testing.T, program string) {
+		server := servers.Redis(t, program, servers.Forgetful...)
+		clock := newMovedClock(t, server)
+		s, err := openWith(context.Background(), Config{URL: server.URL, Timeout: patience}, movedScript, time.Hour)
+		require.NoError(t, err)
+		t.Cleanup(s.Close)
+		for name, meets := range map[string]string{"too late": "too_late", "spent": "already_used"} {
+			clock.Step(time.Minute)
+			var victims []replay.Claim
+			for range 2 * buckets {
+				c := newTicketAt(clock.Now())
+				require.Equal(t, "admitted", status(t, s, c))
+				victims = append(victims, c)
+			}
+			met := newTicketAt(clock.Now())
+			if meets == "already_used" {
+				met.Expires, met.RetainUntil = met.Expires.Add(2*time.Hour), met.RetainUntil.Add(2*time.Hour)
+			}
+			require.Equal(t, "admitted", status(t, s, met))
+			clock.Step(time.Hour)
+			require.Equal(t, meets, status(t, s, met), name)
+			clock.Step(-time.Hour)
+			for _, c := range victims {
+				require.NotEqual(t, "admitted", status(t, s, c), name)
+			}
+		}
+	})
+}
+
 func newTicketAt(notBefore time.Time) replay.Claim {
 	c := ticket()
 	c.NotBefore = notBefore

@@ -30,31 +30,22 @@ import (
 // A repetition writes again what is there, since WAIT is about the writes of its
 // own connection, and the first use may have come by another.
 //
-// The latest time seen lags behind by up to 10 s, so that few claims write it.
-// Where the clock stands 20 s behind it, it was set back by 20 to 30 s or more;
-// keys may have expired meanwhile, so a new epoch begins. Where that is so, or the
-// clock has leapt ahead, the answer tells, and all buckets are touched before it is
-// passed on: a new epoch is not to come to each of them with the first of its
-// tickets; and all must have seen the wrong time when the clock is set right. A value that is none of
-// ours counts as a loss where the epoch should be, and is answered 0, which is
-// nothing, where the nonce should be.
+// The latest time seen lags behind by up to 10 s, so that few claims write it. A
+// claim that comes too late or for a spent nonce writes it, too: when the clock
+// has leapt so far ahead that keys expire, there may be no other. Where the clock
+// stands 20 s behind it, it was set back by 20 to 30 s or more; keys may have
+// expired meanwhile, so a new epoch begins. Where that is so, or the clock has
+// leapt ahead, the answer tells, and all buckets are touched before it is passed
+// on: a new epoch is not to come to each of them with the first of its tickets; and
+// all must have seen the wrong time when the clock is set right. Where nothing was
+// spent by it, such an answer says no more than to ask again. If the latest time cannot be written, as where memory is short, nobody is
+// admitted. A value that is none of ours counts as a loss where the epoch should
+// be, and is answered 0, which is nothing, where the nonce should be.
 const script = `
 local what, fence = ARGV[1], ARGV[2] == '1'
 local notBefore, retain, binding = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
-if what ~= 'touch' then
-  if now >= retain then return 3 end
-  local spent = redis.call('GET', KEYS[1])
-  if spent then
-    local first = tonumber(string.sub(spent, 1, 16)) or 0
-    if binding ~= '' and string.sub(spent, 17) == binding and now >= first and now < first + 10000000 then
-      if what == 'claim' then redis.call('SET', KEYS[1], spent, 'KEEPTTL') end
-      return -first
-    end
-    return first
-  end
-end
 local record = redis.call('GET', KEYS[2])
 local epoch, seen, id
 if record then
@@ -75,11 +66,26 @@ elseif now >= seen + 10000000 then
 else
   write = false
 end
-if write and what ~= 'peek' then
-  redis.call('SET', KEYS[2], string.format('%016.0f%016.0f%s', epoch, seen, id or ''))
+local failed
+if what == 'peek' then
+  tell = false
+elseif write then
+  local answer = redis.pcall('SET', KEYS[2], string.format('%016.0f%016.0f%s', epoch, seen, id or ''))
+  if answer.err then failed, tell = answer, false end
 end
-if what == 'touch' then return epoch end
-if what == 'peek' then tell = false end
+if what == 'touch' then return failed or epoch end
+if now >= retain then return tell and 6 or 3 end
+local spent = redis.call('GET', KEYS[1])
+if spent then
+  if tell then return 6 end
+  local first = tonumber(string.sub(spent, 1, 16)) or 0
+  if binding ~= '' and string.sub(spent, 17) == binding and now >= first and now < first + 10000000 then
+    if what == 'claim' then redis.call('SET', KEYS[1], spent, 'KEEPTTL') end
+    return -first
+  end
+  return first
+end
+if failed then return failed end
 if notBefore <= epoch then return tell and 5 or 2 end
 if what == 'claim' then
   redis.call('SET', KEYS[1], string.format('%016.0f', now) .. binding, 'PXAT', string.format('%.0f', math.ceil(retain / 1000)))
@@ -93,6 +99,7 @@ const (
 	replyTooLate           = 3
 	replyAdmittedTell      = 4
 	replyIssuedBeforeTell  = 5
+	replyAskAgain          = 6
 )
 
 // What the script is to do.
@@ -110,7 +117,7 @@ func decode(reply int64) (replay.Answer, error) {
 		return replay.Answer{Status: replay.IssuedBeforeStart}, nil
 	case reply == replyTooLate:
 		return replay.Answer{Status: replay.TooLate}, nil
-	case reply > replyIssuedBeforeTell:
+	case reply > replyAskAgain:
 		return replay.Answer{Status: replay.AlreadyUsed, FirstUsed: time.UnixMicro(reply).UTC()}, nil
 	case reply < 0:
 		return replay.Answer{Status: replay.Admitted, FirstUsed: time.UnixMicro(-reply).UTC(), Repeated: true}, nil

@@ -132,26 +132,34 @@ func (s *Store) ask(ctx context.Context, c *replay.Claim, what string) (replay.A
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
 	a := s.keys.encode(c)
-	var reply int64
-	var err error
+	for range 3 {
+		reply, err := s.send(ctx, &a, what)
+		if err != nil {
+			if outOfMemory(err) {
+				return replay.Answer{Status: replay.Full}, nil
+			}
+			return replay.Answer{}, explain(err)
+		}
+		switch reply {
+		case replyAdmittedTell, replyIssuedBeforeTell, replyAskAgain:
+			// The answer is what it is, whether this works or not.
+			if _, err := s.touch(ctx); err != nil {
+				s.dialer.alarm()
+			}
+		}
+		if reply != replyAskAgain {
+			return decode(reply)
+		}
+	}
+	return replay.Answer{}, unavailable(errors.New("redisstore: the server's clock leaps about; set it right"))
+}
+
+// send has the script run, and waits for replicas if it is to.
+func (s *Store) send(ctx context.Context, a *args, what string) (int64, error) {
 	if s.config.Wait.Replicas > 0 && what == doClaim {
-		reply, err = s.runAndWait(ctx, &a)
-	} else {
-		reply, err = s.run(ctx, &a, what)
+		return s.runAndWait(ctx, a)
 	}
-	if err != nil {
-		if outOfMemory(err) {
-			return replay.Answer{Status: replay.Full}, nil
-		}
-		return replay.Answer{}, explain(err)
-	}
-	if reply == replyAdmittedTell || reply == replyIssuedBeforeTell {
-		// The answer is what it is, whether this works or not.
-		if _, err := s.touch(ctx); err != nil {
-			s.dialer.alarm()
-		}
-	}
-	return decode(reply)
+	return s.run(ctx, a, what)
 }
 
 // run sends the digest of the script and, to a server that does not know it,

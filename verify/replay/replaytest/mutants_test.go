@@ -31,6 +31,7 @@ var mutants = []string{
 	"late claim stored",
 	"anchored at the newest",
 	"slice made again after a backward step",
+	"leap not seen by late claims",
 	"no barrier",
 	"barrier without the epoch itself",
 	"barrier at the restart",
@@ -64,6 +65,7 @@ var forgetsEarly = map[string]time.Duration{
 	"forgets at expiry":                        90 * time.Second,
 	"forgets at retain-until without the skew": 10 * time.Second,
 	"slice made again after a backward step":   0,
+	"leap not seen by late claims":             0,
 	"replay cuts retention short":              0,
 }
 
@@ -85,6 +87,7 @@ type state struct {
 	used   map[[16]byte]use
 	newest time.Time // expiry
 	swept  time.Time
+	latest time.Time // reading of the clock, for "leap not seen by late claims"
 	down   bool
 }
 
@@ -177,6 +180,14 @@ func (s *state) judge(c replay.Claim) replay.Answer {
 		}
 	}
 	late := !s.now.Before(c.RetainUntil)
+	if s.fault == "leap not seen by late claims" {
+		if !late && s.now.After(s.latest) {
+			s.latest = s.now
+		}
+		if s.now.Before(s.latest) {
+			s.epoch, s.latest = s.now, s.now
+		}
+	}
 	if s.fault == "> for >= at the edge" {
 		late = s.now.After(c.RetainUntil)
 	}

@@ -110,6 +110,7 @@ func Run(t *testing.T, h Harness) {
 		{"RetentionNotCutShort", retentionNotCutShort},
 		{"LateClaim", lateClaim},
 		{"ForwardStep", forwardStep},
+		{"ShortLeap", shortLeap},
 		{"BackwardStep", backwardStep},
 
 		{"Cancelled", cancelled},

@@ -207,6 +207,29 @@ func forwardStep(s *suite, t *testing.T) {
 	admit(t, store, s.ticket())
 }
 
+// shortLeap: the clock is an hour ahead for a moment only, in which the
+// one claim to come is too late.
+//
+// trap R13
+func shortLeap(s *suite, t *testing.T) {
+	s.needsStep(t)
+	store := s.open(t)
+	var victims []replay.Claim
+	for range 60 {
+		c := s.ticket()
+		admit(t, store, c)
+		victims = append(victims, c)
+	}
+	s.Step(time.Hour)
+	wantStatus(t, store, victims[0], replay.TooLate)
+	s.Step(-time.Hour)
+	for _, c := range victims {
+		requireNotAdmitted(t, store, c)
+	}
+	s.Step(2 * time.Hour) // nobody else is to meet the hour that was dropped
+	admit(t, store, s.ticket())
+}
+
 // backwardStep: the clock steps back a little. Nothing opens again, and what
 // comes is served at once or, at the latest, when the clock has caught up.
 //
