@@ -35,7 +35,7 @@ const clockKey = "clock of the test"
 var movedScript = strings.Replace(script, "redis.call('TIME')", "redis.call('HMGET', '"+clockKey+"', 's', 'us')", 1)
 
 func newMovedClock(t *testing.T, server *servers.RedisServer) *movedClock {
-	require.NotEqual(t, script, movedScript, keepInterval)
+	require.NotEqual(t, script, movedScript)
 	client, err := server.Client()
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
@@ -96,7 +96,7 @@ func TestConformanceMovedClock(t *testing.T) {
 		clock := newMovedClock(t, server)
 		config := Config{URL: server.URL, Timeout: patience}
 		openStore := func(t *testing.T) *Store {
-			s, err := openWith(context.Background(), config, movedScript, keepInterval)
+			s, err := openWith(context.Background(), config, movedScript, keepInterval, clock.Now)
 			require.NoError(t, err)
 			t.Cleanup(s.Close)
 			return s
@@ -125,7 +125,7 @@ func TestEpochAndSteps(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		server := servers.Redis(t, program, servers.Forgetful...)
 		clock := newMovedClock(t, server)
-		s, err := openWith(context.Background(), Config{URL: server.URL, Timeout: patience}, movedScript, keepInterval)
+		s, err := openWith(context.Background(), Config{URL: server.URL, Timeout: patience}, movedScript, keepInterval, clock.Now)
 		require.NoError(t, err)
 		t.Cleanup(s.Close)
 		began := earliest(t, s)
@@ -174,7 +174,7 @@ func TestShortLeapAhead(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		server := servers.Redis(t, program, servers.Forgetful...)
 		clock := newMovedClock(t, server)
-		s, err := openWith(context.Background(), Config{URL: server.URL, Timeout: patience}, movedScript, time.Hour)
+		s, err := openWith(context.Background(), Config{URL: server.URL, Timeout: patience}, movedScript, time.Hour, clock.Now)
 		require.NoError(t, err)
 		t.Cleanup(s.Close)
 		for name, meets := range map[string]string{"too late": "too_late", "spent": "already_used"} {
@@ -196,6 +196,53 @@ func TestShortLeapAhead(t *testing.T) {
 			for _, c := range victims {
 				require.NotEqual(t, "admitted", status(t, s, c), name)
 			}
+		}
+	})
+}
+
+// A server whose clock stands behind the true time when it loses its memory, or
+// when it is set right too far, lets in nothing that was redeemed before.
+//
+// trap R13
+// trap R14
+// trap R30
+func TestEpochOfServerBehind(t *testing.T) {
+	onEach(t, func(t *testing.T, program string) {
+		server := servers.Redis(t, program, servers.Forgetful...)
+		clock := newMovedClock(t, server)
+		now := clock.Now() // that of the store's own process, which is right
+		s, err := openWith(context.Background(), Config{URL: server.URL, Timeout: patience}, movedScript, time.Hour,
+			func() time.Time { return now })
+		require.NoError(t, err)
+		t.Cleanup(s.Close)
+		for _, loss := range []struct {
+			name string
+			lose func()
+		}{
+			{"set right, and then back", func() {
+				clock.Step(time.Hour)
+				_, err := s.touch(context.Background())
+				require.NoError(t, err)
+				clock.Step(-time.Hour)
+				_, err = s.touch(context.Background())
+				require.NoError(t, err)
+				clock.Step(-time.Hour)
+			}},
+			{"ahead, and then behind", func() {
+				clock.Step(2 * time.Hour)
+				_, err := s.touch(context.Background())
+				require.NoError(t, err)
+				clock.Step(-2 * time.Hour)
+			}},
+			{"restarted empty", func() { server.Do("FLUSHALL"); clock.Step(0) }},
+		} {
+			victim := newTicketAt(now.Add(time.Second))
+			require.Equal(t, "admitted", status(t, s, victim), loss.name)
+			now = now.Add(2 * time.Second)
+			loss.lose()
+			require.Equal(t, "issued_before_start", status(t, s, victim), loss.name)
+			now = now.Add(time.Second)
+			require.Equal(t, "admitted", status(t, s, newTicketAt(now)), loss.name)
 		}
 	})
 }

@@ -19,7 +19,7 @@ import (
 
 // home is the index of the node that has the claim's keys.
 func home(c replay.Claim, realm string) int {
-	return int(slot(newKeys(realm).encode(&c).key)) * 3 / 16384
+	return int(slot(newKeys(realm).encode(&c, time.Time{}).key)) * 3 / 16384
 }
 
 // ticketAt returns a ticket whose home is the given node.
@@ -136,7 +136,7 @@ func TestClusterSlotMoves(t *testing.T) {
 			unspent := same()
 			require.Equal(t, "admitted", status(t, stores[0], spent))
 
-			place := int(slot(stores[0].keys.encode(&spent).key))
+			place := int(slot(stores[0].keys.encode(&spent, time.Time{}).key))
 			name := strconv.Itoa(place)
 			source, target := nodes[from].Do("CLUSTER", "MYID"), nodes[to].Do("CLUSTER", "MYID")
 			nodes[to].Do("CLUSTER", "SETSLOT", name, "IMPORTING", source)
@@ -153,7 +153,7 @@ func TestClusterSlotMoves(t *testing.T) {
 				}
 			}
 			requireSpent("already_used")
-			for _, key := range []string{stores[0].keys.epoch[spent.Nonce[0]%buckets], stores[0].keys.encode(&spent).key} {
+			for _, key := range []string{stores[0].keys.epoch[spent.Nonce[0]%buckets], stores[0].keys.encode(&spent, time.Time{}).key} {
 				nodes[from].Do("MIGRATE", "127.0.0.1", strconv.Itoa(nodes[to].Port), key, "0", "1000")
 				requireSpent("already_used", "issued_before_start")
 			}

@@ -34,9 +34,10 @@
 // # The barrier
 //
 // A bucket's epoch is the moment from which its memory is complete. Tickets that
-// may have been issued before it are IssuedBeforeStart. It begins, by the
-// server's clock, when it is missing: at the first start, and when the data was
-// lost (FLUSHALL, a restart without persistence, a deleted key). So when the
+// may have been issued before it are IssuedBeforeStart. It begins when it is
+// missing: at the first start, and when the data was lost (FLUSHALL, a restart
+// without persistence, a deleted key); by the server's clock or that of the process
+// that finds it missing, whichever is later. So when the
 // first process of a deployment starts, tickets already issued are refused, and
 // new ones for about one skew; later processes and their restarts refuse nothing.
 // Open sees to all epochs. So does every process every 5 s, at once when a
@@ -59,8 +60,7 @@
 // a first replica is attached, when the last one has been away for an hour
 // (repl-backlog-ttl), and for the buckets of a slot that moves to another shard.
 // Tickets that were issued before that and not redeemed are refused, and new ones
-// for about one skew. This holds for servers whose clocks agree, within the skew,
-// with the verifiers'.
+// for about one skew.
 //
 // With Durable nothing is refused after a restart, and with it set, this must be
 // true: appendonly yes and appendfsync always, on a disk that keeps what was
@@ -84,9 +84,11 @@
 // tickets issued before the correction are refused, and nothing else. It is noticed
 // where the wrong time lasted for 5 s, or met a claim. Smaller steps are covered
 // by the 60 s for which a nonce is kept longer than any verifier accepts its
-// ticket. A clock that was ahead and is then set behind the true time is not
-// covered. If it was ahead when an epoch began, tickets are refused until it is
-// set right, or the time has come.
+// ticket. A server whose clock stands behind the true time does no harm as long as
+// the verifiers' are right, since an epoch begins by theirs if that is later. If the
+// server's clock was ahead when an epoch began, tickets are refused until it is
+// set right, or the time has come; if a verifier's was, until the time has come, or
+// until, with all clocks right, the epochs are deleted (admitone:1:*:epoch).
 //
 // # Servers
 //

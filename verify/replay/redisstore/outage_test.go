@@ -199,7 +199,7 @@ func TestRestartedEmpty(t *testing.T) {
 func TestRestartedEmptyAndIdle(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		server := servers.Redis(t, program, servers.Forgetful...)
-		s, err := openWith(context.Background(), Config{URL: server.URL, Timeout: patience}, script, time.Hour)
+		s, err := openWith(context.Background(), Config{URL: server.URL, Timeout: patience}, script, time.Hour, time.Now)
 		require.NoError(t, err)
 		t.Cleanup(s.Close)
 		spent := ticket()

@@ -22,6 +22,7 @@ import (
 //	ARGV[3]  not before          µs
 //	ARGV[4]  retain until        µs
 //	ARGV[5]  binding             32 bytes or nothing
+//	ARGV[6]  the caller's time   µs
 //
 // The answer is an integer: one of the replies below; the time of the first use
 // in µs, where the nonce is spent; or that time negated, where the claim repeats
@@ -29,6 +30,10 @@ import (
 //
 // A repetition writes again what is there, since WAIT is about the writes of its
 // own connection, and the first use may have come by another.
+//
+// An epoch begins by the caller's clock where that is ahead of the server's. A
+// server that has lost its memory, or has leapt, may stand behind the true time, and
+// an epoch in the past would let in again what was redeemed since.
 //
 // The latest time seen lags behind by up to 10 s, so that few claims write it. A
 // claim that comes too late or for a spent nonce writes it, too: when the clock
@@ -58,7 +63,7 @@ if fence then
 end
 local write, tell = true, false
 if not epoch or not seen or not same or now < seen - 20000000 then
-  epoch, seen, tell = now, now, true
+  epoch, seen, tell = math.max(now, tonumber(ARGV[6])), now, true
 elseif now >= seen + 20000000 then
   seen, tell = now, true
 elseif now >= seen + 10000000 then
@@ -151,12 +156,12 @@ func newKeys(realm string) *keys {
 
 // args is a claim as the script wants it.
 type args struct {
-	bucket                             int
-	key, notBefore, retainUntil, bound string
+	bucket                                  int
+	key, notBefore, retainUntil, bound, now string
 }
 
 // encode lays all of it out in one string, for one allocation.
-func (k *keys) encode(c *replay.Claim) args {
+func (k *keys) encode(c *replay.Claim, now time.Time) args {
 	bucket := int(c.Nonce[0] % buckets)
 	var space [256]byte
 	b := append(space[:0], k.prefix[bucket]...)
@@ -169,8 +174,10 @@ func (k *keys) encode(c *replay.Claim) args {
 	if c.Binding != [32]byte{} {
 		b = append(b, c.Binding[:]...)
 	}
+	boundEnd := len(b)
+	b = strconv.AppendInt(b, micros(now), 10)
 	s := string(b)
-	return args{bucket, s[:keyEnd], s[keyEnd:notBeforeEnd], s[notBeforeEnd:retainEnd], s[retainEnd:]}
+	return args{bucket, s[:keyEnd], s[keyEnd:notBeforeEnd], s[notBeforeEnd:retainEnd], s[retainEnd:boundEnd], s[boundEnd:]}
 }
 
 // lastMicro is in the year 2255.

@@ -64,11 +64,11 @@ func TestEncode(t *testing.T) {
 		NotBefore:   time.UnixMicro(1_800_000_000_000_001),
 		RetainUntil: time.UnixMicro(1_800_000_000_000_002),
 	}
-	want := args{63, "admitone:1:{3f/prod}:7f0000000000000000000000000000ff", "1800000000000001", "1800000000000002", ""}
-	assert.Equal(t, want, newKeys("prod").encode(&c))
+	want := args{63, "admitone:1:{3f/prod}:7f0000000000000000000000000000ff", "1800000000000001", "1800000000000002", "", "1800000000000003"}
+	assert.Equal(t, want, newKeys("prod").encode(&c, time.UnixMicro(1_800_000_000_000_003)))
 	c.Binding = [32]byte{31: 1}
 	want.bound = strings.Repeat("\x00", 31) + "\x01"
-	assert.Equal(t, want, newKeys("prod").encode(&c))
+	assert.Equal(t, want, newKeys("prod").encode(&c, time.UnixMicro(1_800_000_000_000_003)))
 	assert.Equal(t, "admitone:1:{00/}:epoch", newKeys("").epoch[0])
 }
 
@@ -83,7 +83,7 @@ func TestKeysOfRealms(t *testing.T) {
 		keys := newKeys(realm)
 		for first := range buckets {
 			for _, last := range []byte{0, 1} {
-				a := keys.encode(&replay.Claim{Nonce: [16]byte{0: byte(first), 15: last}})
+				a := keys.encode(&replay.Claim{Nonce: [16]byte{0: byte(first), 15: last}}, time.Time{})
 				for _, key := range []string{a.key, keys.epoch[a.bucket]} {
 					if owner, ok := seen[key]; ok && (owner != realm || key == a.key) {
 						t.Errorf("realms %q and %q have the key %q in common", owner, realm, key)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 // Store is a replay.Store on Redis or Valkey. The package comment says what it
 // promises.
 type Store struct {
+	now    func() time.Time
 	config Config
 	client rueidis.Client
 	dialer *dialer
@@ -43,10 +45,10 @@ var _ replay.Store = (*Store)(nil)
 //
 // Connecting takes at most Config.Timeout for each server, whatever ctx says.
 func Open(ctx context.Context, config Config) (*Store, error) {
-	return openWith(ctx, config, script, keepInterval)
+	return openWith(ctx, config, script, keepInterval, time.Now)
 }
 
-func openWith(ctx context.Context, config Config, script string, every time.Duration) (*Store, error) {
+func openWith(ctx context.Context, config Config, script string, every time.Duration, now func() time.Time) (*Store, error) {
 	if err := config.normalize(); err != nil {
 		return nil, err
 	}
@@ -61,7 +63,7 @@ func openWith(ctx context.Context, config Config, script string, every time.Dura
 	if err != nil {
 		return nil, fmt.Errorf("redisstore: connecting: %w", explain(err))
 	}
-	s := &Store{config: config, client: client, dialer: dialer, script: script, keys: newKeys(config.Realm), db: option.SelectDB, fence: "1"}
+	s := &Store{now: now, config: config, client: client, dialer: dialer, script: script, keys: newKeys(config.Realm), db: option.SelectDB, fence: "1"}
 	if config.Durable {
 		s.fence = "0"
 	}
@@ -131,7 +133,7 @@ func (s *Store) ask(ctx context.Context, c *replay.Claim, what string) (replay.A
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
-	a := s.keys.encode(c)
+	a := s.keys.encode(c, s.now())
 	for range 3 {
 		reply, err := s.send(ctx, &a, what)
 		if err != nil {
@@ -175,10 +177,10 @@ func (s *Store) run(ctx context.Context, a *args, what string) (int64, error) {
 func (s *Store) command(c rueidis.CommandClient, a *args, what string, whole bool) rueidis.Completed {
 	if whole {
 		return c.B().Eval().Script(s.script).Numkeys(2).Key(a.key, s.keys.epoch[a.bucket]).
-			Arg(what, s.fence, a.notBefore, a.retainUntil, a.bound).Build()
+			Arg(what, s.fence, a.notBefore, a.retainUntil, a.bound, a.now).Build()
 	}
 	return c.B().Evalsha().Sha1(s.sha).Numkeys(2).Key(a.key, s.keys.epoch[a.bucket]).
-		Arg(what, s.fence, a.notBefore, a.retainUntil, a.bound).Build()
+		Arg(what, s.fence, a.notBefore, a.retainUntil, a.bound, a.now).Build()
 }
 
 // runAndWait sends claim and WAIT together, on a connection that nobody else
@@ -214,6 +216,7 @@ func (s *Store) runAndWait(ctx context.Context, a *args) (int64, error) {
 // runs ahead for a while is noticed though nobody claims.
 func (s *Store) touch(ctx context.Context) ([buckets]time.Time, error) {
 	var epochs [buckets]time.Time
+	now := strconv.FormatInt(micros(s.now()), 10)
 	pending := make([]int, buckets)
 	for i := range pending {
 		pending[i] = i
@@ -221,7 +224,7 @@ func (s *Store) touch(ctx context.Context) ([buckets]time.Time, error) {
 	for _, whole := range []bool{false, true} {
 		commands := make(rueidis.Commands, 0, len(pending))
 		for _, i := range pending {
-			a := args{bucket: i, key: s.keys.epoch[i], notBefore: "0", retainUntil: "0"}
+			a := args{bucket: i, key: s.keys.epoch[i], notBefore: "0", retainUntil: "0", now: now}
 			commands = append(commands, s.command(s.client, &a, doTouch, whole))
 		}
 		var unknown []int
