@@ -66,7 +66,7 @@
 // # Forward authentication
 //
 // NewCheck answers from the session cookie alone. nginx passes on neither a
-// renewed cookie nor a redirect by itself:
+// renewed cookie nor a redirect by itself; examples/nginx has the whole of it:
 //
 //	location = /auth/check { internal; proxy_pass http://login; proxy_pass_request_body off; proxy_set_header Content-Length ""; }
 //	location / {
