@@ -56,6 +56,9 @@ func (a *admin) open(ctx context.Context) (*directory.DB, error) {
 	if a.opts.data == "" && a.opts.database == "" {
 		return nil, cli.Usagef("no directory: give --data DIR or --database URL, or set ADMITONE_DATA or ADMITONE_DATABASE")
 	}
+	if err := a.opts.checkDatabase(); err != nil {
+		return nil, err
+	}
 	if err := a.opts.findDirectory(); err != nil {
 		return nil, err
 	}

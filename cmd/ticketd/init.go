@@ -52,7 +52,7 @@ copies of the keyrings, not new ones.`,
 		if o.data == "" {
 			return cli.Usagef("no data folder: give --data DIR")
 		}
-		if err := o.checkKeys(); err != nil {
+		if err := o.checkState(); err != nil {
 			return err
 		}
 		made, err := makeData(cmd.Context(), o)
@@ -71,8 +71,21 @@ copies of the keyrings, not new ones.`,
 	})
 }
 
-// checkKeys refuses what is wrong with the options that keys depend on.
-func (o *options) checkKeys() error {
+// checkDatabase refuses a --database that is none. Its error quotes nothing of it.
+func (o *options) checkDatabase() error {
+	err := directory.Check(o.database)
+	if _, ok := errors.AsType[*fs.PathError](err); ok || err == nil {
+		return nil // a file that cannot be read may be there later: opening will tell
+	}
+	return cli.Usagef("--database: %w", err)
+}
+
+// checkState refuses what is wrong with the options that the directory and the keys
+// depend on.
+func (o *options) checkState() error {
+	if err := o.checkDatabase(); err != nil {
+		return err
+	}
 	if err := token.CheckRealm(o.realm); err != nil {
 		return cli.Usagef("--realm: %w", err)
 	}

@@ -45,6 +45,11 @@ func (l *limits) check() error {
 	if l.burst < 1 || l.burst > 1e6 {
 		return cli.Usagef("--rate-burst %d is not from 1 to 1000000", l.burst)
 	}
+	if l.store != "" {
+		if err := ratelimit.CheckURL(l.store); err != nil {
+			return cli.Usagef("--rate-store: %w", err)
+		}
+	}
 	networks, err := directory.ParseAddresses(l.proxies)
 	if err != nil {
 		return cli.Usagef("--trusted-proxies: %w", err)

@@ -67,6 +67,8 @@ func TestReload(t *testing.T) {
 	p.logs(`"changed":"trusted-proxies"`)
 	p.logs(`"remote":"192.0.2.7"`)
 
+	write(base + "log-level: loud\n")
+	p.logs(`ticketd.yaml:5: --log-level \"loud\" is none of`)
 	write(base + "trusted-proxies: [127.0.0.1]\nskew: 3m\nlog-lvel: debug\n")
 	p.logs(`ticketd.yaml:7: unknown key \"log-lvel\"`)
 	write(base + "trusted-proxies: [127.0.0.1]\nskew: 3m\nlog-level: warn\n")

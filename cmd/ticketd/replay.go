@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -156,8 +157,54 @@ func (o *replayOptions) check(cmd *cobra.Command) error {
 	case o.ca != "" && scheme != "rediss" && scheme != "valkeys":
 		return cli.Usagef("--replay-ca is of a connection with TLS; give --replay rediss://…")
 	}
-	return nil
+	return o.checkURL(kind)
 }
+
+// checkURL asks the shared stores what is wrong with the options. A file that cannot be
+// read may be there later: opening will tell.
+func (o *replayOptions) checkURL(kind string) (err error) {
+	switch kind {
+	case redisStore:
+		err = o.redis("", nil).Check()
+	case postgresStore:
+		err = o.postgres("", nil).Check()
+	}
+	if _, ok := errors.AsType[*fs.PathError](err); ok || err == nil {
+		return nil
+	}
+	return cli.Usagef("%w", asFlags(err))
+}
+
+func (o *replayOptions) redis(realm string, roots *tls.Config) redisstore.Config {
+	return redisstore.Config{
+		URL: o.uri, Realm: realm, TLS: roots, Timeout: o.timeout, Durable: o.durable, Wait: redisstore.Wait{Replicas: o.wait},
+	}
+}
+
+func (o *replayOptions) postgres(realm string, log *slog.Logger) pgstore.Config {
+	return pgstore.Config{URL: o.uri, Realm: realm, Timeout: o.timeout, Log: log}
+}
+
+// asFlags is a store's error with the names of flags for those of its Config's fields.
+func asFlags(err error) error {
+	text := err.Error()
+	for _, f := range flagOfField {
+		text = strings.ReplaceAll(text, f.field, f.flag)
+	}
+	return renamed{err, text}
+}
+
+var flagOfField = []struct{ field, flag string }{
+	{"Config.URL", "--replay"}, {"Config.Timeout", "--replay-timeout"}, {"Config.TLS", "--replay-ca"}, {"Config.Wait.Replicas", "--replay-wait"},
+}
+
+type renamed struct {
+	error
+	text string
+}
+
+func (e renamed) Error() string { return e.text }
+func (e renamed) Unwrap() error { return e.error }
 
 type closerFunc func()
 
@@ -187,9 +234,9 @@ func openStore(ctx context.Context, o options, ownKeys bool, m *metrics.Metrics,
 		m.WatchJournal(s)
 		return s, s, nil
 	case postgresStore:
-		s, err := pgstore.Open(ctx, pgstore.Config{URL: r.uri, Realm: o.realm, Timeout: r.timeout, Log: log})
+		s, err := pgstore.Open(ctx, r.postgres(o.realm, log))
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, asFlags(err)
 		}
 		m.WatchPostgres(s)
 		return fronted(s, s.Close, m)
@@ -198,11 +245,9 @@ func openStore(ctx context.Context, o options, ownKeys bool, m *metrics.Metrics,
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := redisstore.Open(ctx, redisstore.Config{
-		URL: r.uri, Realm: o.realm, TLS: roots, Timeout: r.timeout, Durable: r.durable, Wait: redisstore.Wait{Replicas: r.wait},
-	})
+	s, err := redisstore.Open(ctx, r.redis(o.realm, roots))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, asFlags(err)
 	}
 	m.WatchRedis(s)
 	return fronted(s, s.Close, m)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/token"
@@ -57,7 +59,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 key (POST /auth/ticket); people enter with them at /login (agents) and
 /chat/{code} (customers).
 
-Exit codes: 0 ended as asked, 1 failed, 2 wrong usage.`,
+Exit codes: 0 ended as asked; 1 failed, also where a file or server that a flag
+names cannot be used; 2 wrong usage: a command line, variable or configuration file
+that is wrong as it is written.`,
 		Example: `  ticketd demo
   ticketd init --data /var/lib/ticketd
   ticketd brand add commbox --data /var/lib/ticketd
@@ -72,6 +76,7 @@ Exit codes: 0 ended as asked, 1 failed, 2 wrong usage.`,
 	a := &admin{stdout: stdout, stderr: stderr}
 	root.AddCommand(serveCommand(stderr), demoCommand(stdout, stderr), initCommand(stdout), replayCommand(stdout),
 		brandCommand(a), agentCommand(a), customerCommand(a), channelCommand(a), apiKeyCommand(a))
+	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(cli.HelpCommand(root))
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
@@ -83,6 +88,14 @@ Exit codes: 0 ended as asked, 1 failed, 2 wrong usage.`,
 	}
 	fmt.Fprintf(stderr, "next: %s --help\n", cmd.CommandPath())
 	return exitUsage
+}
+
+// flagError tells what a flag takes where it was given something else.
+func flagError(_ *cobra.Command, err error) error {
+	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		return fmt.Errorf("--%s: %w", invalid.GetFlag().Name, reason(invalid.GetFlag(), err))
+	}
+	return err
 }
 
 // flags adds the options that serve and demo share.
@@ -115,14 +128,14 @@ func (o *options) keyFlags(cmd *cobra.Command) {
 // check finds what is wrong with the options before anything is opened or made,
 // and completes them.
 func (o *options) check(cmd *cobra.Command) error {
-	if err := o.checkKeys(); err != nil {
+	if err := o.checkState(); err != nil {
 		return err
 	}
-	if _, _, err := net.SplitHostPort(o.listen); err != nil {
+	if !hostPort(o.listen) {
 		return cli.Usagef("--listen %q is not HOST:PORT, such as 127.0.0.1:8080 or :8080", o.listen)
 	}
 	if o.metrics != "" {
-		if _, _, err := net.SplitHostPort(o.metrics); err != nil {
+		if !hostPort(o.metrics) {
 			return cli.Usagef("--metrics-listen %q is not HOST:PORT, such as 127.0.0.1:9464", o.metrics)
 		}
 	}
@@ -156,13 +169,22 @@ func (o *options) check(cmd *cobra.Command) error {
 	return o.checkPublicURL()
 }
 
+// hostPort reports whether an address is HOST:PORT.
+func hostPort(address string) bool {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port) // a number up to 65535, or a name such as https
+	}
+	return err == nil
+}
+
 // checkPublicURL refuses a --public-url that is none, and puts it into one form.
 func (o *options) checkPublicURL() error {
 	if o.publicURL == "" {
 		return nil
 	}
 	u, err := url.Parse(o.publicURL)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
+	if err != nil || u.Hostname() == "" || u.Port() != "" && !hostPort(u.Host) || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
 		return cli.Usagef("--public-url is not an http or https URL without a path, such as https://login.example.com")
 	}
 	o.publicURL = u.Scheme + "://" + u.Host

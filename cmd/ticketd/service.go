@@ -65,7 +65,11 @@ func lockData(o options) (io.Closer, error) {
 
 // openKEK opens the key-encryption key of the service's keyrings.
 func openKEK(o options) (keyring.KEK, error) {
-	return kms.Open(o.kekURI(), nil)
+	kek, err := kms.Open(o.kekURI(), nil)
+	if err != nil && o.kek != "" {
+		return nil, fmt.Errorf("--kek: %w", err)
+	}
+	return kek, err
 }
 
 func (o *options) kekURI() string {

@@ -139,6 +139,17 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	return s, nil
 }
 
+// Check reports what is wrong with c as it is written: what Open refuses without
+// asking a server. Its errors quote nothing of the URL but the names of files that
+// cannot be read, which are *fs.PathError.
+func (c Config) Check() error {
+	if err := c.check(); err != nil || c.Pool != nil {
+		return err
+	}
+	_, err := parseURL(c.URL)
+	return err
+}
+
 // check refuses a Config that says nothing sensible.
 func (c *Config) check() error {
 	switch {
@@ -152,8 +163,8 @@ func (c *Config) check() error {
 	return nil
 }
 
-// newPool makes a pool with the defaults that Config.URL states.
-func newPool(ctx context.Context, url string, timeout time.Duration) (*pgxpool.Pool, error) {
+// parseURL reads a connection string.
+func parseURL(url string) (*pgxpool.Config, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		// What pgx says of it may quote it, and with it the password.
@@ -162,6 +173,15 @@ func newPool(ctx context.Context, url string, timeout time.Duration) (*pgxpool.P
 			return nil, fmt.Errorf("pgstore: Config.URL names a file that cannot be read: %w", file)
 		}
 		return nil, errors.New("pgstore: Config.URL is not a connection string; write postgres://user:password@host:5432/database?sslmode=verify-full, with special characters of the password percent-encoded")
+	}
+	return config, nil
+}
+
+// newPool makes a pool with the defaults that Config.URL states.
+func newPool(ctx context.Context, url string, timeout time.Duration) (*pgxpool.Pool, error) {
+	config, err := parseURL(url)
+	if err != nil {
+		return nil, err
 	}
 	if !strings.Contains(url, "pool_max_conns") {
 		config.MaxConns = defaultMaxConns

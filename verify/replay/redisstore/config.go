@@ -80,6 +80,16 @@ func (c Config) String() string {
 // GoString is String.
 func (c Config) GoString() string { return c.String() }
 
+// Check reports what is wrong with c as it is written: what Open refuses without
+// asking a server. Its errors quote nothing of the URL.
+func (c Config) Check() error {
+	if err := c.normalize(); err != nil {
+		return err
+	}
+	_, _, err := c.clientOption()
+	return err
+}
+
 // normalize checks c and fills its zero values in.
 func (c *Config) normalize() error {
 	if _, err := token.AssociatedData(c.Realm); err != nil {

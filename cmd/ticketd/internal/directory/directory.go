@@ -100,18 +100,32 @@ type DB struct {
 // The directory holds personal data, and of each API key no more than the
 // SHA-256 of its secret. No error repeats the dsn, which may hold a password.
 func Open(ctx context.Context, dsn string) (*DB, error) {
+	if err := Check(dsn); err != nil {
+		return nil, err
+	}
+	if strings.Contains(dsn, "://") {
+		return openPostgres(ctx, dsn)
+	}
+	return openSQLite(ctx, dsn)
+}
+
+// Check reports what is wrong with a dsn as it is written. It asks no server, and
+// looks at no file of a directory.
+func Check(dsn string) error {
 	scheme, _, isURL := strings.Cut(dsn, "://")
 	switch {
 	case isURL && (scheme == "postgres" || scheme == "postgresql"):
-		return openPostgres(ctx, dsn)
+		if _, err := postgresConfig(dsn); err != nil {
+			return fmt.Errorf("directory: %w", err)
+		}
 	case isURL, strings.HasPrefix(dsn, "postgres:"), strings.HasPrefix(dsn, "postgresql:"):
-		return nil, errors.New("directory: not a kind of database that is known: give the path of a file, " +
+		return errors.New("directory: not a kind of database that is known: give the path of a file, " +
 			"or postgres://user:password@host:5432/database")
 	case keywords.MatchString(dsn):
-		return nil, errors.New("directory: a connection string in keywords is not understood: " +
+		return errors.New("directory: a connection string in keywords is not understood: " +
 			"write it as postgres://user:password@host:5432/database")
 	}
-	return openSQLite(ctx, dsn)
+	return nil
 }
 
 // keywords finds libpq's other form of connection string, which would make a

@@ -35,13 +35,9 @@ type Redis struct {
 // (rediss:// with TLS; Clusters and Sentinels as in package redisstore). Errors
 // and logs quote nothing of the URL, since it holds the password.
 func OpenRedis(ctx context.Context, rawURL, realm string, log *slog.Logger) (*Redis, error) {
-	u, err := url.Parse(rawURL)
-	if err == nil && u.Query().Has("skip_verify") {
-		return nil, errors.New("ratelimit: skip_verify in the Redis URL is refused, since anybody could then answer for the server; install its root certificate")
-	}
-	opt, err := rueidis.ParseURL(rawURL)
+	opt, err := parseURL(rawURL)
 	if err != nil {
-		return nil, errors.New("ratelimit: not a URL like redis://user:password@host:6379/0; percent-encode what is special in the password")
+		return nil, err
 	}
 	opt.DisableCache = true
 	opt.Dialer.Timeout = 5 * time.Second
@@ -57,6 +53,24 @@ func OpenRedis(ctx context.Context, rawURL, realm string, log *slog.Logger) (*Re
 		return nil, fmt.Errorf("ratelimit: asking Redis: %w", err)
 	}
 	return r, nil
+}
+
+// CheckURL reports what is wrong with a URL as it is written. It asks no server.
+func CheckURL(rawURL string) error {
+	_, err := parseURL(rawURL)
+	return err
+}
+
+func parseURL(rawURL string) (rueidis.ClientOption, error) {
+	u, err := url.Parse(rawURL)
+	if err == nil && u.Query().Has("skip_verify") {
+		return rueidis.ClientOption{}, errors.New("ratelimit: skip_verify in the Redis URL is refused, since anybody could then answer for the server; install its root certificate")
+	}
+	opt, err := rueidis.ParseURL(rawURL)
+	if err != nil || u.Opaque != "" || u.Host == "" && u.Scheme != "unix" {
+		return opt, errors.New("ratelimit: not a URL like redis://user:password@host:6379/0; percent-encode what is special in the password")
+	}
+	return opt, nil
 }
 
 // Close ends the connections.

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// What is wrong as it is written ends with 2, before anything is opened; what a flag
+// names and cannot be used, with 1. Either names the flag and what to do, and no secret.
+func TestExitCodes(t *testing.T) {
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.WriteFile("file", []byte("x\n"), 0o600))
+	require.NoError(t, os.Mkdir("folder", 0o700))
+	run := func(args ...string) (int, string) {
+		var out bytes.Buffer
+		return run(t.Context(), args, &out, &out), out.String()
+	}
+	code, out := run("init", "--data", "d")
+	require.Zero(t, code, out)
+	for _, tc := range []struct {
+		code int
+		want string // how the message begins
+		args string
+	}{
+		{2, `--listen ":99999" is not HOST:PORT`, "--listen :99999"},
+		{2, `--listen ":nothing" is not HOST:PORT`, "--listen :nothing"},
+		{2, `--metrics-listen ":99999" is not HOST:PORT`, "--metrics-listen :99999"},
+		{2, "no data folder: give --data DIR", "--data="},
+		{1, "the data folder cannot be used: ", "--data none"},
+		{1, "the data folder file is a file", "--data file"},
+		{2, "--database: not a kind of database", "--database mysql://hunter2@x"},
+		{2, "--database: not a kind of database", "--database postgres:hunter2"},
+		{2, "--database: the connection string is malformed", "--database postgres://hunter2@x:y/z"},
+		{2, "--database: a connection string in keywords", "--database password=hunter2"},
+		{1, "no directory: ", "--database none"},
+		{1, "opening the directory: ", "--database folder"},
+		{1, "opening the directory: ", "--database file"},
+		{2, "--realm: ", "--realm " + strings.Repeat("x", 65)},
+		{2, "--kek: ", "--kek nowhere:"},
+		{1, "--kek: ", "--kek file:none"},
+		{1, "--kek: ", "--kek file:folder"},
+		{2, "--public-url ", "--public-url ftp://x"},
+		{2, "--public-url ", "--public-url https://x:99999"},
+		{2, "--replay is ", "--replay http://x"},
+		{2, "--replay has a parameter other", "--replay redis://hunter2@x?y=z"},
+		{2, "skip_verify in --replay is refused", "--replay rediss://hunter2@x?skip_verify=1"},
+		{2, "--replay has a scheme other", "--replay redis://hunter2@x/y"},
+		{2, "--replay is not a connection string", "--replay postgres://x/y?sslmode=hunter2"},
+		{1, "opening the replay store: --replay names a file that cannot be read", "--replay postgres://hunter2@x/y?sslmode=verify-full&sslrootcert=none"},
+		{1, "opening the replay store: cannot open the journal in file: ", "--replay journal:file"},
+		{1, "opening the replay store: --replay-ca: ", "--replay rediss://x --replay-ca none"},
+		{2, "--replay-timeout: write a duration", "--replay redis://x --replay-timeout 10"},
+		{2, "--rate-store: not a URL like", "--rate-store hunter2"},
+		{2, "--rate-store: not a URL like", "--rate-store http://hunter2@x"},
+		{2, "--rate-store: not a URL like", "--rate-store redis:hunter2"},
+		{2, "--rate-store: not a URL like", "--rate-store redis://hunter2@x:y"},
+		{2, "--rate-store: skip_verify ", "--rate-store rediss://hunter2@x?skip_verify=1"},
+		{2, "--rate-limit: write a number", "--rate-limit much"},
+		{2, "--rate-burst: write a whole number", "--rate-burst 1.5"},
+		{2, "--replicas: write a whole number", "--replicas few"},
+		{2, "--max-lifetime: write a duration", "--max-lifetime="},
+		{2, "--integer-status: write true or false", "--integer-status=maybe"},
+		{1, "--tls-cert: ", "--tls-cert none --tls-key none"},
+		{1, "--tls-cert: ", "--tls-cert folder --tls-key folder"},
+		{1, "--tls-cert and --tls-key: ", "--tls-cert file --tls-key file"},
+		{1, "--config: ", "--config none"},
+		{1, "--config: ", "--config folder"},
+		{2, "--config is wrong:\nfile:1: ", "--config file"},
+	} {
+		args := append([]string{"serve", "--data", "d", "--listen", "127.0.0.1:0"}, strings.Fields(tc.args)...)
+		code, out := run(args...)
+		assert.Equal(t, tc.code, code, "%s\n%s", tc.args, out)
+		// Before the message there may be what was logged.
+		assert.Contains(t, "\n"+out, "\nticketd: "+tc.want, tc.args)
+		assert.NotContains(t, out, "hunter2", tc.args)
+		if tc.code == 2 {
+			assert.Truef(t, strings.HasPrefix(out, "ticketd: "), "%s: nothing was opened\n%s", tc.args, out)
+			assert.Contains(t, out, "\nnext: ticketd serve --help\n", tc.args)
+		}
+	}
+	for code, args := range map[int][]string{
+		2: {"init --data e --database mysql://x", "init --data e --max-lifetime x", "demo --database mysql://x", "brand list --database password=x", "brand list --data", "replay plan --rate 5"},
+		1: {"init --data file/e", "demo --data file", "brand list --data none", "brand show x --data d", "agent import none --brand x --data d"},
+	} {
+		for _, line := range args {
+			got, out := run(strings.Fields(line)...)
+			assert.Equal(t, code, got, "%s\n%s", line, out)
+		}
+	}
+	assert.NoDirExists(t, "e", "init refuses before it makes anything")
+}
