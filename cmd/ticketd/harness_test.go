@@ -149,6 +149,17 @@ func (p *process) logs(text string) {
 	require.Eventually(p.t, func() bool { return p.stderr.contains(text) }, time.Minute, 2*time.Millisecond, "the log has no %q", text)
 }
 
+// busy reports, after an answer that there is none now, whether the log says why:
+// on a machine that is too busy the directory's time-outs pass.
+func (p *process) busy() bool {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if p.stderr.contains("context deadline exceeded") || p.stderr.contains("interrupted (9)") {
+			return true
+		}
+	}
+	return false
+}
+
 func (p *process) wait() int {
 	stuck := time.AfterFunc(time.Minute, func() { _ = p.cmd.Process.Kill() })
 	defer stuck.Stop()

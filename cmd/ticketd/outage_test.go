@@ -106,7 +106,7 @@ func TestDirectoryOutage(t *testing.T) {
 		require.Eventually(t, func() bool { return stop.Load() || n.Load() > from+20 }, time.Minute, 5*time.Millisecond)
 	}
 	more(&good)
-	assert.Zero(t, failed.Load())
+	assert.True(t, failed.Load() == 0 || p.busy())
 	outages := []struct{ begin, end func() }{{postgres.Stop, postgres.Start}, {postgres.Kill, postgres.Start}}
 	if !testing.Short() { // every answer that there is none takes its time
 		outages = append(outages, struct{ begin, end func() }{postgres.Freeze, postgres.Thaw})

@@ -31,7 +31,7 @@ func fetch(t *testing.T, url string) (int, string) {
 func TestReadyz(t *testing.T) {
 	t.Parallel()
 	redis := servers.Redis(t, servers.RedisPrograms(t)[0])
-	p, info := startDemo(t, "--replay", redis.URL, "--replay-timeout", "15s")
+	p, info := startDemo(t, "--replay", redis.URL, "--replay-timeout", "60s")
 	says := func(wantStatus int, wantBody string) {
 		t.Helper()
 		require.Eventually(t, func() bool {

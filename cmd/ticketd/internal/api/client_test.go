@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -17,6 +18,7 @@ func TestGeneratedClient(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds a generator and a client")
 	}
+	t.Parallel()
 	w := newWorld(t)
 	key := w.apiKey(directory.APIKey{Scopes: []directory.Scope{directory.ScopeIssue, directory.ScopeRedeem}, Brands: []string{"commbox"}})
 	dir := t.TempDir()
@@ -32,10 +34,18 @@ func TestGeneratedClient(t *testing.T) {
 	// What comes from the module proxy: its absence is no fault of the document.
 	fetch := func(modules ...string) {
 		t.Helper()
-		cmd := exec.CommandContext(t.Context(), "go", append([]string{"get"}, modules...)...)
-		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
-		if out, err := cmd.CombinedOutput(); err != nil {
+		get := func() ([]byte, error) {
+			cmd := exec.CommandContext(t.Context(), "go", append([]string{"get"}, modules...)...)
+			cmd.Dir = dir
+			cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
+			return cmd.CombinedOutput()
+		}
+		out, err := get()
+		for tries := 1; err != nil && tries < 3; tries++ {
+			time.Sleep(time.Second)
+			out, err = get()
+		}
+		if err != nil {
 			if os.Getenv("CI") == "" {
 				t.Skipf("the module proxy is out of reach: %s", out)
 			}

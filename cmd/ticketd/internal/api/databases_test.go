@@ -22,6 +22,7 @@ import (
 // overrideUserInfo true, false and absent, for a new and an existing customer, by a
 // browser and over the API, on both databases.
 func TestOverrideUserInfo(t *testing.T) {
+	t.Parallel()
 	for name, dsn := range map[string]func() string{
 		"sqlite":   func() string { return filepath.Join(t.TempDir(), "directory.db") },
 		"postgres": func() string { return servers.PostgreSQL(t, "-c", "fsync=off").URL },
@@ -75,6 +76,7 @@ func TestDirectoryComesBack(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it stops and starts a server")
 	}
+	t.Parallel()
 	server := servers.PostgreSQL(t, "-c", "fsync=off")
 	w := newWorldOn(t, server.URL)
 	key := w.redeemKey()

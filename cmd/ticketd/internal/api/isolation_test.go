@@ -17,6 +17,7 @@ import (
 // IDs everywhere: a key of one brand issues and redeems for that brand only, and an
 // agent's details of one brand match in no other.
 func TestBrandsAreIsolated(t *testing.T) {
+	t.Parallel()
 	brands, agents := 50, 1000
 	if testing.Short() {
 		brands, agents = 8, 100

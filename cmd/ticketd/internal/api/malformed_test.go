@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -69,7 +71,7 @@ func TestMalformedRequests(t *testing.T) {
 		{"GET", w.chatPath("commbox", "web") + "?ta=" + ticket, "Forwarded: for=1.2.3.4\r\n", ""},
 		{"GET", "/docs", "", ""},
 	}
-	send := func(r *rand.Rand) (status int, sent []byte, err error) {
+	request := func(r *rand.Rand) []byte {
 		s := seeds[r.IntN(len(seeds))]
 		line, headers, body := []byte(s.method+" "+s.path+" HTTP/1.1\r\n"), []byte(s.headers), []byte(s.body)
 		switch part := r.IntN(10); {
@@ -82,10 +84,12 @@ func TestMalformedRequests(t *testing.T) {
 		default:
 			headers = append(headers, bytes.Repeat([]byte("X-Long: "+strings.Repeat("y", 200)+"\r\n"), r.IntN(400))...)
 		}
-		sent = fmt.Appendf(nil, "%sHost: x\r\nConnection: close\r\nContent-Length: %d\r\n%s\r\n%s", line, len(body), headers, body)
+		return fmt.Appendf(nil, "%sHost: x\r\nConnection: close\r\nContent-Length: %d\r\n%s\r\n%s", line, len(body), headers, body)
+	}
+	send := func(sent []byte) (status int, err error) {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
-			return 0, sent, err
+			return 0, err
 		}
 		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
@@ -95,14 +99,14 @@ func TestMalformedRequests(t *testing.T) {
 		}()
 		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
-			return 0, sent, nil // the server hung up: what came was no HTTP
+			return 0, nil // the server hung up: what came was no HTTP
 		}
 		defer res.Body.Close()
 		_, err = io.Copy(io.Discard, io.LimitReader(res.Body, 1<<20))
 		if err != nil && res.StatusCode < 300 {
-			return 0, sent, err
+			return 0, err
 		}
-		return res.StatusCode, sent, nil
+		return res.StatusCode, nil
 	}
 	heap := func() uint64 {
 		var m runtime.MemStats
@@ -120,7 +124,13 @@ func TestMalformedRequests(t *testing.T) {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(first, uint64(worker)))
 			for range total / 8 {
-				status, sent, err := send(r)
+				sent := request(r)
+				status, err := send(sent)
+				// Where there is more than it reads, a server cuts the connection soon after
+				// its answer: too soon for who reads late.
+				for tries := 0; errors.Is(err, syscall.ECONNRESET) && tries < 10; tries++ {
+					status, err = send(sent)
+				}
 				if !assert.NoError(t, err) {
 					return
 				}

@@ -215,6 +215,7 @@ func (b matrixBrand) expect(how map[string]string) expected {
 // Every field in every way, in both shapes, for agents and customers, under every
 // brand's settings; then any ways together.
 func TestMatrix(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ctx := t.Context()
 	for _, b := range matrixBrands {
@@ -298,7 +299,11 @@ func TestMatrix(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	for range 3000 {
+	random := 3000
+	if testing.Short() {
+		random = 500
+	}
+	for range random {
 		how := base([]string{"agent", "customer"}[r.IntN(2)])
 		for name := range how {
 			if r.IntN(4) == 0 {

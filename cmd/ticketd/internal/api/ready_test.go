@@ -13,6 +13,7 @@ import (
 )
 
 func TestReadyz(t *testing.T) {
+	t.Parallel()
 	var asked atomic.Int32
 	var fails atomic.Bool
 	w := newWorld(t, func(c *Config) {

@@ -11,7 +11,7 @@ import (
 // (the key, the settings, the agent) among 50 brands of 200 agents each, from one
 // caller and from many, and those of a customer's redemption.
 func BenchmarkTicketLookups(b *testing.B) {
-	for _, d := range []database{sqliteFile, postgres} {
+	for _, d := range both {
 		b.Run(d.name, func(b *testing.B) {
 			ctx := b.Context()
 			db := d.fresh(b)

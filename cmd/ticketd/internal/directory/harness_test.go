@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"flag"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "6") // most of them wait for disks; the flag -parallel wins
 	code := m.Run()
 	servers.End()
 	os.Exit(code)
@@ -34,10 +36,17 @@ var (
 	postgres   = database{"postgres", func(t testing.TB) string { return servers.Database(t) }}
 )
 
-// onBoth runs the test on both kinds of database.
+// both are the kinds of database.
+var both = []database{sqliteFile, postgres}
+
+// onBoth runs the test on both kinds of database, beside other tests.
 func onBoth(t *testing.T, f func(t *testing.T, d database)) {
-	for _, d := range []database{sqliteFile, postgres} {
-		t.Run(d.name, func(t *testing.T) { f(t, d) })
+	t.Parallel()
+	for _, d := range both {
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			f(t, d)
+		})
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,11 +19,7 @@ import (
 
 // No error about a connection string repeats its password.
 func TestOpenRefusesConnectionStrings(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	nobody := listener.Addr().String()
-	require.NoError(t, listener.Close())
-	const secret = "hunter2"
+	const secret, nobody = "hunter2", "127.0.0.1:1"
 	for dsn, want := range map[string]string{
 		"mysql://root:" + secret + "@localhost/db":                                                    "not a kind of database that is known",
 		"postgres:root:" + secret + "@localhost/db":                                                   "not a kind of database",
@@ -64,6 +59,7 @@ func TestPostgresConfig(t *testing.T) {
 
 // Every way of sending statements, every isolation, and a single connection do.
 func TestPostgresModes(t *testing.T) {
+	t.Parallel()
 	for _, parameters := range [][2]string{
 		{"default_query_exec_mode", "exec"}, {"default_query_exec_mode", "cache_statement"}, {"default_query_exec_mode", "cache_describe"},
 		{"default_query_exec_mode", "describe_exec"}, {"default_query_exec_mode", "simple_protocol"},
@@ -71,6 +67,7 @@ func TestPostgresModes(t *testing.T) {
 		{"pool_max_conns", "1"}, {"standard_conforming_strings", "on"}, {"TimeZone", "Asia/Kathmandu"}, {"DateStyle", "German"},
 	} {
 		t.Run(strings.Join(parameters[:], "="), func(t *testing.T) {
+			t.Parallel()
 			dsn := with(t, postgres.place(t), parameters[0], parameters[1])
 			d := database{postgres.name, func(testing.TB) string { return dsn }}
 			db, bearer := d.prepared(t)
@@ -92,6 +89,7 @@ func TestPostgresModes(t *testing.T) {
 }
 
 func TestPostgresRefuses(t *testing.T) {
+	t.Parallel()
 	for parameter, want := range map[[2]string]string{
 		{"synchronous_commit", "off"}:           "synchronous_commit is off",
 		{"default_transaction_read_only", "on"}: "default_transaction_read_only is on",
@@ -104,10 +102,10 @@ func TestPostgresRefuses(t *testing.T) {
 		conn, err := pgx.Connect(t.Context(), dsn)
 		require.NoError(t, err)
 		defer conn.Close(context.Background())
-		_, err = conn.Exec(t.Context(), `CREATE DATABASE latin ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`)
-		require.NoError(t, err)
 		before, _, _ := strings.Cut(dsn, "?")
-		_, err = Open(t.Context(), before[:strings.LastIndex(before, "/")]+"/latin?sslmode=disable")
+		_, err = conn.Exec(t.Context(), `CREATE DATABASE `+before[strings.LastIndex(before, "/")+1:]+`ascii ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`)
+		require.NoError(t, err)
+		_, err = Open(t.Context(), before+"ascii?sslmode=disable")
 		assert.ErrorContains(t, err, "the database's encoding is SQL_ASCII")
 	})
 	t.Run("newer schema", func(t *testing.T) {
@@ -128,6 +126,7 @@ func TestPostgresRefuses(t *testing.T) {
 
 // A role that may not make tables is enough where they are.
 func TestPostgresWithoutRights(t *testing.T) {
+	t.Parallel()
 	dsn := postgres.place(t)
 	db := open(t, dsn)
 	role := fmt.Sprintf("plain%d", time.Now().UnixNano())
@@ -146,6 +145,7 @@ func TestPostgresWithoutRights(t *testing.T) {
 //
 // trap R24
 func TestPostgresRestart(t *testing.T) {
+	t.Parallel()
 	server := servers.PostgreSQL(t)
 	db := open(t, server.URL)
 	ctx := t.Context()
@@ -222,6 +222,7 @@ func TestPostgresRestart(t *testing.T) {
 
 // A server that does not answer holds nobody up for longer than Open says.
 func TestPostgresHangs(t *testing.T) {
+	t.Parallel()
 	server := servers.PostgreSQL(t)
 	db := open(t, server.URL)
 	require.NoError(t, db.AddBrand(t.Context(), Brand{Name: "acme"}))
@@ -242,6 +243,10 @@ func TestPostgresHangs(t *testing.T) {
 // Nor does it hold up a service that ends, however many last uses are not
 // written.
 func TestPostgresHangsAtTheEnd(t *testing.T) {
+	if testing.Short() {
+		t.Skip("every write takes its time")
+	}
+	t.Parallel()
 	server := servers.PostgreSQL(t)
 	db, err := Open(t.Context(), server.URL)
 	require.NoError(t, err)
