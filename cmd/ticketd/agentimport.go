@@ -84,10 +84,12 @@ by their numbers, and nothing is imported. A service that runs meanwhile answers
 on, with the agents of before until all are there.`,
 		Example: `  ticketd agent import agents.csv --brand commbox --data /var/lib/ticketd
   crm-export | ticketd agent import - --brand commbox --data /var/lib/ticketd --json`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cobra.FixedCompletions([]string{"csv"}, cobra.ShellCompDirectiveFilterFileExt),
 	}
 	cmd.Flags().StringVar(&brand, "brand", "", "the `brand` that they are of")
 	_ = cmd.MarkFlagRequired("brand") // the flag exists
+	a.offerBrands(cmd, "brand")
 	return a.command(cmd, func(ctx context.Context, db *directory.DB, cmd *cobra.Command, args []string) error {
 		b, err := db.Brand(ctx, brand)
 		if err != nil {

@@ -56,6 +56,7 @@ a key, so that add shows it once and never again. Any number are good at the sam
 time: to replace one, add another, change the backend, and revoke the first.`)
 	list, _, _ := cmd.Find([]string{"list"})
 	list.Flags().StringVar(&listOf, "brand", "", "only those that are for the `brand`")
+	a.offerBrands(list, "brand")
 
 	add := k.verb(a, "add", "Make an API key, and print it once", `add prints the new key, and only that, on standard output. Nothing else knows it:
 keep it where the backend finds it.`, false,
@@ -91,6 +92,9 @@ keep it where the backend finds it.`, false,
 			return nil
 		})
 	addFieldFlags(add, k.fields)
+	set, _, _ := cmd.Find([]string{"set"})
+	a.offerBrands(add, "brands")
+	a.offerBrands(set, "brands")
 	revoke := k.verb(a, "revoke", "End an API key's use, for good", "revoke makes the service refuse the key from its next request on, and say in its\nlog that it was revoked.", true,
 		func(ctx context.Context, db *directory.DB, _ *cobra.Command, _, id string) error {
 			if err := db.RevokeAPIKey(ctx, id); err != nil {

@@ -53,6 +53,10 @@ func (k *kind[T]) verb(a *admin, verb, short, long string, named bool, body func
 	if k.ofBrand {
 		brand = cmd.Flags().String("brand", "", "the `brand` that it is of")
 		_ = cmd.MarkFlagRequired("brand") // the flag exists
+		a.offerBrands(cmd, "brand")
+	}
+	if named && verb != "add" {
+		cmd.ValidArgsFunction = k.offer(a, brand)
 	}
 	return a.command(cmd, func(ctx context.Context, db *directory.DB, cmd *cobra.Command, args []string) error {
 		var ofBrand, name string

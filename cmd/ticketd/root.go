@@ -78,6 +78,7 @@ that is wrong as it is written.`,
 		brandCommand(a), agentCommand(a), customerCommand(a), channelCommand(a), apiKeyCommand(a))
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(cli.HelpCommand(root))
+	completeAll(root)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
