@@ -50,7 +50,7 @@ func unit(t *testing.T, name string) map[string][]string {
 }
 
 func TestSystemdExample(t *testing.T) {
-	service, timer := unit(t, "keyring-rotate.service"), unit(t, "keyring-rotate.timer")
+	service, timer := unit(t, "keyring-rotate@.service"), unit(t, "keyring-rotate@.timer")
 	env := make(map[string]string)
 	for _, e := range service["Environment"] {
 		k, v, _ := strings.Cut(e, "=")
@@ -59,6 +59,7 @@ func TestSystemdExample(t *testing.T) {
 	require.Len(t, service["ExecStart"], 1)
 	words := strings.Fields(service["ExecStart"][0])
 	accepts(t, words, env)
+	assert.Equal(t, "%i.keyring", filepath.Base(words[2]), "the unit's instance is the keyring")
 	assert.Equal(t, []string{"oneshot"}, service["Type"])
 	assert.Equal(t, []string{filepath.Dir(words[2])}, service["ReadWritePaths"], "where the keyring is, with its log and lock")
 	assert.NotEmpty(t, timer["OnUnitActiveSec"])
@@ -75,13 +76,13 @@ func TestSystemdExample(t *testing.T) {
 	exe, err := os.Executable()
 	require.NoError(t, err)
 	dir := t.TempDir()
-	for _, name := range []string{"keyring-rotate.service", "keyring-rotate.timer"} {
+	for _, name := range []string{"keyring-rotate@.service", "keyring-rotate@.timer"} {
 		data, err := os.ReadFile(examples + name)
 		require.NoError(t, err)
 		data = []byte(strings.ReplaceAll(string(data), words[0], exe))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o644))
 	}
-	out, err := exec.Command(analyze, "verify", "--man=no", filepath.Join(dir, "keyring-rotate.service"), filepath.Join(dir, "keyring-rotate.timer")).CombinedOutput()
+	out, err := exec.Command(analyze, "verify", "--man=no", filepath.Join(dir, "keyring-rotate@.service"), filepath.Join(dir, "keyring-rotate@.timer")).CombinedOutput()
 	require.NoError(t, err, string(out))
 	assert.NotContains(t, string(out), "keyring-rotate", "nothing to complain of")
 }
@@ -124,16 +125,20 @@ func TestCronJobExample(t *testing.T) {
 	assert.Equal(t, "Forbid", job.Spec.ConcurrencyPolicy)
 	pod := job.Spec.JobTemplate.Spec.Template.Spec
 	assert.Equal(t, "Never", pod.RestartPolicy)
-	require.Len(t, pod.Containers, 1)
-	c := pod.Containers[0]
-	env := make(map[string]string)
-	for _, e := range c.Env {
-		env[e.Name] = e.Value
-	}
-	words := append(c.Command, c.Args...)
-	accepts(t, words, env)
-	require.Len(t, c.VolumeMounts, 1)
-	assert.Equal(t, c.VolumeMounts[0].MountPath, filepath.Dir(words[2]))
 	require.Len(t, pod.Volumes, 1)
-	assert.Equal(t, c.VolumeMounts[0].Name, pod.Volumes[0].Name)
+	var names []string
+	for _, c := range pod.Containers {
+		env := make(map[string]string)
+		for _, e := range c.Env {
+			env[e.Name] = e.Value
+		}
+		words := append(c.Command, c.Args...)
+		accepts(t, words, env)
+		require.Len(t, c.VolumeMounts, 1)
+		assert.Equal(t, c.VolumeMounts[0].MountPath, filepath.Dir(words[2]))
+		assert.Equal(t, c.VolumeMounts[0].Name, pod.Volumes[0].Name)
+		names = append(names, filepath.Base(words[2]))
+	}
+	// Those that ticketd makes, and that have a policy which rotates them.
+	assert.Equal(t, []string{"ticket.keyring", "session.keyring"}, names)
 }
