@@ -210,18 +210,26 @@ type closerFunc func()
 
 func (f closerFunc) Close() error { f(); return nil }
 
+// openedStore is a replay store that is open.
+type openedStore struct {
+	replay.Store
+	io.Closer
+	epoch time.Time // from when on its memory is complete; zero if it is not told
+}
+
 // openStore opens the replay store that --replay names, and shows its state in the
 // metrics. With ownKeys, this process made the ticket keys itself.
-func openStore(ctx context.Context, o options, ownKeys bool, m *metrics.Metrics, log *slog.Logger) (replay.Store, io.Closer, error) {
+func openStore(ctx context.Context, o options, ownKeys bool, m *metrics.Metrics, log *slog.Logger) (none openedStore, err error) {
 	r := o.replay
 	switch r.kind() {
 	case memoryStore:
 		s, err := replay.NewMemory(replay.MemoryConfig{NoBarrier: ownKeys, MaxBytes: int64(r.memory)})
 		if err != nil {
-			return nil, nil, err
+			return none, err
 		}
 		m.WatchMemory(s)
-		return s, closerFunc(func() {}), nil
+		// That each start is a new epoch is what a memory is.
+		return openedStore{s, closerFunc(func() {}), time.Time{}}, nil
 	case journalStore:
 		dir := strings.TrimPrefix(r.uri, "journal:")
 		if dir == "" {
@@ -229,39 +237,39 @@ func openStore(ctx context.Context, o options, ownKeys bool, m *metrics.Metrics,
 		}
 		s, err := replay.OpenJournal(dir, replay.JournalConfig{MaxBytes: int64(r.memory)})
 		if err != nil {
-			return nil, nil, err
+			return none, err
 		}
 		m.WatchJournal(s)
-		return s, s, nil
+		return openedStore{s, s, s.Stats().Epoch}, nil
 	case postgresStore:
 		s, err := pgstore.Open(ctx, r.postgres(o.realm, log))
 		if err != nil {
-			return nil, nil, asFlags(err)
+			return none, asFlags(err)
 		}
 		m.WatchPostgres(s)
-		return fronted(s, s.Close, m)
+		return fronted(s, s.Close, time.Time{}, m)
 	}
 	roots, err := r.roots()
 	if err != nil {
-		return nil, nil, err
+		return none, err
 	}
 	s, err := redisstore.Open(ctx, r.redis(o.realm, roots))
 	if err != nil {
-		return nil, nil, asFlags(err)
+		return none, asFlags(err)
 	}
 	m.WatchRedis(s)
-	return fronted(s, s.Close, m)
+	return fronted(s, s.Close, s.Epoch(), m)
 }
 
 // fronted puts the local tier before a shared store.
-func fronted(s replay.Store, closeStore func(), m *metrics.Metrics) (replay.Store, io.Closer, error) {
+func fronted(s replay.Store, closeStore func(), epoch time.Time, m *metrics.Metrics) (openedStore, error) {
 	f, err := replay.NewFront(s, nil)
 	if err != nil {
 		closeStore()
-		return nil, nil, err
+		return openedStore{}, err
 	}
 	m.WatchFront(f)
-	return f, closerFunc(closeStore), nil
+	return openedStore{f, closerFunc(closeStore), epoch}, nil
 }
 
 // roots returns what to verify Redis' certificates with: nil is the system's way.

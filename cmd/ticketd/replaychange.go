@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"time"
 
@@ -18,10 +19,12 @@ import (
 // meanwhile. So the data folder remembers which store is in use, and since when:
 // older one-time tickets are refused. It remembers as well the largest clock
 // tolerance that was ever served with: where a store lost its memory, tickets of
-// an issuer who is ahead by that much may have been admitted before.
+// an issuer who is ahead by that much may have been admitted before. And it remembers
+// from when on the store's memory was complete, to tell of a loss.
 type storeRecord struct {
 	Store   string    `json:"store"`
 	Since   time.Time `json:"since,omitzero"`
+	Epoch   time.Time `json:"epoch,omitzero"`
 	MaxSkew int64     `json:"maxSkewMillis"`
 }
 
@@ -46,8 +49,9 @@ func (b barrier) Peek(ctx context.Context, c replay.Claim) (replay.Answer, error
 }
 
 // sinceLastChange puts a barrier before the store, if the data folder was used
-// with another one before. maxSkew is what the verifier has to know as such.
-func sinceLastChange(o options, store replay.Store, now time.Time) (_ replay.Store, maxSkew time.Duration, err error) {
+// with another one before. maxSkew is what the verifier has to know as such. The log
+// is told what is refused from now on.
+func sinceLastChange(o options, store openedStore, now time.Time, log *slog.Logger) (_ replay.Store, maxSkew time.Duration, err error) {
 	path := o.dataFile("replay.json")
 	var last storeRecord
 	data, err := os.ReadFile(path)
@@ -60,8 +64,16 @@ func sinceLastChange(o options, store replay.Store, now time.Time) (_ replay.Sto
 		return nil, 0, fmt.Errorf("reading which replay store was in use: %w", err)
 	}
 	next := last
-	if next.Store = o.replay.name(); last.Store != "" && last.Store != next.Store {
+	next.Store, next.Epoch = o.replay.name(), store.epoch.UTC().Round(0)
+	switch {
+	case last.Store == "": // the first start
+	case last.Store != next.Store:
 		next.Since = now.UTC()
+		log.Warn("another replay store than before is in use: it does not know what that one admitted, so one-time tickets issued before now are refused",
+			"replay", next.Store, "before", last.Store, "since", next.Since)
+	case !last.Epoch.IsZero() && !next.Epoch.IsZero() && !next.Epoch.Equal(last.Epoch):
+		log.Warn("the replay store has lost what it knew, in part or in whole: it was emptied, restored or restarted without its data; one-time tickets issued before its epoch are refused",
+			"replay", next.Store, "epoch", next.Epoch, "before", last.Epoch)
 	}
 	// Rounded up: what is remembered is never less than what was.
 	next.MaxSkew = max(last.MaxSkew, (o.skew + time.Millisecond - 1).Milliseconds())
@@ -78,9 +90,9 @@ func sinceLastChange(o options, store replay.Store, now time.Time) (_ replay.Sto
 		maxSkew = max(maxSkew, verify.Skew) // which other services of the realm need not say
 	}
 	if next.Since.IsZero() {
-		return store, maxSkew, nil
+		return store.Store, maxSkew, nil
 	}
-	return barrier{store, next.Since}, maxSkew, nil
+	return barrier{store.Store, next.Since}, maxSkew, nil
 }
 
 // maxSkewMillis is more than any --skew.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,6 +13,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
+	"github.com/admitone/admitone/internal/servers"
 	"github.com/admitone/admitone/verify"
 	"github.com/admitone/admitone/verify/replay"
 )
@@ -29,15 +33,59 @@ func TestMaxSkew(t *testing.T) {
 		{0, time.Minute + time.Millisecond},
 	} {
 		o.skew = row.skew
-		_, got, err := sinceLastChange(o, store, time.Now())
+		_, got, err := sinceLastChange(o, openedStore{Store: store}, time.Now(), slog.New(slog.DiscardHandler))
 		require.NoError(t, err)
 		assert.Equal(t, row.max, got)
 	}
 	for _, damaged := range []string{`{"store":"memory","maxSkewMillis":-1}`, `{"store":"memory","maxSkewMillis":86400001}`, `{"maxSkewMillis":1}`} {
 		require.NoError(t, os.WriteFile(filepath.Join(o.data, "replay.json"), []byte(damaged), 0o600))
-		_, _, err := sinceLastChange(o, store, time.Now())
+		_, _, err := sinceLastChange(o, openedStore{Store: store}, time.Now(), slog.New(slog.DiscardHandler))
 		assert.ErrorContains(t, err, "damaged")
 	}
+}
+
+// The log tells of a store that is another, or has lost its past, and of nothing else.
+//
+// trap R30
+func TestTellOfAmnesia(t *testing.T) {
+	var b bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&b, nil))
+	data := t.TempDir()
+	// serve opens the data folder with a store, as a start of the service does.
+	serve := func(uri string) string {
+		t.Helper()
+		b.Reset()
+		o := options{data: data}
+		o.replay.uri = uri
+		s, err := openStore(t.Context(), o, false, metrics.New(), log)
+		require.NoError(t, err)
+		_, _, err = sinceLastChange(o, s, time.Now(), log)
+		require.NoError(t, err)
+		require.NoError(t, s.Close())
+		return b.String()
+	}
+	journal := filepath.Join(data, "replay")
+	assert.Empty(t, serve("journal:"), "the first start")
+	assert.Empty(t, serve("journal:"), "it is as it was")
+	require.NoError(t, os.RemoveAll(journal))
+	assert.Contains(t, serve("journal:"), `level=WARN msg="the replay store has lost what it knew`)
+	assert.Empty(t, serve("journal:"), "it is told once")
+
+	// Restored from a copy.
+	require.NoError(t, os.CopyFS(journal+".copy", os.DirFS(journal)))
+	require.NoError(t, os.RemoveAll(journal))
+	require.NoError(t, os.Rename(journal+".copy", journal))
+	assert.Contains(t, serve("journal:"), "the replay store has lost what it knew")
+
+	assert.Contains(t, serve("memory"), `level=WARN msg="another replay store than before is in use`)
+	assert.Empty(t, serve("memory"), "that it forgets is what a memory is")
+
+	redis := servers.Redis(t, "", servers.Forgetful...)
+	assert.Contains(t, serve(redis.URL), "another replay store")
+	assert.Empty(t, serve(redis.URL))
+	redis.Do("FLUSHALL")
+	assert.Contains(t, serve(redis.URL), "the replay store has lost what it knew")
+	assert.Empty(t, serve(redis.URL))
 }
 
 // trap R2: a service with a memory that is restarted with a smaller tolerance still

@@ -141,12 +141,12 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 	}
 	// Only now, with the folder locked: whatever another process redeemed was
 	// redeemed before this moment.
-	store, closer, err := openStore(ctx, o, ownKeys, s.metrics, log)
+	opened, err := openStore(ctx, o, ownKeys, s.metrics, log)
 	if err != nil {
 		return nil, fmt.Errorf("opening the replay store: %w", err)
 	}
-	s.closers = append(s.closers, closer)
-	store, maxSkew, err := sinceLastChange(o, store, time.Now())
+	s.closers = append(s.closers, opened)
+	store, maxSkew, err := sinceLastChange(o, opened, time.Now(), log)
 	if err != nil {
 		return nil, err
 	}

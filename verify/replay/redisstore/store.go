@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,6 +28,7 @@ type Store struct {
 	keys   *keys
 	db     int
 	fence  string
+	epoch  time.Time // the latest of those found by Open
 
 	// fault is why nobody can be admitted though the server answers, or nil.
 	fault atomic.Pointer[error]
@@ -88,12 +90,18 @@ func (s *Store) begin(ctx context.Context) error {
 		return fmt.Errorf("redisstore: loading the script: %w", explain(err))
 	}
 	s.sha = sha
-	_, err = s.touch(ctx)
+	epochs, err := s.touch(ctx)
 	if err != nil {
 		return fmt.Errorf("redisstore: running the script: %w", explain(err))
 	}
+	s.epoch = slices.MaxFunc(epochs[:], time.Time.Compare)
 	return nil
 }
+
+// Epoch is the moment, by the servers' clocks, from which their memory was complete
+// when Open asked them: one-time tickets issued before it are refused, some of them
+// at least.
+func (s *Store) Epoch() time.Time { return s.epoch }
 
 // Close ends the connections. Claims are ErrUnavailable from then on.
 func (s *Store) Close() {
