@@ -15,7 +15,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -129,11 +128,11 @@ func (p *Postgres) url(database string) string {
 func (p *Postgres) Start() {
 	p.t.Helper()
 	cmd := PostgresProgram(p.t, "postgres", "-D", p.dir, "-p", strconv.Itoa(p.Port), "-k", p.dir, "-c", "listen_addresses=127.0.0.1",
-		"-c", "fsync=on", "-c", "max_connections=200", "-c", "shared_buffers=32MB", "-c", "max_wal_size=256MB")
+		"-c", "fsync=on", "-c", "max_connections=500", "-c", "shared_buffers=32MB", "-c", "max_wal_size=256MB")
 	cmd.Args = append(cmd.Args, p.args...)
 	p.begin(p.t, cmd)
 	p.awaitAnswer(p.t, func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		conn, err := pgx.Connect(ctx, p.URL)
 		if err != nil {

@@ -168,14 +168,14 @@ func (s *RedisServer) Replicas(n int, options ...string) (replicas []*RedisServe
 }
 
 // Sentinel starts a Sentinel that watches s and its replicas under the name
-// tickets, takes it for dead after half a second, and decides alone. It returns
-// when it knows that many replicas.
+// tickets, and decides alone. It takes none of them for dead, however slow the
+// machine is, before FailOver. It returns when it knows that many replicas.
 func (s *RedisServer) Sentinel(replicas int) *RedisServer {
 	s.t.Helper()
 	sentinel := newRedis(s.t, s.program, nil)
 	file := filepath.Join(s.t.TempDir(), "sentinel.conf")
 	text := fmt.Sprintf("sentinel monitor tickets 127.0.0.1 %d 1\n"+
-		"sentinel down-after-milliseconds tickets 500\nsentinel failover-timeout tickets 5000\n", s.Port)
+		"sentinel down-after-milliseconds tickets 3600000\nsentinel failover-timeout tickets 5000\n", s.Port)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
@@ -185,13 +185,24 @@ func (s *RedisServer) Sentinel(replicas int) *RedisServer {
 	return sentinel
 }
 
+// FailOver kills the primary, and when the replicas have taken in all that it
+// sent them and have noticed its end, it has the Sentinel promote one of them.
+func (s *RedisServer) FailOver(sentinel *RedisServer, replicas ...*RedisServer) {
+	s.t.Helper()
+	s.Kill()
+	for _, replica := range replicas {
+		replica.await("master_link_status:down", "INFO", "replication")
+	}
+	sentinel.await("OK", "SENTINEL", "FAILOVER", "tickets")
+}
+
 // RedisCluster starts a Cluster of three primaries, each with a third of the
 // slots, in their order.
 func RedisCluster(t testing.TB, program string, options ...string) (nodes []*RedisServer) {
 	t.Helper()
 	options = append([]string{
 		"--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
-		"--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no",
+		"--cluster-node-timeout", "60000", "--cluster-require-full-coverage", "no",
 	}, options...)
 	for range 3 {
 		nodes = append(nodes, Redis(t, program, options...))

@@ -16,6 +16,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
@@ -24,7 +25,7 @@ import (
 
 // patience is how long a server may take to do what is asked of it. It is long,
 // since the machine may be busy.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // missing skips the test, or fails it on CI.
 func missing(t testing.TB, what string) {
@@ -49,27 +50,37 @@ func eventually(t testing.TB, what string, condition func() error) {
 	}
 }
 
-var (
-	portsMu sync.Mutex
-	ports   = map[int]bool{}
-)
+var ports struct {
+	sync.Mutex
+	file  *os.File // in which each port that is taken is a locked byte
+	taken map[int]bool
+}
 
 // Port returns a port of the loopback interface on which nobody listens, nor on
 // the one 10,000 above it, where a node of a Cluster has its bus. It gives none
-// twice. Ports are below those that systems choose for outgoing connections, so
-// that a server that is stopped for a while finds its own free again.
+// twice, and none that it gave to another process that is still there: a server
+// takes a while until it listens, and is stopped and started again. Ports are
+// below those that systems choose for outgoing connections.
 func Port(t testing.TB) int {
 	t.Helper()
-	portsMu.Lock()
-	defer portsMu.Unlock()
+	ports.Lock()
+	defer ports.Unlock()
+	if ports.file == nil {
+		file, err := os.OpenFile(filepath.Join(os.TempDir(), fmt.Sprintf("admitone-test-ports-%d", os.Getuid())), os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ports.file, ports.taken = file, map[int]bool{}
+	}
 	free := func(port int) bool {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		return err == nil && l.Close() == nil
 	}
 	for range 1000 {
-		port := 10000 + rand.IntN(12000)
-		if !ports[port] && free(port) && free(port+10000) {
-			ports[port] = true
+		port := 10000 + rand.IntN(10000)
+		lock := syscall.Flock_t{Type: syscall.F_WRLCK, Start: int64(port), Len: 1} // ends with the process
+		if !ports.taken[port] && syscall.FcntlFlock(ports.file.Fd(), syscall.F_SETLK, &lock) == nil && free(port) && free(port+10000) {
+			ports.taken[port] = true
 			return port
 		}
 	}

@@ -114,7 +114,7 @@ func TestNoDeadlock(t *testing.T) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(time.Minute):
+	case <-time.After(5 * time.Minute):
 		t.Fatal("deadlock")
 	}
 	st := m.Stats()

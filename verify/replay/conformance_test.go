@@ -43,6 +43,7 @@ func TestMemoryConformance(t *testing.T) {
 
 // The same on the machine's clock, which nobody moves.
 func TestMemoryConformanceInRealTime(t *testing.T) {
+	t.Parallel()
 	store, err := replay.NewMemory(replay.MemoryConfig{})
 	require.NoError(t, err)
 	replaytest.Run(t, replaytest.Harness{

@@ -59,6 +59,7 @@ func TestJournalConformance(t *testing.T) {
 
 // The same on the machine's clock. For an outage, the directory is taken away.
 func TestJournalConformanceInRealTime(t *testing.T) {
+	t.Parallel()
 	h := &journalHarness{now: time.Now}
 	harness := h.harness(t)
 	harness.Outage = func(t *testing.T) func() {

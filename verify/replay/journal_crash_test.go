@@ -3,11 +3,13 @@ package replay
 import (
 	"bufio"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,6 +31,8 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(envJournal); dir != "" {
 		redeemUntilKilled(dir)
 	}
+	// What is parallel here sleeps.
+	_ = flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0))))
 	os.Exit(m.Run())
 }
 

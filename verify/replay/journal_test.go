@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -278,9 +279,11 @@ func TestJournalMoved(t *testing.T) {
 func TestJournalHasOneOwner(t *testing.T) {
 	clock := newClock()
 	j, dir := newJournal(t, clock, JournalConfig{})
-	_, err := OpenJournal(dir, JournalConfig{Now: clock.now})
-	require.ErrorContains(t, err, dir)
-	require.ErrorContains(t, err, "locked by another process (process ID "+strconv.Itoa(os.Getpid())+")")
+	synctest.Test(t, func(t *testing.T) { // it waits for the lock
+		_, err := OpenJournal(dir, JournalConfig{Now: clock.now})
+		require.ErrorContains(t, err, dir)
+		require.ErrorContains(t, err, "locked by another process (process ID "+strconv.Itoa(os.Getpid())+")")
+	})
 	require.NoError(t, j.Close())
 	require.NoError(t, j.Close())
 	for name, call := range map[string]func(context.Context, Claim) (Answer, error){"Claim": j.Claim, "Peek": j.Peek} {

@@ -47,7 +47,7 @@ func await(t *testing.T, s *Store, waiting int) {
 	require.Eventually(t, func() bool {
 		w, f := s.requests.state()
 		return w == waiting && f == flights
-	}, 30*time.Second, time.Millisecond)
+	}, patience, time.Millisecond)
 }
 
 // later claims in the background; the function that it returns waits for the
@@ -74,7 +74,7 @@ func occupy(t *testing.T, s *Store) {
 		require.Eventually(t, func() bool {
 			w, f := s.requests.state()
 			return w == 0 && f == n+1
-		}, 30*time.Second, time.Millisecond)
+		}, patience, time.Millisecond)
 	}
 }
 
@@ -94,7 +94,7 @@ func TestSharedStatement(t *testing.T) {
 			url := servers.Database(t)
 			old := fresh()
 			old.NotBefore = old.NotBefore.Add(-time.Hour)
-			s := open(t, url+"&timezone=Pacific/Apia&default_transaction_isolation="+isolation, func(c *Config) { c.Timeout = time.Minute })
+			s := open(t, url+"&timezone=Pacific/Apia&default_transaction_isolation="+isolation, func(c *Config) { c.Timeout = patience })
 			spent := bound(fresh(), 1)
 			require.Equal(t, replay.Admitted, claim(t, s, spent).Status)
 			late := fresh()
@@ -172,6 +172,7 @@ func TestSharedAnswerLost(t *testing.T) {
 	occupy(t, s)
 	var claims []replay.Claim
 	var answers []func() (replay.Answer, error)
+	begin := time.Now()
 	for i := range 30 {
 		c := bound(fresh(), byte(i%2))
 		claims = append(claims, c)
@@ -188,7 +189,7 @@ func TestSharedAnswerLost(t *testing.T) {
 	p.lose.Store(false)
 	for _, c := range claims {
 		a := retry(t, s, c)
-		assert.Equal(t, c.Binding != [32]byte{}, a.Repeated)
+		assert.True(t, a.Repeated == (c.Binding != [32]byte{}) || time.Since(begin) >= replay.Grace, "%+v", a)
 		assert.Equal(t, a.Repeated, a.Status == replay.Admitted)
 		assert.Equal(t, replay.AlreadyUsed, claim(t, s, bound(c, 9)).Status)
 	}
@@ -216,7 +217,7 @@ func TestSharedStatementUndone(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, replay.IssuedBeforeStart, a.Status)
 	}
-	require.Eventually(t, func() bool { return claim(t, s, fresh()).Status == replay.Admitted }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return claim(t, s, fresh()).Status == replay.Admitted }, patience, time.Millisecond)
 }
 
 // Processes that claim the same nonces at once, in whatever order their callers
@@ -267,7 +268,7 @@ func TestNoDeadlocks(t *testing.T) {
 func TestTooManyWait(t *testing.T) {
 	t.Parallel()
 	url := servers.Database(t)
-	s := open(t, url, func(c *Config) { c.Timeout = time.Minute })
+	s := open(t, url, func(c *Config) { c.Timeout = patience })
 	release := hold(t, url)
 	occupy(t, s)
 	var last *request
@@ -305,7 +306,7 @@ func TestCloseWhileClaiming(t *testing.T) {
 			}
 		})
 	}
-	require.Eventually(t, func() bool { return ask1[int](t, url, "SELECT count(*) FROM admitone_replay.claims") > 50 }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return ask1[int](t, url, "SELECT count(*) FROM admitone_replay.claims") > 50 }, patience, time.Millisecond)
 	s.Close()
 	s.Close()
 	wg.Wait()
@@ -343,7 +344,7 @@ func TestServerRestarted(t *testing.T) {
 			stop()
 			server.Start()
 			for i, conn := range conns {
-				assert.Eventually(t, func() bool { return unread(sockets[i]) }, 30*time.Second, time.Millisecond)
+				assert.Eventually(t, func() bool { return unread(sockets[i]) }, patience, time.Millisecond)
 				conn.Release() // so that it was used just now
 			}
 			for n := range 2 * defaultMaxConns {

@@ -76,13 +76,16 @@ func TestOneWinner(t *testing.T) {
 					}))
 				}
 				for n := range 12 {
-					c := bound(fresh(), byte(n%2))
+					c, begin := bound(fresh(), byte(n%2)), time.Now()
 					first, repeated, used := race(t, stores, c)
 					assert.Equal(t, 1, first)
-					if n%2 == 0 {
+					switch {
+					case n%2 == 0:
 						assert.Equal(t, 17, used)
-					} else {
+					case time.Since(begin) < replay.Grace:
 						assert.Equal(t, 17, repeated)
+					default: // on a machine that is so busy
+						assert.Equal(t, 17, repeated+used)
 					}
 				}
 				for _, s := range stores {
@@ -153,8 +156,8 @@ func TestLooksAgainAfterWaiting(t *testing.T) {
 					done <- err
 				}()
 				require.Eventually(t, func() bool {
-					return ask1[int](t, url, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") == 1
-				}, time.Minute, 5*time.Millisecond)
+					return ask1[int](t, url, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%claim%'") == 1
+				}, patience, 5*time.Millisecond)
 				if tt.during != nil {
 					tt.during(t, url, clock, c)
 				}
@@ -184,13 +187,13 @@ func TestRealms(t *testing.T) {
 		s := open(t, url, func(c *Config) { c.Realm = realm })
 		stores = append(stores, s)
 	}
-	c := fresh()
+	c, begin := fresh(), time.Now()
 	for i, s := range stores {
 		assert.Equal(t, replay.Answer{Status: replay.Admitted}, claim(t, s, bound(c, byte(i+1))), realms[i])
 	}
 	for i, s := range stores {
 		assert.Equal(t, replay.AlreadyUsed, claim(t, s, c).Status, realms[i])
-		assert.True(t, claim(t, s, bound(c, byte(i+1))).Repeated, realms[i])
+		assert.True(t, claim(t, s, bound(c, byte(i+1))).Repeated || time.Since(begin) >= replay.Grace, realms[i])
 	}
 }
 
@@ -204,7 +207,7 @@ func TestNoSessionState(t *testing.T) {
 		pool, err := pgxpool.NewWithConfig(context.Background(), config)
 		require.NoError(t, err)
 		defer pool.Close()
-		s, err := Open(context.Background(), Config{Pool: pool, PurgeEvery: -1})
+		s, err := Open(context.Background(), Config{Pool: pool, PurgeEvery: -1, Timeout: patience})
 		require.NoError(t, err)
 		settings := func() (v string) {
 			require.NoError(t, pool.QueryRow(context.Background(),

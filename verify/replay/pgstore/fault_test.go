@@ -99,8 +99,8 @@ func TestLostAnswer(t *testing.T) {
 		p := newProxy(t, int(config.Port))
 		s := open(t, fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable&default_transaction_isolation=%s", p.l.Addr(), config.Database, isolation))
 		for _, binding := range []byte{0, 7} {
-			c := bound(fresh(), binding)
 			require.Equal(t, replay.Admitted, claim(t, s, fresh()).Status) // there is a connection
+			c, begin := bound(fresh(), binding), time.Now()
 			lost := p.lost.Load()
 			p.lose.Store(true)
 			_, err := s.Claim(context.Background(), c)
@@ -108,16 +108,16 @@ func TestLostAnswer(t *testing.T) {
 			require.ErrorIs(t, err, replay.ErrUnavailable)
 			require.Equal(t, lost+1, p.lost.Load(), "sent once")
 
-			a := retry(t, s, c)
+			a, again := retry(t, s, c), claim(t, s, c)
 			assert.False(t, a.FirstUsed.IsZero())
 			if binding == 0 {
 				assert.Equal(t, replay.AlreadyUsed, a.Status)
-			} else {
+			} else if time.Since(begin) < replay.Grace {
 				assert.Equal(t, replay.Admitted, a.Status)
 				assert.True(t, a.Repeated)
-				assert.Equal(t, a, claim(t, s, c), "and again")
-				assert.Equal(t, replay.AlreadyUsed, claim(t, s, bound(c, 8)).Status)
+				assert.Equal(t, a, again, "and again")
 			}
+			assert.Equal(t, replay.AlreadyUsed, claim(t, s, bound(c, 8)).Status)
 		}
 	}
 }
@@ -133,7 +133,10 @@ func TestUnavailable(t *testing.T) {
 	conn, err := pgx.Connect(ctx, url)
 	require.NoError(t, err)
 	defer conn.Close(ctx)
-	limited := open(t, url+"&statement_timeout=1000")
+	limited := open(t, url)
+	name := ask1[string](t, url, "SELECT current_database()")
+	exec1(t, url, "ALTER DATABASE "+name+" SET statement_timeout = 1000")
+	limited.pool.Reset()
 
 	lock, err := conn.Begin(ctx)
 	require.NoError(t, err)
@@ -157,17 +160,19 @@ func TestUnavailable(t *testing.T) {
 	})
 	wg.Wait()
 	require.NoError(t, lock.Rollback(ctx))
+	exec1(t, url, "ALTER DATABASE "+name+" RESET statement_timeout")
 	assert.LessOrEqual(t, admissions(t, s, c), 1)
 	assert.Equal(t, replay.Admitted, retry(t, limited, fresh()).Status)
 
 	// A server that now is read-only.
-	name := ask1[string](t, url, "SELECT current_database()")
 	exec1(t, url, "ALTER DATABASE "+name+" SET default_transaction_read_only = on")
 	s.pool.Reset()
 	c = bound(fresh(), 7)
-	_, err = s.Claim(ctx, c)
-	require.ErrorIs(t, err, replay.ErrUnavailable)
-	assert.ErrorContains(t, err, "connect to the primary")
+	require.EventuallyWithT(t, func(collect *assert.CollectT) { // connecting may take longer than a claim may
+		_, err := s.Claim(ctx, c)
+		require.ErrorIs(t, err, replay.ErrUnavailable)
+		require.ErrorContains(collect, err, "connect to the primary")
+	}, patience, time.Millisecond)
 	exec1(t, url+"&default_transaction_read_only=off", "ALTER DATABASE "+name+" SET default_transaction_read_only = off")
 	assert.Equal(t, replay.Admitted, retry(t, s, c).Status, "it was not spent, and the connection is another")
 
@@ -200,7 +205,7 @@ func TestServerStopsUnderLoad(t *testing.T) {
 	var stores []*Store
 	for range 3 {
 		stores = append(stores, open(t, server.URL, func(c *Config) {
-			c.Timeout, c.PurgeEvery = 400*time.Millisecond, 50*time.Millisecond
+			c.Timeout, c.PurgeEvery = 2*time.Second, 50*time.Millisecond
 		}))
 	}
 	type tried struct {
@@ -251,7 +256,7 @@ func TestServerStopsUnderLoad(t *testing.T) {
 	grows := func(n *atomic.Int64, by int64) {
 		t.Helper()
 		before := n.Load()
-		assert.Eventually(t, func() bool { return n.Load() >= before+by }, time.Minute, 5*time.Millisecond)
+		assert.Eventually(t, func() bool { return n.Load() >= before+by }, patience, 5*time.Millisecond)
 	}
 	for _, stop := range []func() func(){
 		func() func() {
@@ -269,7 +274,7 @@ func TestServerStopsUnderLoad(t *testing.T) {
 	}
 	close(end)
 	wg.Wait()
-	spent := 0
+	spent, looked := 0, 0
 	for _, c := range all {
 		require.LessOrEqual(t, c.admitted.Load(), int64(1), "ADMITTED TWICE")
 		if c.admitted.Load() == 1 {
@@ -277,7 +282,8 @@ func TestServerStopsUnderLoad(t *testing.T) {
 			if spent%7 == 0 {
 				require.Equal(t, replay.AlreadyUsed, retry(t, stores[0], c.claim).Status)
 			}
-		} else if spent%7 == 0 {
+		} else if looked < 500 { // while the server was away there were any number of them
+			looked++
 			require.LessOrEqual(t, admissions(t, stores[1], c.claim), 1)
 		}
 	}
@@ -294,7 +300,7 @@ func TestFailoverThatLosesClaims(t *testing.T) {
 	t.Parallel()
 	primary := servers.PostgreSQL(t)
 	p := newProxy(t, primary.Port)
-	s := open(t, p.url(), func(c *Config) { c.Timeout = 30 * time.Second })
+	s := open(t, p.url(), func(c *Config) { c.Timeout = patience })
 	known := fresh()
 	require.Equal(t, replay.Admitted, claim(t, s, known).Status)
 
@@ -311,8 +317,8 @@ func TestFailoverThatLosesClaims(t *testing.T) {
 		_, err := s.Claim(context.Background(), lost)
 		require.ErrorIs(t, err, replay.ErrUnavailable)
 		return sqlState(err) == readOnly
-	}, time.Minute, 10*time.Millisecond)
-	_, err = Open(context.Background(), Config{URL: p.url()})
+	}, patience, 10*time.Millisecond)
+	_, err = Open(context.Background(), Config{URL: p.url(), Timeout: patience})
 	require.ErrorContains(t, err, "standby")
 
 	exec1(t, standby.URL, "SELECT pg_promote()")

@@ -91,7 +91,7 @@ func TestOpenTogether(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 6 {
 		wg.Go(func() {
-			s, err := Open(context.Background(), Config{URL: url, PurgeEvery: -1})
+			s, err := Open(context.Background(), Config{URL: url, PurgeEvery: -1, Timeout: patience})
 			if assert.NoError(t, err) {
 				s.Close()
 			}
@@ -115,11 +115,11 @@ func role(t *testing.T, url, name, rest string) string {
 func TestRoleOfTheService(t *testing.T) {
 	url := servers.Database(t)
 	service := role(t, url, "service", "")
-	_, err := Open(context.Background(), Config{URL: service})
+	_, err := Open(context.Background(), Config{URL: service, Timeout: patience})
 	require.ErrorContains(t, err, "Schema()")
 	assert.NotErrorIs(t, err, replay.ErrUnavailable)
 	exec1(t, url, "BEGIN;"+Schema()+"COMMIT")
-	_, err = Open(context.Background(), Config{URL: service})
+	_, err = Open(context.Background(), Config{URL: service, Timeout: patience})
 	require.ErrorContains(t, err, "GRANT USAGE")
 	exec1(t, url, "GRANT USAGE ON SCHEMA admitone_replay TO service")
 	s := open(t, service)
@@ -160,7 +160,7 @@ func TestOpenRefuses(t *testing.T) {
 	openAt(t, url)
 	refused := func(url, want string) {
 		t.Helper()
-		_, err := Open(context.Background(), Config{URL: url})
+		_, err := Open(context.Background(), Config{URL: url, Timeout: patience})
 		require.ErrorContains(t, err, want)
 		assert.NotErrorIs(t, err, replay.ErrUnavailable)
 	}
@@ -201,7 +201,7 @@ func TestClaimsAreDurable(t *testing.T) {
 // retry claims until there is an answer.
 func retry(t testing.TB, s *Store, c replay.Claim) replay.Answer {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		a, err := s.Claim(context.Background(), c)
 		if err == nil {
 			return a

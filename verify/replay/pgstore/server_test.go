@@ -2,8 +2,12 @@ package pgstore
 
 import (
 	"context"
+	"flag"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -11,7 +15,12 @@ import (
 	"github.com/admitone/admitone/internal/servers"
 )
 
+// patience is how long anything may take on a machine that is busy.
+const patience = 3 * time.Minute
+
 func TestMain(m *testing.M) {
+	// Most tests wait, for a disk or a clock, and not for a processor.
+	_ = flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0))))
 	code := m.Run()
 	servers.End()
 	os.Exit(code)

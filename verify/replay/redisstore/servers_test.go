@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/admitone/admitone/internal/servers"
@@ -34,6 +35,7 @@ func TestUnfitServersAreRefused(t *testing.T) {
 		replica := servers.Redis(t, program, append([]string{"--replicaof", "127.0.0.1 " + fmt.Sprint(primary.Port)}, servers.Forgetful...)...)
 		refused := func(config Config, want string) {
 			t.Helper()
+			config.Timeout = patience
 			s, err := Open(context.Background(), config)
 			require.Nil(t, s)
 			require.ErrorContains(t, err, want)
@@ -47,7 +49,7 @@ func TestUnfitServersAreRefused(t *testing.T) {
 		}
 		primary.Do("CONFIG", "SET", "maxmemory-policy", "noeviction")
 		open(t, Config{URL: primary.URL})
-		_, err := Open(context.Background(), Config{URL: primary.URL + "?addr=" + replica.Address})
+		_, err := Open(context.Background(), Config{URL: primary.URL + "?addr=" + replica.Address, Timeout: patience})
 		require.ErrorContains(t, err, "master_set")
 	})
 }
@@ -59,7 +61,7 @@ func TestUnfitServersAreRefused(t *testing.T) {
 func TestPolicyChanges(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		server := servers.Redis(t, program, servers.Forgetful...)
-		s := open(t, Config{URL: server.URL})
+		s := openUnwatched(t, Config{URL: server.URL})
 		c := ticket()
 		require.Equal(t, "admitted", status(t, s, c))
 		server.Do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
@@ -105,7 +107,7 @@ func TestACL(t *testing.T) {
 			{server.URL, "put user and password into the URL"},
 			{at("other", secret), "ACL SETUSER"},
 		} {
-			s, err := Open(context.Background(), Config{URL: test.url})
+			s, err := Open(context.Background(), Config{URL: test.url, Timeout: patience})
 			require.Nil(t, s)
 			require.ErrorIs(t, err, replay.ErrUnavailable)
 			require.ErrorContains(t, err, test.want)
@@ -113,9 +115,7 @@ func TestACL(t *testing.T) {
 		}
 
 		// The right to use our keys is taken away, and given back.
-		admin, err := Open(context.Background(), Config{URL: at("", secret)})
-		require.NoError(t, err)
-		defer admin.Close()
+		admin := open(t, Config{URL: at("", secret)})
 		doOn(t, admin.client, "ACL", "SETUSER", "admitone", "resetkeys")
 		a, err := s.Claim(context.Background(), c)
 		requireUnavailable(t, a, err)
@@ -220,22 +220,35 @@ func TestPrimaryBecomesReplica(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		old := servers.Redis(t, program, servers.Forgetful...)
 		proxy := startProxy(t, old.Address)
-		s := open(t, Config{URL: "redis://" + proxy.address(), Timeout: 500 * time.Millisecond})
+		s := open(t, Config{URL: "redis://" + proxy.address()})
+		stays := openUnwatched(t, Config{URL: old.URL})
 		settle(t, s)
 		next := servers.Redis(t, program, servers.Forgetful...)
 		address := next.Address
 		before := ticket()
 		proxy.target.Store(&address)
 		old.Do("REPLICAOF", "127.0.0.1", fmt.Sprint(next.Port))
-		// The store may have left the old one by itself already.
+		// The store leaves the old one with its next look, which may have been by now.
 		if a, err := s.Claim(context.Background(), before); err != nil {
 			requireUnavailable(t, a, err)
-			require.ErrorContains(t, err, "replica")
 		} else {
 			require.NotEqual(t, replay.Admitted, a.Status)
 		}
-		s.look(context.Background())
-		settle(t, s)
+		// The remedy is told to who has no other to go to, when the replica has loaded.
+		require.EventuallyWithT(t, func(c *assert.CollectT) {
+			a, err := stays.Claim(context.Background(), before)
+			require.ErrorIs(c, err, replay.ErrUnavailable)
+			require.Zero(c, a)
+			require.ErrorContains(c, err, "the server is a replica")
+		}, patience, 10*time.Millisecond)
+		require.EventuallyWithT(t, func(c *assert.CollectT) {
+			_ = s.look(context.Background())
+			for range connections {
+				a, err := s.Claim(context.Background(), ticket())
+				require.NoError(c, err)
+				require.Equal(c, replay.Admitted, a.Status)
+			}
+		}, patience, 10*time.Millisecond)
 		require.NotEqual(t, "admitted", status(t, s, before))
 	})
 }

@@ -30,7 +30,7 @@ func TestNonceBytes(t *testing.T) {
 				return n
 			}
 			before, claimed := used(), 0
-			for _, n := range []int{20_000, 33_000, 60_000} {
+			for _, n := range []int{17_000, 32_000, 34_000} {
 				var wg sync.WaitGroup
 				for part := range 16 {
 					wg.Go(func() {

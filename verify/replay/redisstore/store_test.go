@@ -27,7 +27,7 @@ import (
 func TestKeysOnTheServer(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		server := servers.Redis(t, program, servers.Forgetful...)
-		s := open(t, Config{URL: server.URL, Realm: "prod"})
+		s := openUnwatched(t, Config{URL: server.URL, Realm: "prod"})
 		assert.Equal(t, fmt.Sprint(buckets), server.Do("DBSIZE"))
 		assert.Equal(t, "-1", server.Do("PTTL", "admitone:1:{00/prod}:epoch"))
 		c := ticket()
@@ -60,6 +60,7 @@ func TestKeysOnTheServer(t *testing.T) {
 		c = ticket()
 		key = s.keys.encode(&c, time.Time{}).key
 		c.Binding = [32]byte{1}
+		begin := time.Now()
 		require.Equal(t, "admitted", status(t, s, c))
 		value := server.Do("GET", key)
 		require.Len(t, value, 48)
@@ -76,7 +77,7 @@ func TestKeysOnTheServer(t *testing.T) {
 		}
 		require.Equal(t, before, writes())
 		a := claim(t, s, c)
-		require.True(t, a.Repeated)
+		require.True(t, a.Repeated || time.Since(begin) >= replay.Grace)
 		assert.Equal(t, value, server.Do("GET", key))
 		assert.Equal(t, strconv.FormatInt(until, 10), server.Do("PEXPIRETIME", key))
 		assert.Equal(t, "redisstore(realm \"prod\", standalone)", s.String())
@@ -146,9 +147,18 @@ func TestFull(t *testing.T) {
 		wg.Wait()
 		require.Greater(t, len(admitted), 1000)
 		t.Logf("%d nonces in 4 MB, keys of the empty server included", len(admitted))
-		for _, c := range admitted {
-			require.Equal(t, "already_used", status(t, s, c))
+		for part := range 16 {
+			wg.Go(func() {
+				for i := part; i < len(admitted); i += 16 {
+					a, err := s.Claim(context.Background(), admitted[i])
+					if err != nil || a.Status != replay.AlreadyUsed {
+						t.Error(a, err)
+						return
+					}
+				}
+			})
 		}
+		wg.Wait()
 		server.Do("CONFIG", "SET", "maxmemory", "0")
 		require.Equal(t, "admitted", status(t, s, ticket()))
 	})
@@ -175,6 +185,7 @@ func TestOneWinner(t *testing.T) {
 			}
 			var first, repeated, used atomic.Int64
 			var wg sync.WaitGroup
+			begin := time.Now()
 			for i := range 16 {
 				wg.Go(func() {
 					a, err := stores[i%4].Claim(context.Background(), c)
@@ -192,10 +203,13 @@ func TestOneWinner(t *testing.T) {
 			}
 			wg.Wait()
 			require.EqualValues(t, 1, first.Load())
-			if bound {
-				require.EqualValues(t, 15, repeated.Load())
-			} else {
+			switch {
+			case !bound:
 				require.EqualValues(t, 15, used.Load())
+			case time.Since(begin) < replay.Grace:
+				require.EqualValues(t, 15, repeated.Load())
+			default: // on a machine that is so busy
+				require.EqualValues(t, 15, repeated.Load()+used.Load())
 			}
 		}
 	})
@@ -224,7 +238,7 @@ func TestScriptFlushed(t *testing.T) {
 func TestForeignValues(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		server := servers.Redis(t, program, servers.Forgetful...)
-		s := open(t, Config{URL: server.URL})
+		s := openUnwatched(t, Config{URL: server.URL})
 		c := ticket()
 		a := s.keys.encode(&c, time.Time{})
 		epoch := s.keys.epoch[a.bucket]
@@ -236,7 +250,7 @@ func TestForeignValues(t *testing.T) {
 			server.Do("DEL", junk[1])
 		}
 		for _, config := range []Config{{URL: server.URL}, {URL: server.URL, Durable: true}} {
-			s := open(t, config)
+			s := openUnwatched(t, config)
 			for _, junk := range []string{"", "junk", strings.Repeat("x", 72)} {
 				c := ticket()
 				server.Do("SET", newKeys("").encode(&c, time.Time{}).key[:len(epoch)-len("epoch")]+"epoch", junk)
@@ -259,10 +273,8 @@ func TestLostAnswer(t *testing.T) {
 		proxy := startProxy(t, server.Address)
 		s := open(t, Config{URL: "redis://" + proxy.address()})
 		for _, bound := range []bool{true, false} {
-			for range 100 { // on all connections that there will be
-				settle(t, s)
-			}
-			c := ticket()
+			settleAll(t, s, connections)
+			c, begin := ticket(), time.Now()
 			if bound {
 				c.Binding = [32]byte{1}
 			}
@@ -278,16 +290,15 @@ func TestLostAnswer(t *testing.T) {
 			requireUnavailable(t, a, err)
 			proxy.hangUp()
 			proxy.swallow.Store(false)
-			settle(t, s)
-			a = claim(t, s, c)
-			if bound {
+			a = answered(t, s, c)
+			if bound && time.Since(begin) < replay.Grace {
 				require.Equal(t, replay.Admitted, a.Status)
 				require.True(t, a.Repeated, "the claim arrived")
 			} else {
 				require.Equal(t, replay.AlreadyUsed, a.Status, "the claim arrived, and nobody can say whose it was")
 			}
 			c.Binding = [32]byte{2}
-			require.Equal(t, "already_used", status(t, s, c))
+			require.Equal(t, replay.AlreadyUsed, answered(t, s, c).Status)
 		}
 	})
 }
@@ -299,13 +310,7 @@ func TestImpatientCaller(t *testing.T) {
 		server := servers.Redis(t, program, servers.Forgetful...)
 		proxy := startProxy(t, server.Address)
 		s := open(t, Config{URL: "redis://" + proxy.address(), Timeout: patience})
-		settle(t, s)
-		// The client spreads claims over up to four connections at random, and makes
-		// each when it is first chosen.
-		for range 100 {
-			_, err := s.Claim(context.Background(), ticket())
-			require.NoError(t, err)
-		}
+		settleAll(t, s, connections)
 		dialed := proxy.dialed.Load()
 		var wg sync.WaitGroup
 		for range 8 {

@@ -16,16 +16,16 @@ const (
 	// longestSleep is what a test sleeps at most where the clock cannot be
 	// moved.
 	longestSleep = 15 * time.Second
-
-	// recovery is how long a store may take to be of service again after an
-	// outage or a reset, in real time.
-	recovery = time.Minute
 )
 
 // suite is a Harness and what the tests have in common.
 type suite struct {
 	Harness
 	settled bool // the barrier is behind us
+
+	// patience is how long a store may take to be of service again after an
+	// outage or a reset, and a call to return, in real time.
+	patience time.Duration
 }
 
 // open returns a handle on a store to which tickets issued now are good.
@@ -43,19 +43,42 @@ func (s *suite) open(t *testing.T) replay.Store {
 // yet, or has only just begun.
 func (s *suite) settle(t *testing.T, store replay.Store) {
 	t.Helper()
-	for deadline := time.Now().Add(recovery); ; {
+	for deadline := time.Now().Add(s.patience); ; {
 		a, err := store.Claim(context.Background(), s.ticket())
 		if err == nil && a.Status == replay.Admitted {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("after %v a fresh ticket is answered %+v, %v; want it admitted", recovery, a, err)
+			t.Fatalf("after %v a fresh ticket is answered %+v, %v; want it admitted", s.patience, a, err)
 		}
 		if s.Step != nil {
 			s.Step(time.Millisecond)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
+}
+
+// recovered waits until the store is of service again: a client with several
+// connections may notice the end of each only when it uses it.
+func (s *suite) recovered(t *testing.T, store replay.Store) {
+	t.Helper()
+	for deadline, good := time.Now().Add(s.patience), 0; good < 50; good++ {
+		a, err := store.Claim(context.Background(), s.ticket())
+		if err == nil && a.Status == replay.Admitted {
+			continue
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after %v a fresh ticket is answered %+v, %v; want it admitted", s.patience, a, err)
+		}
+		good = -1
+		s.settle(t, store)
+	}
+}
+
+// graceOver reports whether so much time has passed since a first use, which was
+// not before begin, that a retry may be refused: on a machine that is very busy.
+func (s *suite) graceOver(begin time.Time) bool {
+	return s.Now().Sub(begin) >= replay.Grace-s.tolerance()
 }
 
 // advance moves the clock ahead, or waits, or skips the test.

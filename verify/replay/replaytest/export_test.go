@@ -1,0 +1,4 @@
+package replaytest
+
+// RunWithin is Run, with another patience.
+var RunWithin = run
