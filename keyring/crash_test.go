@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/internal/durable"
 )
 
 // envKill makes the test binary a child that changes the keyring PATH, or makes
@@ -280,7 +282,8 @@ func TestConcurrentCreate(t *testing.T) {
 			if err := <-results; err == nil {
 				made++
 			} else {
-				assert.ErrorIs(t, err, os.ErrExist)
+				// Or so many others were at it that it had no turn.
+				assert.True(t, errors.Is(err, os.ErrExist) || errors.Is(err, durable.ErrLocked), "%v", err)
 			}
 		}
 		assert.Equal(t, 1, made)

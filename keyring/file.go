@@ -55,7 +55,8 @@ type Config struct {
 	Logger   *slog.Logger  // where it tells of reloads and failures; nil means nowhere
 	OnReload func(Report)  // called after new keys were taken, and when looks begin or cease to fail; it must return soon, and not call Reload, HasKey or Close
 
-	at func(step string) error // called before each step of a write, so that a test can fail or die there
+	at       func(step string) error // called before each step of a write, so that a test can fail or die there
+	patience time.Duration           // how long HasKey and Reload wait, so that a test can run on a busy machine; 0 means what they say
 }
 
 func (c *Config) check() error {

@@ -149,7 +149,7 @@ func (f *fleet) run(t *testing.T, rotations int, untilRefused bool, apply func(c
 			offset := f.offsets[f.rng.IntN(2)]
 			c.Now = func() time.Time { return time.Now().Add(offset) }
 			require.NoError(t, apply(c))
-			nextApply = now.Add(time.Duration(f.rng.Int64N(int64(40 * time.Second))))
+			nextApply = now.Add(time.Duration(f.rng.Int64N(int64(80 * time.Second))))
 		}
 	}
 	for len(f.queue) > 0 && !(untilRefused && f.refused > 0) {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,23 +19,30 @@ import (
 	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
 	"github.com/tink-crypto/tink-go/v2/tink"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/admitone/admitone/internal/durable"
 )
 
-// envRotate makes the test binary a child that rotates a keyring for ever.
+// envRotate makes the test binary a child that rotates the keyring PATH so many
+// times, or with 0 for ever: "N PATH".
 const envRotate = "KEYRING_TEST_ROTATE"
 
 func TestMain(m *testing.M) {
 	if arg := os.Getenv(envKill); arg != "" {
 		dieAtStep(arg)
 	}
-	if path := os.Getenv(envRotate); path != "" {
-		for {
-			info, err := rotate(path, config(Ticket))
+	if arg := os.Getenv(envRotate); arg != "" {
+		number, path, _ := strings.Cut(arg, " ")
+		for n := 1; ; n++ {
+			info, err := rotateInTurn(path, config(Ticket))
 			if err != nil {
 				fmt.Println(err)
 				os.Exit(1)
 			}
 			fmt.Println(info.Generation)
+			if number == strconv.Itoa(n) {
+				os.Exit(0)
+			}
 		}
 	}
 	os.Exit(m.Run())
@@ -42,6 +51,16 @@ func TestMain(m *testing.M) {
 // rotate makes a new key the primary at once.
 func rotate(path string, c Config) (Info, error) {
 	return Change(path, c, "", Step{Do: Rotate, Now: true})
+}
+
+// rotateInTurn does it however long others hold the lock.
+func rotateInTurn(path string, c Config) (Info, error) {
+	for {
+		info, err := rotate(path, c)
+		if !errors.Is(err, durable.ErrLocked) {
+			return info, err
+		}
+	}
 }
 
 // disable disables a key, whatever it sealed with unsafe.
@@ -66,7 +85,7 @@ func newKEK(b byte, hint string) KEK {
 }
 
 func config(k Kind) Config {
-	return Config{Kind: k, Realm: "prod", KEK: newKEK(7, "test"), Poll: time.Hour}
+	return Config{Kind: k, Realm: "prod", KEK: newKEK(7, "test"), Poll: time.Hour, patience: 5 * time.Minute}
 }
 
 // clock is a Config.Now that a test moves.

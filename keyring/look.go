@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -46,7 +47,7 @@ func (r *Ring) HasKey(id uint32) bool {
 	if _, ok := r.set.Load().enabled[id]; ok {
 		return true
 	}
-	r.ask(false, false).wait(lookWait)
+	r.ask(false, false).wait(cmp.Or(r.c.patience, lookWait))
 	_, ok := r.set.Load().enabled[id]
 	return ok
 }
@@ -56,7 +57,7 @@ func (r *Ring) HasKey(id uint32) bool {
 // within ten seconds, that is an error, too, and the look goes on.
 func (r *Ring) Reload() error {
 	l := r.ask(true, true)
-	if !l.wait(reloadWait) {
+	if !l.wait(cmp.Or(r.c.patience, reloadWait)) {
 		return fmt.Errorf("keyring: %s was not read within %v; see whether its file system or the key-encryption key's service hangs", r.path, reloadWait)
 	}
 	return l.err

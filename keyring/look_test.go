@@ -27,7 +27,7 @@ func (k hangingKEK) Decrypt(ciphertext, ad []byte) ([]byte, error) {
 // until release is called.
 func hung(t *testing.T, poll time.Duration, f func(t *testing.T, r *Ring, newest KeyID, release func())) {
 	c := config(Ticket)
-	c.Poll = poll
+	c.Poll, c.patience = poll, 0
 	path := newFile(t, c)
 	synctest.Test(t, func(t *testing.T) {
 		kek := hangingKEK{c.KEK, make(chan struct{})}

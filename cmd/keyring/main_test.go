@@ -169,7 +169,8 @@ func TestConcurrentInit(t *testing.T) {
 					made.Add(1)
 				default:
 					assert.Equal(t, exitFailed, code)
-					assert.Contains(t, stderr.String(), "init never overwrites")
+					// Or so many others were at it that it had no turn.
+					assert.Regexp(t, "init never overwrites|another process", stderr.String())
 				}
 			})
 		}

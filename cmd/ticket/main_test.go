@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -120,7 +118,7 @@ func cmdCleartext(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // cmdIssued issues an agent's one-time ticket some time ago, or in time to come,
-// and sets a variable to it: issued VARIABLE KEYRING KEYFILE AGO
+// and sets a variable to it: issued VARIABLE KEYRING KEYFILE AGO [LIFETIME]
 func cmdIssued(ts *testscript.TestScript, _ bool, args []string) {
 	ago, err := time.ParseDuration(args[3])
 	ts.Check(err)
@@ -131,7 +129,12 @@ func cmdIssued(ts *testscript.TestScript, _ bool, args []string) {
 	defer ring.Close()
 	issuer, err := token.NewIssuer(token.Config{Sealer: ring, Realm: "prod", Now: func() time.Time { return time.Now().Add(-ago) }})
 	ts.Check(err)
-	ticket, err := issuer.Issue(&token.Ticket{Audience: token.Agent, OneTime: true, Brand: "commbox", Username: "john.d"})
+	var lifetime time.Duration
+	if len(args) > 4 {
+		lifetime, err = time.ParseDuration(args[4])
+		ts.Check(err)
+	}
+	ticket, err := issuer.Issue(&token.Ticket{Audience: token.Agent, OneTime: true, Brand: "commbox", Username: "john.d", Lifetime: lifetime})
 	ts.Check(err)
 	ts.Setenv(args[0], ticket)
 }
@@ -221,10 +224,7 @@ func cmdPage(ts *testscript.TestScript, _ bool, args []string) {
 	status, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	if status == 0 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		ts.Check(err)
-		ts.Setenv(args[0], fmt.Sprintf("http://%s/login", l.Addr()))
-		ts.Check(l.Close())
+		ts.Setenv(args[0], "http://127.0.0.1:1/login")
 		return
 	}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -123,6 +123,7 @@ func newAWS(t *testing.T) (*fakeAWS, keyring.KEK) {
 	setAWS(t, server.URL)
 	kek, err := Open("aws-kms://"+awsARN, nil)
 	require.NoError(t, err)
+	shrink(kek, patience)
 	return f, kek
 }
 
@@ -188,9 +189,7 @@ func TestAWSUnreachable(t *testing.T) {
 	f.hang.Store(true)
 	assertOutage(t, kek, wrapped, "AWS KMS did not answer within 200ms")
 
-	server := httptest.NewServer(f)
-	setAWS(t, server.URL)
-	server.Close()
+	setAWS(t, "http://127.0.0.1:1")
 	kek, err = Open("aws-kms://"+awsARN, nil)
 	require.NoError(t, err)
 	assertOutage(t, kek, wrapped, "AWS KMS cannot be reached")

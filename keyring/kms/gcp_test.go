@@ -152,6 +152,7 @@ func newGCP(t *testing.T) (*fakeGCP, keyring.KEK) {
 	setGCP(t, l.Addr().String())
 	kek, err := openGCP(gcpName, trusting(pool))
 	require.NoError(t, err)
+	shrink(kek, patience)
 	return f, kek
 }
 

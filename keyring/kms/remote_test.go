@@ -45,6 +45,9 @@ func (s sealer) open(b []byte, ad string) ([]byte, error) {
 	return s.Open(nil, b[:nonceSize], b[nonceSize:], []byte(ad))
 }
 
+// patience is how long a call may take on a machine that is busy.
+const patience = 3 * time.Minute
+
 // shrink sets how long a call of a remote KEK may take.
 func shrink(k keyring.KEK, d time.Duration) {
 	r := k.(*remoteKEK)

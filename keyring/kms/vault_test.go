@@ -120,6 +120,7 @@ func mustOpen(t *testing.T, uri string) keyring.KEK {
 	t.Helper()
 	kek, err := Open(uri, nil)
 	require.NoError(t, err)
+	shrink(kek, patience)
 	return kek
 }
 
