@@ -175,6 +175,7 @@ func (f *fleet) made() []KeyID {
 // trap K11
 // trap K15
 func TestFleet(t *testing.T) {
+	t.Parallel()
 	rotations := 100
 	if testing.Short() {
 		rotations = 15
@@ -219,6 +220,7 @@ func TestFleet(t *testing.T) {
 //
 // trap K11
 func TestFleetFindsMutants(t *testing.T) {
+	t.Parallel()
 	disableWhen := func(due func(i Info, k Key, now time.Time) bool) func(string, Config) error {
 		return func(path string, c Config) error {
 			info, _, err := Apply(path, c, nil)
@@ -279,6 +281,7 @@ func TestFleetFindsMutants(t *testing.T) {
 // trap K11
 // trap K12
 func TestFleetWithOperators(t *testing.T) {
+	t.Parallel()
 	rotations := 60
 	if testing.Short() {
 		rotations = 20

@@ -38,7 +38,8 @@ var transitions = map[[2]State][]Action{
 // one primary always, no ID twice, what is blocked leaves the file as it was, a
 // Ring follows, and the audit log has it all.
 func TestTransitions(t *testing.T) {
-	rounds := 1000
+	t.Parallel()
+	rounds := 600
 	if testing.Short() {
 		rounds = 300
 	}

@@ -488,7 +488,7 @@ func TestHeaderRoom(t *testing.T) {
 	assert.ErrorContains(t, err, "no room for another key")
 	assert.Equal(t, before, mustRead(t, path))
 	info := mustChange(t, path, c, Step{Do: BeginAudit}, Step{Do: Revoke, Key: h.primary().ID})
-	for range 20 {
+	for range 9 {
 		info = mustChange(t, path, c, Step{Do: Revoke, Key: info.Primary})
 	}
 	newRing(t, path, c)

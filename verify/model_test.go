@@ -435,6 +435,9 @@ func TestModel(t *testing.T) {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
 			n := k.schedules
+			if testing.Short() {
+				n /= 10
+			}
 			if *modelSchedules > 0 {
 				n = *modelSchedules
 			}
@@ -442,7 +445,7 @@ func TestModel(t *testing.T) {
 			tally, repeated, err := runSchedules(k, seedOf(t), n, t.TempDir())
 			require.NoError(t, err)
 			t.Logf("%d schedules in %v: %v, %d of them repeated", n, time.Since(begun), tally, repeated)
-			if n < 200 {
+			if n < k.schedules {
 				return
 			}
 			reasons := []verify.Reason{"", verify.NotYetValid, verify.Expired, verify.LifetimeTooLong, verify.WrongBrand,

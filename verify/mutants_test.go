@@ -240,6 +240,9 @@ func TestMutants(t *testing.T) {
 	k.name, k.ownSkew = "has barriers by each verifier's own skew", true
 	mutants = append(mutants, k)
 
+	if testing.Short() {
+		t.Skip("with -short: it takes many schedules to catch every mutant")
+	}
 	seed, right := seedOf(t), exactKind(none)
 	n := right.schedules
 	if *modelSchedules > 0 {

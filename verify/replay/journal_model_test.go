@@ -188,6 +188,9 @@ func TestJournalModel(t *testing.T) {
 	t.Logf("replay with -seed %d", seed)
 	total := tally{answers: map[Status]int{}}
 	runs := *schedules / 10
+	if testing.Short() {
+		runs /= 5
+	}
 	for i := range runs {
 		rng := rand.New(rand.NewPCG(seed, uint64(i)))
 		r := &journalRun{

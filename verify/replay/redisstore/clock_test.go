@@ -125,7 +125,7 @@ func TestEpochAndSteps(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		server := servers.Redis(t, program, servers.Forgetful...)
 		clock := newMovedClock(t, server)
-		s, err := openWith(context.Background(), Config{URL: server.URL, Timeout: patience}, movedScript, keepInterval, clock.Now)
+		s, err := openWith(context.Background(), Config{URL: server.URL, Timeout: patience}, movedScript, time.Hour, clock.Now)
 		require.NoError(t, err)
 		t.Cleanup(s.Close)
 		began := earliest(t, s)

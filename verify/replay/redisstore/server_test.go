@@ -107,7 +107,7 @@ func answered(t testing.TB, s *Store, c replay.Claim) (a replay.Answer) {
 func openUnwatched(t testing.TB, config Config) *Store {
 	t.Helper()
 	config.Timeout = patience
-	s, err := openWith(context.Background(), config, script, time.Hour)
+	s, err := openWith(context.Background(), config, script, time.Hour, time.Now)
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	return s
