@@ -2,10 +2,13 @@ package replaytest_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -25,6 +28,8 @@ var mutants = []string{
 	"evicts when full",
 	"forgets at expiry",
 	"forgets at retain-until without the skew",
+	"forgets in the last millisecond",
+	"time to live of a month at most",
 	"check, then set",
 	"> for >= at the edge",
 	"late claim admitted",
@@ -38,10 +43,12 @@ var mutants = []string{
 	"first use forgotten",
 	"looking spends",
 	"nonce cut to 8 bytes",
+	"nonce's bytes joined without a separator",
 	"zero nonce is none",
 	"grace to anybody",
 	"grace without a binding",
 	"grace for ever",
+	"grace before the first use",
 	"no grace",
 	"grace is extended",
 	"replay cuts retention short",
@@ -64,6 +71,8 @@ var mutants = []string{
 var forgetsEarly = map[string]time.Duration{
 	"forgets at expiry":                        90 * time.Second,
 	"forgets at retain-until without the skew": 10 * time.Second,
+	"forgets in the last millisecond":          time.Millisecond / 2,
+	"time to live of a month at most":          0,
 	"slice made again after a backward step":   0,
 	"leap not seen by late claims":             0,
 	"replay cuts retention short":              0,
@@ -138,6 +147,10 @@ func (h handle) ask(ctx context.Context, c replay.Claim, spend bool) (replay.Ans
 	if h.fault == "nonce cut to 8 bytes" {
 		clear(c.Nonce[8:])
 	}
+	if h.fault == "nonce's bytes joined without a separator" {
+		joined := sha256.Sum256([]byte(strings.NewReplacer(" ", "", "[", "", "]", "").Replace(fmt.Sprint(c.Nonce))))
+		c.Nonce = [16]byte(joined[:])
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.down {
@@ -156,7 +169,11 @@ func (h handle) ask(ctx context.Context, c replay.Claim, spend bool) (replay.Ans
 		h.mu.Lock()
 	}
 	if spend && a == (replay.Answer{Status: replay.Admitted}) || h.fault == "late claim stored" && a.Status == replay.TooLate {
-		h.used[c.Nonce] = use{h.now, c.RetainUntil, c.Binding}
+		retain := c.RetainUntil
+		if month := h.now.AddDate(0, 1, 0); h.fault == "time to live of a month at most" && retain.After(month) {
+			retain = month
+		}
+		h.used[c.Nonce] = use{h.now, retain, c.Binding}
 	}
 	if h.fault == "evicts when full" && len(h.used) > 1000 {
 		for nonce := range h.used {
@@ -223,6 +240,10 @@ func (s *state) spent(c replay.Claim, u use) replay.Answer {
 		u.binding[0]++
 	case "grace for ever":
 		now = u.first
+	case "grace before the first use":
+		if now.Before(u.first) {
+			now = u.first
+		}
 	case "no grace":
 		c.Binding = [32]byte{}
 	}

@@ -85,7 +85,9 @@ func retention(s *suite, t *testing.T) {
 			admit(t, store, s.ticket())
 			continue
 		}
-		s.Step(next.RetainUntil.Sub(s.Now()))
+		s.Step(next.RetainUntil.Sub(s.Now()) - 1)
+		requireNotAdmitted(t, store, next)
+		s.Step(1)
 		wantStatus(t, store, next, replay.TooLate)
 		all = all[1:]
 	}
@@ -238,11 +240,13 @@ func backwardStep(s *suite, t *testing.T) {
 	s.needsStep(t)
 	store := s.open(t)
 	s.Step(time.Hour)
-	c := s.ticket()
+	c, retried := s.ticket(), bound(s.ticket(), 7)
 	admit(t, store, c)
+	admit(t, store, retried)
 	s.Step(-time.Minute)
 	s.wantSpent(t, store, c)
 	requireNotAdmitted(t, store, bound(c, 7))
+	s.wantSpent(t, store, retried) // or its grace would last for a minute more
 	s.Step(time.Minute)
 	s.wantSpent(t, store, c)
 	admit(t, store, s.ticket())

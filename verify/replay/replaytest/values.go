@@ -17,7 +17,8 @@ import (
 func distinctNonces(s *suite, t *testing.T) {
 	store := s.open(t)
 	c := s.ticket()
-	nonces := [][16]byte{{}, {15: 1}, {0: 1}, c.Nonce}
+	nonces := [][16]byte{{}, {15: 1}, {0: 1}, c.Nonce,
+		{1, 23}, {12, 3}, {0x1, 0x23}, {0x12, 0x3}} // the same digits, in decimal and in hexadecimal
 	for bit := range 128 {
 		n := c.Nonce
 		n[bit/8] ^= 1 << (bit % 8)
@@ -110,7 +111,8 @@ func order(s *suite, t *testing.T) {
 	}
 }
 
-// farExpiry: a ticket dated far ahead refuses no other, and is remembered.
+// farExpiry: a ticket dated far ahead refuses no other, and is remembered, for
+// longer than the longest time to live that databases have (30 days, say).
 //
 // trap R11
 // trap R15
@@ -122,6 +124,10 @@ func farExpiry(s *suite, t *testing.T) {
 		admit(t, store, s.ticket())
 	}
 	s.wantSpent(t, store, far)
+	if s.Step != nil {
+		s.Step(400 * 24 * time.Hour)
+		s.wantSpent(t, store, far)
+	}
 }
 
 // barrier: what may be older than the store's memory is refused.
