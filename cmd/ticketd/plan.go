@@ -254,7 +254,12 @@ func (p *plan) warn() {
 // write prints the plan for people.
 func (p *plan) write(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s one-time tickets redeemed a second, lifetime %v, skew %v\n", humanize.Commaf(math.Round(p.Rate*1000)/1000), p.lifetime, p.skew)
+	rate := humanize.Commaf(math.Round(p.Rate*1000) / 1000)
+	if p.Rate < 1 { // four digits, not 0 for a few a day
+		rate = strconv.FormatFloat(p.Rate, 'f', 3-int(math.Floor(math.Log10(p.Rate))), 64)
+		rate = strings.TrimSuffix(strings.TrimRight(rate, "0"), ".")
+	}
+	fmt.Fprintf(&b, "%s one-time tickets redeemed a second, lifetime %v, skew %v\n", rate, p.lifetime, p.skew)
 	fmt.Fprintf(&b, "at most %s remembered at a time, each for up to %v\n\n", humanize.Comma(p.Live), time.Duration(p.Retain*float64(time.Second)))
 	t := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
 	bytes := func(n int64) string { return humanize.IBytes(uint64(n)) }
