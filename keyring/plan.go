@@ -167,7 +167,11 @@ func (i Info) Live(k Key, now time.Time) (from, to time.Time) {
 		return from, to
 	}
 	// The oldest that a verifier whose clock is behind would take.
-	if since := now.Add(-i.Policy.Lifetime - 2*i.Policy.Skew); k.Needed.Before(now) {
+	since := now.Add(-i.Policy.Lifetime - 2*i.Policy.Skew)
+	switch {
+	case from.After(now):
+		from = since // by a clock that was ahead, which says nothing of when that was
+	case k.Needed.Before(now):
 		from = later(from, since)
 	}
 	if from.After(to) {

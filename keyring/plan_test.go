@@ -173,6 +173,13 @@ func TestLive(t *testing.T) {
 	info = mustChange(t, path, c, Step{Do: Rotate}, Step{Do: Disable, Key: info.Keys[0].ID})
 	assert.Equal(t, [2]time.Time{}, live(info.Keys[0]), "disabled")
 	assert.Equal(t, [2]time.Time{}, live(info.Keys[2]), "pending")
+
+	// What a machine whose clock is ahead made the primary may have sealed much by now.
+	now := clock.t
+	clock.t = now.Add(365 * 24 * time.Hour)
+	info = mustChange(t, path, c, Step{Do: Rotate, Now: true})
+	clock.t = now
+	assert.Equal(t, [2]time.Time{now.Add(-15*time.Minute - 20*time.Second), now}, live(info.Keys[3]))
 }
 
 func TestWarnings(t *testing.T) {
