@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -81,7 +82,14 @@ Exit codes: 0 all well, 1 a check failed, 4 something is overdue, 6 FILE is unre
 		if ok && len(from.urls) > 0 {
 			d.examineServices(from.ask(cmd.Context(), info), info)
 		}
-		return a.tellDiagnosis(d)
+		var again []string
+		if kind != "" {
+			again = append(again, "--kind", kind)
+		}
+		if len(from.urls) > 0 {
+			again = append(again, "--from", strings.Join(from.names(), ","))
+		}
+		return a.tellDiagnosis(d, again)
 	})
 }
 
@@ -222,7 +230,8 @@ func (d *diagnosis) examineServices(reports []serviceStatus, info keyring.Info) 
 	}
 }
 
-func (a *app) tellDiagnosis(d *diagnosis) error {
+// tellDiagnosis shows what was found; again are the flags to look for it once more.
+func (a *app) tellDiagnosis(d *diagnosis, again []string) error {
 	a.code = d.Exit
 	rows := [][]string{}
 	for _, c := range d.Checks {
@@ -244,7 +253,7 @@ func (a *app) tellDiagnosis(d *diagnosis) error {
 	case exitOverdue:
 		a.sayNext("apply", d.File)
 	default:
-		a.sayNext("doctor", d.File)
+		a.sayNext("doctor", d.File, again...)
 	}
 	return a.printJSON(d)
 }

@@ -161,6 +161,8 @@ func TestLyingService(t *testing.T) {
 		}
 	}
 
+	_, _, stderr = runClear("doctor", file, "--kind", "ticket", "--from", s.URL+"/fingerprint")
+	assert.Contains(t, stderr, "next: keyring doctor "+file+" --kind ticket --from "+s.URL+"/fingerprint --realm prod")
 	code, _, stderr = runClear("promote", file, "--wait-for", s.URL+"/hangs", "--timeout", "10ms", "--unsafe-before-propagation")
 	assert.Equal(t, exitBlocked, code)
 	assert.Contains(t, stderr, s.URL+"/hangs gave no answer in time")

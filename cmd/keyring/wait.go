@@ -93,7 +93,7 @@ func (a *app) wait(ctx context.Context, info keyring.Info, id keyring.KeyID, fro
 			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				return ctx.Err()
 			}
-			return fmt.Errorf("after %v not every service has key %v, and nothing was changed: %s", w.timeout, id, told)
+			return fmt.Errorf("after %v key %v is not promoted, and nothing was changed: %s", w.timeout, id, told)
 		case <-tick.C:
 		}
 	}
