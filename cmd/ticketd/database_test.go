@@ -27,7 +27,7 @@ func TestDatabase(t *testing.T) {
 	assert.Equal(t, 0, second.end(syscall.SIGTERM))
 
 	third := startWith(t, []string{"ADMITONE_DATABASE=mysql://root:hunter2@localhost/db"}, "serve", "--data", dir, "--listen", strings.TrimPrefix(info.URL, "http://"))
-	assert.Equal(t, exitFailed, third.wait())
+	assert.Equal(t, exitUsage, third.wait())
 	third.logs("not a kind of database that is known")
 	assert.NotContains(t, third.stderr.String(), "hunter2")
 }
