@@ -43,13 +43,14 @@ func TestDoorSettings(t *testing.T) {
 	assert.Equal(t, 0, p.end(syscall.SIGTERM))
 
 	// enters tries one more ticket and returns what the check says of who came.
+	home := "login"
 	enters := func() http.Header {
 		t.Helper()
 		ticket := info.ticket(t, info.request(true))
 		john := person()
 		res := ask(john, info.LoginURL+"?=TA"+strings.ReplaceAll(ticket, "_", "%255F"))
 		require.Equal(t, http.StatusSeeOther, res.StatusCode)
-		assert.Equal(t, "login", res.Header.Get("Location"))
+		assert.Equal(t, home, res.Header.Get("Location"))
 		assert.Equal(t, http.StatusForbidden, ask(person(), info.LoginURL+"?ta="+ticket).StatusCode, "in either form it is the same ticket")
 		assert.NotContains(t, p.stderr.String(), ticket[10:])
 		check := ask(john, info.URL+"/auth/check")
@@ -82,12 +83,24 @@ func TestDoorSettings(t *testing.T) {
 	header = enters()
 	assert.Equal(t, []string{"john.d"}, header.Values("X-Login"))
 	assert.NotContains(t, header, "X-User")
+	home = "/inbox?a=1"
+	write("check-headers: user=X-Login\nagent-home: /inbox?a=1\n")
+	p.logs("changed=agent-home")
+	enters()
+	write("check-headers: user=X-Login\nagent-home: //evil.example\n")
+	p.logs("is not a path of this site")
 	write("check-headers: user=X_Login\n")
 	p.logs("cannot be a header's name")
 	assert.Contains(t, enters(), "X-Login", "those before stay in effect")
 	assert.Equal(t, 0, p.end(syscall.SIGTERM))
 
-	p, _ = startDemoWith(t, []string{"ADMITONE_NAMELESS_TICKET=true"}, "--data", dir, "--listen", address, "--check-headers", "user=X-User")
+	home = "/"
+	p, _ = startDemoWith(t, []string{"ADMITONE_NAMELESS_TICKET=true"}, "--data", dir, "--listen", address, "--check-headers", "user=X-User", "--agent-home", "/")
 	assert.Equal(t, []string{"john.d"}, enters().Values("X-User"))
+	res := ask(person(), info.LoginURL+"?next=/other&ta="+info.ticket(t, info.request(true)))
+	assert.Equal(t, "/other", res.Header.Get("Location"))
+	res = ask(person(), info.ChatURL+"?ta="+info.ticket(t, `{"brand":"commbox","email":"jane@example.com"}`))
+	assert.NotEqual(t, "/", res.Header.Get("Location"), "customers stay in their chat")
+	assert.Equal(t, http.StatusSeeOther, res.StatusCode)
 	assert.Equal(t, 0, p.end(syscall.SIGTERM))
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // reloadable are the settings that take effect while the service runs.
-var reloadable = []string{"log-level", "rate-limit", "rate-burst", "trusted-proxies", "proxy-header", "integer-status", "nameless-ticket", "check-headers"}
+var reloadable = []string{"log-level", "rate-limit", "rate-burst", "trusted-proxies", "proxy-header", "integer-status", "nameless-ticket", "agent-home", "check-headers"}
 
 // reloadEvery is how often files are looked at.
 const reloadEvery = time.Second
@@ -112,7 +112,7 @@ func (s *service) newAPI(o options) (_ http.Handler, err error) {
 	c := s.api
 	c.Limit = ratelimit.Limit{Rate: o.limits.rate, Burst: o.limits.burst}
 	c.Proxies, c.IntegerStatus = o.limits.parsed, o.limits.intStatus
-	c.NamelessTicket, c.Headers = o.doors.nameless, o.doors.parsed
+	c.NamelessTicket, c.AgentHome, c.Headers = o.doors.nameless, o.doors.home, o.doors.parsed
 	return api.New(c)
 }
 

@@ -93,7 +93,8 @@ func stylesheet(w http.ResponseWriter, r *http.Request) bool {
 		return true
 	}
 	h.Set("Content-Type", "text/css; charset=utf-8")
-	h.Set("Cache-Control", "public, max-age=86400, immutable")
+	// Not public: a cache that leaves queries out of account would show it for the page.
+	h.Set("Cache-Control", "private, max-age=86400, immutable")
 	_, _ = w.Write([]byte(":root { --brand: #" + m[1] + "; --on-brand: #" + textOn(m[1]) + "; }\n" + sheet))
 	return true
 }

@@ -24,7 +24,7 @@ func TestStylesheet(t *testing.T) {
 	assert.Contains(t, page.body, "Commbox")
 	css := w.browser().get("/login" + href[1])
 	assert.Equal(t, "text/css; charset=utf-8", css.Header.Get("Content-Type"))
-	assert.Contains(t, css.Header.Get("Cache-Control"), "immutable")
+	assert.Equal(t, "private, max-age=86400, immutable", css.Header.Get("Cache-Control"))
 	assert.Contains(t, css.body, "--brand: #ffcc00; --on-brand: #000000;")
 	for _, bad := range []string{"", "ffcc00", "FFCC00.00000000", "ffcc00.0000000g", "red;}.00000000", "ffcc00.00000000&ta=x"} {
 		assert.Equal(t, http.StatusNotFound, w.browser().get("/login?admitone-css="+bad).StatusCode, bad)

@@ -45,6 +45,8 @@ type Config struct {
 	// NamelessTicket takes tickets in the old form ?=TA<ticket> as well.
 	NamelessTicket bool
 
+	AgentHome string // where agents go after the entry, a path; empty is the entry's own
+
 	Tracer trace.Tracer // of the spans of requests; none
 
 	// IntegerStatus makes the status in answers a number, as newer clients of

@@ -29,11 +29,11 @@ func (s *server) makeDoors() (err error) {
 			s.Metrics.Verified(metrics.Redeem, t, err, s.Now())
 		},
 	}
-	door.Use, door.Admit, door.Page = s.useAgent, s.admitAgent, s.pageAgent
+	door.Use, door.Admit, door.Page, door.Home = s.useAgent, s.admitAgent, s.pageAgent, s.AgentHome
 	if s.agents, err = web.New(door); err != nil {
 		return err
 	}
-	door.Use, door.Admit, door.Page = s.useCustomer, s.admitCustomer, s.pageCustomer
+	door.Use, door.Admit, door.Page, door.Home = s.useCustomer, s.admitCustomer, s.pageCustomer, ""
 	if s.customers, err = web.New(door); err != nil {
 		return err
 	}
