@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -40,6 +41,22 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	(*f.api.Load()).ServeHTTP(w, r)
+	drain(w, r)
+}
+
+// maxUnread is how much of a body that nobody wanted is read all the same: as much as
+// net/http reads itself before the next request of a connection.
+const maxUnread = 256 << 10
+
+// drain reads what is left of a request's body where the client wants the connection
+// closed, as HTTP/1.0 and proxies that speak it do. net/http leaves it unread, and the
+// kernel then resets the connection, which takes the answer from a client that has not
+// read it yet (RFC 9112, section 9.6). Beyond maxUnread, net/http waits for a moment.
+// Who expects 100 Continue has sent nothing.
+func drain(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 && r.Close && r.Header.Get("Expect") == "" {
+		_, _ = io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, maxUnread))
+	}
 }
 
 // newServer returns a server that no slow client can hold up for ever.
