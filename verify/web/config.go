@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
@@ -35,6 +37,12 @@ type Config struct {
 	// another way in the parameter next: a path of this site, as browsers know it.
 	// Empty means the URL of the entry itself, without the ticket.
 	Home string
+
+	// Logout is where Sessions.Logout is mounted, or what else signs out on a POST by
+	// this site's pages and no other's: a path of this site, such as /logout, or one
+	// relative to the entry's. The page that says that another user is signed in
+	// (RefuseUser) then has a button for it. Empty means that it has none.
+	Logout string
 
 	// NoTicket answers requests that carry no ticket; the form of a POST is
 	// already parsed. Nil means a page that says who is signed in, or how to get
@@ -111,6 +119,9 @@ func New(c Config) (*Handler, error) {
 			return nil, errors.New("web: Config.Home is not a path of this site; write it like /inbox")
 		}
 		c.Home = home
+	}
+	if u, err := url.Parse(c.Logout); err != nil || u.IsAbs() || u.Host != "" || strings.HasPrefix(c.Logout, "//") || strings.ContainsAny(c.Logout, "\\ ") {
+		return nil, errors.New("web: Config.Logout is not a path of this site; write it like /logout")
 	}
 	if c.Admit == nil {
 		c.Admit = func(*http.Request, token.Ticket) (Entry, error) { return Entry{}, nil }

@@ -382,12 +382,49 @@ func TestSwitch(t *testing.T) {
 		case RefuseUser:
 			assert.Equal(t, http.StatusConflict, res.StatusCode)
 			assert.Contains(t, res.body, "sign out first")
+			assert.NotContains(t, res.body, "<form", "without Config.Logout there is no button")
 			assert.Equal(t, "john.d", b.user())
 			assert.Equal(t, http.StatusSeeOther, b.do(http.MethodPost, "/logout", "").StatusCode)
 			w.entered(b.get("/login?ta=" + ticket)) // unspent
 		}
 		assert.Equal(t, "jane.r", b.user())
 		assert.NotEqual(t, firstID, id())
+	}
+}
+
+// The page about another user signs out with a button, in the page's language. The
+// ticket is not in the form, and stays unspent.
+func TestSignOutButton(t *testing.T) {
+	for language, button := range map[string]string{"en": "Sign out", "de": "Abmelden", "he": "יציאה מהחשבון"} {
+		w := newWorld(t)
+		w.Logout = map[string]string{"en": "/logout", "de": "logout", "he": "./logout"}[language]
+		w.Admit = func(*http.Request, token.Ticket) (Entry, error) { return Entry{Switch: RefuseUser}, nil }
+		w.start()
+		b := w.browser()
+		w.entered(b.get("/login?ta=" + w.issue(nil)))
+		ticket := w.issue(jane)
+		page := b.get("/login?lang=x&ta="+ticket+"&next=/inbox", "Accept-Language", language)
+		require.Equal(t, http.StatusConflict, page.StatusCode)
+		assert.Contains(t, page.body, `<button type="submit">`+button+`</button>`)
+		assert.NotContains(t, page.body, ticket)
+		assert.Contains(t, page.Header.Get("Content-Security-Policy"), "form-action 'self';")
+		assert.Empty(t, fields(page))
+
+		// Another site's page cannot press it; this one's form does.
+		assert.Equal(t, http.StatusForbidden, b.press(page, "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example").StatusCode)
+		assert.Equal(t, "john.d", b.user())
+		out := b.press(page, ownForm...)
+		require.Equal(t, http.StatusSeeOther, out.StatusCode)
+		assert.Equal(t, "/bye", out.leads())
+		assert.Empty(t, b.user())
+		w.entered(b.get("/login?ta=" + ticket))
+		assert.Equal(t, "jane.r", b.user())
+	}
+	for _, logout := range []string{"https://evil.example/logout", "//evil.example", "///evil.example", "javascript:x", `/\evil.example`} {
+		c := newWorld(t).Config
+		c.Sessions, c.Logout = new(Sessions), logout
+		_, err := New(c)
+		assert.ErrorContains(t, err, "Config.Logout", logout)
 	}
 }
 

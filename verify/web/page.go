@@ -115,7 +115,7 @@ type fact struct{ Label, Value string }
 type form struct {
 	Action string
 	NewTab bool
-	Ticket string
+	Ticket string // "": it signs out
 	Token  string // "": not a confirmation
 	Next   string
 	Button string
@@ -193,13 +193,16 @@ func (h *Handler) showSession(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// showOtherUser says that somebody else is signed in.
+// showOtherUser says that somebody else is signed in, and offers to sign them out. The
+// ticket is not in that form: its link is opened again.
 func (a *attempt) showOtherUser(w http.ResponseWriter) {
 	l := a.languages.of(a.r, a.page.Language)
 	name, current := a.people()
-	a.show(w, a.r, http.StatusConflict, a.page, l, view{
-		Title: fill(l.texts.OtherUserTitle, name, current), Text: []string{fill(l.texts.OtherUserText, name, current)},
-	})
+	v := view{Title: fill(l.texts.OtherUserTitle, name, current), Text: []string{fill(l.texts.OtherUserText, name, current)}}
+	if a.c.Logout != "" {
+		v.Form = &form{Action: a.c.Logout, Button: l.texts.OtherUserButton}
+	}
+	a.show(w, a.r, http.StatusConflict, a.page, l, v)
 }
 
 // showConfirm shows who is about to enter, with the button that spends the

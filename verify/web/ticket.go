@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -11,8 +12,9 @@ import (
 var parameters = []string{"ta", "TA"}
 
 // ticketOf returns the ticket that a request carries in the query parameter or
-// POST form field ta or TA and, with nameless, in the query ?=TA<ticket>. Issuers'
-// clients percent-encode it, or do so twice, and both give the same string;
+// POST form field ta or TA (urlencoded or multipart/form-data) and, with nameless, in
+// the query ?=TA<ticket>. Issuers' clients percent-encode it, or do so twice, and both
+// give the same string;
 // nothing else about it is mended. Where there are several it returns one that no
 // verifier accepts, since which is meant cannot be told; found says whether there
 // was any.
@@ -20,6 +22,10 @@ func ticketOf(r *http.Request, nameless bool) (ticket string, found bool) {
 	var v url.Values
 	if r.Method == http.MethodPost {
 		if err := r.ParseForm(); err != nil {
+			return "", true
+		}
+		// The body is within maxForm, and so nothing of it goes to the disk.
+		if err := r.ParseMultipartForm(maxForm); err != nil && !errors.Is(err, http.ErrNotMultipart) {
 			return "", true
 		}
 		v = r.Form // has the query's values, too

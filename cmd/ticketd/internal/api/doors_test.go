@@ -141,6 +141,7 @@ func TestOtherUser(t *testing.T) {
 	page = c.get("/login?ta=" + ticket)
 	assert.Equal(t, http.StatusConflict, page.status)
 	assert.Contains(t, page.body, "Ann")
+	assert.Contains(t, page.body, `action="logout"`)
 	assert.Equal(t, "john.d", user(c))
 	assert.Equal(t, http.StatusSeeOther, c.get("/login?ta="+w.ticket(w.key, reference)).status, "the same user once more")
 	assert.Equal(t, http.StatusSeeOther, w.client().get("/login?ta="+ticket).status, "it was not spent")

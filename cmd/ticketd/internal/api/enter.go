@@ -29,11 +29,13 @@ func (s *server) makeDoors() (err error) {
 			s.Metrics.Verified(metrics.Redeem, t, err, s.Now())
 		},
 	}
-	door.Use, door.Admit, door.Page, door.Home = s.useAgent, s.admitAgent, s.pageAgent, s.AgentHome
+	// Where one signs out is relative, so that a proxy in front may take off a part of
+	// the path.
+	door.Use, door.Admit, door.Page, door.Home, door.Logout = s.useAgent, s.admitAgent, s.pageAgent, s.AgentHome, "logout"
 	if s.agents, err = web.New(door); err != nil {
 		return err
 	}
-	door.Use, door.Admit, door.Page, door.Home = s.useCustomer, s.admitCustomer, s.pageCustomer, ""
+	door.Use, door.Admit, door.Page, door.Home, door.Logout = s.useCustomer, s.admitCustomer, s.pageCustomer, "", "../logout"
 	if s.customers, err = web.New(door); err != nil {
 		return err
 	}
