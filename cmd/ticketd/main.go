@@ -11,14 +11,15 @@ import (
 
 func main() {
 	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 1)
+	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
+		// The first signal ends the service when it has answered, another one ends the
+		// process. Not by its default action: shells have SIGINT ignored in what they
+		// start in the background.
 		<-signals
-		// The first signal ends the service when it has answered; from here on, and
-		// so before anything says that it is stopping, another one ends the process.
-		signal.Reset(os.Interrupt, syscall.SIGTERM)
 		cancel()
+		os.Exit(128 + int((<-signals).(syscall.Signal)))
 	}()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }

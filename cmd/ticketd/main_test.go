@@ -152,8 +152,9 @@ func TestInterruptedTwice(t *testing.T) {
 		require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
 		p.logs("msg=stopping")
 		inTime = time.Since(first) < shutdownGrace/2
-		assert.NotEqual(t, 0, p.end(os.Interrupt))
+		code := p.end(os.Interrupt)
 		if inTime {
+			assert.Equal(t, 128+int(syscall.SIGINT), code)
 			assert.NotContains(t, p.stderr.String(), "still open after", "it did not wait for the grace to end")
 		}
 	}

@@ -143,7 +143,7 @@ func TestDrain(t *testing.T) {
 	res.Body.Close()
 	assert.Equal(t, http.StatusOK, res.StatusCode)
 	info.ticket(t, info.request(true))
-	assert.NotEqual(t, 0, p.end(syscall.SIGTERM), "the second one ends it at once")
+	assert.Equal(t, 128+int(syscall.SIGTERM), p.end(syscall.SIGTERM), "the second one ends it at once")
 }
 
 // Certificates are taken when their files change, and not when they are no good.

@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"fmt"
+	"io"
 	"log"
 	"net/http"
 	"net/http/cookiejar"
@@ -63,9 +64,7 @@ func Example() {
 	link := must(token.LoginURL(server.URL+"/login", ticket))
 
 	page := must(browser.Get(link))
-	var text [100]byte
-	n, _ := page.Body.Read(text[:])
-	fmt.Println(page.Request.URL.RequestURI(), string(text[:n]))
+	fmt.Println(page.Request.URL.RequestURI(), string(must(io.ReadAll(page.Body))))
 
 	browser.Jar = nil // another browser
 	fmt.Println(must(browser.Get(link)).Status)
