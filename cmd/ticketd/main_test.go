@@ -422,7 +422,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"demo", "--replay", "redis:secret"}, 2, "--replay is"},
 		{[]string{"demo", "--metrics-listen", "9464"}, 2, "--metrics-listen"},
 		{[]string{"demo", "--metrics-listen", "192.0.2.1:0"}, 1, "another address with --metrics-listen"},
-		{[]string{"demo", "--replay", "redis://127.0.0.1:1/"}, 1, "replay store"},
+		{[]string{"demo", "--replay", "redis://127.0.0.1:1"}, 1, "replay store"},
 		{[]string{"demo", "--replay", "postgres://127.0.0.1:1/x"}, 1, "replay store"},
 		{[]string{"demo", "--realm", strings.Repeat("r", 65)}, 2, "64 bytes"},
 	} {
