@@ -66,15 +66,27 @@ func later(ctx context.Context, call func(context.Context, replay.Claim) (replay
 	}
 }
 
-// occupy sends as many claims as may be under way, and returns when they are.
-func occupy(t *testing.T, s *Store) {
+// occupy sends as many claims as may be under way, and returns when they are; the
+// function that it returns waits for their answers.
+func occupy(t *testing.T, s *Store) (answered func()) {
 	t.Helper()
+	// The flight of what was answered just now may not be over yet.
+	require.Eventually(t, func() bool {
+		w, f := s.requests.state()
+		return w == 0 && f == 0
+	}, patience, time.Millisecond)
+	var answers []func() (replay.Answer, error)
 	for n := range flights {
-		later(context.Background(), s.Claim, fresh())
+		answers = append(answers, later(context.Background(), s.Claim, fresh()))
 		require.Eventually(t, func() bool {
 			w, f := s.requests.state()
 			return w == 0 && f == n+1
 		}, patience, time.Millisecond)
+	}
+	return func() {
+		for _, answer := range answers {
+			_, _ = answer()
+		}
 	}
 }
 
@@ -101,7 +113,7 @@ func TestSharedStatement(t *testing.T) {
 			late.Expires, late.RetainUntil = time.Now(), time.Now()
 
 			release := hold(t, url)
-			occupy(t, s)
+			answered := occupy(t, s)
 			var queued int
 			queue := func(call func(context.Context, replay.Claim) (replay.Answer, error), c replay.Claim) func() (replay.Answer, error) {
 				t.Helper()
@@ -150,6 +162,7 @@ func TestSharedStatement(t *testing.T) {
 				assert.Equal(t, want.repeated || want.status == replay.AlreadyUsed, !a.FirstUsed.IsZero(), i)
 			}
 			assert.Equal(t, replay.Admitted, claim(t, s, given).Status, "it was never sent")
+			answered()
 			// One claim, then flights of one, then one of all others, and this one.
 			assert.Equal(t, 1+flights+1+1, ask1[int](t, url, "SELECT count(DISTINCT xmin::text) FROM admitone_replay.claims"))
 		})

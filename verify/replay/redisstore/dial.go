@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"sync"
 )
@@ -15,7 +16,10 @@ type dialer struct {
 	ended   chan struct{} // a connection has, since this was last received from
 	mu      sync.Mutex
 	open    map[*conn]struct{}
+	closed  bool
 }
+
+var errClosed = errors.New("redisstore: the store is closed")
 
 type conn struct {
 	net.Conn
@@ -40,8 +44,12 @@ func (d *dialer) dial(ctx context.Context, address string, plain *net.Dialer, co
 	}
 	c := &conn{raw, d}
 	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		_ = raw.Close()
+		return nil, errClosed
+	}
 	d.open[c] = struct{}{}
-	d.mu.Unlock()
 	return c, nil
 }
 
@@ -77,4 +85,13 @@ func (d *dialer) hangUp() {
 	for _, c := range open {
 		_ = c.Close()
 	}
+}
+
+// close closes all connections and lets nobody open others: the client library
+// would, for a claim that comes after its own Close.
+func (d *dialer) close() {
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
+	d.hangUp()
 }

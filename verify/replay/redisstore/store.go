@@ -109,6 +109,7 @@ func (s *Store) Close() {
 		s.stop()
 		s.ended.Wait()
 		s.client.Close()
+		s.dialer.close()
 	})
 }
 

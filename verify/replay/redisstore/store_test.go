@@ -369,8 +369,15 @@ func TestClose(t *testing.T) {
 		case <-time.After(patience):
 			t.Fatal("Close, Claim and Peek wait for each other")
 		}
-		a, err := s.Claim(context.Background(), ticket())
-		requireUnavailable(t, a, err)
+		// Nor on a connection that the client has not made yet.
+		unused := open(t, Config{URL: server.URL})
+		unused.Close()
+		for range connections {
+			for _, s := range []*Store{s, unused} {
+				a, err := s.Claim(context.Background(), ticket())
+				requireUnavailable(t, a, err)
+			}
+		}
 	})
 }
 
