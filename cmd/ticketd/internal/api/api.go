@@ -98,7 +98,7 @@ type route struct {
 // routes are all that is served, but for noOperation. openapi.yaml describes each
 // of them.
 func (s *server) routes() ([]route, error) {
-	docs, err := newDocuments(s.IntegerStatus)
+	docs, err := newDocuments(s.IntegerStatus, s.Headers)
 	return []route{
 		{"/auth/ticket", s.operation("issue", directory.ScopeIssue, s.ticket)},
 		{"/auth/inspect", s.operation("inspect", directory.ScopeRedeem, s.inspect)},

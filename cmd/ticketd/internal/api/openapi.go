@@ -2,13 +2,16 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"fmt"
 	"html/template"
 	"net/http"
+	"net/textproto"
 	"regexp"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/apidoc"
+	"github.com/admitone/admitone/verify/web"
 )
 
 // openAPI is the description of everything that this package serves, in
@@ -24,14 +27,31 @@ var assets embed.FS
 // exampleStatus is the status of an answer in an example.
 var exampleStatus = regexp.MustCompile(`(?m)^( +status: )"([1-5][0-9][0-9])"$`)
 
+// checkHeader is a header of the check's answers.
+var checkHeader = regexp.MustCompile(`(?m)^        [A-Z][A-Za-z-]+: \{required: true,`)
+
+// renameHeaders puts the names that are configured in the place of the usual ones.
+func renameHeaders(doc []byte, h web.Headers) []byte {
+	names := map[string]string{
+		"Remote-User": h.User, "Remote-Name": h.Name, "Remote-Email": h.Email, "Remote-Groups": h.Groups,
+		"Admitone-Brand": h.Brand, "Admitone-Audience": h.Audience, "Admitone-Channel": h.Channel,
+		"Admitone-Ticket-Id": h.TicketID, "Admitone-Key-Id": h.KeyID, "Admitone-Actor": h.Actor,
+	}
+	return checkHeader.ReplaceAllFunc(doc, func(line []byte) []byte {
+		usual, rest, _ := bytes.Cut(bytes.TrimSpace(line), []byte(":"))
+		name := cmp.Or(names[string(usual)], string(usual))
+		return []byte("        " + textproto.CanonicalMIMEHeaderKey(name) + ":" + string(rest))
+	})
+}
+
 // documents serve the description: as it is for programs, and as a page.
 type documents struct {
 	yaml []byte
 	page []byte
 }
 
-func newDocuments(integerStatus bool) (documents, error) {
-	d := documents{yaml: openAPI}
+func newDocuments(integerStatus bool, h web.Headers) (documents, error) {
+	d := documents{yaml: renameHeaders(openAPI, h)}
 	if integerStatus {
 		const text, number = "      type: string\n      pattern: \"^[1-5][0-9][0-9]$\"\n      description: The HTTP status again, as text. (The operator can make it a number.)\n",
 			"      type: integer\n      description: The HTTP status again.\n"

@@ -10,6 +10,8 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/verify/web"
 )
 
 func TestDocumentsAreServed(t *testing.T) {
@@ -49,6 +51,36 @@ func TestDocumentsAreServed(t *testing.T) {
 	style := w.client().get("/docs.css")
 	assert.Equal(t, http.StatusOK, style.status)
 	assert.Equal(t, "text/css; charset=utf-8", style.header.Get("Content-Type"))
+}
+
+// The document names the check's headers as they are configured.
+func TestDocumentedHeaders(t *testing.T) {
+	// Two names are exchanged, and one is written as nobody would.
+	h := web.Headers{User: "Remote-Name", Name: "Remote-User", Email: "x-EMAIL", Actor: "X-Actor"}
+	w := newWorld(t, func(c *Config) { c.Headers = h })
+	res, err := http.Get(w.server.URL + "/openapi.yaml") // unchecked: the document is another
+	require.NoError(t, err)
+	defer res.Body.Close()
+	doc, err := openapi3.NewLoader().LoadFromIoReader(res.Body)
+	require.NoError(t, err)
+	for path, response := range map[string]string{"/auth/check": "Identity", "/auth/check-customer": "NoIdentity"} {
+		documented := doc.Components.Responses[response].Value.Headers
+		res, err := http.Get(w.server.URL + path)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		assert.Len(t, documented, 10)
+		for name := range documented {
+			assert.Contains(t, res.Header, name, response)
+		}
+	}
+	identity := doc.Components.Responses["Identity"].Value.Headers
+	assert.Equal(t, "For people.", identity["Remote-User"].Value.Description)
+	assert.Contains(t, identity, "X-Email")
+	assert.Contains(t, identity, "X-Actor")
+	assert.Contains(t, identity, "Remote-Groups")
+	page := w.client().get("/docs").body
+	assert.Contains(t, page, "X-Email")
+	assert.NotContains(t, page, "Remote-Email")
 }
 
 // With IntegerStatus the answers and the document agree again.
