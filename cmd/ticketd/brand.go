@@ -47,6 +47,8 @@ func brandCommand(a *admin) *cobra.Command {
 			"list":   "  ticketd brand list --data /var/lib/ticketd --json",
 			"show":   "  ticketd brand show commbox --data /var/lib/ticketd",
 			"remove": "  ticketd brand remove commbox --data /var/lib/ticketd --with-all",
+
+			"end-sessions": "  ticketd brand end-sessions commbox --data /var/lib/ticketd",
 		},
 		name: func(b *directory.Brand) string { return b.Name },
 		add: func(ctx context.Context, db *directory.DB, _, name string, b directory.Brand) (directory.Brand, error) {

@@ -36,7 +36,7 @@ where it fails it leaves none behind. A further service of the same deployment g
 copies of the keyrings, not new ones.`,
 		Example: `  ticketd init --data /var/lib/ticketd
   ticketd init --data /var/lib/ticketd --realm prod --kek aws-kms://arn:aws:kms:eu-west-1:123456789012:key/ID
-  ADMITONE_DATABASE=postgres://… ticketd init --data /var/lib/ticketd`,
+  ticketd init --data /var/lib/ticketd --database postgres://ticketd@db.internal/ticketd`,
 		Args: cobra.NoArgs,
 	}
 	f := cmd.Flags()

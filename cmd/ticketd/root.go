@@ -52,6 +52,21 @@ type options struct {
 // run runs the command line until it is done or ctx is, and returns the exit
 // code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := rootCommand(stdout, stderr)
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintf(stderr, "ticketd: %s\n", cli.Message(locate(cmd, err)))
+	if !cli.IsUsage(err) {
+		return exitFailed
+	}
+	fmt.Fprintf(stderr, "next: %s --help\n", cmd.CommandPath())
+	return exitUsage
+}
+
+func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "ticketd",
 		Short: "Issue login tickets, and let each in once",
@@ -65,6 +80,7 @@ that is wrong as it is written.`,
 		Example: `  ticketd demo
   ticketd init --data /var/lib/ticketd
   ticketd brand add commbox --data /var/lib/ticketd
+  ticketd agent add john.d --brand commbox --email john.d@example.com --data /var/lib/ticketd
   ticketd apikey add --brands commbox --data /var/lib/ticketd
   ticketd serve --data /var/lib/ticketd --listen 127.0.0.1:8080`,
 		SilenceErrors: true,
@@ -72,23 +88,13 @@ that is wrong as it is written.`,
 	}
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.SetArgs(args)
 	a := &admin{stdout: stdout, stderr: stderr}
 	root.AddCommand(serveCommand(stderr), demoCommand(stdout, stderr), initCommand(stdout), replayCommand(stdout),
 		brandCommand(a), agentCommand(a), customerCommand(a), channelCommand(a), apiKeyCommand(a))
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(cli.HelpCommand(root))
 	completeAll(root)
-	cmd, err := root.ExecuteContextC(ctx)
-	if err == nil {
-		return exitOK
-	}
-	fmt.Fprintf(stderr, "ticketd: %s\n", cli.Message(locate(cmd, err)))
-	if !cli.IsUsage(err) {
-		return exitFailed
-	}
-	fmt.Fprintf(stderr, "next: %s --help\n", cmd.CommandPath())
-	return exitUsage
+	return root
 }
 
 // flagError tells what a flag takes where it was given something else.
@@ -117,7 +123,7 @@ func (o *options) flags(cmd *cobra.Command, listen, replay string) {
 	f.DurationVar(&o.maxLifetime, "max-lifetime", token.MaxLifetime, "longest lifetime of a ticket that is issued or accepted")
 }
 
-const databaseUsage = "where the directory is: the path of an SQLite file, or postgres://… for one that several services share (environment: ADMITONE_DATABASE; default DATA/admitone.db)"
+const databaseUsage = "where the directory is: the `path` of an SQLite file, or postgres://… for one that several services share (environment: ADMITONE_DATABASE; default DATA/admitone.db)"
 
 // keyFlags adds the options that say how keyrings open.
 func (o *options) keyFlags(cmd *cobra.Command) {

@@ -36,11 +36,12 @@ Prometheus metrics are served where --metrics-listen says, and else nowhere: the
 need no login, so that should be where only Prometheus comes.
 
 Settings come from flags; what they do not say from the environment, --public-url
-as ADMITONE_PUBLIC_URL; and what that does not say from the file of --config. It is
-read again when it changes and on SIGHUP: log-level, rate-limit, rate-burst,
-trusted-proxies, proxy-header, integer-status, nameless-ticket, agent-home and
-check-headers take effect at once, the others at the next start. A file with a mistake changes nothing. Certificates are read again
-likewise; keyrings and the directory need no telling.
+as ADMITONE_PUBLIC_URL; and what that does not say from the file of --config, with a
+line such as "public-url: https://login.example.com" for each. It is read again when
+it changes and on SIGHUP: log-level, rate-limit, rate-burst, trusted-proxies,
+proxy-header, integer-status, nameless-ticket, agent-home and check-headers take
+effect at once, the others at the next start. A file with a mistake changes nothing.
+Certificates are read again likewise; keyrings and the directory need no telling.
 
 It ends on SIGINT and SIGTERM, when all requests that it accepted are answered: for
 --drain-delay it says no at /readyz and goes on; then it takes no new connection,
