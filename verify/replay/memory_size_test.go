@@ -15,6 +15,9 @@ import (
 // to the cache included, and none is mistaken for another more often than
 // promised.
 func TestBytesPerNonce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("with -short: it takes long, on one goroutine")
+	}
 	clock := newClock()
 	before := heapInUse()
 	m := newMemory(t, clock, MemoryConfig{})
@@ -40,6 +43,9 @@ func TestBytesPerNonce(t *testing.T) {
 // The next million costs nothing beside new filters, of which a claim makes few:
 // the slices before them say how large.
 func TestSteadyStateDoesNotAllocate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("with -short: it takes long, on one goroutine")
+	}
 	clock := newClock()
 	m := newMemory(t, clock, MemoryConfig{MaxBytes: 16 << 20})
 	n := uint64(0)
@@ -83,6 +89,9 @@ func TestSparseCapacity(t *testing.T) {
 // The bound holds also for a cache that had many slices, of which its maps keep
 // the room, and then has few large ones; and over and over.
 func TestSparseThenDense(t *testing.T) {
+	if testing.Short() {
+		t.Skip("with -short: it takes long, on one goroutine")
+	}
 	clock := newClock()
 	before := heapInUse()
 	m := newMemory(t, clock, MemoryConfig{MaxBytes: 8 << 20})
