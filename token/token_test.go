@@ -458,10 +458,12 @@ func TestChannelCodeOfSpec(t *testing.T) {
 	for i := range 64 {
 		key = append(key, byte(i+1))
 	}
-	h, err := insecurecleartextkeyset.Read(&keyset.MemReaderWriter{Keyset: &tinkpb.Keyset{PrimaryKeyId: 0x0a0b0c01, Key: []*tinkpb.Keyset_Key{{
+	data, err := proto.Marshal(&tinkpb.Keyset{PrimaryKeyId: 0x0a0b0c01, Key: []*tinkpb.Keyset_Key{{
 		KeyData: &tinkpb.KeyData{TypeUrl: "type.googleapis.com/google.crypto.tink.AesSivKey", Value: key, KeyMaterialType: tinkpb.KeyData_SYMMETRIC},
 		Status:  tinkpb.KeyStatusType_ENABLED, KeyId: 0x0a0b0c01, OutputPrefixType: tinkpb.OutputPrefixType_TINK,
-	}}}})
+	}}})
+	require.NoError(t, err)
+	h, err := insecurecleartextkeyset.Read(keyset.NewBinaryReader(bytes.NewReader(data)))
 	require.NoError(t, err)
 	d, err := daead.New(h)
 	require.NoError(t, err)
