@@ -139,7 +139,10 @@ func (c *Config) clientOption() (opt rueidis.ClientOption, d *dialer, err error)
 			return opt, nil, errors.New("redisstore: Config.URL has a parameter other than addr, master_set, db, client_name, sentinel_username and sentinel_password; remove it (time-outs are in Config.Timeout)")
 		}
 	}
-	if opt, err = rueidis.ParseURL(c.URL); err != nil {
+	if u.Path == "/" { // the client library takes that for a database's name
+		u.Path = ""
+	}
+	if opt, err = rueidis.ParseURL(u.String()); err != nil {
 		return opt, nil, errors.New("redisstore: Config.URL has a scheme other than redis, rediss, valkey, valkeys and unix, or a path that is not a database's number")
 	}
 	if u.Scheme == "unix" && len(opt.InitAddress) != 1 {

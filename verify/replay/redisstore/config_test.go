@@ -105,6 +105,11 @@ func TestClientOption(t *testing.T) {
 	assert.Equal(t, "redis.internal", opt.TLSConfig.ServerName)
 	assert.EqualValues(t, tls.VersionTLS13, opt.TLSConfig.MinVersion)
 	assert.False(t, opt.TLSConfig.InsecureSkipVerify)
+
+	c = Config{URL: "redis://user:pass%2Fword@one.example:1/?client_name=me"}
+	opt, _, err = c.clientOption()
+	require.NoError(t, err)
+	assert.Equal(t, "[one.example:1] user pass/word 0 me", fmt.Sprint(opt.InitAddress, " ", opt.Username, " ", opt.Password, " ", opt.SelectDB, " ", opt.ClientName))
 }
 
 // Who cannot be reached is told as that, without the password.

@@ -66,6 +66,10 @@ func parseURL(rawURL string) (rueidis.ClientOption, error) {
 	if err == nil && u.Query().Has("skip_verify") {
 		return rueidis.ClientOption{}, errors.New("ratelimit: skip_verify in the Redis URL is refused, since anybody could then answer for the server; install its root certificate")
 	}
+	if err == nil && u.Path == "/" { // the client library takes that for a database's name
+		u.Path = ""
+		rawURL = u.String()
+	}
 	opt, err := rueidis.ParseURL(rawURL)
 	if err != nil || u.Opaque != "" || u.Host == "" && u.Scheme != "unix" {
 		return opt, errors.New("ratelimit: not a URL like redis://user:password@host:6379/0; percent-encode what is special in the password")

@@ -102,6 +102,7 @@ func TestOpenRedisRefuses(t *testing.T) {
 		"redis://u:secret%zz@127.0.0.1:1":      "not a URL",
 		"rediss://u:secret@x:1?skip_verify=1":  "skip_verify",
 		"redis://u:secret@127.0.0.1:1/0":       "connecting",
+		"redis://u:secret@127.0.0.1:1/":        "connecting",
 		"redis://u:secret@127.0.0.1:1/notanum": "not a URL",
 	} {
 		_, err := OpenRedis(t.Context(), url, "r", slog.Default())
