@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -17,6 +18,11 @@ import (
 // TestInterruptedPrompt presses Ctrl-C where a passphrase is asked for: the
 // terminal then shows again what is typed.
 func TestInterruptedPrompt(t *testing.T) {
+	// A shell has what it runs in the background ignore SIGINT, and children inherit
+	// that, but not that it is caught.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, os.Interrupt)
+	defer signal.Stop(caught)
 	master, terminal := openTerminal(t)
 	file := filepath.Join(t.TempDir(), "t.keyring")
 	cmd := exec.Command("keyring", "init", file, "--kind", "ticket", "--kek", "passphrase:")
