@@ -15,7 +15,8 @@ const nextParameter = "next"
 // slashes or backslashes, at first sight or once decoded, and control
 // characters, which browsers leave out of URLs.
 func safeNext(next string) (string, bool) {
-	if len(next) > 2048 || !strings.HasPrefix(next, "/") || !utf8.ValidString(next) {
+	// Two slashes are an authority, and "//" alone one that is empty: a URL without a path.
+	if len(next) > 2048 || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || !utf8.ValidString(next) {
 		return "", false
 	}
 	u, err := url.Parse(next)

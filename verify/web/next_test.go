@@ -28,7 +28,7 @@ func TestSafeNext(t *testing.T) {
 	}
 	for _, next := range []string{
 		"", "inbox", "?x", "#x", "https://evil.example", "HTTPS:evil.example", "javascript:alert(1)", "data:,x",
-		"//evil.example", "///evil.example", "////evil.example", `/\evil.example`, `\/evil.example`, `\\evil.example`, `/a\b`,
+		"//", "//?x", "//#x", "//evil.example", "///evil.example", "////evil.example", `/\evil.example`, `\/evil.example`, `\\evil.example`, `/a\b`,
 		"/\t/evil.example", "/\n/evil.example", "\t//evil.example", " //evil.example", "/ /evil.example", "/\x00/evil.example",
 		"/%2fevil.example", "/%2F%2Fevil.example", "/%5cevil.example", "/%5C%5Cevil.example", "/%252f%252fevil.example", "/%25255cevil.example",
 		"/.//evil.example", "/a/..//evil.example", "/%09/evil.example", "/%0d%0aLocation:x", "/a\r\nX: 1", "/%00", "/\u0085/x", "/%zz", "/\xff",
@@ -42,7 +42,7 @@ func TestSafeNext(t *testing.T) {
 // FuzzNext: what is taken stays on this site when a browser resolves it, after any
 // number of decodings.
 func FuzzNext(f *testing.F) {
-	for _, s := range []string{"/", "/a?b#c", "//e", `/\e`, "/%2f/e", "/%255c", "/\t/e", "/?ta=x", "/é"} {
+	for _, s := range []string{"/", "/a?b#c", "//e", `/\e`, "/%2f/e", "/%255c", "/\t/e", "/?ta=x", "/é", "//", "//?x"} {
 		f.Add(s)
 	}
 	base, err := url.Parse("https://here.example/login?x=1")
