@@ -25,7 +25,8 @@ var crossOrigin = http.NewCrossOriginProtection()
 // Logout returns a handler that ends the sessions of the browser, of both
 // audiences, and sends it on to home or, where the request's query or form has a
 // safe one, to next. It answers POST only, and 403 to a form on another site.
-// An empty home is "/".
+// An empty home is "/"; a relative one is relative to the request's path, and so
+// right also behind a proxy that takes a prefix off.
 func (s *Sessions) Logout(home string) http.Handler {
 	if home == "" {
 		home = "/"

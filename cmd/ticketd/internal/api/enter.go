@@ -59,7 +59,7 @@ func (s *server) checkCustomer(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) logout(w http.ResponseWriter, r *http.Request) {
-	s.Sessions.Logout("/login").ServeHTTP(w, r)
+	s.Sessions.Logout("login").ServeHTTP(w, r)
 }
 
 // visit is what is found out about a request on the way from one question of
