@@ -247,7 +247,7 @@ func openStore(ctx context.Context, o options, ownKeys bool, m *metrics.Metrics,
 			return none, asFlags(err)
 		}
 		m.WatchPostgres(s)
-		return fronted(s, s.Close, time.Time{}, m)
+		return fronted(s, s.Close, s.Epoch(), m)
 	}
 	roots, err := r.roots()
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"net/http"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -79,6 +81,17 @@ func TestTellOfAmnesia(t *testing.T) {
 
 	assert.Contains(t, serve("memory"), `level=WARN msg="another replay store than before is in use`)
 	assert.Empty(t, serve("memory"), "that it forgets is what a memory is")
+
+	database := servers.Database(t)
+	assert.Contains(t, serve(database), "another replay store")
+	assert.Empty(t, serve(database))
+	conn, err := pgx.Connect(t.Context(), database)
+	require.NoError(t, err)
+	defer conn.Close(context.Background())
+	_, err = conn.Exec(t.Context(), "TRUNCATE admitone_replay.claims")
+	require.NoError(t, err)
+	assert.Contains(t, serve(database), "the replay store has lost what it knew")
+	assert.Empty(t, serve(database))
 
 	redis := servers.Redis(t, "", servers.Forgetful...)
 	assert.Contains(t, serve(redis.URL), "another replay store")

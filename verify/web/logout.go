@@ -67,8 +67,8 @@ func privately(h http.Header) {
 	h.Set("X-Content-Type-Options", "nosniff")
 }
 
-// seeOther sends the browser to a path, or to one relative to its own. The address goes out as it is:
-// http.Redirect would clean it, and write a page that shows it.
+// seeOther sends the browser to a path, or to one relative to its own. The address
+// goes out as it is: http.Redirect would clean it, and write a page that shows it.
 func seeOther(w http.ResponseWriter, path string) {
 	w.Header().Set("Location", path)
 	w.WriteHeader(http.StatusSeeOther)

@@ -14,10 +14,9 @@ var parameters = []string{"ta", "TA"}
 // ticketOf returns the ticket that a request carries in the query parameter or
 // POST form field ta or TA (urlencoded or multipart/form-data) and, with nameless, in
 // the query ?=TA<ticket>. Issuers' clients percent-encode it, or do so twice, and both
-// give the same string;
-// nothing else about it is mended. Where there are several it returns one that no
-// verifier accepts, since which is meant cannot be told; found says whether there
-// was any.
+// give the same string; nothing else about it is mended. Where there are several it
+// returns one that no verifier accepts, since which is meant cannot be told; found
+// says whether there was any.
 func ticketOf(r *http.Request, nameless bool) (ticket string, found bool) {
 	var v url.Values
 	if r.Method == http.MethodPost {

@@ -123,8 +123,8 @@ func (s *Store) answer(batch []*request) {
 }
 
 const (
-	claimSQL  = "SELECT 1, status, first_used, binding, seen FROM admitone_replay.claim($1, $2, $3, $4, $5, $6, $7)"
-	claimsSQL = "SELECT n, status, first_used, binding, seen FROM admitone_replay.claims($1, $2, $3, $4, $5, $6, $7)"
+	claimSQL  = "SELECT 1, status, first_used, binding, seen FROM admitone_replay.claim($1, $2, $3, $4, $5, $6, $7, $8)"
+	claimsSQL = "SELECT n, status, first_used, binding, seen FROM admitone_replay.claims($1, $2, $3, $4, $5, $6, $7, $8)"
 )
 
 // send asks the server, and returns a row for each of the batch or an error.
@@ -142,9 +142,10 @@ func (s *Store) send(ctx context.Context, batch []*request) ([]row, error) {
 		notBefore[i], expires[i], retain[i] = c.NotBefore.UnixMilli(), c.Expires.UnixMilli(), c.RetainUntil.UnixMilli()
 		spend[i] = r.spend
 	}
-	sql, args := claimsSQL, []any{s.realm, nonces, notBefore, expires, retain, bindings, spend}
+	now := s.now().UnixMilli()
+	sql, args := claimsSQL, []any{s.realm, nonces, notBefore, expires, retain, bindings, spend, now}
 	if n == 1 { // which the server has less work with
-		sql, args = claimSQL, []any{s.realm, nonces[0], notBefore[0], expires[0], retain[0], bindings[0], spend[0]}
+		sql, args = claimSQL, []any{s.realm, nonces[0], notBefore[0], expires[0], retain[0], bindings[0], spend[0], now}
 	}
 	var rows []row
 	err := s.query(ctx, sql, args, func(result pgx.Rows) (err error) {

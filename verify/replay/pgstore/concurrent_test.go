@@ -132,10 +132,9 @@ func TestLooksAgainAfterWaiting(t *testing.T) {
 				url := servers.Database(t)
 				openAt(t, url)
 				clock := moveClock(t, url)
-				s := openAt(t, url, func(c *Config) {
+				s := openBy(t, clock.now, url, func(c *Config) {
 					c.URL += "&default_transaction_isolation=" + strings.ReplaceAll(isolation, " ", "%20")
 				})
-				claim(t, s, ticket(clock.at, lifetime, skew)) // begins the epoch
 				clock.step(t, time.Minute)
 				c := ticket(clock.at.Add(-skew/2), lifetime, skew)
 

@@ -58,7 +58,8 @@
 // complete is refused as replay.IssuedBeforeStart, if its ticket may be as old.
 // The moment from which they are complete is the epoch, kept in a row that
 // names the timeline of the server's write-ahead log and the transaction that
-// wrote it. If that row is missing or not this server's own, a new epoch begins.
+// wrote it. If that row is missing or not this server's own, a new epoch begins,
+// by the server's clock or that of the process that finds so, whichever is later.
 // So it is when the schema is made, dropped or truncated, when a dump is
 // restored into any database, when a base backup is restored to a point in time,
 // and when a standby is promoted. Promotion begins a new epoch whether or not
@@ -69,8 +70,12 @@
 // table by hand. A primary that goes on taking claims beside its promoted
 // standby: fence it. And a disk that is set back, underneath the server, to a
 // snapshot of itself without archive recovery: truncate admitone_replay.claims
-// before such a server is let on the network. The clocks of servers that
-// replace each other must agree as well as the verifiers' skew says.
+// before such a server is let on the network.
+//
+// A server whose clock stands behind the true time when it takes another's place
+// does no harm as long as the verifiers' clocks are right. If a clock was ahead when
+// an epoch began, tickets are refused until the time has come, or until, with all
+// clocks right, admitone_replay.claims is truncated.
 //
 // # Memory of what was forgotten
 //

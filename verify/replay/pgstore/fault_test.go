@@ -363,6 +363,35 @@ func TestRestoredDump(t *testing.T) {
 	check(s)
 }
 
+// A server whose clock stands behind the true time when it loses its memory, as a
+// standby's may, lets in nothing that was redeemed before.
+//
+// trap R14
+// trap R30
+func TestEpochOfServerBehind(t *testing.T) {
+	t.Parallel()
+	url := servers.Database(t)
+	openAt(t, url)
+	clock := moveClock(t, url)
+	now := clock.at.Add(time.Hour) // by the clock of the store's own process, which is right
+	s := openBy(t, func() time.Time { return now }, url)
+	assert.Equal(t, now.UTC(), s.Epoch())
+	for _, sql := range []string{
+		"TRUNCATE admitone_replay.claims",
+		"DELETE FROM admitone_replay.epoch; DELETE FROM admitone_replay.claims",
+	} {
+		now = now.Add(time.Second)
+		victim := ticket(now.Add(skew), lifetime, skew)
+		require.Equal(t, replay.Admitted, claim(t, s, victim).Status)
+		now = now.Add(time.Second)
+		exec1(t, url, sql)
+		assert.Equal(t, replay.IssuedBeforeStart, peek(t, s, victim).Status, sql)
+		assert.Equal(t, replay.IssuedBeforeStart, claim(t, s, victim).Status, sql)
+		assert.Equal(t, now.UTC(), epoch(t, url).UTC(), sql)
+		assert.Equal(t, now.UTC(), openBy(t, time.Now, url).Epoch(), "who comes later changes nothing")
+	}
+}
+
 // A table that is emptied, an epoch that is deleted: what was before is
 // refused, and what comes is served.
 //

@@ -73,6 +73,7 @@ func (c Config) GoString() string { return c.String() }
 // Store is a replay.Store in a PostgreSQL database, which any number of
 // processes share. The package comment says what it promises.
 type Store struct {
+	now     func() time.Time
 	pool    *pgxpool.Pool
 	own     bool // the pool
 	name    string
@@ -80,6 +81,7 @@ type Store struct {
 	timeout time.Duration
 	log     *slog.Logger
 	noFsync bool
+	epoch   time.Time // that Open found
 
 	// explicit is set when the server was found to begin transactions in
 	// another isolation than READ COMMITTED.
@@ -98,10 +100,15 @@ var _ replay.Store = (*Store)(nil)
 // that wraps replay.ErrUnavailable says that the server could not be asked; any
 // other says what to change. None contains the password.
 func Open(ctx context.Context, config Config) (*Store, error) {
+	return openWith(ctx, config, time.Now)
+}
+
+func openWith(ctx context.Context, config Config, now func() time.Time) (*Store, error) {
 	if err := config.check(); err != nil {
 		return nil, err
 	}
 	s := &Store{
+		now:     now,
 		pool:    config.Pool,
 		realm:   []byte(config.Realm),
 		timeout: config.Timeout,
@@ -216,6 +223,10 @@ func (s *Store) Close() {
 		s.pool.Close()
 	}
 }
+
+// Epoch is the moment from which the database's memory was complete when Open
+// asked: one-time tickets issued before it are refused.
+func (s *Store) Epoch() time.Time { return s.epoch }
 
 // String names the server, the database and the realm.
 func (s *Store) String() string { return s.name }

@@ -5,6 +5,7 @@ import (
 	_ "embed" // for schema.sql
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -54,7 +55,20 @@ func (s *Store) prepare(ctx context.Context) error {
 	if _, err := s.migrate(ctx); err != nil {
 		return err
 	}
-	return s.checkSchema(ctx)
+	if err := s.checkSchema(ctx); err != nil {
+		return err
+	}
+	return s.begin(ctx)
+}
+
+// begin begins the epoch if there is none.
+func (s *Store) begin(ctx context.Context) error {
+	err := s.query(ctx, "SELECT admitone_replay.renew($1)", []any{s.now().UnixMilli()}, func(rows pgx.Rows) error {
+		began, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[int64])
+		s.epoch = time.UnixMilli(began).UTC()
+		return err
+	})
+	return orUnavailable(err)
 }
 
 // migrate makes the schema if it is not there, and reports whether it did.

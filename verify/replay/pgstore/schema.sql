@@ -1,8 +1,8 @@
 -- The schema of a replay store on PostgreSQL 13 or newer, version 1.
 --
 -- All times are bigints: milliseconds since the Unix epoch, by the server's
--- clock or from tickets. So no session's time zone can matter. A slice is a
--- window of 16.384 s of ticket expiry.
+-- clock, by the caller's (p_now) or from tickets. So no session's time zone can
+-- matter. A slice is a window of 16.384 s of ticket expiry.
 --
 -- The services need no more than
 --     GRANT USAGE ON SCHEMA admitone_replay TO the_service;
@@ -61,17 +61,21 @@ CREATE VIEW admitone_replay.memory AS
     SELECT e.began FROM admitone_replay.epoch e
     WHERE e.timeline = admitone_replay.timeline() AND e.xmin = e.made_in::xid;
 
--- renew begins a new epoch, unless another did just now.
-CREATE FUNCTION admitone_replay.renew() RETURNS bigint
-LANGUAGE plpgsql VOLATILE AS $$
+-- renew begins a new epoch where there is none, and returns when it began: by the
+-- caller's clock if that is ahead of the server's. A server that has lost its
+-- memory may stand behind the true time, and an epoch in the past would let in
+-- again what was redeemed since.
+CREATE FUNCTION admitone_replay.renew(p_now bigint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     found_began bigint;
 BEGIN
+    PERFORM admitone_replay.check_session();
     PERFORM pg_advisory_xact_lock(7020957371498726500);
     SELECT m.began INTO found_began FROM admitone_replay.memory m;
     IF NOT FOUND THEN
         INSERT INTO admitone_replay.epoch (began, timeline)
-        VALUES (admitone_replay.clock(), admitone_replay.timeline())
+        VALUES (greatest(admitone_replay.clock(), p_now), admitone_replay.timeline())
         ON CONFLICT (one) DO UPDATE
         SET began = excluded.began, timeline = excluded.timeline, made_in = excluded.made_in
         RETURNING began INTO found_began;
@@ -103,7 +107,7 @@ $$;
 -- too_late and clock_behind, with the rest null.
 CREATE FUNCTION admitone_replay.claim(
     p_realm bytea, p_nonce bytea, p_not_before bigint, p_expires bigint, p_retain_until bigint, p_binding bytea,
-    p_spend boolean,
+    p_spend boolean, p_now bigint,
     OUT status text, OUT first_used bigint, OUT binding bytea, OUT seen bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -123,9 +127,9 @@ BEGIN
     SELECT m.began INTO epoch FROM admitone_replay.memory m;
     IF NOT FOUND THEN
         IF p_spend THEN
-            epoch := admitone_replay.renew();
+            epoch := admitone_replay.renew(p_now);
         ELSE
-            epoch := admitone_replay.clock();
+            epoch := greatest(admitone_replay.clock(), p_now);
         END IF;
     END IF;
     IF p_not_before <= epoch THEN
@@ -174,13 +178,13 @@ $$;
 -- for each other's would be a deadlock, of which one is undone.
 CREATE FUNCTION admitone_replay.claims(
     p_realm bytea, p_nonces bytea[], p_not_before bigint[], p_expires bigint[], p_retain_until bigint[], p_bindings bytea[],
-    p_spend boolean[])
+    p_spend boolean[], p_now bigint)
 RETURNS TABLE (n integer, status text, first_used bigint, binding bytea, seen bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     FOR i IN 1 .. cardinality(p_nonces) LOOP
         RETURN QUERY SELECT i, c.* FROM admitone_replay.claim(
-            p_realm, p_nonces[i], p_not_before[i], p_expires[i], p_retain_until[i], p_bindings[i], p_spend[i]) c;
+            p_realm, p_nonces[i], p_not_before[i], p_expires[i], p_retain_until[i], p_bindings[i], p_spend[i], p_now) c;
     END LOOP;
 END
 $$;
@@ -255,6 +259,3 @@ CREATE TRIGGER emptied BEFORE TRUNCATE ON admitone_replay.claims
     FOR EACH STATEMENT EXECUTE FUNCTION admitone_replay.emptied();
 CREATE TRIGGER emptied BEFORE TRUNCATE ON admitone_replay.dropped
     FOR EACH STATEMENT EXECUTE FUNCTION admitone_replay.emptied();
-
-INSERT INTO admitone_replay.epoch (began, timeline)
-VALUES (admitone_replay.clock(), admitone_replay.timeline());

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -56,11 +57,17 @@ func open(t testing.TB, url string, change ...func(*Config)) *Store {
 
 func openAt(t testing.TB, url string, change ...func(*Config)) *Store {
 	t.Helper()
+	return openBy(t, time.Now, url, change...)
+}
+
+// openBy opens a store of a process that has another clock.
+func openBy(t testing.TB, now func() time.Time, url string, change ...func(*Config)) *Store {
+	t.Helper()
 	config := Config{URL: url, PurgeEvery: -1, Timeout: patience, Log: slog.New(slog.DiscardHandler)}
 	for _, f := range change {
 		f(&config)
 	}
-	s, err := Open(context.Background(), config)
+	s, err := openWith(context.Background(), config, now)
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	return s
@@ -83,7 +90,14 @@ func peek(t testing.TB, s replay.Store, c replay.Claim) replay.Answer {
 // A movedClock is a database's clock that stands where it is put.
 type movedClock struct {
 	conn *pgx.Conn
+	mu   sync.Mutex
 	at   time.Time
+}
+
+func (c *movedClock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
 }
 
 func moveClock(t testing.TB, url string) *movedClock {
@@ -103,7 +117,9 @@ func moveClock(t testing.TB, url string) *movedClock {
 
 func (c *movedClock) set(t testing.TB, at time.Time) {
 	t.Helper()
+	c.mu.Lock()
 	c.at = at
+	c.mu.Unlock()
 	_, err := c.conn.Exec(context.Background(), "UPDATE admitone_replay.test_clock SET ns = $1", at.UnixNano())
 	require.NoError(t, err)
 }
@@ -143,8 +159,8 @@ func TestConformance(t *testing.T) {
 	clock := moveClock(t, url)
 	purged := 0
 	replaytest.Run(t, replaytest.Harness{
-		Open: func(t *testing.T) replay.Store { return openAt(t, url) },
-		Now:  func() time.Time { return clock.at },
+		Open: func(t *testing.T) replay.Store { return openBy(t, clock.now, url) },
+		Now:  clock.now,
 		Step: func(d time.Duration) {
 			clock.step(t, d)
 			n, err := purger.Purge(context.Background())

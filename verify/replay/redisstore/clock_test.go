@@ -54,6 +54,15 @@ func (c *movedClock) do(arguments ...string) rueidis.RedisResult {
 	return c.client.Do(context.Background(), c.client.B().Arbitrary(arguments...).Build())
 }
 
+// openMoved opens a store, of a process with the clock now, on a server whose clock
+// is moved. It looks at the servers by itself no more.
+func openMoved(t *testing.T, server *servers.RedisServer, now func() time.Time) *Store {
+	s, err := openWith(context.Background(), Config{URL: server.URL, Timeout: patience}, movedScript, time.Hour, now)
+	require.NoError(t, err)
+	t.Cleanup(s.Close)
+	return s
+}
+
 // Step counts in whole microseconds, as the server does.
 func (c *movedClock) Step(d time.Duration) {
 	c.mu.Lock()
@@ -125,9 +134,7 @@ func TestEpochAndSteps(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		server := servers.Redis(t, program, servers.Forgetful...)
 		clock := newMovedClock(t, server)
-		s, err := openWith(context.Background(), Config{URL: server.URL, Timeout: patience}, movedScript, time.Hour, clock.Now)
-		require.NoError(t, err)
-		t.Cleanup(s.Close)
+		s := openMoved(t, server, clock.Now)
 		began := earliest(t, s)
 		for _, d := range []time.Duration{time.Minute, time.Hour, -15 * time.Second, time.Second, -5 * time.Second} {
 			clock.Step(d)
@@ -174,9 +181,7 @@ func TestShortLeapAhead(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		server := servers.Redis(t, program, servers.Forgetful...)
 		clock := newMovedClock(t, server)
-		s, err := openWith(context.Background(), Config{URL: server.URL, Timeout: patience}, movedScript, time.Hour, clock.Now)
-		require.NoError(t, err)
-		t.Cleanup(s.Close)
+		s := openMoved(t, server, clock.Now)
 		for name, meets := range map[string]string{"too late": "too_late", "spent": "already_used"} {
 			clock.Step(time.Minute)
 			var victims []replay.Claim
@@ -211,10 +216,7 @@ func TestEpochOfServerBehind(t *testing.T) {
 		server := servers.Redis(t, program, servers.Forgetful...)
 		clock := newMovedClock(t, server)
 		now := clock.Now() // that of the store's own process, which is right
-		s, err := openWith(context.Background(), Config{URL: server.URL, Timeout: patience}, movedScript, time.Hour,
-			func() time.Time { return now })
-		require.NoError(t, err)
-		t.Cleanup(s.Close)
+		s := openMoved(t, server, func() time.Time { return now })
 		for _, loss := range []struct {
 			name string
 			lose func()

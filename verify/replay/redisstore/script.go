@@ -42,10 +42,11 @@ import (
 // expired meanwhile, so a new epoch begins. Where that is so, or the clock has
 // leapt ahead, the answer tells, and all buckets are touched before it is passed
 // on: a new epoch is not to come to each of them with the first of its tickets; and
-// all must have seen the wrong time when the clock is set right. Where nothing was
-// spent by it, such an answer says no more than to ask again. If the latest time cannot be written, as where memory is short, nobody is
-// admitted. A value that is none of ours counts as a loss where the epoch should
-// be, and is answered 0, which is nothing, where the nonce should be.
+// all must have seen the wrong time when the clock is set right. A claim that was too
+// late or spent by such a time is asked again. If the latest time cannot be
+// written, as where memory is short, nobody is admitted. A value that is none of ours
+// counts as a loss where the epoch should be, and is answered 0, which is nothing,
+// where the nonce should be.
 const script = `
 local what, fence = ARGV[1], ARGV[2] == '1'
 local notBefore, retain, binding = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]

@@ -98,8 +98,8 @@ func (s *Store) begin(ctx context.Context) error {
 	return nil
 }
 
-// Epoch is the moment, by the servers' clocks, from which their memory was complete
-// when Open asked them: one-time tickets issued before it are refused, some of them
+// Epoch is the moment from which the servers' memory was complete when Open asked
+// them: one-time tickets issued before it are refused, some of them
 // at least.
 func (s *Store) Epoch() time.Time { return s.epoch }
 
