@@ -120,7 +120,7 @@ func linkFiles(dir, image string) (map[string]int64, error) {
 	}
 	synced := map[string]int64{}
 	for _, name := range names {
-		err := os.Link(filepath.Join(dir, name), filepath.Join(image, name))
+		err := linkFile(filepath.Join(dir, name), filepath.Join(image, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -134,6 +134,20 @@ func linkFiles(dir, image string) (map[string]int64, error) {
 		synced[name] = info.Size()
 	}
 	return synced, nil
+}
+
+// linkFile is os.Link for a file that may just be replaced, as a journal's state
+// is: to link(2), the one that was there is gone before the name is.
+func linkFile(from, to string) error {
+	for {
+		err := os.Link(from, to)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if _, err := os.Lstat(from); err != nil {
+			return err
+		}
+	}
 }
 
 // tear makes of a journal's directory what the image says, and of what was
