@@ -92,7 +92,7 @@ var errStop = errors.New("not to be spent yet")
 
 func (h *Handler) enter(w http.ResponseWriter, r *http.Request, ticket string) {
 	if r.PostForm == nil {
-		_ = r.ParseForm() // of a GET, whose query was parsed without fault
+		_ = r.ParseForm() // of a GET: its query, of which it takes what can be read
 	}
 	a := &attempt{Handler: h, r: r, ticket: ticket, use: h.c.Use(r, ticket)}
 	a.use.Binding = [32]byte{}

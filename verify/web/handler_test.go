@@ -156,6 +156,29 @@ func TestTicketIsGone(t *testing.T) {
 	}
 }
 
+// What others add to a link may be no query that can be read: the good ticket
+// in it admits all the same, once.
+func TestBrokenQuery(t *testing.T) {
+	for _, confirm := range []bool{false, true} {
+		w := newWorld(t)
+		if confirm {
+			w = confirmWorld(t, nil)
+		} else {
+			w.start()
+		}
+		for _, query := range []string{"off=50%&next=/a&ta=TICKET", "next=/a&ta=TICKET&x=1;y=2", "ta=TICKET&next=/a&%zz"} {
+			target := "/login?" + strings.Replace(query, "TICKET", w.issue(nil), 1)
+			b := w.browser()
+			page := b.get(target)
+			if confirm {
+				page = b.press(page, ownForm...)
+			}
+			assert.Equal(t, "/a", w.entered(page), query)
+			assert.Equal(t, http.StatusForbidden, w.browser().get(target).StatusCode, query)
+		}
+	}
+}
+
 // Reload and the way back do no harm to whom the ticket let in.
 func TestReload(t *testing.T) {
 	w := newWorld(t).start()

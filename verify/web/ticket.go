@@ -15,37 +15,44 @@ var parameters = []string{"ta", "TA"}
 // POST form field ta or TA (urlencoded or multipart/form-data) and, with nameless, in
 // the query ?=TA<ticket>. Issuers' clients percent-encode it, or do so twice, and both
 // give the same string; nothing else about it is mended. Where there are several it
-// returns one that no verifier accepts, since which is meant cannot be told; found
-// says whether there was any.
+// returns one that no verifier accepts, since which is meant cannot be told, and so
+// where the only one cannot be read; found says whether there was any. The other
+// parameters of the query, which who made the link may have added, need not be readable.
 func ticketOf(r *http.Request, nameless bool) (ticket string, found bool) {
-	var v url.Values
 	if r.Method == http.MethodPost {
-		if err := r.ParseForm(); err != nil {
+		// The body alone, which must be readable in whole.
+		alone := r.WithContext(r.Context())
+		alone.URL = &url.URL{}
+		if err := alone.ParseForm(); err != nil {
 			return "", true
 		}
+		r.PostForm = alone.PostForm
+		_ = r.ParseForm() // the query, of which it takes what can be read
 		// The body is within maxForm, and so nothing of it goes to the disk.
 		if err := r.ParseMultipartForm(maxForm); err != nil && !errors.Is(err, http.ErrNotMultipart) {
 			return "", true
 		}
-		v = r.Form // has the query's values, too
-	} else {
-		var err error
-		if v, err = url.ParseQuery(r.URL.RawQuery); err != nil {
-			// Part of the query could not be read: whatever ticket it carried is not
-			// what was issued, and must not stay in the URL.
-			q := strings.ToLower(r.URL.RawQuery)
-			return "", strings.Contains(q, "ta=") || nameless && strings.Contains(q, "=ta")
-		}
 	}
 	var all []string
-	for _, p := range parameters {
-		all = append(all, v[p]...)
+	add := func(name, value string) {
+		if slices.Contains(parameters, name) {
+			all = append(all, value)
+		} else if t, ok := strings.CutPrefix(value, "TA"); ok && nameless && name == "" {
+			all = append(all, t)
+		}
 	}
-	if nameless {
-		for _, s := range v[""] {
-			if t, ok := strings.CutPrefix(s, "TA"); ok {
-				all = append(all, t)
-			}
+	for name, values := range r.PostForm {
+		for _, value := range values {
+			add(name, value)
+		}
+	}
+	for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
+		name, value, ok := readPair(pair)
+		if !ok && mayCarryTicket(pair, nameless) {
+			return "", true
+		}
+		if ok {
+			add(name, value)
 		}
 	}
 	switch len(all) {
@@ -58,6 +65,30 @@ func ticketOf(r *http.Request, nameless bool) (ticket string, found bool) {
 		return all[0], true
 	}
 	return "", true
+}
+
+// readPair reads a part of a query as url.ParseQuery does, which leaves out what
+// has a semicolon or a percent sign that encodes nothing.
+func readPair(pair string) (name, value string, ok bool) {
+	name, value, _ = strings.Cut(pair, "=")
+	name, nameErr := url.QueryUnescape(name)
+	value, valueErr := url.QueryUnescape(value)
+	return name, value, nameErr == nil && valueErr == nil && !strings.Contains(pair, ";")
+}
+
+// mayCarryTicket reports whether a pair that cannot be read may have been made to
+// carry a ticket.
+func mayCarryTicket(pair string, nameless bool) bool {
+	for part := range strings.SplitSeq(pair, ";") {
+		name, value, _ := strings.Cut(part, "=")
+		if n, err := url.QueryUnescape(name); err == nil {
+			name = n
+		}
+		if slices.Contains(parameters, name) || nameless && name == "" && strings.HasPrefix(value, "TA") {
+			return true
+		}
+	}
+	return false
 }
 
 // maySpend reports whether a request may spend a ticket: it is a GET or POST
@@ -101,18 +132,14 @@ func here(r *http.Request, query string) string {
 	return last + query
 }
 
-// without returns the query of u, from "?" on, without a ticket and some other
-// parameters, and "" where nothing is left.
+// without returns the query of u, from "?" on, without a ticket, what cannot be read
+// and some other parameters, and "" where nothing is left.
 func without(u *url.URL, names ...string) string {
 	names = append(names, parameters...)
 	var kept []string
 	for pair := range strings.SplitSeq(u.RawQuery, "&") {
-		name, value, _ := strings.Cut(pair, "=")
-		name, err := url.QueryUnescape(name)
-		if pair == "" || err != nil || slices.Contains(names, name) {
-			continue
-		}
-		if value, err = url.QueryUnescape(value); name == "" && (err != nil || strings.HasPrefix(value, "TA")) {
+		name, value, ok := readPair(pair)
+		if pair == "" || !ok || slices.Contains(names, name) || name == "" && strings.HasPrefix(value, "TA") {
 			continue
 		}
 		kept = append(kept, pair)

@@ -38,6 +38,17 @@ func TestTicket(t *testing.T) {
 		{"/login?ta=a&TA=b", "", true},
 		{"/login?ta=a;b", "", true},
 		{"/login?ta=%zz", "", true},
+		{"/login?ta=tkt1_a%", "", true},
+		{"/login?%74a=%", "", true},
+		{"/login?ta=tkt1_a&off=50%&x=1;y=2", "tkt1_a", true},
+		{"/login?off=50%&ta=tkt1_a", "tkt1_a", true},
+		{"/login?data=50%&%=1&TA=tkt1_a", "tkt1_a", true},
+		{"/login?ta=tkt1_a&ta=%", "", true},
+		{"/login?ta=%&ta=tkt1_a", "", true},
+		{"/login?x=1;ta=tkt1_a", "", true},
+		{"/login?x=1;ta=tkt1_a&ta=tkt1_b", "", true},
+		{"/login?data=50%", "", false},
+		{"/login?" + strings.Repeat("&", 20_000) + "ta=tkt1_a", "tkt1_a", true},
 	} {
 		ticket, found := ticketOf(httptest.NewRequest(http.MethodGet, row.target, nil), false)
 		assert.Equal(t, row.found, found, row.target)
@@ -56,6 +67,24 @@ func TestTicket(t *testing.T) {
 	assert.Empty(t, ticket, "one in the query and another in the form")
 	_, found = post("/login", "x=1")
 	assert.False(t, found)
+	ticket, _ = post("/login?off=50%", "ta=tkt1_a")
+	assert.Equal(t, "tkt1_a", ticket)
+	ticket, _ = post("/login?off=50%&ta=tkt1_a", "x=1")
+	assert.Equal(t, "tkt1_a", ticket)
+	for _, row := range [][2]string{
+		{"/login", "ta=tkt1_a&off=50%"}, {"/login?off=50%", "ta=tkt1_a&off=50%"}, {"/login?ta=tkt1_a", "off=50%"}, {"/login?ta=%", "ta=tkt1_a"},
+	} {
+		ticket, found = post(row[0], row[1])
+		assert.True(t, found, row)
+		assert.Empty(t, ticket, row)
+	}
+	for target, want := range map[string]string{
+		"/login?=TAtkt1_a&off=50%": "tkt1_a", "/login?=TAtkt1_a%": "", "/login?x;=TAtkt1_a": "", "/login?ta=tkt1_a&=TAtkt1_b": "",
+	} {
+		ticket, found = ticketOf(httptest.NewRequest(http.MethodGet, target, nil), true)
+		assert.True(t, found, target)
+		assert.Equal(t, want, ticket, target)
+	}
 }
 
 // trap W1: what a browser or scanner fetches in advance spends nothing.
@@ -94,6 +123,8 @@ func TestWithoutTicket(t *testing.T) {
 		"http://h/%5Cevil.example?ta=x":      "%5Cevil.example",
 		"http://h/login?next=//evil&ta=x":    "login?next=//evil",
 		"http://h/login?%zz=1&ta=x":          "login",
+		"http://h/login?a=50%&ta=x&b=1":      "login?b=1",
+		"http://h/login?a=1;ta=x&b=1":        "login?b=1",
 		"http://h?ta=x":                      "./",
 		"http://user:secret@h/login?ta=x#ta": "login",
 	} {
@@ -106,7 +137,7 @@ func TestWithoutTicket(t *testing.T) {
 // FuzzTicket: whatever the query, what is found is gone from the way on, and a
 // ticket that stands there verbatim or encoded is found as it is.
 func FuzzTicket(f *testing.F) {
-	for _, s := range []string{"ta=tkt1_a", "TA=%74kt1_a", "=TAtkt1_a", "a=b&ta=x", "ta=a&ta=b", "%zz&ta=a", "ta=a;b", "&&=", "ta", "%3DTA=x"} {
+	for _, s := range []string{"ta=tkt1_a", "TA=%74kt1_a", "=TAtkt1_a", "a=b&ta=x", "ta=a&ta=b", "%zz&ta=a", "ta=a;b", "&&=", "ta", "%3DTA=x", "a=50%&ta=x", "a=1;ta=x&ta=%", "ta#"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, query string) {
@@ -121,8 +152,7 @@ func FuzzTicket(f *testing.F) {
 		for _, nameless := range []bool{false, true} {
 			again := &http.Request{Method: http.MethodGet, URL: u, Header: http.Header{}}
 			ticket, found := ticketOf(again, nameless)
-			// A query that cannot be parsed counts as one with a ticket if it looks so,
-			// whatever stays of it carries none that could be read.
+			// "?ta#" is no ticket, and becomes the name of one without a value.
 			require.False(t, found && ticket != "", "%q", to)
 		}
 	})
