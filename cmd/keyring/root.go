@@ -253,6 +253,6 @@ fish, powershell) prints a script for the shell's completion.`,
 			root.AddCommand(c)
 		}
 	}
-	root.SetHelpCommand(cli.HelpCommand(root))
+	cli.Finish(root)
 	return root
 }

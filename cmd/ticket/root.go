@@ -103,6 +103,7 @@ tickets the worst counts: failed, then cannot tell, then refused.`,
 	root.SetErr(a.stderr)
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON, one object a line, instead of text")
 	root.AddCommand(a.issueCommand(), a.inspectCommand(), a.redeemCommand())
+	cli.Finish(root)
 	return root
 }
 

@@ -31,7 +31,11 @@ func TestMain(m *testing.M) {
 	}
 	// Most of them wait for processes, time-outs and polls. The flag -parallel wins.
 	_ = flag.Set("test.parallel", "6")
-	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = 100 // of as many clients at once
+	transport := http.DefaultTransport.(*http.Transport)
+	transport.MaxIdleConnsPerHost = 100 // of as many clients at once
+	// All share it, so no httptest.Server may close its idle connections: one on which
+	// an answer without a body has just come is idle before its client has the answer.
+	http.DefaultTransport = struct{ http.RoundTripper }{transport}
 	testscript.Main(everything{m}, map[string]func(){"ticketd": main})
 }
 
@@ -137,8 +141,6 @@ func startWith(t *testing.T, env []string, args ...string) *process {
 // end signals the process and returns its exit code.
 func (p *process) end(signal os.Signal) int {
 	p.t.Helper()
-	// It would wait a little for what might come on connections that were kept.
-	http.DefaultClient.CloseIdleConnections()
 	require.NoError(p.t, p.cmd.Process.Signal(signal))
 	return p.wait()
 }

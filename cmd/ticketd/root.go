@@ -92,7 +92,7 @@ that is wrong as it is written.`,
 	root.AddCommand(serveCommand(stderr), demoCommand(stdout, stderr), initCommand(stdout), replayCommand(stdout),
 		brandCommand(a), agentCommand(a), customerCommand(a), channelCommand(a), apiKeyCommand(a))
 	root.SetFlagErrorFunc(flagError)
-	root.SetHelpCommand(cli.HelpCommand(root))
+	cli.Finish(root)
 	completeAll(root)
 	return root
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"unicode"
@@ -218,9 +219,25 @@ func Operand(file string) string {
 	return file
 }
 
-// HelpCommand returns the help command of root. Unlike cobra's own, it fails for
-// a command that there is not.
-func HelpCommand(root *cobra.Command) *cobra.Command {
+// Finish gives a root what all have: --version, and a help command that, unlike
+// cobra's own, fails for a command that does not exist.
+func Finish(root *cobra.Command) {
+	root.Version = version()
+	root.Flags().Bool("version", false, "print the version, and that of Go, and stop")
+	root.SetHelpCommand(helpCommand(root))
+}
+
+// version is the module's, as the go command found it where it built the program:
+// "(devel)" where it could find none.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "(unknown)"
+	}
+	return info.Main.Version + " (" + info.GoVersion + ")"
+}
+
+func helpCommand(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",
 		Short: "Help about any command",
