@@ -154,8 +154,9 @@ func (s *RedisServer) Client() (rueidis.Client, error) {
 	return rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Address}, ForceSingleClient: true, DisableCache: true})
 }
 
-// Replicas starts n replicas of s with the same program, and returns when they
-// follow it.
+// Replicas starts n replicas of s with the same program, and returns when s sends
+// them its writes. That is up to a second after their link is up, with their first
+// acknowledgement: until then such a replica may have nothing, and be promoted.
 func (s *RedisServer) Replicas(n int, options ...string) (replicas []*RedisServer) {
 	s.t.Helper()
 	for range n {
@@ -163,6 +164,7 @@ func (s *RedisServer) Replicas(n int, options ...string) (replicas []*RedisServe
 	}
 	for _, replica := range replicas {
 		replica.await("master_link_status:up", "INFO", "replication")
+		s.await(fmt.Sprintf("port=%d,state=online,", replica.Port), "INFO", "replication")
 	}
 	return replicas
 }

@@ -28,6 +28,7 @@ func offer(t *testing.T, stores []*Store, tickets []replay.Claim, progress func(
 	const workers = 24
 	won := make([]atomic.Int32, len(tickets))
 	late := make([]atomic.Bool, len(tickets))
+	answers := make([][]replay.Answer, len(tickets)) // by store
 	var next, done, failed atomic.Int64
 	awaitOutage := func() {
 		before := failed.Load()
@@ -42,6 +43,7 @@ func offer(t *testing.T, stores []*Store, tickets []replay.Claim, progress func(
 				if n >= len(tickets) {
 					return
 				}
+				answers[n] = make([]replay.Answer, len(stores))
 				var both sync.WaitGroup
 				for i, s := range stores {
 					both.Go(func() {
@@ -58,6 +60,7 @@ func offer(t *testing.T, stores []*Store, tickets []replay.Claim, progress func(
 								assert.Zero(t, a)
 								continue
 							}
+							answers[n][i] = a
 							if a.Status == replay.Admitted {
 								won[n].Add(1)
 							}
@@ -74,7 +77,7 @@ func offer(t *testing.T, stores []*Store, tickets []replay.Claim, progress func(
 	wg.Wait()
 	for i := range won {
 		n := won[i].Load()
-		require.True(t, n == 1 || n == 0 && late[i].Load(), "ticket %d is admitted to %d bindings", i, n)
+		require.True(t, n == 1 || n == 0 && late[i].Load(), "ticket %d is admitted to %d bindings: %v", i, n, answers[i])
 	}
 	return failed.Load()
 }
