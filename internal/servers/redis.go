@@ -164,9 +164,33 @@ func (s *RedisServer) Replicas(n int, options ...string) (replicas []*RedisServe
 	}
 	for _, replica := range replicas {
 		replica.await("master_link_status:up", "INFO", "replication")
-		s.await(fmt.Sprintf("port=%d,state=online,", replica.Port), "INFO", "replication")
+	}
+	s.Do("PUBLISH", "to replicas", "") // goes to them, and changes no data
+	sent, err := s.offset()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, replica := range replicas {
+		eventually(s.t, "replication to "+replica.Address, func() error {
+			got, err := replica.offset()
+			if err == nil && got < sent {
+				err = fmt.Errorf("it has %d bytes of %d", got, sent)
+			}
+			return err
+		})
 	}
 	return replicas
+}
+
+// offset is how much of the stream of writes the server has sent or taken in.
+func (s *RedisServer) offset() (n int64, err error) {
+	answer, err := s.do("INFO", "replication")
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(answer, "\nmaster_repl_offset:")
+	number, _, _ := strings.Cut(rest, "\r")
+	return strconv.ParseInt(number, 10, 64)
 }
 
 // Sentinel starts a Sentinel that watches s and its replicas under the name
