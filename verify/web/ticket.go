@@ -11,13 +11,18 @@ import (
 // The parameters that carry a ticket.
 var parameters = []string{"ta", "TA"}
 
+// maxPairs is how many parameters a query with a ticket may have. Of one with more
+// than 10,000 net/url reads none, and so not those that decide what is to be done.
+const maxPairs = 1000
+
 // ticketOf returns the ticket that a request carries in the query parameter or
 // POST form field ta or TA (urlencoded or multipart/form-data) and, with nameless, in
 // the query ?=TA<ticket>. Issuers' clients percent-encode it, or do so twice, and both
 // give the same string; nothing else about it is mended. Where there are several it
 // returns one that no verifier accepts, since which is meant cannot be told, and so
-// where the only one cannot be read; found says whether there was any. The other
-// parameters of the query, which who made the link may have added, need not be readable.
+// where the only one cannot be read or is among more than maxPairs; found says whether
+// there was any. The other parameters of the query, which others than its issuer may
+// have added, need not be readable.
 func ticketOf(r *http.Request, nameless bool) (ticket string, found bool) {
 	if r.Method == http.MethodPost {
 		// The body alone, which must be readable in whole.
@@ -55,10 +60,10 @@ func ticketOf(r *http.Request, nameless bool) (ticket string, found bool) {
 			add(name, value)
 		}
 	}
-	switch len(all) {
-	case 0:
+	switch {
+	case len(all) == 0:
 		return "", false
-	case 1:
+	case len(all) == 1 && strings.Count(r.URL.RawQuery, "&") < maxPairs:
 		if once, err := url.PathUnescape(all[0]); err == nil {
 			return once, true
 		}
