@@ -3,9 +3,9 @@ package directory
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nyaruka/phonenumbers"
@@ -91,21 +91,58 @@ func (db *DB) Brands(ctx context.Context, after string, limit int) ([]Brand, err
 	return brands.page(ctx, db.read, nil, after, limit)
 }
 
+// placeQuery gives brand $1, and its channel $2 where there is one, in the columns of
+// a brand: a channel has its ID in the first, and of its own the name and settings.
+var placeQuery = "SELECT '', " + strings.Join(brands.columns, ", ") + ` FROM brand WHERE name = $1
+	UNION ALL SELECT id, name, '', '[]', 0, '', NULL, ` + strings.Join(settingColumns, ", ") + `
+	FROM channel WHERE brand = $1 AND id = $2`
+
+// BrandChannel looks up a brand and one of its channels in one statement. The
+// channel is nil when its ID is "" or the brand has no such channel. The error
+// wraps ErrNotFound when there is no such brand.
+func (db *DB) BrandChannel(ctx context.Context, brand, channel string) (Brand, *Channel, error) {
+	if !isText(brand) {
+		return Brand{}, nil, missing("brand", brand)
+	}
+	if !isText(channel) {
+		channel = "" // no channel has such an ID
+	}
+	var b *Brand
+	var c *Channel
+	_, err := list(ctx, db.read, func(r row) (none struct{}, err error) {
+		var id string
+		var got Brand
+		if err := r.Scan(append([]any{&id}, brands.fields(&got)...)...); err != nil {
+			return none, err
+		}
+		if id == "" {
+			b = &got
+		} else {
+			c = &Channel{Brand: brand, ID: id, Name: got.Name, Settings: got.Settings}
+		}
+		return none, nil
+	}, placeQuery, brand, channel)
+	switch {
+	case err != nil:
+		return Brand{}, nil, failed("look up brand", err)
+	case b == nil:
+		return Brand{}, nil, missing("brand", brand)
+	}
+	return *b, c, nil
+}
+
 // Effective are the settings that hold for the brand's channel, or with "" for
-// the brand itself. The error wraps ErrNotFound when one of them does not exist.
+// the brand itself, read in one statement. The error wraps ErrNotFound when one of
+// them does not exist.
 func (db *DB) Effective(ctx context.Context, brand, channel string) (Effective, error) {
-	b, err := db.Brand(ctx, brand)
-	if err != nil {
+	b, c, err := db.BrandChannel(ctx, brand, channel)
+	switch {
+	case err != nil:
 		return Effective{}, err
+	case c == nil && channel != "":
+		return Effective{}, missing("channel", channel)
 	}
-	if channel == "" {
-		return b.Effective(nil), nil
-	}
-	c, err := db.Channel(ctx, brand, channel)
-	if err != nil {
-		return Effective{}, err
-	}
-	return b.Effective(&c), nil
+	return b.Effective(c), nil
 }
 
 // LongestLifetime returns the longest that any brand or channel lets a ticket
@@ -138,7 +175,7 @@ func (db *DB) LongestLifetime(ctx context.Context) (d time.Duration, whose strin
 // removed. It has no time limit but ctx: a brand may have millions of customers. The
 // error wraps ErrNotFound when there is no such brand.
 func (db *DB) RemoveBrand(ctx context.Context, name string, withAll bool) error {
-	return db.retry(ctx, "remove brand", func(ctx context.Context, tx *sql.Tx) error {
+	return db.retry(ctx, "remove brand", func(ctx context.Context, tx querier) error {
 		if _, err := brands.get(ctx, tx, name); err != nil {
 			return err
 		}
@@ -168,7 +205,7 @@ func (db *DB) RemoveBrand(ctx context.Context, name string, withAll bool) error 
 }
 
 // inUse returns an *InUseError if there is anything of the brand.
-func inUse(ctx context.Context, tx *sql.Tx, brand string) error {
+func inUse(ctx context.Context, tx querier, brand string) error {
 	e := &InUseError{Brand: brand}
 	for query, to := range map[string]*int{
 		`SELECT count(*) FROM agent WHERE brand = $1`:         &e.Agents,

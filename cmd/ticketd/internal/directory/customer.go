@@ -3,7 +3,6 @@ package directory
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -55,7 +54,7 @@ func (c Customer) check() error {
 }
 
 // insert inserts c and sets its ID.
-func (c *Customer) insert(ctx context.Context, tx *sql.Tx) error {
+func (c *Customer) insert(ctx context.Context, tx querier) error {
 	args, err := values(slices.Delete(customers.fields(c), 1, 2))
 	if err != nil {
 		return err
@@ -76,7 +75,7 @@ func (db *DB) AddCustomer(ctx context.Context, c Customer) (Customer, error) {
 	}
 	c.Created = wholeMillis(db.now())
 	c.Updated = c.Created
-	err := db.change(ctx, "add customer", func(ctx context.Context, tx *sql.Tx) error {
+	err := db.change(ctx, "add customer", func(ctx context.Context, tx querier) error {
 		err := c.insert(ctx, tx)
 		switch {
 		case isDuplicate(err):
@@ -125,7 +124,7 @@ func (db *DB) FindCustomers(ctx context.Context, brand string, c Customer) ([]Cu
 	if _, err := db.Brand(ctx, brand); err != nil {
 		return nil, err
 	}
-	found, err := matches(ctx, db.read, c)
+	found, _, err := matches(ctx, db.read, c, "")
 	if err != nil {
 		return nil, failed("find customers", err)
 	}
@@ -152,16 +151,37 @@ func (db *DB) RemoveCustomer(ctx context.Context, brand string, id int64) error 
 }
 
 // matchQuery finds the records of brand $1 that have uniqueId $2, email $3 or
-// phone $4. It is a union so that each part uses its index, which the
-// inequalities make eligible; they also keep empty values from matching.
-var matchQuery = strings.Join([]string{
-	customers.selected() + ` WHERE brand = $1 AND uniqueid = $2 AND uniqueid <> ''`,
-	customers.selected() + ` WHERE brand = $1 AND email_fold = $3 AND email_fold <> ''`,
-	customers.selected() + ` WHERE brand = $1 AND phone1 = $4 AND phone1 <> ''`,
-}, " UNION ") + ` ORDER BY id`
+// phone $4, and with a 1 in the last column the record that ticket $5 has changed.
+// It is a union so that each part uses its index, which the inequalities make
+// eligible; they also keep empty values from matching.
+var matchQuery = func() string {
+	from := func(changed string) string {
+		return "SELECT " + strings.Join(customers.columns, ", ") + ", revision, " + changed + " FROM customer WHERE brand = $1 AND "
+	}
+	return strings.Join([]string{
+		from("0") + `uniqueid = $2 AND uniqueid <> ''`,
+		from("0") + `email_fold = $3 AND email_fold <> ''`,
+		from("0") + `phone1 = $4 AND phone1 <> ''`,
+		from("1") + `id = (SELECT customer FROM redemption WHERE brand = $1 AND ticket = $5)`,
+	}, " UNION ") + ` ORDER BY id`
+}()
 
 // matches returns the up to three records of the brand that have one of c's
-// identifiers.
-func matches(ctx context.Context, q querier, c Customer) ([]version[Customer], error) {
-	return list(ctx, q, customers.scan, matchQuery, c.Brand, c.UniqueID, foldEmail(c.Email), c.Phone1)
+// identifiers, and the record that the ticket has changed, or nil. No record is
+// changed by the ticket "".
+func matches(ctx context.Context, q querier, c Customer, ticket string) (found []version[Customer], changed *version[Customer], err error) {
+	_, err = list(ctx, q, func(r row) (none struct{}, err error) {
+		var v version[Customer]
+		var isChanged int
+		if err := r.Scan(append(customers.fields(&v.record), &v.revision, &isChanged)...); err != nil {
+			return none, err
+		}
+		if isChanged == 1 {
+			changed = &v
+		} else {
+			found = append(found, v)
+		}
+		return none, nil
+	}, matchQuery, c.Brand, c.UniqueID, foldEmail(c.Email), c.Phone1, ticket)
+	return found, changed, err
 }

@@ -71,11 +71,12 @@ func (e *InUseError) Error() string {
 
 // DB is an open directory. Its methods may be called concurrently.
 type DB struct {
-	read  *sql.DB
-	write *sql.DB // SQLite has one writer, which queues here; for PostgreSQL it is read
-	now   func() time.Time
-	jobs  *jobs
-	close func() error
+	read   *pool
+	write  *pool // SQLite has one writer, which queues here; for PostgreSQL it is read
+	tracer *tracer
+	now    func() time.Time
+	jobs   *jobs
+	close  func() error
 }
 
 // Open opens the directory that dsn names and brings its schema up to date. A
@@ -135,7 +136,8 @@ var keywords = regexp.MustCompile(`(^|\s)(host|hostaddr|dbname|user|password|ser
 // newDB is the DB on two pools, whose schema is up to date. closePools closes
 // them.
 func newDB(read, write *sql.DB, closePools func() error) *DB {
-	db := &DB{read: read, write: write, now: time.Now}
+	t := new(tracer)
+	db := &DB{read: &pool{read, t}, write: &pool{write, t}, tracer: t, now: time.Now}
 	db.jobs = startJobs(write)
 	db.close = sync.OnceValue(func() error {
 		db.jobs.stop()

@@ -3,7 +3,6 @@ package directory
 import (
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"errors"
 	"fmt"
 	"iter"
@@ -49,7 +48,7 @@ func (e *DuplicateError) Unwrap() error { return ErrExists }
 // many were written, unless it is nil.
 func (db *DB) ImportAgents(ctx context.Context, brand string, all iter.Seq2[Agent, error], progress func(n int)) (Imported, error) {
 	var did Imported
-	err := inTx(ctx, db.write, func(ctx context.Context, tx *sql.Tx) error {
+	err := inTx(ctx, db.write, func(ctx context.Context, tx querier) error {
 		if _, err := brands.get(ctx, tx, brand); err != nil {
 			return err
 		}
@@ -70,7 +69,7 @@ func (db *DB) ImportAgents(ctx context.Context, brand string, all iter.Seq2[Agen
 }
 
 // importAgents writes the agents.
-func importAgents(ctx context.Context, tx *sql.Tx, brand string, all iter.Seq2[Agent, error], progress func(n int)) (did Imported, err error) {
+func importAgents(ctx context.Context, tx querier, brand string, all iter.Seq2[Agent, error], progress func(n int)) (did Imported, err error) {
 	seen := make(map[[sha256.Size]byte]struct{}) // hashes of usernames: these are short
 	var args []any
 	write := func(rows int) error {

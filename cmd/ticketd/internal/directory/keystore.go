@@ -87,7 +87,7 @@ func (db *DB) CreateAPIKey(ctx context.Context, k APIKey) (secret string, err er
 	if err != nil {
 		return "", err
 	}
-	err = db.change(ctx, "create API key", func(ctx context.Context, tx *sql.Tx) error {
+	err = db.change(ctx, "create API key", func(ctx context.Context, tx querier) error {
 		_, err := exec(ctx, tx, `INSERT INTO api_key (`+keyColumns+`)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`, args...)
 		if err != nil {
@@ -102,7 +102,7 @@ func (db *DB) CreateAPIKey(ctx context.Context, k APIKey) (secret string, err er
 }
 
 // writeBrands stores the brands of a key that has none stored.
-func writeBrands(ctx context.Context, tx *sql.Tx, k APIKey) error {
+func writeBrands(ctx context.Context, tx querier, k APIKey) error {
 	for _, brand := range k.Brands {
 		_, err := exec(ctx, tx, `INSERT INTO api_key_brand (key_id, brand) VALUES ($1, $2)`, k.ID, brand)
 		if isForeignKey(err) {
@@ -120,7 +120,7 @@ func writeBrands(ctx context.Context, tx *sql.Tx, k APIKey) error {
 // and expiry once they have come.
 func (db *DB) UpdateAPIKey(ctx context.Context, id string, edit func(*APIKey) error) (APIKey, error) {
 	var result APIKey
-	err := db.change(ctx, "change API key", func(ctx context.Context, tx *sql.Tx) error {
+	err := db.change(ctx, "change API key", func(ctx context.Context, tx querier) error {
 		was, err := findKey(ctx, tx, id)
 		if err != nil {
 			return err
@@ -172,7 +172,7 @@ func (db *DB) UpdateAPIKey(ctx context.Context, id string, edit func(*APIKey) er
 // it again changes nothing. The error wraps ErrNotFound when there is no key with
 // this ID.
 func (db *DB) RevokeAPIKey(ctx context.Context, id string) error {
-	return db.change(ctx, "revoke API key", func(ctx context.Context, tx *sql.Tx) error {
+	return db.change(ctx, "revoke API key", func(ctx context.Context, tx querier) error {
 		if _, err := findKey(ctx, tx, id); err != nil {
 			return err
 		}
@@ -218,7 +218,7 @@ func (db *DB) APIKeys(ctx context.Context, brand, after string, limit int) ([]AP
 // RemoveAPIKey removes a key, and what is known of it. To end a key's use,
 // revoking it says more: its next request is then logged as what it is.
 func (db *DB) RemoveAPIKey(ctx context.Context, id string) error {
-	return db.change(ctx, "remove API key", func(ctx context.Context, tx *sql.Tx) error {
+	return db.change(ctx, "remove API key", func(ctx context.Context, tx querier) error {
 		if _, err := findKey(ctx, tx, id); err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package directory
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"slices"
 	"time"
@@ -45,18 +44,32 @@ func (db *DB) ResolveCustomer(ctx context.Context, brand string, c Customer, on 
 	if err := c.prepare(brand, on); err != nil {
 		return Customer{}, false, err
 	}
-	if !on.Override { // the usual case of a known customer writes nothing and waits for no writer
-		known, err := db.known(ctx, c, on)
+	// Without override a known customer is the usual case, in which nothing is written
+	// and no writer is waited for. What was found of others serves the first attempt to
+	// create the record: its identifiers and the ticket are unique, so that whatever
+	// was done in between makes the attempt fail, and the next one looks again.
+	var first *lookup
+	if !on.Override {
+		l, err := look(ctx, db.read, c, on)
 		if err != nil {
-			return Customer{}, false, err
+			return Customer{}, false, failed("look up a customer", err)
 		}
-		if known != nil {
-			return known.record, false, nil
+		if l.known != nil {
+			return l.known.record, false, nil
 		}
+		first = &l
 	}
 	var record Customer
-	err = db.change(ctx, "resolve customer", func(ctx context.Context, tx *sql.Tx) (err error) {
-		record, created, err = db.resolve(ctx, tx, c, on)
+	err = db.change(ctx, "resolve customer", func(ctx context.Context, tx querier) (err error) {
+		l := first
+		if first = nil; l == nil {
+			again, err := look(ctx, tx, c, on)
+			if err != nil {
+				return err
+			}
+			l = &again
+		}
+		record, created, err = db.resolve(ctx, tx, c, on, *l)
 		switch {
 		case isDuplicate(err): // somebody else has just made the record, or redeemed the ticket
 			return errors.Join(errStale, err)
@@ -77,14 +90,14 @@ func (db *DB) KnownCustomer(ctx context.Context, brand string, c Customer, on Re
 	if err := c.prepare(brand, on); err != nil {
 		return Customer{}, err
 	}
-	known, err := db.known(ctx, c, on)
+	l, err := look(ctx, db.read, c, on)
 	if err != nil {
-		return Customer{}, err
+		return Customer{}, failed("look up a customer", err)
 	}
-	if known == nil {
+	if l.known == nil {
 		return Customer{}, missing("customer", "of these identifiers")
 	}
-	return known.record, nil
+	return l.known.record, nil
 }
 
 // prepare puts c into the brand, and refuses what cannot be looked for.
@@ -96,36 +109,33 @@ func (c *Customer) prepare(brand string, on Redemption) error {
 	return cmp.Or(c.check(), checkText("ticket", on.Ticket, maxBrand))
 }
 
-// known returns the record that is c's, or nil, without a transaction.
-func (db *DB) known(ctx context.Context, c Customer, on Redemption) (*version[Customer], error) {
-	known, err := recall(ctx, db.read, c.Brand, on)
-	if err == nil && known == nil {
-		var found []version[Customer]
-		if found, err = matches(ctx, db.read, c); err == nil {
-			known = choose(found, c)
-		}
+// A lookup is what the directory has of a customer.
+type lookup struct {
+	known   *version[Customer]  // the record that is the customer's, or nil
+	changed bool                // whether the ticket has changed it already
+	found   []version[Customer] // the records that have one of the customer's identifiers
+}
+
+// look finds the record that is c's, in one statement.
+func look(ctx context.Context, q querier, c Customer, on Redemption) (lookup, error) {
+	found, changed, err := matches(ctx, q, c, on.Ticket)
+	switch {
+	case err != nil:
+		return lookup{}, err
+	case changed != nil:
+		return lookup{known: changed, changed: true, found: found}, nil
 	}
-	if err != nil {
-		return nil, failed("look up a customer", err)
-	}
-	return known, nil
+	return lookup{known: choose(found, c), found: found}, nil
 }
 
 // resolve is ResolveCustomer within its transaction.
-func (db *DB) resolve(ctx context.Context, tx *sql.Tx, c Customer, on Redemption) (_ Customer, created bool, err error) {
-	known, err := recall(ctx, tx, c.Brand, on)
-	if err != nil {
-		return Customer{}, false, err
-	}
-	if known != nil {
+func (db *DB) resolve(ctx context.Context, tx querier, c Customer, on Redemption, l lookup) (_ Customer, created bool, err error) {
+	known, found := l.known, l.found
+	if l.changed {
 		return known.record, false, nil
 	}
-	found, err := matches(ctx, tx, c)
-	if err != nil {
-		return Customer{}, false, err
-	}
 	now := wholeMillis(db.now())
-	if known = choose(found, c); known == nil {
+	if known == nil {
 		record := merge(Customer{Brand: c.Brand, Created: now, Updated: now}, c, found)
 		if err := record.insert(ctx, tx); err != nil {
 			return Customer{}, false, err
@@ -145,21 +155,8 @@ func (db *DB) resolve(ctx context.Context, tx *sql.Tx, c Customer, on Redemption
 	return record, false, remember(ctx, tx, record, on)
 }
 
-// recall returns the customer whose record the ticket has changed, or nil.
-func recall(ctx context.Context, q querier, brand string, on Redemption) (*version[Customer], error) {
-	if on.Ticket == "" {
-		return nil, nil
-	}
-	all, err := list(ctx, q, customers.scan, customers.selected()+` WHERE brand = $1
-		AND id = (SELECT customer FROM redemption WHERE brand = $1 AND ticket = $2)`, brand, on.Ticket)
-	if err != nil || len(all) == 0 {
-		return nil, err
-	}
-	return &all[0], nil
-}
-
 // remember notes whose record the ticket has changed.
-func remember(ctx context.Context, tx *sql.Tx, c Customer, on Redemption) error {
+func remember(ctx context.Context, tx querier, c Customer, on Redemption) error {
 	if on.Ticket == "" {
 		return nil
 	}

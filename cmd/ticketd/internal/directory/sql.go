@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -23,16 +24,71 @@ const (
 // row is a *sql.Row or *sql.Rows.
 type row interface{ Scan(dest ...any) error }
 
-// querier is a *sql.DB or *sql.Tx.
+// querier runs statements: a pool or a transaction.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
+// tracer holds the function that Trace set.
+type tracer struct {
+	f atomic.Pointer[func(statement string)]
+}
+
+func (t *tracer) note(statement string) {
+	if f := t.f.Load(); f != nil {
+		(*f)(statement)
+	}
+}
+
+// Trace calls f with the text of each SQL statement before the statement is sent,
+// from the goroutine of the caller who waits for the answer; nil ends it. The text
+// has placeholders for the values. BEGIN and COMMIT are left out, and so are the
+// writes that nobody waits for, such as the last use of an API key.
+func (db *DB) Trace(f func(statement string)) {
+	if f == nil {
+		db.tracer.f.Store(nil)
+		return
+	}
+	db.tracer.f.Store(&f)
+}
+
+// A pool is a pool of connections whose statements Trace shows.
+type pool struct {
+	*sql.DB
+	tracer *tracer
+}
+
+func (p *pool) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	p.tracer.note(query)
+	return p.DB.QueryContext(ctx, query, args...)
+}
+
+func (p *pool) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	p.tracer.note(query)
+	return p.DB.ExecContext(ctx, query, args...)
+}
+
+// A transaction is a transaction whose statements Trace shows.
+type transaction struct {
+	*sql.Tx
+	tracer *tracer
+}
+
+func (t transaction) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	t.tracer.note(query)
+	return t.Tx.QueryContext(ctx, query, args...)
+}
+
+func (t transaction) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	t.tracer.note(query)
+	return t.Tx.ExecContext(ctx, query, args...)
+}
+
 // list returns what scan makes of each row of the query. Outside a transaction,
 // which has a time limit of its own if it needs one, it waits for readTimeout.
 func list[T any](ctx context.Context, q querier, scan func(row) (T, error), query string, args ...any) ([]T, error) {
-	if _, alone := q.(*sql.DB); alone {
+	if _, alone := q.(*pool); alone {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, readTimeout)
 		defer cancel()
@@ -75,7 +131,7 @@ func exec(ctx context.Context, q querier, query string, args ...any) (int64, err
 var errStale = errors.New("others kept changing the same record: try again")
 
 // change runs f in a transaction that waits for writeTimeout, as retry does.
-func (db *DB) change(ctx context.Context, what string, f func(ctx context.Context, tx *sql.Tx) error) error {
+func (db *DB) change(ctx context.Context, what string, f func(ctx context.Context, tx querier) error) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	return db.retry(ctx, what, f)
@@ -84,7 +140,7 @@ func (db *DB) change(ctx context.Context, what string, f func(ctx context.Contex
 // retry runs f in a transaction, and runs it again when another transaction got
 // in its way. At every level of isolation, f must hold on to what it has read by
 // writing with the revision that it has seen, or by an index that is unique.
-func (db *DB) retry(ctx context.Context, what string, f func(ctx context.Context, tx *sql.Tx) error) error {
+func (db *DB) retry(ctx context.Context, what string, f func(ctx context.Context, tx querier) error) error {
 	var err error
 	for attempt := range maxAttempts {
 		err = inTx(ctx, db.write, f)
@@ -101,13 +157,13 @@ func (db *DB) retry(ctx context.Context, what string, f func(ctx context.Context
 }
 
 // inTx runs f in a transaction.
-func inTx(ctx context.Context, pool *sql.DB, f func(ctx context.Context, tx *sql.Tx) error) error {
-	tx, err := pool.BeginTx(ctx, nil)
+func inTx(ctx context.Context, p *pool, f func(ctx context.Context, tx querier) error) error {
+	tx, err := p.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback()
-	if err := f(ctx, tx); err != nil {
+	if err := f(ctx, transaction{tx, p.tracer}); err != nil {
 		return err
 	}
 	return tx.Commit()

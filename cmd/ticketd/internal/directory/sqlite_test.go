@@ -15,7 +15,7 @@ import (
 
 func TestOpenSettings(t *testing.T) {
 	db := sqliteFile.fresh(t)
-	for pool, settings := range map[*sql.DB]map[string]string{
+	for pool, settings := range map[*pool]map[string]string{
 		db.write: {"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "10000", "query_only": "0"},
 		db.read:  {"journal_mode": "wal", "foreign_keys": "1", "busy_timeout": "10000", "query_only": "1"},
 	} {

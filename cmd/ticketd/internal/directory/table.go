@@ -2,7 +2,6 @@ package directory
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -47,12 +46,15 @@ func (t *table[T]) scan(r row) (version[T], error) {
 	return v, err
 }
 
+// isText reports whether every database compares with s. No record has a key of
+// which that is not so.
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
+
 // get returns the record with the key.
 func (t *table[T]) get(ctx context.Context, q querier, key ...any) (version[T], error) {
 	last := fmt.Sprint(key[len(key)-1])
-	// Text that no record has is not for every database to compare with.
 	for _, k := range key {
-		if s, ok := k.(string); ok && (!utf8.ValidString(s) || strings.ContainsRune(s, 0)) {
+		if s, ok := k.(string); ok && !isText(s) {
 			return version[T]{}, missing(t.kind, last)
 		}
 	}
@@ -113,7 +115,7 @@ func (t *table[T]) add(ctx context.Context, db *DB, record *T) error {
 	if err != nil {
 		return err
 	}
-	return db.change(ctx, "add "+t.kind, func(ctx context.Context, tx *sql.Tx) error {
+	return db.change(ctx, "add "+t.kind, func(ctx context.Context, tx querier) error {
 		_, err := exec(ctx, tx, insertSQL(t.name, t.columns, 1), args...)
 		switch {
 		case isDuplicate(err):
@@ -128,7 +130,7 @@ func (t *table[T]) add(ctx context.Context, db *DB, record *T) error {
 // update lets edit change the record with the key, and writes it.
 func (t *table[T]) update(ctx context.Context, db *DB, edit func(*T) error, key ...any) (T, error) {
 	var result T
-	err := db.change(ctx, "change "+t.kind, func(ctx context.Context, tx *sql.Tx) error {
+	err := db.change(ctx, "change "+t.kind, func(ctx context.Context, tx querier) error {
 		was, err := t.get(ctx, tx, key...)
 		if err != nil {
 			return err
@@ -152,7 +154,7 @@ func (t *table[T]) update(ctx context.Context, db *DB, edit func(*T) error, key 
 
 // write replaces the record with the key by v.record, if its revision still is
 // v's.
-func (t *table[T]) write(ctx context.Context, tx *sql.Tx, v version[T], key ...any) error {
+func (t *table[T]) write(ctx context.Context, tx querier, v version[T], key ...any) error {
 	args, err := values(t.fields(&v.record))
 	if err != nil {
 		return err
@@ -181,7 +183,7 @@ func (t *table[T]) write(ctx context.Context, tx *sql.Tx, v version[T], key ...a
 
 // remove removes the record with the key.
 func (t *table[T]) remove(ctx context.Context, db *DB, key ...any) error {
-	return db.change(ctx, "remove "+t.kind, func(ctx context.Context, tx *sql.Tx) error {
+	return db.change(ctx, "remove "+t.kind, func(ctx context.Context, tx querier) error {
 		if _, err := t.get(ctx, tx, key...); err != nil {
 			return err
 		}
