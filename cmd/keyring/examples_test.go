@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/admitone/admitone/cmd/internal/cli"
 )
 
 const examples = "../../examples/rotate/"
@@ -28,6 +30,7 @@ func accepts(t *testing.T, words []string, env map[string]string) {
 	assert.Equal(t, "apply", cmd.Name())
 	require.NoError(t, cmd.ParseFlags(args))
 	require.NoError(t, cmd.ValidateArgs(cmd.Flags().Args()))
+	require.NoError(t, cli.ReadVariables(cmd.Flags()))
 	uri, err := a.keys.URI()
 	require.NoError(t, err)
 	assert.NotEmpty(t, uri)

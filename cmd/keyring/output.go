@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -159,13 +160,16 @@ func (s *span) Set(text string) error {
 	if rest != "" || d == 0 && text == "" {
 		more, err := time.ParseDuration(rest)
 		if err != nil || more < 0 && rest != text {
-			return fmt.Errorf("%q is no duration, such as 90s, 15m, 24h, 30d or 1d12h", text)
+			return errors.New("not " + s.Form())
 		}
 		d += more
 	}
 	*s = span(d)
 	return nil
 }
+
+// Form implements cli.Former.
+func (s *span) Form() string { return "a duration such as 90s, 15m, 24h, 30d or 1d12h" }
 
 // Type implements pflag.Value.
 func (s *span) Type() string { return "duration" }

@@ -62,7 +62,7 @@ func (a *app) rewrap(file string, o changing, uri string) error {
 		if uri == "passphrase:" {
 			fmt.Fprintln(a.stderr, "the new key-encryption key:")
 		}
-		if kek, err = cli.OpenKEK(uri, true); err != nil {
+		if kek, err = cli.OpenKEK("new-kek", uri, true); err != nil {
 			return err
 		}
 	}

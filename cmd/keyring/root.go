@@ -51,7 +51,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return a.code
 	}
 	code := exitCode(err)
-	text := cli.Message(err)
+	text := cli.Message(fields.Explain(cmd.Flags(), err))
 	if a.json || code == exitUsage && asksJSON(args) {
 		a.print(errorReport{Error: text, Cause: cause(err), Exit: code})
 	}
@@ -68,6 +68,20 @@ func asksJSON(args []string) bool {
 		args = args[:i]
 	}
 	return slices.Contains(args, "--json") || slices.Contains(args, "--json=true")
+}
+
+// fields maps the Go fields that the libraries' errors name to this command's flags.
+var fields = cli.Fields{
+	"keyring.Config.Realm":         "realm",
+	"keyring.Config.KEK":           "kek",
+	"keyring.Config.MinGeneration": "min-generation",
+	"keyring.Config.Actor":         "actor",
+	"keyring.Policy.Lifetime":      "lifetime",
+	"keyring.Policy.Propagation":   "propagation",
+	"keyring.Policy.Skew":          "skew",
+	"keyring.Policy.RotateEvery":   "rotate-every",
+	"keyring.Policy.DestroyAfter":  "destroy-after",
+	"keyring.Policy.ExpectedRate":  "expected-rate",
 }
 
 // errorReport is what --json prints when a command fails.
@@ -235,7 +249,8 @@ fish, powershell) prints a script for the shell's completion.`,
 	f := root.PersistentFlags()
 	a.keys.AddFlags(f)
 	f.BoolVar(&a.json, "json", false, "print one JSON object instead of text")
-	f.StringVar(&a.actor, "actor", os.Getenv("ADMITONE_ACTOR"), "who asks, for the audit log, beside the system's user: a `name` (environment: ADMITONE_ACTOR)")
+	f.StringVar(&a.actor, "actor", "", "`name` of the person who asks for a change, for the audit log, beside the system user")
+	cli.Variable(f, "actor", "ADMITONE_ACTOR")
 	for _, g := range []struct {
 		title    string
 		commands []*cobra.Command

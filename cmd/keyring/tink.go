@@ -42,7 +42,7 @@ func (k *keyset) open(repeat bool) (keyring.KEK, error) {
 	if k.cleartext {
 		return keyring.InsecureCleartext, nil
 	}
-	kek, err := cli.OpenKEK(k.kek, repeat)
+	kek, err := cli.OpenKEK("keyset-kek", k.kek, repeat)
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -178,7 +177,7 @@ func newInspector(o inspectFlags, keys token.Opener, realm string, now func() ti
 		Opener: keys, Realm: realm, Brands: o.brands, AnyBrand: len(o.brands) == 0,
 		Store: store, MaxLifetime: o.maxLifetime, Skew: o.skew, Now: now,
 	})
-	return in, flagError(err)
+	return in, ticketUsage(err)
 }
 
 func (in *inspector) inspect(ticket string) inspection {
@@ -238,6 +237,5 @@ func shapeFault(number int, err error) outcome {
 	if errors.Is(err, token.ErrUnsupportedVersion) {
 		reason = verify.UnsupportedVersion
 	}
-	text := scrub(strings.TrimPrefix(err.Error(), "token: "))
-	return outcome{Number: number, Verdict: refused, Reason: reason, Explanation: string(reason) + ": " + text}
+	return outcome{Number: number, Verdict: refused, Reason: reason, Explanation: string(reason) + ": " + scrub(cli.Message(err))}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -32,23 +31,23 @@ type issued struct {
 	*contents
 }
 
-// issueTexts are the flags with the ticket's text fields: the flag's name, the
-// field's on the wire, and what it is for.
+// issueTexts are the flags with the ticket's text fields: the flag's name, its field
+// and its help.
 var issueTexts = []struct {
-	flag, field string
-	of          func(*token.Ticket) *string
-	usage       string
+	flag  string
+	of    func(*token.Ticket) *string
+	usage string
 }{
-	{"brand", "brand", func(t *token.Ticket) *string { return &t.Brand }, "the business account; mandatory"},
-	{"username", "username", func(t *token.Ticket) *string { return &t.Username }, "the agent's; makes it an agent's ticket"},
-	{"email", "email", func(t *token.Ticket) *string { return &t.Email }, "the person's email address"},
-	{"unique-id", "uniqueId", func(t *token.Ticket) *string { return &t.UniqueID }, "the person's ID in your system"},
-	{"first-name", "firstName", func(t *token.Ticket) *string { return &t.FirstName }, "the person's first name"},
-	{"last-name", "lastName", func(t *token.Ticket) *string { return &t.LastName }, "the person's last name"},
-	{"phone1", "phone1", func(t *token.Ticket) *string { return &t.Phone1 }, "the person's phone number in E.164 form, such as +442501234567"},
-	{"remark", "remark", func(t *token.Ticket) *string { return &t.Remark }, "a line of text"},
-	{"channel", "channel", func(t *token.Ticket) *string { return &t.Channel }, "customers: the ticket is good in the channel with this internal ID only"},
-	{"actor", "actor", func(t *token.Ticket) *string { return &t.Actor }, "who asks for the ticket, for the verifier's log"},
+	{"brand", func(t *token.Ticket) *string { return &t.Brand }, "the business account; mandatory"},
+	{"username", func(t *token.Ticket) *string { return &t.Username }, "the agent's; makes it an agent's ticket"},
+	{"email", func(t *token.Ticket) *string { return &t.Email }, "the person's email address"},
+	{"unique-id", func(t *token.Ticket) *string { return &t.UniqueID }, "the person's ID in your system"},
+	{"first-name", func(t *token.Ticket) *string { return &t.FirstName }, "the person's first name"},
+	{"last-name", func(t *token.Ticket) *string { return &t.LastName }, "the person's last name"},
+	{"phone1", func(t *token.Ticket) *string { return &t.Phone1 }, "the person's phone number in E.164 form, such as +442501234567"},
+	{"remark", func(t *token.Ticket) *string { return &t.Remark }, "a line of text"},
+	{"channel", func(t *token.Ticket) *string { return &t.Channel }, "customers: the ticket is good in the channel with this internal ID only"},
+	{"actor", func(t *token.Ticket) *string { return &t.Actor }, "who asks for the ticket, for the verifier's log"},
 }
 
 func (a *app) issueCommand() *cobra.Command {
@@ -111,7 +110,7 @@ func (a *app) issue(i issue) error {
 		return err
 	}
 	if err := token.CheckRealm(a.keys.Realm); err != nil {
-		return flagError(err)
+		return cli.Usage(err)
 	}
 	if a.keyring == "" {
 		return cli.Usagef("no keyring: give --keyring or set ADMITONE_KEYRING")
@@ -127,10 +126,13 @@ func (a *app) issue(i issue) error {
 	if err != nil {
 		return err
 	}
+	if i.expiresIn > longest {
+		return cli.Flagf("expires-in", "is over %v; the keyring keeps its keys no longer", longest)
+	}
 	t := i.ticket
 	text, err := issuer.Issue(&t)
 	if err != nil {
-		return flagError(err)
+		return ticketUsage(err)
 	}
 	url, err := i.url(text)
 	if err != nil {
@@ -148,7 +150,7 @@ func (a *app) issue(i issue) error {
 		_, err = fmt.Fprintln(a.stdout, text)
 	}
 	next := []string{"ticket", "inspect"}
-	if a.keyring != os.Getenv("ADMITONE_KEYRING") {
+	if a.keyring != os.Getenv(keyringVariable) {
 		next = append(next, "--keyring", a.keyring)
 	}
 	a.sayNext(next...)
@@ -182,7 +184,7 @@ func (i *issue) check() error {
 	}
 	t.Lifetime = i.expiresIn
 	if err := t.Validate(); err != nil {
-		return flagError(err)
+		return cli.Usage(err)
 	}
 	switch {
 	case t.Audience == token.Agent && i.chatURL != "":
@@ -205,37 +207,7 @@ func (i *issue) url(ticket string) (url string, err error) {
 		url, err = token.ChatURL(i.chatURL, i.code, ticket)
 	}
 	if err != nil {
-		return "", cli.Usagef("--%s: %s", flag, strings.TrimPrefix(err.Error(), "token: "))
+		return "", cli.Usage(cli.ForFlag(flag, err))
 	}
 	return url, nil
-}
-
-// flagError turns the fault of a field into one of the flag that gave it.
-func flagError(err error) error {
-	fault, ok := errors.AsType[*token.FieldError](err)
-	if !ok {
-		return err
-	}
-	name := fault.Field
-	switch name {
-	case "ticket":
-		return cli.Usagef("the ticket %s", fault.Reason)
-	case "realm":
-		return cli.Usagef("--realm %s", fault.Reason)
-	case "overrideUserInfo":
-		return cli.Usagef("--override-user-info %s", fault.Reason)
-	case "expiresIn":
-		return cli.Usagef("--expires-in %s, which is as long as the keyring keeps its keys", fault.Reason)
-	case "claims":
-		return cli.Usagef("--claim %s", fault.Reason)
-	}
-	for _, text := range issueTexts {
-		if text.field == name {
-			return cli.Usagef("--%s %s", text.flag, fault.Reason)
-		}
-	}
-	if claim, ok := strings.CutPrefix(name, "claims."); ok {
-		return cli.Usagef("--claim %s %s", claim, fault.Reason)
-	}
-	return cli.Usagef("%w", err)
 }

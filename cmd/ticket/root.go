@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
 
 	"github.com/spf13/cobra"
@@ -46,7 +45,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return a.worst.exit()
 	}
 	code := exitCode(err)
-	text := scrub(cli.Message(err))
+	text := scrub(cli.Message(fields.Explain(cmd.Flags(), err)))
 	if a.json {
 		_ = a.print(errorReport{Error: text, Exit: code})
 	}
@@ -57,6 +56,34 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		a.sayNext("keyring", "status", a.keyring)
 	}
 	return code
+}
+
+// keyringVariable is the environment variable that stands for --keyring.
+const keyringVariable = "ADMITONE_KEYRING"
+
+// fields maps the Go fields that the libraries' errors name to the flags of this
+// command. The names without a package are fields of a ticket.
+var fields = cli.Fields{
+	"realm":            "realm",
+	"brand":            "brand",
+	"username":         "username",
+	"email":            "email",
+	"uniqueId":         "unique-id",
+	"firstName":        "first-name",
+	"lastName":         "last-name",
+	"phone1":           "phone1",
+	"remark":           "remark",
+	"channel":          "channel",
+	"actor":            "actor",
+	"overrideUserInfo": "override-user-info",
+	"expiresIn":        "expires-in",
+	"claims":           "claim",
+	"claims.*":         "claim",
+
+	"token.Config.Realm":   "realm",
+	"verify.Config.Realm":  "realm",
+	"keyring.Config.Realm": "realm",
+	"keyring.Config.KEK":   "kek",
 }
 
 // errorReport is what --json prints when a command fails.
@@ -70,6 +97,14 @@ func exitCode(err error) int {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// ticketUsage makes an error wrong usage if a field is at fault that flags give.
+func ticketUsage(err error) error {
+	if _, ok := errors.AsType[*token.FieldError](err); ok {
+		return cli.Usage(err)
+	}
+	return err
 }
 
 var ticketPattern = regexp.MustCompile(token.Pattern)
@@ -110,7 +145,8 @@ tickets the worst counts: failed, then cannot tell, then refused.`,
 // keyringFlags adds the flags of a command that opens the keyring.
 func (a *app) keyringFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&a.keyring, "keyring", os.Getenv("ADMITONE_KEYRING"), "the `file` with the ticket keys (environment: ADMITONE_KEYRING)")
+	f.StringVar(&a.keyring, "keyring", "", "the `file` with the ticket keys")
+	cli.Variable(f, "keyring", keyringVariable)
 	a.keys.AddFlags(f)
 }
 

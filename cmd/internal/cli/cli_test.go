@@ -102,14 +102,14 @@ func TestURI(t *testing.T) {
 		} else {
 			require.Error(t, err)
 			assert.NotContains(t, err.Error(), "hunter2")
-			assert.True(t, IsUsage(Command(&cobra.Command{}, func(*cobra.Command, []string) error { return err }).RunE(nil, nil)))
+			assert.True(t, IsUsage(Command(&cobra.Command{}, func(*cobra.Command, []string) error { return err }).RunE(new(cobra.Command), nil)))
 		}
 	}
 }
 
 func TestIsUsage(t *testing.T) {
 	body := func(err error) error {
-		return Command(&cobra.Command{}, func(*cobra.Command, []string) error { return err }).RunE(nil, nil)
+		return Command(&cobra.Command{}, func(*cobra.Command, []string) error { return err }).RunE(new(cobra.Command), nil)
 	}
 	assert.NoError(t, body(nil))
 	assert.False(t, IsUsage(body(errors.New("disk full"))))

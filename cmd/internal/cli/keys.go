@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"errors"
+	"os"
+
+	"github.com/spf13/pflag"
+
+	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/keyring/kms"
+	"github.com/admitone/admitone/token"
+)
+
+// Environment variables of the flags of Keys.
+const (
+	realmVariable = "ADMITONE_REALM"
+	kekVariable   = "ADMITONE_KEK"
+)
+
+// Keys are the flags under which a keyring opens.
+type Keys struct {
+	Realm     string // --realm
+	kek       string // --kek, of the command line
+	cleartext bool
+	flags     *pflag.FlagSet
+}
+
+// AddFlags adds the flags to f.
+func (k *Keys) AddFlags(f *pflag.FlagSet) {
+	k.flags = f
+	f.StringVar(&k.Realm, "realm", "", "the deployment's `name`, to which keys and tickets are bound")
+	Variable(f, "realm", realmVariable)
+	f.StringVar(&k.kek, "kek", "",
+		"the keyring's key-encryption key, as a `URI`; see keyring --help (environment: "+kekVariable+")")
+	f.BoolVar(&k.cleartext, "insecure-cleartext", false,
+		"the keyring file is not encrypted: whoever reads the file has the keys, and a change goes unnoticed")
+}
+
+// Cleartext reports whether --insecure-cleartext was given.
+func (k *Keys) Cleartext() bool { return k.cleartext }
+
+// URI checks the flags and returns the URI of the key-encryption key, from --kek or
+// else from the environment. With --insecure-cleartext, for which there is no
+// variable, the URI is empty. Errors are wrong usage.
+func (k *Keys) URI() (string, error) {
+	if err := token.CheckRealm(k.Realm); err != nil {
+		return "", Usage(ForFlag("realm", err))
+	}
+	uri := k.kek
+	if uri == "" {
+		uri = os.Getenv(kekVariable)
+		setSource(k.flags, "kek", kekVariable)
+	}
+	switch {
+	case k.cleartext && k.kek != "":
+		return "", Usagef("--kek and --insecure-cleartext exclude each other")
+	case k.cleartext:
+		return "", nil
+	case uri == "":
+		return "", Usagef("no key-encryption key: give --kek or set %s (or, for a trial only, --insecure-cleartext)",
+			kekVariable)
+	}
+	if err := kms.CheckURI(uri); err != nil {
+		return "", Usage(ForFlag("kek", err))
+	}
+	return uri, nil
+}
+
+// Config opens the key-encryption key and returns the Config for a keyring of a kind.
+// A passphrase is asked for at the terminal; with repeat, which a new passphrase needs,
+// twice.
+func (k *Keys) Config(kind keyring.Kind, repeat bool) (keyring.Config, error) {
+	c := keyring.Config{Kind: kind, Realm: k.Realm, KEK: keyring.InsecureCleartext}
+	uri, err := k.URI()
+	if err != nil || uri == "" {
+		return c, err
+	}
+	c.KEK, err = OpenKEK("kek", uri, repeat)
+	return c, err
+}
+
+// OpenKEK opens the key-encryption key of a URI that the flag gave. For repeat see
+// Keys.Config.
+func OpenKEK(flag, uri string, repeat bool) (keyring.KEK, error) {
+	if err := kms.CheckURI(uri); err != nil {
+		return nil, Usage(ForFlag(flag, err))
+	}
+	kek, err := kms.Open(uri, kms.Terminal(repeat))
+	if _, ok := errors.AsType[*token.ConfigError](err); ok {
+		return nil, ForFlag(flag, err)
+	}
+	return kek, err
+}
+
+// Next returns the line that names the next sensible command.
+func (k *Keys) Next(args ...string) string { return "next: " + k.Command(args...) }
+
+// Command returns a command line that can be run as it stands: the arguments, and the
+// flags of Keys that this command was given.
+func (k *Keys) Command(args ...string) string {
+	if k.Realm != "" && k.Realm != os.Getenv(realmVariable) {
+		args = append(args, "--realm", k.Realm)
+	}
+	if k.kek != "" {
+		args = append(args, "--kek", k.kek)
+	}
+	if k.cleartext {
+		args = append(args, "--insecure-cleartext")
+	}
+	return Line(args...)
+}
+
+// With returns the flags for a keyring under another key-encryption key; the empty URI
+// means none.
+func (k Keys) With(uri string) Keys {
+	k.kek, k.cleartext = uri, uri == ""
+	return k
+}
