@@ -25,6 +25,10 @@ func TestLibraryDependencies(t *testing.T) {
 			assert.NotContains(t, dep, "admitone/cmd/", pkg)
 		}
 	}
+	// A backend that only calls the service gets nothing but the standard library.
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "./client").Output()
+	require.NoError(t, err)
+	assert.Equal(t, "github.com/admitone/admitone/client\n", string(out))
 }
 
 // The README's Go code is the Example's, so that it compiles and runs.
