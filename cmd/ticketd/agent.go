@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -75,8 +76,8 @@ func preparePhone(ctx context.Context, db *directory.DB, brand string, phone *st
 		return err
 	}
 	e164, err := directory.E164(*phone, b.Region)
-	if err != nil {
-		return cli.Usagef("--phone1: %w", err)
+	if wrong, ok := errors.AsType[*directory.FieldError](err); ok {
+		return cli.Usagef("--phone1: %s", wrong.Reason)
 	}
 	*phone = e164
 	return nil

@@ -218,7 +218,10 @@ func parseHeader(header []string) (used []column, faults []fault) {
 func parseAgent(record []string, used []column, b directory.Brand) (directory.Agent, *fault) {
 	a := directory.Agent{Brand: b.Name, Active: true}
 	for i, c := range used {
-		if err := c.set(&a, strings.TrimSpace(strings.Clone(record[i])), b.Region); err != nil {
+		err := c.set(&a, strings.TrimSpace(strings.Clone(record[i])), b.Region)
+		if wrong, ok := errors.AsType[*directory.FieldError](err); ok {
+			return a, &fault{Column: c.name, Reason: wrong.Reason}
+		} else if err != nil {
 			return a, &fault{Column: c.name, Reason: err.Error()}
 		}
 	}

@@ -77,6 +77,9 @@ func (o *options) checkDatabase() error {
 	if _, ok := errors.AsType[*fs.PathError](err); ok || err == nil {
 		return nil // a file that cannot be read may be there later: opening will tell
 	}
+	if wrong, ok := errors.AsType[*token.ConfigError](err); ok {
+		return cli.Usagef("--database %s", wrong.Reason)
+	}
 	return cli.Usagef("--database: %w", err)
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/admitone/admitone/cmd/ticketd/internal/api"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/ratelimit"
+	"github.com/admitone/admitone/token"
 )
 
 // limitedKeys is how many API keys a process counts the requests of at least.
@@ -46,8 +48,9 @@ func (l *limits) check() error {
 		return cli.Usagef("--rate-burst %d is not from 1 to 1000000", l.burst)
 	}
 	if l.store != "" {
-		if err := ratelimit.CheckURL(l.store); err != nil {
-			return cli.Usagef("--rate-store: %w", err)
+		err := ratelimit.RedisConfig{URL: l.store}.Check()
+		if wrong, ok := errors.AsType[*token.ConfigError](err); ok {
+			return cli.Usagef("--rate-store %s", wrong.Reason)
 		}
 	}
 	networks, err := directory.ParseAddresses(l.proxies)
@@ -67,7 +70,7 @@ func (s *service) openLimiter(ctx context.Context, log *slog.Logger) (ratelimit.
 	if s.opts.limits.store == "" {
 		return ratelimit.NewLocal(limitedKeys, nil), nil
 	}
-	r, err := ratelimit.OpenRedis(ctx, s.opts.limits.store, s.opts.realm, log)
+	r, err := ratelimit.OpenRedis(ctx, ratelimit.RedisConfig{URL: s.opts.limits.store, Realm: s.opts.realm, Log: log})
 	if err != nil {
 		return nil, fmt.Errorf("--rate-store: %w", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/token"
@@ -56,8 +55,10 @@ func (s *server) issue(r *http.Request, key directory.APIKey, q ticketRequest) (
 	}
 	if q.phone1 != "" {
 		phone, err := directory.E164(q.phone1, set.Region)
-		if err != nil {
-			return nil, "", badField("phone1", sentence(err))
+		if e, ok := errors.AsType[*directory.FieldError](err); ok {
+			return nil, "", badField(e.Field, e.Reason)
+		} else if err != nil {
+			return nil, "", internal(err)
 		}
 		t.Phone1 = phone
 	}
@@ -158,10 +159,4 @@ func (s *server) apply(set directory.Effective, t *token.Ticket, q ticketRequest
 	}
 	t.Lifetime = cmp.Or(q.expiresIn, min(ordinary, longest))
 	return nil
-}
-
-// sentence makes of an error about a phone number the rest of a sentence that
-// begins with the field.
-func sentence(err error) string {
-	return strings.TrimPrefix(err.Error(), "the phone number ")
 }

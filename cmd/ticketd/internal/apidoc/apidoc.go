@@ -88,10 +88,10 @@ type Schema struct {
 func Read(document []byte) (*Document, error) {
 	var root yaml.Node
 	if err := yaml.Unmarshal(document, &root); err != nil {
-		return nil, fmt.Errorf("apidoc: %w", err)
+		return nil, fmt.Errorf("%w", err)
 	}
 	if len(root.Content) != 1 {
-		return nil, fmt.Errorf("apidoc: the document is empty")
+		return nil, fmt.Errorf("the document is empty")
 	}
 	r := &reader{root: node{root.Content[0]}}
 	info := r.root.get("info")
@@ -108,11 +108,11 @@ func Read(document []byte) (*Document, error) {
 			}
 			tags := op.get("tags").items()
 			if len(tags) == 0 {
-				return nil, fmt.Errorf("apidoc: %s %s has no tag", method, path)
+				return nil, fmt.Errorf("%s %s has no tag", method, path)
 			}
 			i, ok := place[tags[0].n.Value]
 			if !ok {
-				return nil, fmt.Errorf("apidoc: %s %s has a tag that is not listed", method, path)
+				return nil, fmt.Errorf("%s %s has a tag that is not listed", method, path)
 			}
 			d.Groups[i].Operations = append(d.Groups[i].Operations, r.operation(path, method, item, op))
 		}
@@ -142,7 +142,7 @@ func (r *reader) resolve(n node) (node, string) {
 		to, name = to.get(part), part
 	}
 	if to.n == nil && r.err == nil {
-		r.err = fmt.Errorf("apidoc: %s leads nowhere", ref)
+		r.err = fmt.Errorf("%s leads nowhere", ref)
 	}
 	return to, name
 }

@@ -53,7 +53,7 @@ func TestUpdate(t *testing.T) {
 			func(a *Agent) error { a.Brand = "other"; return nil },
 		} {
 			_, err = db.UpdateAgent(ctx, "acme", "ann", edit)
-			assert.ErrorContains(t, err, "keeps its brand and its name")
+			assert.ErrorContains(t, err, "cannot change")
 		}
 		after, err := db.Agent(ctx, "acme", "ann")
 		require.NoError(t, err)

@@ -27,7 +27,7 @@ type AuthError struct {
 }
 
 func (e *AuthError) Error() string {
-	const text = "directory: API key "
+	const text = "API key "
 	switch e.Reason {
 	case AuthMalformed:
 		return text + "is malformed: send the whole key as it was shown, beginning with " + keyPrefix

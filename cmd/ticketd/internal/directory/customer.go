@@ -79,7 +79,7 @@ func (db *DB) AddCustomer(ctx context.Context, c Customer) (Customer, error) {
 		err := c.insert(ctx, tx)
 		switch {
 		case isDuplicate(err):
-			return fmt.Errorf("directory: a customer with one of these identifiers: %w", ErrExists)
+			return fmt.Errorf("a customer with one of these identifiers: %w", ErrExists)
 		case isForeignKey(err):
 			return missing("brand", c.Brand)
 		}

@@ -36,6 +36,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/admitone/admitone/token"
 )
 
 // ErrNotFound is wrapped by every error that says that a brand, agent, channel,
@@ -65,7 +67,7 @@ func (e *InUseError) Error() string {
 			parts = append(parts, fmt.Sprintf("%d %ss", p.n, p.kind))
 		}
 	}
-	return fmt.Sprintf("directory: brand %q still has %s: remove them first, or the brand with all that it has",
+	return fmt.Sprintf("brand %q still has %s: remove them first, or the brand with all that it has",
 		e.Brand, strings.Join(parts, ", "))
 }
 
@@ -110,23 +112,28 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	return openSQLite(ctx, dsn)
 }
 
-// Check reports what is wrong with a dsn as it is written. It asks no server, and
-// looks at no file of a directory.
+// Check reports what is wrong with a dsn as it is written, in a *token.ConfigError
+// whose Field is directory.dsn. It asks no server, and looks at no file of a
+// directory.
 func Check(dsn string) error {
 	scheme, _, isURL := strings.Cut(dsn, "://")
 	switch {
 	case isURL && (scheme == "postgres" || scheme == "postgresql"):
 		if _, err := postgresConfig(dsn); err != nil {
-			return fmt.Errorf("directory: %w", err)
+			return err
 		}
 	case isURL, strings.HasPrefix(dsn, "postgres:"), strings.HasPrefix(dsn, "postgresql:"):
-		return errors.New("directory: not a kind of database that is known: give the path of a file, " +
-			"or postgres://user:password@host:5432/database")
+		return badDSN("is not of a database that is known: give the path of a file, "+
+			"or postgres://user:password@host:5432/database", nil)
 	case keywords.MatchString(dsn):
-		return errors.New("directory: a connection string in keywords is not understood: " +
-			"write it as postgres://user:password@host:5432/database")
+		return badDSN("is a connection string in keywords: write postgres://user:password@host:5432/database", nil)
 	}
 	return nil
+}
+
+// badDSN returns the error for a dsn that cannot be one.
+func badDSN(reason string, cause error) error {
+	return &token.ConfigError{Field: "directory.dsn", Reason: reason, Cause: cause}
 }
 
 // keywords finds libpq's other form of connection string, which would make a
@@ -159,7 +166,7 @@ func (db *DB) Ping(ctx context.Context) error {
 
 // missing is the error for a record that does not exist.
 func missing(kind, name string) error {
-	return fmt.Errorf("directory: %s %q: %w", kind, name, ErrNotFound)
+	return fmt.Errorf("%s %q: %w", kind, name, ErrNotFound)
 }
 
 // failed is err with what failed, unless it says so itself.
@@ -172,7 +179,7 @@ func failed(what string, err error) error {
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrExists), errors.As(err, &field), errors.As(err, &inUse):
 		return err
 	case isBusy(err):
-		return fmt.Errorf("directory: %s: another process keeps the database to itself, as an import does; try again when it has ended: %w", what, err)
+		return fmt.Errorf("%s: another process keeps the database to itself, as an import does; try again when it has ended: %w", what, err)
 	}
-	return fmt.Errorf("directory: %s: %w", what, err)
+	return fmt.Errorf("%s: %w", what, err)
 }

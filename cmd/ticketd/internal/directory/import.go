@@ -23,7 +23,7 @@ type Imported struct {
 type DuplicateError struct{ Username string }
 
 func (e *DuplicateError) Error() string {
-	return fmt.Sprintf("directory: agent %q comes twice: give each once", e.Username)
+	return fmt.Sprintf("agent %q comes twice: give each once", e.Username)
 }
 
 // Unwrap returns ErrExists.

@@ -3,7 +3,6 @@ package directory
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 )
 
@@ -56,7 +55,7 @@ func getKey(ctx context.Context, q querier, id string) (*storedKey, error) {
 // findKey is getKey with the error for a key that does not exist.
 func findKey(ctx context.Context, q querier, id string) (*storedKey, error) {
 	if !isKeyText(id, idLength) { // perhaps a whole key: not to be repeated
-		return nil, fmt.Errorf("directory: not the ID of an API key: give the %d characters after %s: %w", idLength, keyPrefix, ErrNotFound)
+		return nil, fmt.Errorf("not the ID of an API key: give the %d characters after %s: %w", idLength, keyPrefix, ErrNotFound)
 	}
 	s, err := getKey(ctx, q, id)
 	if err == nil && s == nil {
@@ -74,7 +73,7 @@ func (db *DB) CreateAPIKey(ctx context.Context, k APIKey) (secret string, err er
 	now := wholeMillis(db.now())
 	switch {
 	case k.ID != "" || !k.Created.IsZero() || !k.Revoked.IsZero() || !k.LastUsed.IsZero():
-		return "", errors.New("directory: a new API key's ID, creation, revocation and last use are not the caller's to set: leave them empty")
+		return "", refuse("id", "and the times of creation, revocation and last use are the directory's to set: leave them empty")
 	case !k.Expires.IsZero() && !now.Before(k.Expires):
 		return "", refuse("expires", "is not in the future: give a later time")
 	}
@@ -133,7 +132,7 @@ func (db *DB) UpdateAPIKey(ctx context.Context, id string, edit func(*APIKey) er
 		moved := !k.Expires.Equal(was.key.Expires)
 		switch {
 		case k.ID != id || !k.Created.Equal(was.key.Created) || !k.Revoked.Equal(was.key.Revoked) || !k.LastUsed.Equal(was.key.LastUsed):
-			return errors.New("directory: an API key's ID, creation, revocation and last use are not the caller's to set: leave them as they are")
+			return refuse("id", "and the times of creation, revocation and last use are the directory's to set: leave them as they are")
 		case moved && !was.key.Expires.IsZero() && !now.Before(was.key.Expires):
 			return refuse("expires", "has come: create another key")
 		case moved && !k.Expires.IsZero() && !now.Before(k.Expires):

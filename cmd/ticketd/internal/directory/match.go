@@ -28,7 +28,7 @@ type MismatchError struct {
 }
 
 func (e *MismatchError) Error() string {
-	return fmt.Sprintf("directory: agent %q of brand %q: %s", e.Username, e.Brand, e.Reason)
+	return fmt.Sprintf("agent %q of brand %q: %s", e.Username, e.Brand, e.Reason)
 }
 
 // Unwrap returns ErrNotFound.

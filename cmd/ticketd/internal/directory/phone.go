@@ -1,7 +1,6 @@
 package directory
 
 import (
-	"errors"
 	"strings"
 
 	"github.com/nyaruka/phonenumbers"
@@ -14,17 +13,16 @@ const maxPhoneInput = 64
 // phoneSeparators may stand between the digits of a number.
 const phoneSeparators = " -.()/"
 
-var (
-	errPhoneEmpty = errors.New("the phone number is empty: " +
-		"write it with + and the country code, such as +442012345678")
-	errPhoneCharacter = errors.New("the phone number has a character that is none of digits, a leading + " +
-		"and the separators space - . ( ) /: write it with + and the country code, such as +442012345678")
-	errPhoneRegion = errors.New("the phone number has no country code and the brand no default region: " +
-		"write it with + and the country code, such as +442012345678")
-	errPhoneInternational = errors.New("the phone number is not possible in any country: " +
-		"write it with + and the country code, such as +442012345678")
-	errPhoneNational = errors.New("the phone number is not possible in the brand's default region: " +
-		"write it with its area code, or with + and the country code, such as +442012345678")
+// Reasons why E164 refuses a number.
+const (
+	writePhone = "write it with + and the country code, such as +442012345678"
+
+	phoneEmpty     = "is empty: " + writePhone
+	phoneCharacter = "has a character that is none of digits, a leading + and the separators space - . ( ) /: " + writePhone
+	phoneRegion    = "has no country code and the brand no default region: " + writePhone
+	phoneForeign   = "is not possible in any country: " + writePhone
+	phoneNational  = "is not possible in the brand's default region: " +
+		"write it with its area code, or with + and the country code, such as +442012345678"
 )
 
 // E164 is the E.164 form, with the leading +, of a phone number as people and
@@ -39,7 +37,8 @@ var (
 // one that is assigned: number plans change faster than this program does.
 // A number that can only be dialed within its own area is not possible here.
 //
-// Errors say how to write the number and never repeat it.
+// The error is a *FieldError for phone1, which says how to write the number and
+// never repeats it.
 func E164(number, region string) (string, error) {
 	number = strings.Trim(number, " ")
 	digits, plus := strings.CutPrefix(number, "+")
@@ -51,31 +50,31 @@ func E164(number, region string) (string, error) {
 	}, digits)
 	switch {
 	case number == "":
-		return "", errPhoneEmpty
+		return "", refuse("phone1", phoneEmpty)
 	case len(number) > maxPhoneInput:
-		return "", errPhoneInternational
+		return "", refuse("phone1", phoneForeign)
 	case !isDigits(bare):
-		return "", errPhoneCharacter
+		return "", refuse("phone1", phoneCharacter)
 	case plus || bare == digits:
-		return possible("+"+bare, "", errPhoneInternational)
+		return possible("+"+bare, "", phoneForeign)
 	case region == "":
-		return "", errPhoneRegion
+		return "", refuse("phone1", phoneRegion)
 	}
-	return possible(bare, region, errPhoneNational)
+	return possible(bare, region, phoneNational)
 }
 
-// possible is the E.164 form of the number, or the error when it is not a
-// possible one.
-func possible(number, region string, refusal error) (string, error) {
+// possible returns the E.164 form of the number. A number that is not possible is
+// refused for the reason.
+func possible(number, region, reason string) (string, error) {
 	parsed, err := phonenumbers.Parse(number, region)
 	// IsPossibleNumber would also admit numbers without their area code, which
 	// belong to a different person in every area.
 	if err != nil || phonenumbers.IsPossibleNumberWithReason(parsed) != phonenumbers.IS_POSSIBLE {
-		return "", refusal
+		return "", &FieldError{Field: "phone1", Reason: reason}
 	}
 	formatted := phonenumbers.Format(parsed, phonenumbers.E164)
 	if len(formatted) > maxPhone {
-		return "", refusal
+		return "", &FieldError{Field: "phone1", Reason: reason}
 	}
 	return formatted, nil
 }

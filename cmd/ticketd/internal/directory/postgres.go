@@ -26,11 +26,11 @@ const (
 func openPostgres(ctx context.Context, dsn string) (*DB, error) {
 	config, err := postgresConfig(dsn)
 	if err != nil {
-		return nil, fmt.Errorf("directory: %w", err)
+		return nil, err
 	}
 	conns, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
-		return nil, fmt.Errorf("directory: %w", err)
+		return nil, err
 	}
 	pool := stdlib.OpenDBFromPool(conns)
 	closePools := func() error {
@@ -44,7 +44,7 @@ func openPostgres(ctx context.Context, dsn string) (*DB, error) {
 		err = migratePostgres(ctx, pool, config.ConnConfig)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("directory: postgres %s:%d/%s: %w", cc.Host, cc.Port, cc.Database, err), closePools())
+		return nil, errors.Join(fmt.Errorf("postgres %s:%d/%s: %w", cc.Host, cc.Port, cc.Database, err), closePools())
 	}
 	return newDB(pool, pool, closePools), nil
 }
@@ -57,10 +57,10 @@ func postgresConfig(dsn string) (*pgxpool.Config, error) {
 		// What pgx says of it may quote it, and with it the password.
 		var file *fs.PathError
 		if errors.As(err, &file) {
-			return nil, fmt.Errorf("the connection string names a file that cannot be read: %w", file)
+			return nil, badDSN("names a file that cannot be read", file)
 		}
-		return nil, errors.New("the connection string is malformed: write postgres://user:password@host:5432/database?sslmode=verify-full, " +
-			"with special characters of the password percent-encoded")
+		return nil, badDSN("is not a connection string: write postgres://user:password@host:5432/database?sslmode=verify-full, "+
+			"with special characters of the password percent-encoded", nil)
 	}
 	given := url.Values{}
 	if u, err := url.Parse(dsn); err == nil {

@@ -21,15 +21,15 @@ import (
 func TestOpenRefusesConnectionStrings(t *testing.T) {
 	const secret, nobody = "hunter2", "127.0.0.1:1"
 	for dsn, want := range map[string]string{
-		"mysql://root:" + secret + "@localhost/db":                                                    "not a kind of database that is known",
-		"postgres:root:" + secret + "@localhost/db":                                                   "not a kind of database",
-		"POSTGRES://root:" + secret + "@localhost/db":                                                 "not a kind of database",
+		"mysql://root:" + secret + "@localhost/db":                                                    "is not of a database that is known",
+		"postgres:root:" + secret + "@localhost/db":                                                   "is not of a database",
+		"POSTGRES://root:" + secret + "@localhost/db":                                                 "is not of a database",
 		"host=localhost password=" + secret:                                                           "connection string in keywords",
 		"dbname=x user=y password = " + secret:                                                        "connection string in keywords",
-		"postgres://root:" + secret + "%zz@localhost/db":                                              "malformed",
-		"postgres://root:" + secret + "@localhost:port/db":                                            "malformed",
-		"postgres://root:" + secret + "@localhost/db?sslmode=perhaps":                                 "malformed",
-		"postgres://root:" + secret + "@localhost/db?pool_max_conns=" + secret:                        "malformed",
+		"postgres://root:" + secret + "%zz@localhost/db":                                              "is not a connection string",
+		"postgres://root:" + secret + "@localhost:port/db":                                            "is not a connection string",
+		"postgres://root:" + secret + "@localhost/db?sslmode=perhaps":                                 "is not a connection string",
+		"postgres://root:" + secret + "@localhost/db?pool_max_conns=" + secret:                        "is not a connection string",
 		"postgres://root:" + secret + "@localhost/db?sslmode=verify-full&sslrootcert=/nowhere/ca.pem": "/nowhere/ca.pem",
 		"postgres://root:" + secret + "@" + nobody + "/db":                                            "connect",
 		"postgresql://root:" + secret + "@" + nobody + "/db?sslmode=disable":                          "postgres " + nobody + "/db",

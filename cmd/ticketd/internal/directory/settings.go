@@ -172,7 +172,7 @@ func (s *Settings) prepare() error {
 func checkAddresses(field string, list *Addresses) error {
 	same, err := ParseAddresses(list.String())
 	if err != nil {
-		return refuse(field, "is refused: %v", err)
+		return &FieldError{Field: field, Reason: "is no list of addresses that can be read again", Cause: err}
 	}
 	*list = same
 	return nil

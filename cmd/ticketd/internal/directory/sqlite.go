@@ -25,7 +25,7 @@ const (
 func openSQLite(ctx context.Context, path string) (*DB, error) {
 	file, err := prepareFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("directory: %w", err)
+		return nil, err
 	}
 	write, err := openPool(file, 1, url.Values{
 		"_txlock":       {"immediate"}, // a transaction that reads first must not fail when it comes to write
@@ -33,7 +33,7 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 		"_synchronous":  {"FULL"},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("directory: open %s: %w", file, err)
+		return nil, fmt.Errorf("open %s: %w", file, err)
 	}
 	err = connect(ctx, write)
 	if err == nil {
@@ -43,11 +43,11 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 		err = narrowModes(file) // only now: of any other file, access is not ours to take
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("directory: %s: %w%s", file, err, remedy(err)), write.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w%s", file, err, remedy(err)), write.Close())
 	}
 	read, err := openPool(file, maxReaders, url.Values{"_query_only": {"1"}})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("directory: open %s: %w", file, err), write.Close())
+		return nil, errors.Join(fmt.Errorf("open %s: %w", file, err), write.Close())
 	}
 	return newDB(read, write, func() error { return errors.Join(read.Close(), write.Close()) }), nil
 }
@@ -74,7 +74,7 @@ func remedy(err error) string {
 // that).
 func prepareFile(path string) (string, error) {
 	if path == "" {
-		return "", errors.New("no file name: say where the directory is to be kept")
+		return "", badDSN("is empty: say where the directory is to be kept", nil)
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err == nil {

@@ -151,7 +151,7 @@ func TestOpenRefuses(t *testing.T) {
 	require.NoError(t, os.Symlink(filepath.Join(dir, "nowhere"), link))
 
 	for name, c := range map[string]struct{ file, want string }{
-		"no name":           {"", "no file name"},
+		"no name":           {"", "dsn is empty"},
 		"no folder":         {filepath.Join(dir, "none", "d.db"), "no such file"},
 		"folder":            {dir, "not a regular file"},
 		"dangling link":     {link, "no such file"},

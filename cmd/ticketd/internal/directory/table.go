@@ -2,7 +2,6 @@ package directory
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -119,7 +118,7 @@ func (t *table[T]) add(ctx context.Context, db *DB, record *T) error {
 		_, err := exec(ctx, tx, insertSQL(t.name, t.columns, 1), args...)
 		switch {
 		case isDuplicate(err):
-			return fmt.Errorf("directory: %s %q: %w", t.kind, t.label(record), ErrExists)
+			return fmt.Errorf("%s %q: %w", t.kind, t.label(record), ErrExists)
 		case isForeignKey(err):
 			return missing("brand", fmt.Sprint(args[0]))
 		}
@@ -161,7 +160,7 @@ func (t *table[T]) write(ctx context.Context, tx querier, v version[T], key ...a
 	}
 	for i := range key {
 		if args[i] != key[i] {
-			return errors.New("directory: a " + t.kind + " keeps its brand and its name: add another instead")
+			return refuse(t.columns[i], "of the %s cannot change: add another %s instead", t.kind, t.kind)
 		}
 	}
 	var set []string
@@ -172,7 +171,7 @@ func (t *table[T]) write(ctx context.Context, tx querier, v version[T], key ...a
 		t.name, strings.Join(set, ", "), t.where(), len(args)+1), append(args, v.revision)...)
 	switch {
 	case isDuplicate(err):
-		return fmt.Errorf("directory: another %s has an identifier of %q: %w", t.kind, t.label(&v.record), ErrExists)
+		return fmt.Errorf("another %s has an identifier of %q: %w", t.kind, t.label(&v.record), ErrExists)
 	case err != nil:
 		return err
 	case n == 0:

@@ -18,14 +18,25 @@ const (
 	maxRemark     = 512
 )
 
-// A FieldError says which field of a record was refused and what to do about
-// it. It never repeats the field's value.
+// A FieldError is the error for a record with a field that the directory refuses.
+// It never repeats the field's value, unless the Cause does.
 type FieldError struct {
-	Field  string // as in the API: brand, uniqueId, firstName, …
+	Field  string // name of the field in the API: brand, uniqueId, firstName, …
 	Reason string // the rest of the sentence, such as "is empty: give one"
+	Cause  error  // the error behind the reason, or nil
 }
 
-func (e *FieldError) Error() string { return "directory: " + e.Field + " " + e.Reason }
+// Error returns the field and the reason, then the cause.
+func (e *FieldError) Error() string {
+	text := e.Field + " " + e.Reason
+	if e.Cause != nil {
+		text += ": " + e.Cause.Error()
+	}
+	return text
+}
+
+// Unwrap returns the Cause.
+func (e *FieldError) Unwrap() error { return e.Cause }
 
 // refuse is the FieldError for the field.
 func refuse(field, format string, args ...any) error {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/admitone/admitone/token"
 )
 
 const (
@@ -31,40 +33,65 @@ type Redis struct {
 	resume atomic.Int64  // when Redis may be asked again, in nanoseconds since 1970; 0: now
 }
 
-// OpenRedis connects to the server of a URL such as redis://user:password@host:6379/0
-// (rediss:// with TLS; Clusters and Sentinels as in package redisstore). Errors
-// and logs quote nothing of the URL, since it holds the password.
-func OpenRedis(ctx context.Context, rawURL, realm string, log *slog.Logger) (*Redis, error) {
-	opt, err := parseURL(rawURL)
+// A RedisConfig says which Redis counts, and for whom.
+type RedisConfig struct {
+	// URL is the address of the server, such as redis://user:password@host:6379/0.
+	// With rediss:// the connection uses TLS. Clusters and Sentinels are written as
+	// for package redisstore. No error and no log line quotes the URL, which holds
+	// the password.
+	URL string
+
+	Realm string       // processes of one realm count together
+	Log   *slog.Logger // nil: slog.Default()
+}
+
+// OpenRedis connects to the server. The error is a *token.ConfigError when the URL
+// cannot be one.
+func OpenRedis(ctx context.Context, c RedisConfig) (*Redis, error) {
+	opt, err := parseURL(c.URL)
 	if err != nil {
 		return nil, err
+	}
+	log := c.Log
+	if log == nil {
+		log = slog.Default()
 	}
 	opt.DisableCache = true
 	opt.Dialer.Timeout = 5 * time.Second
 	client, err := rueidis.NewClient(opt)
 	if err != nil {
-		return nil, fmt.Errorf("ratelimit: connecting to Redis: %w", err)
+		return nil, fmt.Errorf("connecting to Redis: %w", err)
 	}
-	r := &Redis{client: client, prefix: "admitone:rate:1:" + realm + ":", local: NewLocal(localCallers, nil), log: log, now: time.Now, wait: redisTimeout}
+	r := &Redis{
+		client: client, prefix: "admitone:rate:1:" + c.Realm + ":",
+		local: NewLocal(localCallers, nil), log: log, now: time.Now, wait: redisTimeout,
+	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if err := client.Do(ctx, client.B().Ping().Build()).Error(); err != nil {
 		client.Close()
-		return nil, fmt.Errorf("ratelimit: asking Redis: %w", err)
+		return nil, fmt.Errorf("asking Redis: %w", err)
 	}
 	return r, nil
 }
 
-// CheckURL reports what is wrong with a URL as it is written. It asks no server.
-func CheckURL(rawURL string) error {
-	_, err := parseURL(rawURL)
+// Check reports what is wrong with the Config, in a *token.ConfigError. It asks no
+// server.
+func (c RedisConfig) Check() error {
+	_, err := parseURL(c.URL)
 	return err
+}
+
+// badURL returns the error for a URL that cannot be one.
+func badURL(reason string) error {
+	return &token.ConfigError{Field: "ratelimit.RedisConfig.URL", Reason: reason}
 }
 
 func parseURL(rawURL string) (rueidis.ClientOption, error) {
 	u, err := url.Parse(rawURL)
 	if err == nil && u.Query().Has("skip_verify") {
-		return rueidis.ClientOption{}, errors.New("ratelimit: skip_verify in the Redis URL is refused, since anybody could then answer for the server; install its root certificate")
+		return rueidis.ClientOption{}, badURL("has skip_verify, with which anybody could answer for the server: " +
+			"leave it out and install the server's root certificate")
 	}
 	if err == nil && u.Path == "/" { // the client library takes that for a database's name
 		u.Path = ""
@@ -72,7 +99,8 @@ func parseURL(rawURL string) (rueidis.ClientOption, error) {
 	}
 	opt, err := rueidis.ParseURL(rawURL)
 	if err != nil || u.Opaque != "" || u.Host == "" && u.Scheme != "unix" {
-		return opt, errors.New("ratelimit: not a URL like redis://user:password@host:6379/0; percent-encode what is special in the password")
+		return opt, badURL("is not a URL like redis://user:password@host:6379/0: " +
+			"percent-encode special characters of the password")
 	}
 	return opt, nil
 }

@@ -18,7 +18,7 @@ import (
 
 func open(t *testing.T, s *servers.RedisServer, realm string, log *slog.Logger) *Redis {
 	t.Helper()
-	r, err := OpenRedis(t.Context(), s.URL, realm, log)
+	r, err := OpenRedis(t.Context(), RedisConfig{URL: s.URL, Realm: realm, Log: log})
 	require.NoError(t, err)
 	r.wait = time.Minute // the machine may be busy
 	t.Cleanup(func() { _ = r.Close() })
@@ -105,7 +105,7 @@ func TestOpenRedisRefuses(t *testing.T) {
 		"redis://u:secret@127.0.0.1:1/":        "connecting",
 		"redis://u:secret@127.0.0.1:1/notanum": "not a URL",
 	} {
-		_, err := OpenRedis(t.Context(), url, "r", slog.Default())
+		_, err := OpenRedis(t.Context(), RedisConfig{URL: url, Realm: "r"})
 		require.ErrorContains(t, err, says, url)
 		assert.NotContains(t, err.Error(), "secret")
 	}
