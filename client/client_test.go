@@ -46,7 +46,8 @@ func newClient(t *testing.T, f transport) *Client {
 
 const admittedBody = `{"status":200,"description":"Admitted","response_time":"2025-01-19T14:18:47.63079Z",` +
 	`"data":{"result":"admitted","ticket":{"id":"00112233445566778899aabbccddeeff","keyId":"56b5a0c3",` +
-	`"audience":"agent","oneTimeUse":true,"issuedAt":"2025-01-19T14:18:30Z","expiresAt":"2025-01-19T14:19:30Z","brand":"commbox","username":"john.d"},` +
+	`"audience":"agent","oneTimeUse":true,` +
+	`"issuedAt":"2025-01-19T14:18:30Z","expiresAt":"2025-01-19T14:19:30Z","brand":"commbox","username":"john.d"},` +
 	`"agent":{"username":"john.d","groups":["support"]}}}`
 
 const busyBody = `{"status":"503","description":"Cannot tell now","response_time":"",` +

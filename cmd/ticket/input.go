@@ -12,12 +12,12 @@ import (
 	"github.com/admitone/admitone/cmd/internal/cli"
 )
 
-// maxLine bounds a line of standard input, in bytes: far above a ticket's 2,048.
+// maxLine bounds a line of standard input, in bytes. A ticket has at most 2,048.
 const maxLine = 64 << 10
 
-// eachTicket calls do for every ticket that was given, numbered from 1: the
-// arguments, and in place of "-", or where there are none, the lines of
-// standard input, each as it comes. It ends at the first error.
+// eachTicket calls do for every argument, with a number that counts from 1. In place
+// of "-", and if there are no arguments, do gets the lines of standard input, each as
+// soon as the line is complete. eachTicket ends at the first error.
 func (a *app) eachTicket(args []string, do func(number int, ticket string) error) error {
 	if len(args) == 0 {
 		args = []string{"-"}

@@ -8,7 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/admitone/admitone/client"
 	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/cmd/internal/view"
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
@@ -20,20 +22,21 @@ type inspectFlags struct {
 	unverified  bool
 	brands      []string
 	audience    string
-	channel     *string // nil: the one that the ticket names
+	channel     *string // nil: the ticket's own
 	maxLifetime time.Duration
 	skew        time.Duration
 }
 
-// inspection is what inspect prints of a ticket with --json.
+// inspection is the JSON form of a result of inspect. If the ticket opened, the
+// ticket's fields stand beside the outcome.
 type inspection struct {
 	outcome
-	ReplayAsked bool `json:"replayAsked"` // false: whether the ticket was redeemed before was not looked up
-	*contents
+	ReplayAsked bool `json:"replayAsked"` // always false: inspect asks no replay store
+	*client.Ticket
 }
 
-// glimpse is what inspect --unverified prints of a ticket with --json.
-type glimpse struct {
+// unverifiedInspection is the JSON form of a result of inspect --unverified.
+type unverifiedInspection struct {
 	outcome
 	Version int            `json:"version,omitempty"`
 	KeyID   *keyring.KeyID `json:"keyId,omitempty"`
@@ -45,23 +48,22 @@ func (a *app) inspectCommand() *cobra.Command {
 	var channel string
 	cmd := &cobra.Command{
 		Use:   "inspect [TICKET]...",
-		Short: "Show what tickets say and whether they would be accepted",
-		Long: `inspect opens tickets with the keyring, shows what they say, and checks them as a
-verifier with the given flags does. It spends nothing, and asks no replay store: a
+		Short: "Show what tickets say and whether a verifier would accept them",
+		Long: `inspect opens tickets with the keyring, shows their fields, and checks them like a
+verifier with the given flags. Nothing is spent, and inspect asks no replay store: a
 one-time ticket that is good here may have been redeemed already. A genuine ticket
-that is refused, because it is expired, say, is shown as well, with the reason.
+that is refused, for example because it is expired, is shown with the reason.
 
-Tickets come one a line on standard input, or as arguments; "-" among these
-stands for standard input. Prefer standard input: arguments stay in the shell's
-history.
+Give tickets one a line on standard input, or as arguments; the argument "-" stands
+for standard input. Prefer standard input: arguments stay in the shell's history.
 
 A ticket that is bound to a channel is good in that channel only. Without
---channel the ticket's own channel is taken for the one that is entered; with
---channel '' only tickets bound to none are good.
+--channel, the ticket's own channel is taken as the channel that is entered. With
+--channel '', only tickets without a channel are good.
 
-Without a keyring, --unverified shows what is readable without a key: version, key
-ID and length. Anybody can write such a thing; it proves nothing about the ticket,
-and the exit code is 4 (cannot tell).`,
+--unverified needs no keyring and shows the parts that are readable without a key:
+version, key ID and length. They prove nothing about the ticket, since anybody can
+write them, and the exit code is 4 (cannot tell).`,
 		Example: `  ticket inspect --keyring tickets.keyring < ticket.txt
   ticket inspect --keyring tickets.keyring --audience agent --brand commbox --json < tickets.txt
   ticket issue --brand commbox --username john.d | ticket inspect
@@ -70,16 +72,21 @@ and the exit code is 4 (cannot tell).`,
 	}
 	a.keyringFlags(cmd)
 	f := cmd.Flags()
-	f.BoolVar(&o.unverified, "unverified", false, "without a keyring: show what is readable without a key, and proves nothing")
-	f.StringArrayVar(&o.brands, "brand", nil, "accept tickets of this `brand`; repeatable (default any)")
-	f.StringVar(&o.audience, "audience", "", "accept tickets for this `audience`: agent or customer (default any)")
-	f.StringVar(&channel, "channel", "", "the internal `ID` of the channel that is entered (default the ticket's own)")
-	f.DurationVar(&o.maxLifetime, "max-lifetime", token.MaxLifetime, "longest lifetime of a ticket that is accepted")
-	f.DurationVar(&o.skew, "skew", verify.Skew, "tolerance between the clocks of issuer and verifier")
-	for _, name := range []string{"keyring", "kek", "insecure-cleartext", "brand", "audience", "channel", "max-lifetime", "skew"} {
+	f.BoolVar(&o.unverified, "unverified", false,
+		"show version, key ID and length without opening the ticket; needs no keyring, and proves nothing")
+	f.StringArrayVar(&o.brands, "brand", nil, "accept tickets for this `brand` only; repeatable (default: any brand)")
+	f.StringVar(&o.audience, "audience", "", "accept tickets for this `audience` only: agent or customer (default: both)")
+	f.StringVar(&channel, "channel", "",
+		"internal `ID` of the channel that is entered (default: the ticket's channel)")
+	f.DurationVar(&o.maxLifetime, "max-lifetime", token.MaxLifetime, "refuse tickets with a longer lifetime than this")
+	f.DurationVar(&o.skew, "skew", verify.Skew, "tolerated difference between the clocks of issuer and verifier")
+	for _, name := range []string{
+		"keyring", "kek", "insecure-cleartext", "brand", "audience", "channel", "max-lifetime", "skew",
+	} {
 		cmd.MarkFlagsMutuallyExclusive("unverified", name)
 	}
-	_ = cmd.RegisterFlagCompletionFunc("audience", cobra.FixedCompletions([]string{"agent", "customer"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
+	audiences := cobra.FixedCompletions([]string{"agent", "customer"}, cobra.ShellCompDirectiveNoFileComp)
+	_ = cmd.RegisterFlagCompletionFunc("audience", audiences) // fails only for a flag that does not exist
 	return cli.Command(cmd, func(_ *cobra.Command, args []string) error {
 		if o.unverified {
 			return a.inspectUnverified(args)
@@ -88,19 +95,19 @@ and the exit code is 4 (cannot tell).`,
 			o.channel = &channel
 		}
 		if f.Changed("audience") && o.audience == "" {
-			return cli.Usagef("--audience is empty; give agent or customer, or leave the flag out")
+			return cli.Flagf("audience", "is empty; give agent or customer, or leave the flag out")
 		}
 		return a.inspect(args, o)
 	})
 }
 
 func (a *app) inspect(args []string, o inspectFlags) error {
-	// All that is wrong with the flags is found before a passphrase is asked for.
+	// Check the flags before anybody has to type a passphrase.
 	if _, err := newInspector(o, nopOpener{}, a.keys.Realm, time.Now); err != nil {
 		return err
 	}
 	if a.keyring == "" {
-		return cli.Usagef("no keyring: give --keyring or set ADMITONE_KEYRING (or --unverified, to see what is readable without a key)")
+		return cli.Usagef("no keyring: give --keyring or set %s (or --unverified, which needs no key)", keyringVariable)
 	}
 	ring, err := a.openKeyring()
 	if err != nil {
@@ -118,13 +125,13 @@ func (a *app) inspect(args []string, o inspectFlags) error {
 		oneTime = oneTime || i.Verdict == good && i.OneTimeUse
 		foreign = foreign || i.Reason == verify.UnknownKey || i.Reason == verify.Forged
 		var details pairs
-		if i.contents != nil {
-			details = i.contents.pairs()
+		if i.Ticket != nil {
+			details = ticketPairs(i.Ticket)
 		}
 		return a.report(i.outcome, i, details)
 	})
 	if oneTime {
-		a.note("no replay store was asked: whether a one-time ticket has been redeemed is not known here")
+		a.note("no replay store was asked: a one-time ticket that is good here may have been redeemed already")
 	}
 	if foreign && err == nil {
 		a.sayNext("keyring", "status", a.keyring)
@@ -137,7 +144,7 @@ type nopOpener struct{}
 
 func (nopOpener) Decrypt(_, _ []byte) ([]byte, error) { return nil, errors.New("no keys") }
 
-// inspector is a verifier that only looks.
+// inspector checks tickets and spends none.
 type inspector struct {
 	verifier *verify.Verifier
 	audience token.Audience
@@ -154,21 +161,21 @@ func newInspector(o inspectFlags, keys token.Opener, realm string, now func() ti
 	case token.Customer.String():
 		in.audience = token.Customer
 	default:
-		return nil, cli.Usagef("--audience is agent or customer")
+		return nil, cli.Flagf("audience", "is agent or customer")
 	}
 	for _, brand := range o.brands {
 		if brand == "" {
-			return nil, cli.Usagef("--brand is empty; give a brand, or leave the flag out")
+			return nil, cli.Flagf("brand", "is empty; give a brand, or leave the flag out")
 		}
 	}
 	if o.maxLifetime <= 0 {
-		return nil, cli.Usagef("--max-lifetime is not positive; give one such as %v", token.MaxLifetime)
+		return nil, cli.Flagf("max-lifetime", "is not positive; give a duration such as %v", token.MaxLifetime)
 	}
 	if o.skew < 0 {
-		return nil, cli.Usagef("--skew is negative; give 0s or more")
+		return nil, cli.Flagf("skew", "is negative; give 0s or more")
 	}
-	// Nothing is ever claimed in this store: it knows no ticket, and has no
-	// barrier that would refuse those issued before now.
+	// The store stays empty, and NoBarrier keeps it from refusing tickets that were
+	// issued before now.
 	store, err := replay.NewMemory(replay.MemoryConfig{NoBarrier: true, Now: now})
 	if err != nil {
 		return nil, err
@@ -193,16 +200,12 @@ func (in *inspector) inspect(ticket string) inspection {
 		e, _ = errors.AsType[*verify.Error](err)
 	}
 	if e == nil {
-		return inspection{outcome: outcome{Verdict: good}, contents: contentsOf(&t)}
+		return inspection{outcome: outcome{Verdict: good}, Ticket: view.Ticket(&t)}
 	}
-	i := inspection{outcome: refusal(e)}
-	if e.Refused != nil {
-		i.contents = contentsOf(e.Refused)
-	}
-	return i
+	return inspection{outcome: refusal(e), Ticket: view.Ticket(e.Refused)}
 }
 
-// refusal is the outcome of a ticket that was not accepted.
+// refusal returns the outcome for a ticket that the verifier did not accept.
 func refusal(e *verify.Error) outcome {
 	o := outcome{Verdict: refused, Reason: e.Reason, Explanation: scrub(e.Error())}
 	if e.Reason.CannotTell() {
@@ -213,17 +216,16 @@ func refusal(e *verify.Error) outcome {
 
 func (a *app) inspectUnverified(args []string) error {
 	err := a.eachTicket(args, func(number int, ticket string) error {
-		g := glimpse{outcome: outcome{Number: number, Verdict: unverified}, Length: len(ticket)}
+		u := unverifiedInspection{outcome: outcome{Number: number, Verdict: unverified}, Length: len(ticket)}
 		details := pairs{{"length", strconv.Itoa(len(ticket))}}
 		id, err := token.KeyID(ticket)
 		if err != nil {
-			g.outcome = shapeFault(number, err)
+			u.outcome = malformed(number, err)
 		} else {
-			// Only format 1 has a key ID that can be read.
-			g.Version, g.KeyID = 1, new(keyring.KeyID(id))
-			details = append(pairs{{"version", "1"}, {"keyId", g.KeyID.String()}}, details...)
+			u.Version, u.KeyID = 1, new(keyring.KeyID(id)) // token.KeyID takes no other version
+			details = append(pairs{{"version", "1"}, {"keyId", u.KeyID.String()}}, details...)
 		}
-		return a.report(g.outcome, g, details)
+		return a.report(u.outcome, u, details)
 	})
 	if a.worst == unverified {
 		a.note("nothing was verified: anybody can write a version and a key ID, and they prove nothing")
@@ -231,11 +233,13 @@ func (a *app) inspectUnverified(args []string) error {
 	return err
 }
 
-// shapeFault is the outcome of what is not a ticket, by the error of token.KeyID.
-func shapeFault(number int, err error) outcome {
+// malformed returns the outcome for a text that is not a ticket; err is the error of
+// token.KeyID.
+func malformed(number int, err error) outcome {
 	reason := verify.Malformed
 	if errors.Is(err, token.ErrUnsupportedVersion) {
 		reason = verify.UnsupportedVersion
 	}
-	return outcome{Number: number, Verdict: refused, Reason: reason, Explanation: string(reason) + ": " + scrub(cli.Message(err))}
+	text := string(reason) + ": " + scrub(cli.Message(err))
+	return outcome{Number: number, Verdict: refused, Reason: reason, Explanation: text}
 }

@@ -58,12 +58,12 @@ func TestVectors(t *testing.T) {
 			case "good", string(verify.AlreadyUsed): // no replay store is asked
 				assert.Equal(t, good, i.Verdict, i.Explanation)
 				assert.Empty(t, i.Reason)
-				assert.NotNil(t, i.contents)
+				assert.NotNil(t, i.Ticket)
 			default:
 				assert.Equal(t, refused, i.Verdict)
 				assert.Equal(t, want, string(i.Reason))
 				genuine := want != "malformed" && want != "forged" && !strings.HasPrefix(want, "un")
-				assert.Equal(t, genuine, i.contents != nil, "a genuine ticket shows what it says, and no other does")
+				assert.Equal(t, genuine, i.Ticket != nil, "a genuine ticket shows what it says, and no other does")
 			}
 
 			// Without --channel the ticket's own is taken.

@@ -9,12 +9,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/admitone/admitone/client"
 	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/cmd/internal/view"
 	"github.com/admitone/admitone/token"
 )
 
-// issue is the flags of the issue command.
-type issue struct {
+// issueFlags are the flags of the issue command.
+type issueFlags struct {
 	ticket    token.Ticket
 	claims    []string
 	expiresIn time.Duration
@@ -24,48 +26,57 @@ type issue struct {
 	code      string
 }
 
-// issued is what issue prints with --json.
+// issued is the JSON form of the result of issue.
 type issued struct {
-	Ticket string `json:"ticket"`
-	URL    string `json:"url,omitempty"`
-	*contents
+	Text string `json:"ticket"`
+	URL  string `json:"url,omitempty"`
+	*client.Ticket
 }
 
-// issueTexts are the flags with the ticket's text fields: the flag's name, its field
-// and its help.
+// issueTexts are the flags with the ticket's text fields.
 var issueTexts = []struct {
 	flag  string
 	of    func(*token.Ticket) *string
 	usage string
 }{
-	{"brand", func(t *token.Ticket) *string { return &t.Brand }, "the business account; mandatory"},
-	{"username", func(t *token.Ticket) *string { return &t.Username }, "the agent's; makes it an agent's ticket"},
-	{"email", func(t *token.Ticket) *string { return &t.Email }, "the person's email address"},
-	{"unique-id", func(t *token.Ticket) *string { return &t.UniqueID }, "the person's ID in your system"},
-	{"first-name", func(t *token.Ticket) *string { return &t.FirstName }, "the person's first name"},
-	{"last-name", func(t *token.Ticket) *string { return &t.LastName }, "the person's last name"},
-	{"phone1", func(t *token.Ticket) *string { return &t.Phone1 }, "the person's phone number in E.164 form, such as +442501234567"},
-	{"remark", func(t *token.Ticket) *string { return &t.Remark }, "a line of text"},
-	{"channel", func(t *token.Ticket) *string { return &t.Channel }, "customers: the ticket is good in the channel with this internal ID only"},
-	{"actor", func(t *token.Ticket) *string { return &t.Actor }, "who asks for the ticket, for the verifier's log"},
+	{"brand", func(t *token.Ticket) *string { return &t.Brand },
+		"the business account that the ticket is for; mandatory"},
+	{"username", func(t *token.Ticket) *string { return &t.Username },
+		"the agent's username; without it the ticket is a customer's"},
+	{"email", func(t *token.Ticket) *string { return &t.Email },
+		"the person's email address"},
+	{"unique-id", func(t *token.Ticket) *string { return &t.UniqueID },
+		"the person's ID in your own system"},
+	{"first-name", func(t *token.Ticket) *string { return &t.FirstName },
+		"the person's first name"},
+	{"last-name", func(t *token.Ticket) *string { return &t.LastName },
+		"the person's last name"},
+	{"phone1", func(t *token.Ticket) *string { return &t.Phone1 },
+		"the person's phone number in E.164 form, such as +442501234567"},
+	{"remark", func(t *token.Ticket) *string { return &t.Remark },
+		"a remark about the customer, one line of text"},
+	{"channel", func(t *token.Ticket) *string { return &t.Channel },
+		"internal ID of the only channel in which a customer's ticket is good (default: any channel)"},
+	{"actor", func(t *token.Ticket) *string { return &t.Actor },
+		"who asks for the ticket, for the log of the verifier"},
 }
 
 func (a *app) issueCommand() *cobra.Command {
-	var i issue
+	var i issueFlags
 	cmd := &cobra.Command{
 		Use:   "issue --brand BRAND (--username NAME | --email ADDRESS | --unique-id ID | --phone1 NUMBER)",
 		Short: "Issue a ticket and print it",
-		Long: fmt.Sprintf(`issue seals a ticket under the keyring's primary key and prints it, or, with
---login-url or --chat-url, the whole URL that lets the person in.
+		Long: fmt.Sprintf(`issue seals a ticket under the keyring's primary key and prints the ticket. With
+--login-url or --chat-url it prints the whole URL that lets the person in.
 
-With --username it is an agent's ticket, for the login page; without it a
-customer's, for the chat, which needs --email, --unique-id or --phone1. It is good
-for %v (agents) or %v (customers) unless --expires-in says otherwise, and never
-longer than the lifetime in the keyring's policy. Nobody checks here whether brand
-and person exist, or agree with each other: the login service does.
+With --username the ticket is an agent's, for the login page. Without --username it
+is a customer's, for the chat, and needs --email, --unique-id or --phone1. A ticket
+is good for %v (agents) or %v (customers) unless --expires-in says otherwise, and
+never longer than the lifetime in the keyring's policy. issue does not check that
+brand and person exist or belong together; the login service does.
 
-Whoever has the ticket is let in as that person: keep it out of logs and of the
-shell's history.`, token.AgentLifetime, token.CustomerLifetime),
+Whoever has the ticket is let in as that person: keep the ticket out of logs and of
+the shell's history.`, token.AgentLifetime, token.CustomerLifetime),
 		Example: `  ticket issue --keyring tickets.keyring --brand commbox --username john.d --one-time
   ticket issue --brand commbox --email jane@example.com --claim tier=gold --expires-in 2m
   ticket issue --brand commbox --username john.d --login-url https://login.example.com/login
@@ -78,34 +89,38 @@ shell's history.`, token.AgentLifetime, token.CustomerLifetime),
 	for _, text := range issueTexts {
 		f.StringVar(text.of(&i.ticket), text.flag, "", text.usage)
 	}
-	f.StringArrayVar(&i.claims, "claim", nil, "`name=value` for the login service; repeatable")
-	f.BoolVar(&i.ticket.OneTime, "one-time", false, "the ticket works once")
-	f.BoolVar(&i.ticket.OverrideUserInfo, "override-user-info", false, "customers: at login the customer's record takes the ticket's data")
-	f.DurationVar(&i.expiresIn, "expires-in", 0, "how long the ticket is good, such as 90s or 5m")
-	f.StringVar(&i.loginURL, "login-url", "", "print the login page's `URL` with the ticket in it; agents")
-	f.StringVar(&i.chatURL, "chat-url", "", "print URL/chat/CODE with the ticket in it, where `URL` is like https://apps.example.com; customers")
-	f.StringVar(&i.code, "code", "", "the channel's code, as it stands in chat URLs")
+	f.StringArrayVar(&i.claims, "claim", nil,
+		"add a claim to the ticket, as `name=value`, for the login service; repeatable")
+	f.BoolVar(&i.ticket.OneTime, "one-time", false, "make a ticket that works once")
+	f.BoolVar(&i.ticket.OverrideUserInfo, "override-user-info", false,
+		"update the customer's record with the ticket's fields when the customer enters")
+	f.DurationVar(&i.expiresIn, "expires-in", 0, fmt.Sprintf(
+		"lifetime of the ticket, such as 90s (default: %v for agents, %v for customers)",
+		token.AgentLifetime, token.CustomerLifetime))
+	f.StringVar(&i.loginURL, "login-url", "", "print this login page's `URL` with the ticket, for agents")
+	f.StringVar(&i.chatURL, "chat-url", "",
+		"print URL/chat/CODE with the ticket, for customers; `URL` is like https://apps.example.com, CODE comes from --code")
+	f.StringVar(&i.code, "code", "", "the channel's `code` in chat URLs, for --chat-url")
 	cmd.MarkFlagsRequiredTogether("chat-url", "code")
 	cmd.MarkFlagsMutuallyExclusive("chat-url", "login-url")
 	return cli.Command(cmd, func(*cobra.Command, []string) error {
 		i.limited = f.Changed("expires-in")
-		for _, name := range []string{"login-url", "chat-url", "code"} {
-			if f.Changed(name) && f.Lookup(name).Value.String() == "" {
-				return cli.Usagef("--%s is empty; give a value, or leave the flag out", name)
-			}
-		}
+		names := []string{"login-url", "chat-url", "code"}
 		for _, text := range issueTexts {
-			// Most likely a shell variable that was not set: without its username,
-			// say, an agent's ticket would become a customer's.
-			if f.Changed(text.flag) && *text.of(&i.ticket) == "" {
-				return cli.Usagef("--%s is empty; give a value, or leave the flag out", text.flag)
+			names = append(names, text.flag)
+		}
+		for _, name := range names {
+			// An empty value is most likely a shell variable that was not set. With an
+			// empty --username, an agent's ticket would become a customer's.
+			if f.Changed(name) && f.Lookup(name).Value.String() == "" {
+				return cli.Flagf(name, "is empty; give a value, or leave the flag out")
 			}
 		}
 		return a.issue(i)
 	})
 }
 
-func (a *app) issue(i issue) error {
+func (a *app) issue(i issueFlags) error {
 	if err := i.check(); err != nil {
 		return err
 	}
@@ -113,14 +128,14 @@ func (a *app) issue(i issue) error {
 		return cli.Usage(err)
 	}
 	if a.keyring == "" {
-		return cli.Usagef("no keyring: give --keyring or set ADMITONE_KEYRING")
+		return cli.Usagef("no keyring: give --keyring or set %s", keyringVariable)
 	}
 	ring, err := a.openKeyring()
 	if err != nil {
 		return err
 	}
 	defer ring.Close()
-	// No format 1 ticket can live longer than 2³²-1 ms, whatever the policy.
+	// Format 1 has room for lifetimes of at most 2³²-1 ms.
 	longest := min(ring.Report().Policy.Lifetime, math.MaxUint32*time.Millisecond)
 	issuer, err := token.NewIssuer(token.Config{Sealer: ring, Realm: a.keys.Realm, MaxLifetime: longest})
 	if err != nil {
@@ -143,7 +158,7 @@ func (a *app) issue(i issue) error {
 	}
 	switch {
 	case a.json:
-		err = a.print(issued{text, url, contentsOf(&t)})
+		err = a.print(issued{text, url, view.Ticket(&t)})
 	case url != "":
 		_, err = fmt.Fprintln(a.stdout, url)
 	default:
@@ -157,22 +172,23 @@ func (a *app) issue(i issue) error {
 	return err
 }
 
-// check completes the ticket, and checks all that can be without the keyring.
-func (i *issue) check() error {
+// check completes the ticket, and makes every check that needs no keyring.
+func (i *issueFlags) check() error {
 	t := &i.ticket
 	t.Audience = token.Customer
 	if t.Username != "" {
 		t.Audience = token.Agent
 	} else if t.Email == "" && t.UniqueID == "" && t.Phone1 == "" {
-		return cli.Usagef("no person: give --username for an agent's ticket, or at least one of --email, --unique-id and --phone1 for a customer's")
+		return cli.Usagef("no person: give --username for an agent's ticket, " +
+			"or at least one of --email, --unique-id and --phone1 for a customer's")
 	}
 	for _, claim := range i.claims {
 		name, value, ok := strings.Cut(claim, "=")
 		if !ok {
-			return cli.Usagef("--claim is not name=value")
+			return cli.Flagf("claim", "is not name=value")
 		}
 		if _, repeated := t.Claims[name]; repeated {
-			return cli.Usagef("--claim gives one name twice; a name has one value")
+			return cli.Flagf("claim", "gives one name twice; a name has one value")
 		}
 		if t.Claims == nil {
 			t.Claims = make(map[string]string)
@@ -180,7 +196,7 @@ func (i *issue) check() error {
 		t.Claims[name] = value
 	}
 	if i.limited && i.expiresIn <= 0 {
-		return cli.Usagef("--expires-in is %v; give a time to come, such as 90s", i.expiresIn)
+		return cli.Flagf("expires-in", "is %v; give a positive duration, such as 90s", i.expiresIn)
 	}
 	t.Lifetime = i.expiresIn
 	if err := t.Validate(); err != nil {
@@ -188,16 +204,16 @@ func (i *issue) check() error {
 	}
 	switch {
 	case t.Audience == token.Agent && i.chatURL != "":
-		return cli.Usagef("--chat-url is for customers' tickets; for an agent's give --login-url")
+		return cli.Flagf("chat-url", "is for customers' tickets; for an agent's give --login-url")
 	case t.Audience == token.Customer && i.loginURL != "":
-		return cli.Usagef("--login-url is for agents' tickets; for a customer's give --chat-url and --code")
+		return cli.Flagf("login-url", "is for agents' tickets; for a customer's give --chat-url and --code")
 	}
-	_, err := i.url("TICKET") // before there is one that could get lost
+	_, err := i.url("TICKET") // a bad URL fails here, and not when a ticket exists
 	return err
 }
 
-// url returns the URL that was asked for, with the ticket, or "".
-func (i *issue) url(ticket string) (url string, err error) {
+// url returns the URL of --login-url or --chat-url with the ticket; "" without either.
+func (i *issueFlags) url(ticket string) (url string, err error) {
 	flag := "login-url"
 	switch {
 	case i.loginURL != "":

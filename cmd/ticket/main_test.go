@@ -105,7 +105,8 @@ func cmdKeyring(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	kek, err := kms.Open("file:"+keyFile, nil)
 	ts.Check(err)
-	ts.Check(keyring.Create(ts.MkAbs(args[0]), keyring.Config{Kind: keyring.Ticket, Realm: "prod", KEK: kek}, policy, ""))
+	c := keyring.Config{Kind: keyring.Ticket, Realm: "prod", KEK: kek}
+	ts.Check(keyring.Create(ts.MkAbs(args[0]), c, policy, ""))
 }
 
 // cmdCleartext makes a keyring in clear of no realm: cleartext FILE [KIND]
@@ -114,7 +115,8 @@ func cmdCleartext(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) > 1 {
 		kind = keyring.Kind(args[1])
 	}
-	ts.Check(keyring.Create(ts.MkAbs(args[0]), keyring.Config{Kind: kind, KEK: keyring.InsecureCleartext}, keyring.DefaultPolicy(kind), ""))
+	c := keyring.Config{Kind: kind, KEK: keyring.InsecureCleartext}
+	ts.Check(keyring.Create(ts.MkAbs(args[0]), c, keyring.DefaultPolicy(kind), ""))
 }
 
 // cmdIssued issues an agent's one-time ticket some time ago, or in time to come,
@@ -127,14 +129,17 @@ func cmdIssued(ts *testscript.TestScript, _ bool, args []string) {
 	ring, err := keyring.Open(ts.MkAbs(args[1]), keyring.Config{Kind: keyring.Ticket, Realm: "prod", KEK: kek})
 	ts.Check(err)
 	defer ring.Close()
-	issuer, err := token.NewIssuer(token.Config{Sealer: ring, Realm: "prod", Now: func() time.Time { return time.Now().Add(-ago) }})
+	now := func() time.Time { return time.Now().Add(-ago) }
+	issuer, err := token.NewIssuer(token.Config{Sealer: ring, Realm: "prod", Now: now})
 	ts.Check(err)
 	var lifetime time.Duration
 	if len(args) > 4 {
 		lifetime, err = time.ParseDuration(args[4])
 		ts.Check(err)
 	}
-	ticket, err := issuer.Issue(&token.Ticket{Audience: token.Agent, OneTime: true, Brand: "commbox", Username: "john.d", Lifetime: lifetime})
+	ticket, err := issuer.Issue(&token.Ticket{
+		Audience: token.Agent, OneTime: true, Brand: "commbox", Username: "john.d", Lifetime: lifetime,
+	})
 	ts.Check(err)
 	ts.Setenv(args[0], ticket)
 }
@@ -304,7 +309,9 @@ func TestPairs(t *testing.T) {
 
 func TestScrub(t *testing.T) {
 	ticket := "tkt1_" + strings.Repeat("Ab-_", 40)
-	for _, text := range []string{ticket, "unknown command " + strconv.Quote(ticket), "https://a.b/login?ta=" + ticket + "&x=1", "tkt2_" + ticket[5:]} {
+	for _, text := range []string{
+		ticket, "unknown command " + strconv.Quote(ticket), "https://a.b/login?ta=" + ticket + "&x=1", "tkt2_" + ticket[5:],
+	} {
 		assert.NotContains(t, scrub(text), "Ab-_")
 	}
 	assert.Equal(t, "nothing to hide: tkt1_ is a prefix", scrub("nothing to hide: tkt1_ is a prefix"))

@@ -23,7 +23,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func TestVisit(t *testing.T) {
+func TestRedeemAtAPage(t *testing.T) {
 	const page = "https://login.example.com/login?lang=en"
 	cookie := http.Header{"Set-Cookie": {"s=1"}}
 	for name, c := range map[string]struct {
@@ -44,7 +44,7 @@ func TestVisit(t *testing.T) {
 		"ticket moved":     {status: 303, location: "/sso/" + someTicket, header: cookie, want: failed, says: "still has the ticket", leadsTo: "https://login.example.com/sso/tkt…"},
 		"ticket within":    {status: 303, location: "/sso?next=%2Flogin%3Fta%3D" + someTicket, header: cookie, want: failed, says: "still has the ticket", leadsTo: "https://login.example.com/sso"},
 		"odd query":        {status: 303, location: "/login?a;b", header: cookie, want: failed, says: "still has the ticket", leadsTo: "https://login.example.com/login"},
-		"refused":          {status: 403, want: refused, says: "operator's log"},
+		"refused":          {status: 403, want: refused, says: "log of the login service"},
 		"not now":          {status: 503, want: cannotTell, says: "not spent"},
 		"proxy":            {status: 502, want: cannotTell, says: "may have been spent"},
 		"slow proxy":       {status: 504, want: cannotTell, says: "may have been spent"},
@@ -104,14 +104,17 @@ func TestVisit(t *testing.T) {
 func TestRedeemSendsTicketsOnly(t *testing.T) {
 	var sent []string
 	var out, errs bytes.Buffer
-	a := &app{stdin: strings.NewReader("hunter2\n\n" + someTicket + "\r\n" + someTicket + "=\n"), stdout: &out, stderr: &errs, worst: good}
+	in := strings.NewReader("hunter2\n\n" + someTicket + "\r\n" + someTicket + "=\n")
+	a := &app{stdin: in, stdout: &out, stderr: &errs, worst: good}
 	next := "tkt2_" + someTicket[5:] // this command need not know what the page does
-	require.NoError(t, a.redeem([]string{next, "-"}, "https://a.example/login", roundTripper(func(r *http.Request) (*http.Response, error) {
+	page := roundTripper(func(r *http.Request) (*http.Response, error) {
 		sent = append(sent, r.URL.Query().Get("ta"))
 		return &http.Response{StatusCode: 403, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
-	})))
+	})
+	require.NoError(t, a.redeem([]string{next, "-"}, "https://a.example/login", page))
 	assert.Equal(t, []string{next, someTicket}, sent)
-	assert.Equal(t, "1 refused status=403\n2 refused reason=malformed\n3 refused status=403\n4 refused reason=malformed\n", out.String())
+	assert.Equal(t, "1 refused status=403\n2 refused reason=malformed\n"+
+		"3 refused status=403\n4 refused reason=malformed\n", out.String())
 	assert.NotContains(t, errs.String(), "hunter2")
 	assert.NotContains(t, errs.String(), someTicket)
 }

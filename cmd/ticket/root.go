@@ -32,10 +32,10 @@ type app struct {
 	keys    cli.Keys
 	json    bool
 
-	worst verdict // of the tickets so far
+	worst verdict // among the tickets so far
 }
 
-// run runs the command line and returns the exit code.
+// run carries out the command line and returns the exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, worst: good}
 	root := a.root()
@@ -58,11 +58,11 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return code
 }
 
-// keyringVariable is the environment variable that stands for --keyring.
+// keyringVariable is the environment variable for --keyring.
 const keyringVariable = "ADMITONE_KEYRING"
 
-// fields maps the Go fields that the libraries' errors name to the flags of this
-// command. The names without a package are fields of a ticket.
+// fields maps Go fields, by which the libraries' errors name a fault, to flags. The
+// names without a package are fields of a ticket.
 var fields = cli.Fields{
 	"realm":            "realm",
 	"brand":            "brand",
@@ -86,7 +86,7 @@ var fields = cli.Fields{
 	"keyring.Config.KEK":   "kek",
 }
 
-// errorReport is what --json prints when a command fails.
+// errorReport is the JSON form of a command's failure.
 type errorReport struct {
 	Error string `json:"error"`
 	Exit  int    `json:"exit"`
@@ -99,7 +99,8 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// ticketUsage makes an error wrong usage if a field is at fault that flags give.
+// ticketUsage makes an error wrong usage if a field of the ticket is at fault, since
+// the ticket's fields come from flags.
 func ticketUsage(err error) error {
 	if _, ok := errors.AsType[*token.FieldError](err); ok {
 		return cli.Usage(err)
@@ -109,22 +110,23 @@ func ticketUsage(err error) error {
 
 var ticketPattern = regexp.MustCompile(token.Pattern)
 
-// scrub takes tickets out of a text. Errors about the command line repeat parts
-// of it, and a ticket in the wrong place would stand in them.
+// scrub takes tickets out of a text. Errors about the command line repeat parts of the
+// command line, where a ticket may stand in the wrong place.
 func scrub(text string) string { return ticketPattern.ReplaceAllString(text, "tkt…") }
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "ticket",
 		Short: "Issue, inspect and redeem login tickets of admitone",
-		Long: `ticket issues login tickets, says what a ticket contains and whether it is good,
-and spends tickets at a login or chat page.
+		Long: `ticket issues login tickets, shows what a ticket contains and whether the ticket is
+good, and spends tickets at a login or chat page.
 
 inspect and redeem take tickets as arguments or, better, one a line on standard
 input: arguments stay in the shell's history and show in the list of processes,
-and a ticket admits whoever has it. Each ticket gives one line of result: its
-number, good, refused, cannot_tell, failed or unverified, and name=value pairs;
-with --json it is one object a line. What to do about it is on standard error.
+and a ticket admits whoever has it. For each ticket they print one line: the number
+of the ticket, then good, refused, cannot_tell, failed or unverified, then
+name=value pairs. With --json the line is one object. Standard error explains a
+refusal or failure and says what to do.
 
 Exit codes: 0 good, 1 failed, 2 wrong usage, 3 refused, 4 cannot tell. Of several
 tickets the worst counts: failed, then cannot tell, then refused.`,
@@ -142,15 +144,15 @@ tickets the worst counts: failed, then cannot tell, then refused.`,
 	return root
 }
 
-// keyringFlags adds the flags of a command that opens the keyring.
+// keyringFlags adds the flags for opening the keyring.
 func (a *app) keyringFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&a.keyring, "keyring", "", "the `file` with the ticket keys")
+	f.StringVar(&a.keyring, "keyring", "", "`file` that holds the ticket keys")
 	cli.Variable(f, "keyring", keyringVariable)
 	a.keys.AddFlags(f)
 }
 
-// openKeyring opens the keyring that the flags and the environment name.
+// openKeyring opens the keyring of --keyring.
 func (a *app) openKeyring() (*keyring.Ring, error) {
 	c, err := a.keys.Config(keyring.Ticket, false)
 	if err != nil {
@@ -166,8 +168,8 @@ func (a *app) print(v any) error {
 	return e.Encode(v)
 }
 
-// note tells the person at the shell something that is no result.
+// note prints a remark, which is no result, on standard error.
 func (a *app) note(text string) { fmt.Fprintln(a.stderr, "note: "+text) }
 
-// sayNext names the next sensible command.
+// sayNext prints the next sensible command.
 func (a *app) sayNext(args ...string) { fmt.Fprintln(a.stderr, a.keys.Next(args...)) }
