@@ -1,0 +1,440 @@
+//go:build unix
+
+package admitone_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/internal/servers"
+)
+
+// Commands of the documents that no test can run as they stand, each with the reason.
+var notRun = map[string]string{
+	"go run ./cmd/ticketd demo": "serves until Ctrl-C; TestReadmeDemo runs it",
+}
+
+// Pages whose commands continue the README's: the test runs those first, in the same shell.
+const continuesReadme = "The commands on this page continue those of the [README](../README.md)"
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	servers.End()
+	_ = os.RemoveAll(programs.dir)
+	os.Exit(code)
+}
+
+// programs is the folder of the commands, built once.
+var programs struct {
+	sync.Once
+	dir string
+	err error
+}
+
+// buildPrograms installs all commands as the README does, and returns their folder.
+func buildPrograms(t *testing.T) string {
+	t.Helper()
+	programs.Do(func() {
+		if programs.dir, programs.err = os.MkdirTemp("", "admitone-test-"); programs.err != nil {
+			return
+		}
+		cmd := exec.Command("go", "install", "./cmd/...")
+		cmd.Env = append(os.Environ(), "GOBIN="+programs.dir)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			programs.err = fmt.Errorf("%w: %s", err, out)
+		}
+	})
+	require.NoError(t, programs.err)
+	return programs.dir
+}
+
+// needs skips the test where a program is missing, and fails it on CI.
+func needs(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if _, err := exec.LookPath(name); err != nil {
+			if os.Getenv("CI") != "" {
+				t.Fatalf("%s is not installed, and CI is set", name)
+			}
+			t.Skipf("%s is not installed", name)
+		}
+	}
+}
+
+// documents returns the README and the pages under docs.
+func documents(t *testing.T) []string {
+	t.Helper()
+	pages, err := filepath.Glob("docs/*.md")
+	require.NoError(t, err)
+	require.NotEmpty(t, pages)
+	return append([]string{"README.md"}, pages...)
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	return string(data)
+}
+
+// block is a fenced block of a document.
+type block struct {
+	file, language, text string
+	line                 int
+}
+
+// blocks returns the fenced blocks of a document, in order.
+func blocks(t *testing.T, file string) (all []block) {
+	t.Helper()
+	b, inside := block{}, false
+	for i, line := range strings.Split(read(t, file), "\n") {
+		language, fence := strings.CutPrefix(line, "```")
+		switch {
+		case fence && inside:
+			all, inside = append(all, b), false
+		case fence:
+			b, inside = block{file: file, language: language, line: i + 2}, true
+		case inside:
+			b.text += line + "\n"
+		}
+	}
+	require.False(t, inside, "%s: a block is not closed", file)
+	return all
+}
+
+// Every block says what it is, so that no command escapes the tests.
+func TestBlocksHaveALanguage(t *testing.T) {
+	for _, file := range documents(t) {
+		for _, b := range blocks(t, file) {
+			assert.Contains(t, []string{"sh", "go", "json", "text", "yaml"}, b.language, "%s:%d", file, b.line)
+		}
+		assert.NotRegexp(t, `(?m)^\n {4}\S`, read(t, file), "%s: fence the block, and name its language", file)
+	}
+}
+
+// Commands that are not run are still in a document, and each has a reason.
+func TestNotRunIsStillThere(t *testing.T) {
+	var all strings.Builder
+	for _, file := range documents(t) {
+		for _, b := range blocks(t, file) {
+			all.WriteString(b.text)
+		}
+	}
+	for line, reason := range notRun {
+		assert.Contains(t, all.String(), line+"\n")
+		assert.NotEmpty(t, reason)
+	}
+}
+
+// Each document's shell blocks run in order, in one shell, and print what the blocks
+// after them show. In those, … stands for anything.
+func TestDocumentedCommands(t *testing.T) {
+	needs(t, "bash", "curl", "openssl")
+	for _, file := range documents(t) {
+		t.Run(file, func(t *testing.T) {
+			t.Parallel()
+			var all []block
+			if file != "README.md" && strings.Contains(squeeze(read(t, file)), continuesReadme) {
+				all = blocks(t, "README.md")
+			}
+			all = append(all, blocks(t, file)...)
+			if !slices.ContainsFunc(all, func(b block) bool { return b.language == "sh" }) {
+				return
+			}
+			outputs := run(t, all)
+			for i := 1; i < len(all); i++ {
+				if all[i-1].language == "sh" && (all[i].language == "text" || all[i].language == "json") {
+					assert.Regexp(t, pattern(all[i]), squeeze(outputs[i-1]), "%s:%d: printed by the block before", all[i].file, all[i].line)
+				}
+			}
+		})
+	}
+}
+
+// squeeze leaves one space for any white space, since documents break long lines.
+func squeeze(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// pattern is a regular expression for what a block shows.
+func pattern(b block) string {
+	text := regexp.QuoteMeta(squeeze(b.text))
+	if b.language == "json" {
+		text = strings.ReplaceAll(text, " ", " ?")
+	}
+	return strings.ReplaceAll(text, "…", ".*")
+}
+
+// run runs the shell blocks, and returns the standard output of each.
+func run(t *testing.T, all []block) []string {
+	t.Helper()
+	bin, dir := buildPrograms(t), t.TempDir()
+	repository, err := os.Getwd()
+	require.NoError(t, err)
+	var script strings.Builder
+	// The commands of Go are the checkout's. Installing gives the programs built by the same command.
+	script.WriteString(`set -euo pipefail
+trap 'echo "failed: $BASH_COMMAND" >&2' ERR
+go() {
+  if [ "$*" = "install ./cmd/..." ]; then mkdir -p "$GOBIN"; ln -sf "$PROGRAMS"/* "$GOBIN"; else (cd "$REPOSITORY" && command go "$@"); fi
+}
+`)
+	for i, b := range all {
+		if b.language == "sh" {
+			fmt.Fprintf(&script, "exec >'%s/out/%d'\n%s", dir, i, runnable(t, b))
+		}
+	}
+	text := onSparePorts(t, script.String())
+	for _, sub := range []string{"out", "tmp", "work"} {
+		require.NoError(t, os.Mkdir(filepath.Join(dir, sub), 0o755))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-c", text)
+	cmd.Dir = filepath.Join(dir, "work")
+	for _, variable := range os.Environ() {
+		if !strings.HasPrefix(variable, "ADMITONE_") && !strings.HasPrefix(variable, "GOBIN=") {
+			cmd.Env = append(cmd.Env, variable)
+		}
+	}
+	cmd.Env = append(cmd.Env, "PATH="+bin+":"+os.Getenv("PATH"), "GOBIN="+bin, "PROGRAMS="+bin, "REPOSITORY="+repository, "TMPDIR="+dir+"/tmp")
+	stderr, err := os.Create(filepath.Join(dir, "stderr"))
+	require.NoError(t, err)
+	defer stderr.Close()
+	cmd.Stderr = stderr
+	inGroup(cmd)
+	defer endGroup(t, cmd)
+	if err := cmd.Run(); err != nil {
+		said, _ := os.ReadFile(stderr.Name())
+		require.NoError(t, err, string(said))
+	}
+	outputs := make([]string, len(all))
+	for i, b := range all {
+		if b.language == "sh" {
+			outputs[i] = read(t, filepath.Join(dir, "out", fmt.Sprint(i)))
+		}
+	}
+	return outputs
+}
+
+// inGroup starts a command in a process group of its own, which stops with it.
+func inGroup(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+}
+
+// endGroup stops the processes that a command left in its group.
+func endGroup(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	if cmd.Process == nil {
+		return
+	}
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+	if cmd.ProcessState == nil {
+		go func() { _ = cmd.Wait() }()
+	}
+	assert.Eventually(t, func() bool { return syscall.Kill(-cmd.Process.Pid, 0) != nil }, time.Minute, 10*time.Millisecond)
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+}
+
+// runnable is a shell block without the lines that cannot run. Of "go test" lines,
+// which would run the suite within itself, it checks the names.
+func runnable(t *testing.T, b block) string {
+	t.Helper()
+	var lines strings.Builder
+	for line := range strings.Lines(b.text) {
+		switch {
+		case notRun[strings.TrimSpace(line)] != "":
+		case strings.Contains(line, "go test "):
+			checkGoTest(t, b, line)
+		default:
+			lines.WriteString(line)
+		}
+	}
+	return lines.String()
+}
+
+// checkGoTest checks that a "go test" line names tests, benchmarks and packages that there are.
+func checkGoTest(t *testing.T, b block, line string) {
+	t.Helper()
+	_, line, _ = strings.Cut(line, "go test ")
+	line, _, _ = strings.Cut(line, "#")
+	words := strings.Fields(strings.ReplaceAll(line, "'", ""))
+	var names []string
+	var packages []string
+	for i := 0; i < len(words); i++ {
+		switch words[i] {
+		case "-run", "-bench":
+			kind := map[string]string{"-run": "Test", "-bench": "Benchmark"}[words[i]]
+			i++
+			if words[i] != "^$" {
+				names = append(names, "func "+kind+`\w*`+strings.Trim(strings.TrimPrefix(words[i], kind), "$^"))
+			}
+		case "-v":
+		default:
+			packages = append(packages, words[i])
+		}
+	}
+	require.NotEmpty(t, packages, "%s:%d", b.file, b.line)
+	for _, pkg := range packages {
+		files, err := filepath.Glob(strings.TrimSuffix(pkg, "/...") + "/*_test.go")
+		require.NoError(t, err)
+		require.NotEmpty(t, files, "%s:%d: %s", b.file, b.line, pkg)
+		var code strings.Builder
+		for _, file := range files {
+			code.WriteString(read(t, file))
+		}
+		for _, name := range names {
+			assert.Regexp(t, name, code.String(), "%s:%d: %s", b.file, b.line, pkg)
+		}
+	}
+}
+
+// onSparePorts replaces the addresses in a script: spare ports for the documents' own,
+// and the URLs of databases by those of servers started for the test.
+func onSparePorts(t *testing.T, script string) string {
+	t.Helper()
+	if url := "redis://localhost:6379"; strings.Contains(script, url) {
+		script = strings.ReplaceAll(script, url, servers.Redis(t, "").URL)
+	}
+	if url := "postgres://localhost/ticketd"; strings.Contains(script, url) {
+		script = strings.ReplaceAll(script, url, servers.Database(t))
+	}
+	ports := make(map[string]string)
+	return regexp.MustCompile(`localhost:\d+`).ReplaceAllStringFunc(script, func(address string) string {
+		if ports[address] == "" {
+			ports[address] = fmt.Sprintf("localhost:%d", servers.Port(t))
+		}
+		return ports[address]
+	})
+}
+
+// The README's first command serves a whole deployment, and the curl lines that it
+// prints give tickets that admit.
+func TestReadmeDemo(t *testing.T) {
+	needs(t, "bash", "curl")
+	t.Parallel()
+	buildPrograms(t) // so that go run has only to link
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	first := blocks(t, "README.md")[0]
+	cmd := exec.CommandContext(ctx, "bash", "-c", strings.SplitN(first.text, "\n", 2)[0])
+	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	inGroup(cmd)
+	require.NoError(t, cmd.Start())
+	defer endGroup(t, cmd)
+	var curls, pages []string
+	for lines := bufio.NewScanner(stdout); lines.Scan() && lines.Text() != "Ctrl-C ends it."; {
+		line := strings.TrimSpace(lines.Text())
+		switch {
+		case strings.HasPrefix(line, "curl "):
+			curls = append(curls, line)
+		case strings.HasSuffix(line, "?ta=TICKET"):
+			pages = append(pages, strings.TrimSuffix(line, "TICKET"))
+		}
+	}
+	require.Len(t, curls, 2, stderr.String())
+	require.Len(t, pages, 2)
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for i := range curls {
+		out, err := exec.CommandContext(ctx, "bash", "-c", curls[i]).Output()
+		require.NoError(t, err)
+		ticket := regexp.MustCompile(`tkt1_[A-Za-z0-9_-]+`).FindString(string(out))
+		require.NotEmpty(t, ticket, string(out))
+		for _, want := range []int{http.StatusSeeOther, http.StatusForbidden} {
+			answer, err := client.Get(pages[i] + ticket)
+			require.NoError(t, err)
+			_ = answer.Body.Close()
+			assert.Equal(t, want, answer.StatusCode, pages[i])
+		}
+	}
+}
+
+// Every command and flag that a document names in its text is one that the programs have.
+func TestNamedCommands(t *testing.T) {
+	help := make(map[string]string)
+	var visit func(words string)
+	visit = func(words string) {
+		args := strings.Fields(words)
+		out, err := exec.Command(filepath.Join(buildPrograms(t), args[0]), append(args[1:], "--help")...).Output()
+		require.NoError(t, err, words)
+		help[words] = string(out)
+		for _, m := range regexp.MustCompile(`(?m)^  ([a-z][a-z-]*) +[A-Z]`).FindAllStringSubmatch(help[words], -1) {
+			if m[1] != "help" && help[words+" "+m[1]] == "" && len(args) < 3 {
+				visit(words + " " + m[1])
+			}
+		}
+	}
+	for _, program := range []string{"ticketd", "keyring", "ticket"} {
+		visit(program)
+	}
+	var all strings.Builder
+	for _, text := range help {
+		all.WriteString(text)
+	}
+	require.Greater(t, len(help), 40)
+	command := regexp.MustCompile(`^(ticketd|keyring|ticket)( [a-z][a-z-]*)*`)
+	event := regexp.MustCompile(`^ticket (issued|redeemed|refused|not decided|inspected)$`)
+	flag := regexp.MustCompile(`--[a-z][a-z0-9-]+`)
+	for _, file := range append(documents(t), "LIMITATIONS.md") {
+		text := regexp.MustCompile("(?s)```.*?```").ReplaceAllString(read(t, file), "")
+		for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(text, -1) {
+			span := squeeze(m[1])
+			of := all.String()
+			if name := command.FindString(span); strings.Contains(name, " ") && !event.MatchString(span) {
+				for help[name] == "" { // arguments
+					name = name[:strings.LastIndex(name, " ")]
+				}
+				assert.Contains(t, name, " ", "%s: `%s`: no such command", file, span)
+				of = help[name]
+			}
+			for _, name := range flag.FindAllString(span, -1) {
+				assert.Regexp(t, regexp.QuoteMeta(name)+`\b`, of, "%s: `%s`", file, span)
+			}
+		}
+	}
+}
+
+// Links of the documents within the repository lead somewhere.
+func TestLinks(t *testing.T) {
+	heading := regexp.MustCompile(`(?m)^#+ (.*)$`)
+	for _, file := range append(documents(t), "LIMITATIONS.md", "token/SPEC.md") {
+		for _, m := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(read(t, file), -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			path, anchor, _ := strings.Cut(m[1], "#")
+			target := file
+			if path != "" {
+				target = filepath.Join(filepath.Dir(file), path)
+			}
+			if _, err := os.Stat(target); !assert.NoError(t, err, file) || anchor == "" {
+				continue
+			}
+			var anchors []string
+			for _, h := range heading.FindAllStringSubmatch(read(t, target), -1) {
+				words := regexp.MustCompile(`[^\pL\pN _-]`).ReplaceAllString(strings.ToLower(h[1]), "")
+				anchors = append(anchors, strings.ReplaceAll(words, " ", "-"))
+			}
+			assert.Contains(t, anchors, anchor, "%s: %s", file, m[1])
+		}
+	}
+}
