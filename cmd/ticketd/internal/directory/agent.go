@@ -53,7 +53,7 @@ func (a Agent) Validate() error {
 	// A number in another form, such as with a 0 after the country code, would
 	// be stored and never match.
 	if same, err := E164(a.Phone1, ""); err != nil || same != a.Phone1 {
-		return refuse("phone1", "is not the E.164 form of a possible number: "+
+		return refuse("phone1", "is not the E.164 form of a possible number; "+
 			"write + and the country code, then the number without the 0 that is dialed within the country")
 	}
 	return nil
@@ -63,7 +63,7 @@ func (a Agent) Validate() error {
 // could not carry.
 func checkGroups(groups []string) error {
 	if len(groups) > maxGroups {
-		return refuse("groups", "has more than %d names: give fewer", maxGroups)
+		return refuse("groups", "has more than %d names; give fewer", maxGroups)
 	}
 	for i, group := range groups {
 		if err := checkName("groups", group, maxGroup); err != nil {
@@ -71,11 +71,11 @@ func checkGroups(groups []string) error {
 		}
 		switch {
 		case strings.Contains(group, ","):
-			return refuse("groups", "has a name with a comma: applications separate the names with it")
+			return refuse("groups", "has a name with a comma; applications separate the names with it")
 		case strings.TrimSpace(group) != group:
-			return refuse("groups", "has a name with a space at its beginning or end: remove it")
+			return refuse("groups", "has a name with a space at its beginning or end; remove it")
 		case slices.Contains(groups[:i], group):
-			return refuse("groups", "has a name twice: give it once")
+			return refuse("groups", "has a name twice; give it once")
 		}
 	}
 	return nil

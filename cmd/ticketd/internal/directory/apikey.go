@@ -61,17 +61,17 @@ const (
 func (k *APIKey) prepare() error {
 	switch {
 	case len(k.Scopes) == 0:
-		return refuse("scopes", "is empty: give issue, redeem or both")
+		return refuse("scopes", "is empty; give issue, redeem or both")
 	case len(k.Brands) == 0 && !k.AllBrands:
-		return refuse("brands", "is empty: name the key's brands, or say that it is for all of them")
+		return refuse("brands", "is empty; name the key's brands, or say that it is for all of them")
 	case len(k.Brands) > 0 && k.AllBrands:
-		return refuse("brands", "names brands, and the key is for all of them: choose one")
+		return refuse("brands", "names brands, and the key is for all of them; choose one")
 	case k.Rate != 0 && !(k.Rate >= minRate && k.Rate <= maxRate): // nor NaN
 		return refuse("rate", "is not a number of requests a second from %v to %d, nor 0 for the service's", minRate, int(maxRate))
 	case k.Burst < 0 || k.Burst > maxBurst:
 		return refuse("burst", "is not a number of requests from 0 to %d", int(maxBurst))
 	case k.Rate == 0 && k.Burst != 0:
-		return refuse("burst", "is set without a rate: give both, or neither for the service's")
+		return refuse("burst", "is set without a rate; give both, or neither for the service's")
 	}
 	for i, scope := range k.Scopes {
 		if (scope != ScopeIssue && scope != ScopeRedeem) || slices.Contains(k.Scopes[:i], scope) {
@@ -83,7 +83,7 @@ func (k *APIKey) prepare() error {
 			return err
 		}
 		if slices.Contains(k.Brands[:i], brand) {
-			return refuse("brands", "names a brand twice: name it once")
+			return refuse("brands", "names a brand twice; name it once")
 		}
 	}
 	k.Brands = slices.Sorted(slices.Values(k.Brands))

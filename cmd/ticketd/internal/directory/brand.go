@@ -49,7 +49,7 @@ func (b *Brand) prepare() error {
 		return err
 	}
 	if b.Region != "" && phonenumbers.GetCountryCodeForRegion(b.Region) == 0 {
-		return refuse("region", "is not known: give an ISO 3166 code of two capital letters, such as GB")
+		return refuse("region", "is not known; give an ISO 3166 code of two capital letters, such as GB")
 	}
 	for i, field := range b.RequiredAgentFields {
 		if !slices.Contains(agentFields, field) || slices.Contains(b.RequiredAgentFields[:i], field) {

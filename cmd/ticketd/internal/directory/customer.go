@@ -41,7 +41,7 @@ var insertCustomer = insertSQL("customer", slices.Delete(slices.Clone(customers.
 
 func (c Customer) check() error {
 	if c.Email == "" && c.Phone1 == "" && c.UniqueID == "" {
-		return refuse("uniqueId", "is empty, and so are email and phone1: give at least one")
+		return refuse("uniqueId", "is empty, and so are email and phone1; give at least one")
 	}
 	return cmp.Or(
 		checkName("brand", c.Brand, maxBrand),

@@ -123,10 +123,10 @@ func Check(dsn string) error {
 			return err
 		}
 	case isURL, strings.HasPrefix(dsn, "postgres:"), strings.HasPrefix(dsn, "postgresql:"):
-		return badDSN("is not of a database that is known: give the path of a file, "+
+		return badDSN("is not of a database that is known; give the path of a file, "+
 			"or postgres://user:password@host:5432/database", nil)
 	case keywords.MatchString(dsn):
-		return badDSN("is a connection string in keywords: write postgres://user:password@host:5432/database", nil)
+		return badDSN("is a connection string in keywords; write postgres://user:password@host:5432/database", nil)
 	}
 	return nil
 }

@@ -99,7 +99,7 @@ func importAgents(ctx context.Context, tx querier, brand string, all iter.Seq2[A
 			return did, err
 		}
 		if a.Brand != "" && a.Brand != brand {
-			return did, refuse("brand", "of the agent is not the brand that agents are imported into: leave it empty")
+			return did, refuse("brand", "of the agent is not the brand that agents are imported into; leave it empty")
 		}
 		a.Brand = brand
 		if err := a.Validate(); err != nil {

@@ -73,9 +73,9 @@ func (db *DB) CreateAPIKey(ctx context.Context, k APIKey) (secret string, err er
 	now := wholeMillis(db.now())
 	switch {
 	case k.ID != "" || !k.Created.IsZero() || !k.Revoked.IsZero() || !k.LastUsed.IsZero():
-		return "", refuse("id", "and the times of creation, revocation and last use are the directory's to set: leave them empty")
+		return "", refuse("id", "and the times of creation, revocation and last use are the directory's to set; leave them empty")
 	case !k.Expires.IsZero() && !now.Before(k.Expires):
-		return "", refuse("expires", "is not in the future: give a later time")
+		return "", refuse("expires", "is not in the future; give a later time")
 	}
 	if err := k.prepare(); err != nil {
 		return "", err
@@ -132,11 +132,11 @@ func (db *DB) UpdateAPIKey(ctx context.Context, id string, edit func(*APIKey) er
 		moved := !k.Expires.Equal(was.key.Expires)
 		switch {
 		case k.ID != id || !k.Created.Equal(was.key.Created) || !k.Revoked.Equal(was.key.Revoked) || !k.LastUsed.Equal(was.key.LastUsed):
-			return refuse("id", "and the times of creation, revocation and last use are the directory's to set: leave them as they are")
+			return refuse("id", "and the times of creation, revocation and last use are the directory's to set; leave them as they are")
 		case moved && !was.key.Expires.IsZero() && !now.Before(was.key.Expires):
-			return refuse("expires", "has come: create another key")
+			return refuse("expires", "has come; create another key")
 		case moved && !k.Expires.IsZero() && !now.Before(k.Expires):
-			return refuse("expires", "is not in the future: give a later time, or revoke the key")
+			return refuse("expires", "is not in the future; give a later time, or revoke the key")
 		}
 		if err := k.prepare(); err != nil {
 			return err

@@ -17,11 +17,11 @@ const phoneSeparators = " -.()/"
 const (
 	writePhone = "write it with + and the country code, such as +442012345678"
 
-	phoneEmpty     = "is empty: " + writePhone
-	phoneCharacter = "has a character that is none of digits, a leading + and the separators space - . ( ) /: " + writePhone
-	phoneRegion    = "has no country code and the brand no default region: " + writePhone
-	phoneForeign   = "is not possible in any country: " + writePhone
-	phoneNational  = "is not possible in the brand's default region: " +
+	phoneEmpty     = "is empty; " + writePhone
+	phoneCharacter = "has a character that is none of digits, a leading + and the separators space - . ( ) /; " + writePhone
+	phoneRegion    = "has no country code and the brand no default region; " + writePhone
+	phoneForeign   = "is not possible in any country; " + writePhone
+	phoneNational  = "is not possible in the brand's default region; " +
 		"write it with its area code, or with + and the country code, such as +442012345678"
 )
 
@@ -98,7 +98,7 @@ func checkPhone(field, number string) error {
 	}
 	digits, plus := strings.CutPrefix(number, "+")
 	if !plus || !isDigits(digits) || digits[0] == '0' || len(number) > maxPhone {
-		return refuse(field, "is not in E.164 form: write + and the country code, then digits only")
+		return refuse(field, "is not in E.164 form; write + and the country code, then digits only")
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ func postgresConfig(dsn string) (*pgxpool.Config, error) {
 		if errors.As(err, &file) {
 			return nil, badDSN("names a file that cannot be read", file)
 		}
-		return nil, badDSN("is not a connection string: write postgres://user:password@host:5432/database?sslmode=verify-full, "+
+		return nil, badDSN("is not a connection string; write postgres://user:password@host:5432/database?sslmode=verify-full, "+
 			"with special characters of the password percent-encoded", nil)
 	}
 	given := url.Values{}

@@ -103,7 +103,7 @@ func (db *DB) KnownCustomer(ctx context.Context, brand string, c Customer, on Re
 // prepare puts c into the brand, and refuses what cannot be looked for.
 func (c *Customer) prepare(brand string, on Redemption) error {
 	if c.Brand != "" && c.Brand != brand {
-		return refuse("brand", "of the customer is not the brand that is asked: leave it empty")
+		return refuse("brand", "of the customer is not the brand that is asked; leave it empty")
 	}
 	c.Brand = brand
 	return cmp.Or(c.check(), checkText("ticket", on.Ticket, maxBrand))

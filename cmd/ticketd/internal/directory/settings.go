@@ -146,15 +146,15 @@ var colour = regexp.MustCompile(`^#[0-9a-f]{6}$`)
 func (s *Settings) prepare() error {
 	s.Colour = strings.ToLower(s.Colour)
 	if s.Colour != "" && !colour.MatchString(s.Colour) {
-		return refuse("colour", "is not of the form #rrggbb: write it like #1a73e8")
+		return refuse("colour", "is not of the form #rrggbb; write it like #1a73e8")
 	}
 	if s.OtherUser != "" && !slices.Contains([]string{Replace, Confirm, Refuse}, s.OtherUser) {
-		return refuse("otherUser", "is none of replace, confirm and refuse: give one of them")
+		return refuse("otherUser", "is none of replace, confirm and refuse; give one of them")
 	}
 	if s.Language != "" {
 		tag, err := language.Parse(s.Language)
 		if err != nil || tag == language.Und || len(s.Language) > maxLanguage {
-			return refuse("language", "is not a BCP 47 language tag: write it like en, de-AT or zh-Hant")
+			return refuse("language", "is not a BCP 47 language tag; write it like en, de-AT or zh-Hant")
 		}
 		s.Language = tag.String()
 	}
@@ -172,7 +172,7 @@ func (s *Settings) prepare() error {
 func checkAddresses(field string, list *Addresses) error {
 	same, err := ParseAddresses(list.String())
 	if err != nil {
-		return &FieldError{Field: field, Reason: "is no list of addresses that can be read again", Cause: err}
+		return refuse(field, "is refused: %v", err)
 	}
 	*list = same
 	return nil
@@ -180,17 +180,17 @@ func checkAddresses(field string, list *Addresses) error {
 
 func (s *Settings) checkFrameAncestors() error {
 	if len(s.FrameAncestors) > maxFrameAncestors {
-		return refuse("frameAncestors", "has more than %d sources: give fewer, with *. for the first label", maxFrameAncestors)
+		return refuse("frameAncestors", "has more than %d sources; give fewer, with *. for the first label", maxFrameAncestors)
 	}
 	for i, source := range s.FrameAncestors {
 		if slices.Contains(s.FrameAncestors[:i], source) {
-			return refuse("frameAncestors", "names a source twice: name it once")
+			return refuse("frameAncestors", "names a source twice; name it once")
 		}
 		switch {
 		case source == "'none'" && len(s.FrameAncestors) > 1:
-			return refuse("frameAncestors", "has 'none' beside others: give it alone")
+			return refuse("frameAncestors", "has 'none' beside others; give it alone")
 		case source != "'none'" && source != "'self'" && !isOrigin(source):
-			return refuse("frameAncestors", "has a source that is none of https://host, http://host, 'self' and 'none': "+
+			return refuse("frameAncestors", "has a source that is none of https://host, http://host, 'self' and 'none'; "+
 				"write it like https://www.example.com or https://*.example.com")
 		}
 	}
@@ -220,7 +220,7 @@ func checkLifetime(field string, d, longest time.Duration) error {
 		return refuse(field, "is not a whole number of milliseconds from 0 to %d", uint32(math.MaxUint32))
 	}
 	if d > longest {
-		return refuse(field, "is %v and the longest allowed is %v: lower the one or raise the other", d, longest)
+		return refuse(field, "is %v and the longest allowed is %v; lower the one or raise the other", d, longest)
 	}
 	return nil
 }

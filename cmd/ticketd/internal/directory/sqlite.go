@@ -74,7 +74,7 @@ func remedy(err error) string {
 // that).
 func prepareFile(path string) (string, error) {
 	if path == "" {
-		return "", badDSN("is empty: say where the directory is to be kept", nil)
+		return "", badDSN("is empty; say where the directory is to be kept", nil)
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err == nil {

@@ -6,6 +6,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/admitone/admitone/token"
 )
 
 // Limits in bytes, those of the same fields in a ticket.
@@ -18,25 +20,10 @@ const (
 	maxRemark     = 512
 )
 
-// A FieldError is the error for a record with a field that the directory refuses.
-// It never repeats the field's value, unless the Cause does.
-type FieldError struct {
-	Field  string // name of the field in the API: brand, uniqueId, firstName, …
-	Reason string // the rest of the sentence, such as "is empty: give one"
-	Cause  error  // the error behind the reason, or nil
-}
-
-// Error returns the field and the reason, then the cause.
-func (e *FieldError) Error() string {
-	text := e.Field + " " + e.Reason
-	if e.Cause != nil {
-		text += ": " + e.Cause.Error()
-	}
-	return text
-}
-
-// Unwrap returns the Cause.
-func (e *FieldError) Unwrap() error { return e.Cause }
+// A FieldError is the error for a record with a field that the directory refuses:
+// the Field has its name in the API, such as brand or uniqueId. Records and tickets
+// have fields of the same names and share the type.
+type FieldError = token.FieldError
 
 // refuse is the FieldError for the field.
 func refuse(field, format string, args ...any) error {
@@ -47,11 +34,11 @@ func refuse(field, format string, args ...any) error {
 func checkText(field, value string, limit int) error {
 	switch {
 	case len(value) > limit:
-		return refuse(field, "is longer than %d bytes: shorten it", limit)
+		return refuse(field, "is longer than %d bytes; shorten it", limit)
 	case !utf8.ValidString(value):
-		return refuse(field, "is not valid UTF-8: send it as UTF-8")
+		return refuse(field, "is not valid UTF-8; send it as UTF-8")
 	case strings.ContainsFunc(value, isControl):
-		return refuse(field, "contains a control character: remove it")
+		return refuse(field, "contains a control character; remove it")
 	}
 	return nil
 }
@@ -59,7 +46,7 @@ func checkText(field, value string, limit int) error {
 // checkName is checkText for a field that must not be empty.
 func checkName(field, value string, limit int) error {
 	if value == "" {
-		return refuse(field, "is empty: give one")
+		return refuse(field, "is empty; give one")
 	}
 	return checkText(field, value, limit)
 }

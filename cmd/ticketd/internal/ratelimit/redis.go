@@ -90,7 +90,7 @@ func badURL(reason string) error {
 func parseURL(rawURL string) (rueidis.ClientOption, error) {
 	u, err := url.Parse(rawURL)
 	if err == nil && u.Query().Has("skip_verify") {
-		return rueidis.ClientOption{}, badURL("has skip_verify, with which anybody could answer for the server: " +
+		return rueidis.ClientOption{}, badURL("has skip_verify, with which anybody could answer for the server; " +
 			"leave it out and install the server's root certificate")
 	}
 	if err == nil && u.Path == "/" { // the client library takes that for a database's name
@@ -99,7 +99,7 @@ func parseURL(rawURL string) (rueidis.ClientOption, error) {
 	}
 	opt, err := rueidis.ParseURL(rawURL)
 	if err != nil || u.Opaque != "" || u.Host == "" && u.Scheme != "unix" {
-		return opt, badURL("is not a URL like redis://user:password@host:6379/0: " +
+		return opt, badURL("is not a URL like redis://user:password@host:6379/0; " +
 			"percent-encode special characters of the password")
 	}
 	return opt, nil
