@@ -1,34 +1,142 @@
 package admitone_test
 
 import (
+	"flag"
+	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// Who embeds the library gets Tink and golang.org/x with it, and what those
-// need, and nothing else.
-func TestLibraryDependencies(t *testing.T) {
-	allowed := regexp.MustCompile(`^(github\.com/admitone/admitone|github\.com/tink-crypto/tink-go/v2|golang\.org/x/|google\.golang\.org/protobuf)(/|$|[a-z])`)
-	for _, pkg := range []string{"token", "verify", "verify/replay", "verify/web", "keyring"} {
-		out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "./"+pkg).Output()
-		require.NoError(t, err)
-		deps := strings.Fields(string(out))
-		require.NotEmpty(t, deps)
-		for _, dep := range deps {
-			assert.Regexp(t, allowed, dep, "%s needs it", pkg)
-			assert.NotContains(t, dep, "admitone/cmd/", pkg)
+const module = "github.com/admitone/admitone"
+
+// floors are the storeys of the house, from the top. A package's floor is the first element of its path.
+var floors = []string{"examples", "cmd", "client", "verify", "keyring", "token", "internal"}
+
+// leaves bring the clients of other services, or serve tests only. No other library package imports them.
+var leaves = []string{
+	"keyring/kms", "verify/replay/redisstore", "verify/replay/pgstore", "verify/replay/replaytest", "internal/servers",
+}
+
+// imports returns the packages of the module and, for each, those that it imports, without tests.
+func imports(t *testing.T) map[string][]string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...").Output()
+	require.NoError(t, err)
+	all := make(map[string][]string)
+	for line := range strings.Lines(string(out)) {
+		words := strings.Fields(line)
+		if words[0] == module { // has no code
+			continue
+		}
+		from := strings.TrimPrefix(words[0], module+"/")
+		all[from] = nil
+		for _, path := range words[1:] {
+			if to, ok := strings.CutPrefix(path, module+"/"); ok {
+				all[from] = append(all[from], to)
+			}
 		}
 	}
-	// A backend that only calls the service gets nothing but the standard library.
-	out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "./client").Output()
+	return all
+}
+
+// floor is the number of a package's floor, counted from the top.
+func floor(t *testing.T, pkg string) int {
+	t.Helper()
+	name, _, _ := strings.Cut(pkg, "/")
+	n := slices.Index(floors, name)
+	require.GreaterOrEqual(t, n, 0, "%s is on no floor", pkg)
+	return n
+}
+
+// A program that embeds the library gets Tink, golang.org/x and their own dependencies, and
+// nothing else. The client has the standard library alone.
+func TestLibraryDependencies(t *testing.T) {
+	tink := `|github\.com/tink-crypto/tink-go/v2(/.*)?|golang\.org/x/.*|google\.golang\.org/protobuf/.*`
+	for pkg := range imports(t) {
+		if floor(t, pkg) < floor(t, "client") || slices.Contains(leaves, pkg) {
+			continue
+		}
+		allowed := "^(" + module + "/(token|verify|keyring|internal)(/.*)?" + tink + ")$"
+		if pkg == "client" {
+			allowed = "^" + module + "/client$"
+		}
+		out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "./"+pkg).Output()
+		require.NoError(t, err)
+		for _, dep := range strings.Fields(string(out)) {
+			assert.Regexp(t, allowed, dep, "%s needs it", pkg)
+			assert.NotContains(t, leaves, strings.TrimPrefix(dep, module+"/"), pkg)
+		}
+	}
+}
+
+// No import leads to a floor above.
+func TestFloors(t *testing.T) {
+	for from, all := range imports(t) {
+		for _, to := range all {
+			assert.LessOrEqual(t, floor(t, from), floor(t, to), "%s imports %s, which is above it", from, to)
+		}
+	}
+}
+
+var update = flag.Bool("update", false, "write the drawing of the imports into docs/architecture.md")
+
+// drawing is the picture of the packages and their imports, by floors, in lines of at most 100 columns.
+func drawing(imports map[string][]string) string {
+	var b strings.Builder
+	for _, floor := range floors {
+		fmt.Fprintf(&b, "== %s ==\n", floor)
+		for _, pkg := range slices.Sorted(maps.Keys(imports)) {
+			if name, _, _ := strings.Cut(pkg, "/"); name != floor {
+				continue
+			}
+			line := pkg
+			if len(imports[pkg]) > 0 {
+				line += " →"
+			}
+			for _, to := range slices.Sorted(slices.Values(imports[pkg])) {
+				if utf8.RuneCountInString(line)+1+len(to) > 100 {
+					b.WriteString(line + "\n")
+					line = "   "
+				}
+				line += " " + to
+			}
+			b.WriteString(line + "\n")
+		}
+	}
+	return b.String()
+}
+
+// docs/architecture.md draws every package and every import, and says of each package what
+// lives there.
+func TestArchitecture(t *testing.T) {
+	data, err := os.ReadFile("docs/architecture.md")
 	require.NoError(t, err)
-	assert.Equal(t, "github.com/admitone/admitone/client\n", string(out))
+	page, all := string(data), imports(t)
+	m := regexp.MustCompile("(?s)```text\n(== .*?)```").FindStringSubmatch(page)
+	require.NotNil(t, m, "the page has the drawing")
+	if *update {
+		page = strings.Replace(page, m[1], drawing(all), 1)
+		require.NoError(t, os.WriteFile("docs/architecture.md", []byte(page), 0o644))
+	} else {
+		assert.Equal(t, drawing(all), m[1], "go test -run TestArchitecture . -update draws anew")
+	}
+	// A paragraph begins with the names of its packages in bold.
+	var described []string
+	for _, m := range regexp.MustCompile(`(?m)^\*\*(.*?)\*\*`).FindAllStringSubmatch(page, -1) {
+		for _, name := range regexp.MustCompile("`([^`]*)`").FindAllStringSubmatch(m[1], -1) {
+			described = append(described, name[1])
+		}
+	}
+	assert.ElementsMatch(t, slices.Collect(maps.Keys(all)), described, "one paragraph a package")
 }
 
 // The README's Go code is the Example's, so that it compiles and runs.

@@ -159,8 +159,9 @@ func TestDocumentedCommands(t *testing.T) {
 			}
 			outputs := run(t, all)
 			for i := 1; i < len(all); i++ {
-				if all[i-1].language == "sh" && (all[i].language == "text" || all[i].language == "json") {
-					assert.Regexp(t, pattern(all[i]), squeeze(outputs[i-1]), "%s:%d: printed by the block before", all[i].file, all[i].line)
+				shown, before := all[i], all[i-1]
+				if before.language == "sh" && (shown.language == "text" || shown.language == "json") {
+					assert.Regexp(t, pattern(shown), squeeze(outputs[i-1]), "%s:%d", shown.file, shown.line)
 				}
 			}
 		})
@@ -211,7 +212,8 @@ go() {
 			cmd.Env = append(cmd.Env, variable)
 		}
 	}
-	cmd.Env = append(cmd.Env, "PATH="+bin+":"+os.Getenv("PATH"), "GOBIN="+bin, "PROGRAMS="+bin, "REPOSITORY="+repository, "TMPDIR="+dir+"/tmp")
+	cmd.Env = append(cmd.Env, "PATH="+bin+":"+os.Getenv("PATH"), "GOBIN="+bin, "PROGRAMS="+bin,
+		"REPOSITORY="+repository, "TMPDIR="+dir+"/tmp")
 	stderr, err := os.Create(filepath.Join(dir, "stderr"))
 	require.NoError(t, err)
 	defer stderr.Close()
