@@ -1,5 +1,5 @@
-// A backend that knows who somebody is, asks ticketd for a ticket, and sends the
-// browser to the login service with it. Needs Node 18 or later, and nothing else.
+// A backend that knows its users. It asks ticketd for a ticket and sends the browser
+// to the login service with the ticket. Needs Node 18 or later, and no packages.
 // Environment: PORT, TICKETD (its URL), API_KEY (scope issue), LOGIN_URL.
 import { createServer } from 'node:http'
 
@@ -17,7 +17,7 @@ async function ticketFor(user) {
   return data.encpryptedString // spelt so
 }
 
-// Here stands whatever this backend knows its users by.
+// Take the person from your own session here.
 const user = () => ({ brand: 'commbox', username: 'john.d', email: 'john.d@gmail.com' })
 
 createServer(async (request, response) => {
@@ -26,7 +26,7 @@ createServer(async (request, response) => {
     response.writeHead(303, { Location: `${LOGIN_URL}?ta=${ticket}`, 'Cache-Control': 'no-store', 'Referrer-Policy': 'no-referrer' })
     response.end()
   } catch (error) {
-    console.error(error.message, error.cause ?? '') // without the ticket, which never came
+    console.error(error.message, error.cause ?? '') // no ticket came, so none is logged
     response.writeHead(502, { 'Content-Type': 'text/plain' })
     response.end('Cannot sign you in now. Try again later.\n')
   }

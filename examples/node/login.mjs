@@ -1,9 +1,8 @@
-// A login service in Node that lets ticketd spend the ticket. Needs Node 18 or
-// later, and nothing else. Environment: PORT, TICKETD (its URL), API_KEY (scope
-// redeem).
+// A login service in Node that lets ticketd spend the ticket. Needs Node 18 or later,
+// and no packages. Environment: PORT, TICKETD (its URL), API_KEY (scope redeem).
 //
-// Sessions are kept in memory here: put in your own. In production it stands behind
-// TLS, and its cookie has Secure and the prefix __Host-.
+// Sessions are kept in memory: use your own sessions here. In production, run the
+// service behind TLS, and give the cookie the attribute Secure and the prefix __Host-.
 import { createServer } from 'node:http'
 import { randomBytes } from 'node:crypto'
 
@@ -11,8 +10,9 @@ const { PORT, TICKETD, API_KEY } = process.env
 if (!(PORT && TICKETD && API_KEY)) throw new Error('set PORT, TICKETD and API_KEY')
 const sessions = new Map()
 
-// redeem spends a ticket. Only 200 lets in; 503 is that it cannot be told now. An
-// answer that was lost is asked for again with the same binding, and is then the same.
+// redeem spends a ticket. Only status 200 lets the person in; with 503 nobody can tell
+// now. If an answer gets lost, redeem repeats the request with the same binding, and
+// ticketd gives the same answer.
 async function redeem(ticket) {
   const body = JSON.stringify({ ticket, audience: 'agent', binding: randomBytes(16).toString('hex') })
   const headers = { Authorization: `Bearer ${API_KEY}`, 'Content-Type': 'application/json' }
@@ -41,7 +41,7 @@ async function answer(request, response) {
     const user = sessions.get(/(?:^|; )session=([0-9a-f]{64})(?:;|$)/.exec(request.headers.cookie)?.[1])
     return user ? say(200, `Signed in as ${user}`) : say(403, 'Not signed in')
   }
-  // Whoever only looks ahead spends nothing.
+  // Prefetches and previews spend nothing.
   if (request.method !== 'GET' || looksAhead(request.headers)) return say(503, 'Open this link in a browser')
   const { status, description, data } = ticket ? await redeem(ticket) : { status: 403 }
   if (status === 503) return say(503, 'Cannot check your link now. Try again in a moment.')

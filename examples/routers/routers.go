@@ -1,5 +1,5 @@
-// Package routers shows how a web.Handler is mounted in routers that are not
-// net/http's own. It is an http.Handler everywhere; there is nothing to adapt.
+// Package routers mounts the handlers of package web in net/http and in other routers.
+// The handlers are plain http.Handlers, and need no adapter of ours.
 package routers
 
 import (
@@ -13,13 +13,13 @@ import (
 // Standard mounts the handlers in net/http's ServeMux.
 func Standard(login, check, logout http.Handler) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/login", login) // all methods: the handler answers those that it does not take
+	mux.Handle("/login", login) // without a method: the handler answers wrong methods itself
 	mux.Handle("/auth/check", check)
 	mux.Handle("/logout", logout)
 	return mux
 }
 
-// Chi mounts them in chi.
+// Chi mounts the handlers in chi.
 func Chi(login, check, logout http.Handler) http.Handler {
 	r := chi.NewRouter()
 	r.Handle("/login", login)
@@ -28,8 +28,8 @@ func Chi(login, check, logout http.Handler) http.Handler {
 	return r
 }
 
-// Gin mounts them in gin. Its logger writes queries, and so tickets: leave it out,
-// as here, or keep /login from it with LoggerConfig.SkipPaths.
+// Gin mounts the handlers in gin. Gin's logger writes queries, and so tickets: leave the
+// logger out, as here, or set LoggerConfig.SkipPaths to /login.
 func Gin(login, check, logout http.Handler) http.Handler {
 	gin.SetMode(gin.ReleaseMode)
 	r := gin.New()
@@ -39,8 +39,8 @@ func Gin(login, check, logout http.Handler) http.Handler {
 	return r
 }
 
-// Echo mounts them in echo. Its request logger's URI has the ticket, too: log
-// the path.
+// Echo mounts the handlers in echo. The field URI of Echo's request logger contains the
+// ticket: log the path instead.
 func Echo(login, check, logout http.Handler) http.Handler {
 	e := echo.New()
 	e.Any("/login", echo.WrapHandler(login))
