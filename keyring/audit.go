@@ -16,9 +16,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/admitone/admitone/internal/durable"
+	"github.com/admitone/admitone/internal/textrule"
 )
 
 // AuditEntry is one change of a keyring, as its audit log tells it.
@@ -313,7 +313,7 @@ func who() string {
 // without a user database, the user's name is the variable USER, so anything.
 func oneLine(name string) string {
 	name = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+		if textrule.IsControl(r) {
 			return '?'
 		}
 		return r

@@ -346,7 +346,7 @@ func TestAgainstModel(t *testing.T) {
 			i := slices.IndexFunc(model, func(k Key) bool { return k.ID == s.id })
 			_, err := r.Decrypt(s.text, nil)
 			require.Equal(t, model[i].State != Disabled, err == nil)
-			require.Equal(t, model[i].State != Disabled, r.HasKey(uint32(s.id)))
+			require.Equal(t, model[i].State != Disabled, r.HasKey(s.id))
 		}
 	}
 }

@@ -19,6 +19,9 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/admitone/admitone/internal/sealing"
+	"github.com/admitone/admitone/token"
 )
 
 const maxFile = 1 << 20
@@ -65,8 +68,8 @@ func (c *Config) check() error {
 			return fmt.Errorf("keyring: Config.Kind: %w", err)
 		}
 	}
-	if err := checkText("Config.Realm", c.Realm, maxRealm); err != nil {
-		return fmt.Errorf("keyring: %w", err)
+	if err := token.CheckRealm("keyring.Config.Realm", c.Realm); err != nil {
+		return err
 	}
 	if err := checkText("Config.Actor", c.Actor, maxReason); err != nil {
 		return fmt.Errorf("keyring: %w", err)
@@ -281,8 +284,7 @@ func (h *header) matches(c *Config) *FileError {
 // associatedData returns what the keyset is wrapped with.
 func associatedData(realm string, line []byte) []byte {
 	sum := sha256.Sum256(line)
-	ad := append([]byte("admitone/keyring/1\x00"), realm...)
-	return append(append(ad, 0), sum[:]...)
+	return sealing.AssociatedData("admitone/keyring/1", realm, string(sum[:]))
 }
 
 // parseKeyset reads the serialized keyset and holds it against the header.

@@ -5,44 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/admitone/admitone/internal/textrule"
+	"github.com/admitone/admitone/token"
 )
 
-// KeyID is the ID of a key: the four bytes after the 0x01 at the beginning of
-// what it seals, big-endian. It is shown as 8 lower-case hex digits under every
-// verb of package fmt, and so it stands in JSON.
-type KeyID uint32
-
-// ParseKeyID reads a key ID: 8 hex digits, perhaps after 0x.
-func ParseKeyID(s string) (KeyID, error) {
-	digits := strings.TrimPrefix(s, "0x")
-	n, err := strconv.ParseUint(digits, 16, 32)
-	if err != nil || len(digits) != 8 {
-		return 0, fmt.Errorf("keyring: %q is no key ID; one is 8 hex digits, like 2f6a01c4", s)
-	}
-	return KeyID(n), nil
-}
-
-// String returns id as 8 lower-case hex digits.
-func (id KeyID) String() string { return fmt.Sprintf("%08x", uint32(id)) }
-
-// Format implements fmt.Formatter, so that no verb shows an ID in another form.
-func (id KeyID) Format(f fmt.State, _ rune) { io.WriteString(f, id.String()) }
-
-// MarshalText implements encoding.TextMarshaler.
-func (id KeyID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
-
-// UnmarshalText implements encoding.TextUnmarshaler; it reads what ParseKeyID does.
-func (id *KeyID) UnmarshalText(text []byte) (err error) {
-	*id, err = ParseKeyID(string(text))
-	return err
-}
+// KeyID is the ID of a key; see token.KeyID.
+type KeyID = token.KeyID
 
 // State says what a key does.
 type State string
@@ -93,7 +65,6 @@ const (
 	// What only a revocation may use of that: some 30 keys.
 	headerReserve = 16 << 10
 	maxReason     = 256
-	maxRealm      = 64
 	maxKEKHint    = 64
 )
 
@@ -152,7 +123,7 @@ func (h *header) check() error {
 	if err := h.Kind.check(); err != nil {
 		return err
 	}
-	if err := checkText("realm", h.Realm, maxRealm); err != nil {
+	if err := token.CheckRealm("realm", h.Realm); err != nil {
 		return err
 	}
 	if err := checkText("kek", h.KEK, maxKEKHint); err != nil {
@@ -283,15 +254,10 @@ func (h *header) last() time.Time {
 	return last
 }
 
-// checkText says what keeps s from being one line of text of at most limit bytes.
+// checkText refuses a text that is not one line of at most limit bytes.
 func checkText(name, s string, limit int) error {
-	switch {
-	case len(s) > limit:
-		return fmt.Errorf("%s is longer than %d bytes", name, limit)
-	case !utf8.ValidString(s):
-		return fmt.Errorf("%s is not valid UTF-8", name)
-	case strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }):
-		return fmt.Errorf("%s has control characters or line breaks in it", name)
+	if fault := textrule.Fault(s, limit); fault != "" {
+		return errors.New(name + " " + fault)
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ type outcome struct {
 // moment after another process rotated the keyring is not refused. Such looks
 // are one at a time and shared by all who wait; they read the file only when
 // it changed. HasKey waits at most a second for one.
-func (r *Ring) HasKey(id uint32) bool {
+func (r *Ring) HasKey(id KeyID) bool {
 	if _, ok := r.set.Load().enabled[id]; ok {
 		return true
 	}
@@ -51,6 +51,10 @@ func (r *Ring) HasKey(id uint32) bool {
 	_, ok := r.set.Load().enabled[id]
 	return ok
 }
+
+// Lifetime returns the longest lifetime of anything that the keys seal, by the policy
+// of the keys in use; 0 means that nothing runs out, as in a Channel Ring.
+func (r *Ring) Lifetime() time.Duration { return r.set.Load().header.Policy.Lifetime }
 
 // Reload looks at the file now. If the file cannot be taken, the Ring goes on
 // with the keys that it has, and the error says why. If there is no answer

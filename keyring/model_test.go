@@ -140,7 +140,7 @@ func TestTransitions(t *testing.T) {
 		info = after
 		require.NoError(t, r.Reload())
 		for _, k := range info.Keys {
-			assert.Equal(t, k.opens(), r.HasKey(uint32(k.ID)))
+			assert.Equal(t, k.opens(), r.HasKey(k.ID))
 		}
 	}
 	for move := range transitions {

@@ -1,10 +1,11 @@
 package keyring
 
 import (
-	"encoding/binary"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/admitone/admitone/internal/sealing"
 )
 
 // Report is the state of a Ring. It has no secret in it; its JSON is for
@@ -69,20 +70,17 @@ func (u *use) sample(id KeyID, now time.Time) KeyUse {
 func (s *set) sample(now time.Time) []KeyUse {
 	all := make([]KeyUse, 0, len(s.enabled))
 	for _, k := range s.header.Keys {
-		if u := s.enabled[uint32(k.ID)]; u != nil {
+		if u := s.enabled[k.ID]; u != nil {
 			all = append(all, u.sample(k.ID, now))
 		}
 	}
 	return all
 }
 
-// opened counts something that was opened; a key's ID is behind the prefix's
-// first byte.
+// opened counts a ciphertext that was opened.
 func (s *set) opened(ciphertext []byte) {
-	if len(ciphertext) < 5 {
-		return
-	}
-	if u := s.enabled[binary.BigEndian.Uint32(ciphertext[1:])]; u != nil {
+	id, _ := sealing.KeyID(ciphertext)
+	if u := s.enabled[KeyID(id)]; u != nil {
 		u.opened.Add(1)
 	}
 }

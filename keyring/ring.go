@@ -24,7 +24,7 @@ type set struct {
 	loaded  time.Time
 	aead    tink.AEAD              // kinds ticket and session
 	daead   tink.DeterministicAEAD // kind channel
-	enabled map[uint32]*use
+	enabled map[KeyID]*use
 	primary *use
 }
 
@@ -38,12 +38,12 @@ var (
 // newSet makes the primitives of a file's keys, and tries them. It counts on with
 // the counters of old, if that is not nil.
 func newSet(f *contents, old *set, now time.Time) (*set, error) {
-	s := &set{contents: f, loaded: now, enabled: make(map[uint32]*use)}
+	s := &set{contents: f, loaded: now, enabled: make(map[KeyID]*use)}
 	for _, k := range f.header.Keys {
 		if !k.opens() {
 			continue
 		}
-		id := uint32(k.ID)
+		id := k.ID
 		if old != nil && old.enabled[id] != nil {
 			s.enabled[id] = old.enabled[id]
 		} else {

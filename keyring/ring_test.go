@@ -93,7 +93,7 @@ func TestHasKey(t *testing.T) {
 	require.NoError(t, err)
 
 	require.Equal(t, uint64(1), verifier.Report().Generation)
-	id := binary.BigEndian.Uint32(sealed[1:])
+	id := KeyID(binary.BigEndian.Uint32(sealed[1:]))
 	assert.True(t, verifier.HasKey(id))
 	_, err = verifier.Decrypt(sealed, nil)
 	assert.NoError(t, err)
@@ -128,7 +128,7 @@ func TestUnknownKeysAreCheap(t *testing.T) {
 		for i := range uint32(8) {
 			wg.Go(func() {
 				for j := range uint32(100) {
-					assert.False(t, r.HasKey(i<<16|j)) // may be a key once in five million runs
+					assert.False(t, r.HasKey(KeyID(i<<16|j))) // may be a key once in five million runs
 				}
 			})
 		}
@@ -161,7 +161,7 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 	require.NoError(t, err)
 	sealed, err := r.Encrypt(canary, nil)
 	require.NoError(t, err)
-	id := binary.BigEndian.Uint32(sealed[1:])
+	id := KeyID(binary.BigEndian.Uint32(sealed[1:]))
 
 	assert.Zero(t, testing.AllocsPerRun(100, func() { r.HasKey(id) }))
 	assert.Equal(t, testing.AllocsPerRun(100, func() { plain.Encrypt(canary, nil) }),
@@ -336,7 +336,7 @@ func TestDisabledWithinOneReload(t *testing.T) {
 	require.NoError(t, r.Reload())
 	_, err = r.Decrypt(sealed, nil)
 	assert.Error(t, err)
-	assert.False(t, r.HasKey(uint32(id)))
+	assert.False(t, r.HasKey(id))
 	assert.Equal(t, uint64(3), r.Report().Generation)
 }
 
@@ -512,7 +512,7 @@ func TestSymlinkSwap(t *testing.T) {
 	require.NoError(t, r.Reload())
 	assert.Equal(t, info.Primary, r.Report().Primary)
 	info = swap("v2", "v3")
-	assert.True(t, r.HasKey(uint32(info.Primary)), "a look without a reload sees it too")
+	assert.True(t, r.HasKey(info.Primary), "a look without a reload sees it too")
 }
 
 // TestReportIsACopy changes what Report returned.
@@ -546,7 +546,7 @@ func TestSealAndOpenWhileRotating(t *testing.T) {
 				default:
 				}
 				sealed, err := sealer.Encrypt([]byte("text"), []byte("ad"))
-				if !assert.NoError(t, err) || !assert.True(t, verifier.HasKey(binary.BigEndian.Uint32(sealed[1:]))) {
+				if !assert.NoError(t, err) || !assert.True(t, verifier.HasKey(KeyID(binary.BigEndian.Uint32(sealed[1:])))) {
 					return
 				}
 				plain, err := verifier.Decrypt(sealed, []byte("ad"))

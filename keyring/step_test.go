@@ -69,7 +69,7 @@ func TestLifecycle(t *testing.T) {
 	assert.Equal(t, Key{ID: second.ID, Algorithm: "AES256_GCM", State: Pending, Created: clock.t, Enabled: clock.t}, second)
 	assert.Equal(t, first, info.Primary)
 	require.NoError(t, r.Reload())
-	assert.True(t, r.HasKey(uint32(second.ID)), "a pending key opens")
+	assert.True(t, r.HasKey(second.ID), "a pending key opens")
 	_, err = Change(path, c, "", Step{Do: Rotate})
 	assertBlocked(t, &BlockedError{Do: Rotate, ID: second.ID, State: Pending}, err)
 
@@ -141,7 +141,7 @@ func TestStaged(t *testing.T) {
 	id := info.Keys[1].ID
 	assert.Equal(t, Key{ID: id, Algorithm: "XAES_256_GCM", State: Staged, Created: clock.t}, info.Keys[1])
 	r := newRing(t, path, c)
-	assert.False(t, r.HasKey(uint32(id)))
+	assert.False(t, r.HasKey(id))
 	_, err := Change(path, c, "", Step{Do: Promote, Key: id, Unsafe: true})
 	assertBlocked(t, &BlockedError{Do: Promote, ID: id, State: Staged}, err)
 	clock.t = clock.t.Add(time.Hour)
@@ -168,7 +168,7 @@ func TestUnknownAlgorithm(t *testing.T) {
 	ks.Key[1].KeyData.TypeUrl = "type.googleapis.com/example.NewAeadKey"
 	forge(t, path, c, encodeHeader(t, h), ks)
 	require.NoError(t, r.Reload())
-	assert.False(t, r.HasKey(uint32(id)))
+	assert.False(t, r.HasKey(id))
 	_, err := r.Encrypt(nil, nil)
 	assert.NoError(t, err)
 
@@ -212,7 +212,7 @@ func TestAlgorithmOfTink(t *testing.T) {
 	ks.Key[1].KeyData = insecurecleartextkeyset.KeysetMaterial(template).Key[0].KeyData
 	forge(t, path, c, encodeHeader(t, h), ks)
 	r := newRing(t, path, c)
-	assert.False(t, r.HasKey(uint32(id)))
+	assert.False(t, r.HasKey(id))
 	ks.Key[1].Status = tinkpb.KeyStatusType_ENABLED
 	forge(t, path, c, encodeHeader(t, h), ks)
 	_, err = Open(path, c)

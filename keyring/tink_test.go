@@ -214,7 +214,7 @@ func oldTink(t *testing.T, out []byte) {
 		r := newRing(t, path, c)
 		assert.Equal(t, KeyID(old.Primary), r.Report().Primary)
 		for _, sealed := range [][]byte{old.Old, old.New} {
-			assert.True(t, r.HasKey(binary.BigEndian.Uint32(sealed[1:])))
+			assert.True(t, r.HasKey(KeyID(binary.BigEndian.Uint32(sealed[1:]))))
 			plain, err := r.Decrypt(sealed, []byte("ad"))
 			require.NoError(t, err)
 			assert.Equal(t, "text", string(plain))

@@ -7,6 +7,9 @@ import (
 	"strings"
 
 	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/admitone/admitone/internal/sealing"
+	"github.com/admitone/admitone/internal/textrule"
 )
 
 // Channels turns internal channel IDs into the codes that stand in chat URLs,
@@ -14,8 +17,8 @@ import (
 // key, since it is published; it tells a stranger neither the ID nor whether
 // two brands use the same one.
 type Channels struct {
-	siv tink.DeterministicAEAD
-	ad  string
+	siv   tink.DeterministicAEAD
+	realm string
 }
 
 // NewChannels returns the codes of a realm under a deterministic AEAD, such as
@@ -24,10 +27,10 @@ func NewChannels(d tink.DeterministicAEAD, realm string) (*Channels, error) {
 	if d == nil {
 		return nil, errors.New("token: the channel keys are nil; give a keyring.Ring of kind channel or another deterministic AEAD")
 	}
-	if err := CheckRealm(realm); err != nil {
+	if err := CheckRealm("realm", realm); err != nil {
 		return nil, err
 	}
-	return &Channels{d, "admitone/channel/1\x00" + realm + "\x00"}, nil
+	return &Channels{d, realm}, nil
 }
 
 // ErrChannelCode is what Channels.ID returns for a code that is none of the
@@ -38,13 +41,13 @@ var ErrChannelCode = errors.New("token: no such channel code")
 // and channel ID are 1 to 64 bytes of text each, else the error is a
 // *FieldError.
 func (c *Channels) Code(brand, channelID string) (string, error) {
-	if brand == "" || textFault(brand, 64) != "" {
+	if brand == "" || textrule.Fault(brand, 64) != "" {
 		return "", &FieldError{"brand", "is not 1 to 64 bytes of text"}
 	}
-	if channelID == "" || textFault(channelID, 64) != "" {
+	if channelID == "" || textrule.Fault(channelID, 64) != "" {
 		return "", &FieldError{"channel", "is not 1 to 64 bytes of text"}
 	}
-	sealed, err := c.siv.EncryptDeterministically([]byte(channelID), []byte(c.ad+brand))
+	sealed, err := c.siv.EncryptDeterministically([]byte(channelID), c.associatedData(brand))
 	if err != nil {
 		return "", fmt.Errorf("token: sealing a channel ID: %w", err)
 	}
@@ -60,9 +63,13 @@ func (c *Channels) ID(brand, code string) (string, error) {
 	if err != nil {
 		return "", ErrChannelCode
 	}
-	id, err := c.siv.DecryptDeterministically(sealed, []byte(c.ad+brand))
+	id, err := c.siv.DecryptDeterministically(sealed, c.associatedData(brand))
 	if err != nil {
 		return "", ErrChannelCode
 	}
 	return string(id), nil
+}
+
+func (c *Channels) associatedData(brand string) []byte {
+	return sealing.AssociatedData("admitone/channel/1", c.realm, brand)
 }

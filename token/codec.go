@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"time"
+
+	"github.com/admitone/admitone/internal/textrule"
 )
 
 // The payload, as it is sealed:
@@ -109,7 +111,7 @@ func (t *Ticket) decodePayload(p string) error {
 		value := p[start:at]
 		switch {
 		case tag >= 1 && tag <= uint64(len(fields)):
-			if most := fields[tag-1].max; len(value) > most || !printableASCII(value) && wideTextFault(value, most) != "" {
+			if textrule.Fault(value, fields[tag-1].max) != "" {
 				return errPayload
 			}
 			texts[tag-1] = value
@@ -140,7 +142,7 @@ func splitClaim(s string) (name, value string, ok bool) {
 		return "", "", false
 	}
 	name, value = s[m:m+int(n)], s[m+int(n):]
-	return name, value, validClaimName(name) && value != "" && textFault(value, maxClaimValue) == ""
+	return name, value, validClaimName(name) && value != "" && textrule.Fault(value, maxClaimValue) == ""
 }
 
 // uvarint reads the minimal uvarint at the beginning of p, and returns it with

@@ -16,7 +16,7 @@ import (
 // which keys it has, so that a ticket under another key is told from a forgery.
 type Keyset struct {
 	tink.AEAD
-	enabled []uint32
+	enabled []KeyID
 }
 
 // NewKeyset wraps a keyset of AEAD keys. It refuses a keyset in which any key
@@ -27,14 +27,14 @@ func NewKeyset(h *keyset.Handle) (*Keyset, error) {
 		return nil, errors.New("token: the keyset handle is nil")
 	}
 	k := new(Keyset)
-	var seen []uint32
+	var seen []KeyID
 	for _, info := range h.KeysetInfo().GetKeyInfo() {
-		id := info.GetKeyId()
+		id := KeyID(info.GetKeyId())
 		if info.GetOutputPrefixType() != tinkpb.OutputPrefixType_TINK {
-			return nil, fmt.Errorf("token: key %08x has output prefix %v; make the keyset's keys with the TINK prefix", id, info.GetOutputPrefixType())
+			return nil, fmt.Errorf("token: key %v has output prefix %v; make the keyset's keys with the TINK prefix", id, info.GetOutputPrefixType())
 		}
 		if slices.Contains(seen, id) {
-			return nil, fmt.Errorf("token: two keys have the ID %08x; remove one", id)
+			return nil, fmt.Errorf("token: two keys have the ID %v; remove one", id)
 		}
 		seen = append(seen, id)
 		if info.GetStatus() == tinkpb.KeyStatusType_ENABLED {
@@ -50,6 +50,6 @@ func NewKeyset(h *keyset.Handle) (*Keyset, error) {
 }
 
 // HasKey reports whether the keyset has an enabled key with the given ID.
-func (k *Keyset) HasKey(id uint32) bool {
+func (k *Keyset) HasKey(id KeyID) bool {
 	return slices.Contains(k.enabled, id)
 }

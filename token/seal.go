@@ -10,6 +10,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/admitone/admitone/internal/sealing"
+	"github.com/admitone/admitone/internal/textrule"
 )
 
 // Sealer encrypts with associated data. Any tink.AEAD whose keys carry the TINK
@@ -19,13 +22,11 @@ type Sealer interface {
 }
 
 // Opener decrypts what a Sealer made. Any tink.AEAD is one. An Opener that also
-// has the method HasKey(id uint32) bool, as a *Keyset or a keyring.Ring has,
+// has the method HasKey(id KeyID) bool, as a *Keyset or a keyring.Ring has,
 // lets Open tell ErrUnknownKey from ErrForged.
 type Opener interface {
 	Decrypt(ciphertext, associatedData []byte) ([]byte, error)
 }
-
-type keyHolder interface{ HasKey(id uint32) bool }
 
 // Errors of Open. They are wrapped with what is exactly wrong, for operators;
 // a stranger should be told one and the same thing for all four.
@@ -37,10 +38,9 @@ var (
 )
 
 const (
-	prefix     = "tkt1_"
-	maxLength  = 2048 // of a ticket, in characters
-	maxSealed  = (maxLength - len(prefix)) * 6 / 8
-	tinkPrefix = 5 // the byte 0x01 and the key ID
+	prefix    = "tkt1_"
+	maxLength = 2048 // of a ticket, in characters
+	maxSealed = (maxLength - len(prefix)) * 6 / 8
 )
 
 // Pattern is a regular expression (RE2, PCRE) that finds tickets of every
@@ -87,23 +87,25 @@ func (s *idSource) next() (id ID) {
 
 var pool = sync.Pool{New: func() any { return new(scratch) }}
 
-// CheckRealm reports whether realm can name a deployment: at most 64 bytes of
-// UTF-8 without control characters. It may be empty.
-func CheckRealm(realm string) error {
-	if reason := textFault(realm, 64); reason != "" {
-		return &FieldError{"realm", reason}
+// CheckRealm refuses a realm that cannot name a deployment. A realm is at most 64 bytes of
+// UTF-8 without control characters, and may be empty. The error is a *ConfigError for
+// field, the Go field that holds the realm, such as "verify.Config.Realm".
+func CheckRealm(field, realm string) error {
+	if fault := textrule.Fault(realm, maxRealm); fault != "" {
+		return &ConfigError{Field: field, Reason: fault}
 	}
 	return nil
 }
 
-// AssociatedData returns the associated data that tickets of a realm are sealed
-// with: "admitone/ticket/1", a zero byte, and the realm. See CheckRealm for
-// what a realm may be.
+const maxRealm = 64
+
+// AssociatedData returns the associated data that tickets of a realm are sealed with:
+// "admitone/ticket/1", a zero byte, and the realm. The error is CheckRealm's.
 func AssociatedData(realm string) ([]byte, error) {
-	if err := CheckRealm(realm); err != nil {
+	if err := CheckRealm("realm", realm); err != nil {
 		return nil, err
 	}
-	return []byte("admitone/ticket/1\x00" + realm), nil
+	return sealing.AssociatedData("admitone/ticket/1", realm), nil
 }
 
 // Config says how an Issuer works.
@@ -177,21 +179,15 @@ func (i *Issuer) Issue(t *Ticket) (string, error) {
 	if len(payload) > maxSealed {
 		return "", errTooLong
 	}
-	sealed, err := i.sealer.Encrypt(payload, i.ad)
+	sealed, key, err := sealing.Seal(i.sealer, payload, i.ad)
 	if err != nil {
-		return "", fmt.Errorf("token: sealing a ticket: %w", err)
+		return "", fmt.Errorf("sealing a ticket: %w", err)
 	}
 	if len(sealed) > maxSealed {
 		return "", errTooLong
 	}
-	// A key without the TINK prefix begins with a random byte: it would make
-	// tickets that name no key.
-	if len(sealed) < tinkPrefix || sealed[0] != 1 {
-		return "", errors.New("token: the primary key has no TINK output prefix; rotate to one that has")
-	}
-	t.KeyID = binary.BigEndian.Uint32(sealed[1:])
-	text := append(s.text[:0], prefix...)
-	return string(encoding.AppendEncode(text, sealed)), nil
+	t.KeyID = KeyID(key)
+	return string(encoding.AppendEncode(append(s.text[:0], prefix...), sealed)), nil
 }
 
 var errTooLong = &FieldError{"ticket", "would be longer than 2048 characters; shorten or leave out claims, remark and other fields"}
@@ -206,15 +202,15 @@ var errTooLong = &FieldError{"ticket", "would be longer than 2048 characters; sh
 func Open(o Opener, associatedData []byte, ticket string, t *Ticket) error {
 	*t = Ticket{}
 	s := pool.Get().(*scratch)
-	sealed, err := unarmor(s, ticket)
+	sealed, key, err := unarmor(s, ticket)
 	var payload []byte
 	if err == nil {
-		payload, err = decrypt(o, sealed, associatedData)
+		payload, err = decrypt(o, key, sealed, associatedData)
 	}
 	if err == nil {
 		// The copy keeps t clear of memory that an Opener may use again.
 		if err = t.decodePayload(string(payload)); err == nil {
-			t.KeyID = binary.BigEndian.Uint32(sealed[1:])
+			t.KeyID = key
 		} else {
 			*t = Ticket{}
 		}
@@ -223,55 +219,48 @@ func Open(o Opener, associatedData []byte, ticket string, t *Ticket) error {
 	return err
 }
 
-// decrypt opens sealed bytes. Only where that fails does it ask which keys there
-// are: the answer may make a keyring.Ring load the one that was missing.
-func decrypt(o Opener, sealed, associatedData []byte) ([]byte, error) {
-	payload, err := o.Decrypt(sealed, associatedData)
-	if err == nil {
+// decrypt opens sealed bytes that name a key.
+func decrypt(o Opener, key KeyID, sealed, associatedData []byte) ([]byte, error) {
+	payload, err := sealing.Open[KeyID](o, sealed, associatedData)
+	switch {
+	case err == nil:
 		return payload, nil
+	case err == sealing.ErrUnknownKey:
+		return nil, fmt.Errorf("%w: %v", ErrUnknownKey, key)
 	}
-	keyID := binary.BigEndian.Uint32(sealed[1:])
-	if h, ok := o.(keyHolder); ok {
-		if !h.HasKey(keyID) {
-			return nil, fmt.Errorf("%w: %08x", ErrUnknownKey, keyID)
-		}
-		if payload, err = o.Decrypt(sealed, associatedData); err == nil {
-			return payload, nil
-		}
-	}
-	return nil, fmt.Errorf("%w: key %08x does not open it", ErrForged, keyID)
+	return nil, fmt.Errorf("%w: key %v does not open it", ErrForged, key)
 }
 
-// KeyID returns the ID of the key that a ticket says it was sealed with. It
-// needs no key, and proves nothing. The error is as Open's.
-func KeyID(ticket string) (uint32, error) {
+// UnverifiedKeyID returns the ID of the key that a ticket names. It needs no key, and
+// proves nothing: anybody can write any ID. The error is as Open's.
+func UnverifiedKeyID(ticket string) (KeyID, error) {
 	s := pool.Get().(*scratch)
 	defer pool.Put(s)
-	sealed, err := unarmor(s, ticket)
-	if err != nil {
-		return 0, err
-	}
-	return binary.BigEndian.Uint32(sealed[1:]), nil
+	_, key, err := unarmor(s, ticket)
+	return key, err
 }
 
-// unarmor decodes a ticket's text into s, and returns the sealed bytes.
-func unarmor(s *scratch, ticket string) ([]byte, error) {
+// unarmor decodes a ticket's text into s, and returns the sealed bytes with the ID of
+// the key that they name.
+func unarmor(s *scratch, ticket string) ([]byte, KeyID, error) {
 	if len(ticket) > maxLength {
-		return nil, fmt.Errorf("%w: longer than %d characters", ErrMalformed, maxLength)
+		return nil, 0, fmt.Errorf("%w: longer than %d characters", ErrMalformed, maxLength)
 	}
 	body, ok := strings.CutPrefix(ticket, prefix)
 	if !ok {
-		return nil, prefixFault(ticket)
+		return nil, 0, prefixFault(ticket)
 	}
 	n, err := encoding.Decode(s.bytes[:], []byte(body))
 	// The decoder skips CR and LF: then there is more text than n bytes need.
 	if err != nil || encoding.EncodedLen(n) != len(body) {
-		return nil, fmt.Errorf("%w: not base64url without padding", ErrMalformed)
+		return nil, 0, fmt.Errorf("%w: not base64url without padding", ErrMalformed)
 	}
-	if n < tinkPrefix || s.bytes[0] != 1 {
-		return nil, fmt.Errorf("%w: no key ID", ErrMalformed)
+	sealed := s.bytes[:n]
+	key, ok := sealing.KeyID(sealed)
+	if !ok {
+		return nil, 0, fmt.Errorf("%w: no key ID", ErrMalformed)
 	}
-	return s.bytes[:n], nil
+	return sealed, KeyID(key), nil
 }
 
 // prefixFault tells a ticket of another version from what is no ticket.

@@ -5,7 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
-	"unicode/utf8"
+
+	"github.com/admitone/admitone/internal/textrule"
 )
 
 // Audience says which kind of login a ticket is for.
@@ -50,8 +51,8 @@ const (
 // Ticket is what a ticket says. Text fields are UTF-8 without control
 // characters; an empty field is an absent one.
 type Ticket struct {
-	ID    ID     // set by Issue
-	KeyID uint32 // ID of the key that sealed it; set by Issue and Open, not part of the payload
+	ID    ID    // set by Issue
+	KeyID KeyID // ID of the key that sealed it; set by Issue and Open, not part of the payload
 
 	Audience         Audience
 	OneTime          bool // may be redeemed once only
@@ -132,7 +133,7 @@ func (t *Ticket) setTexts(v *[len(fields)]string) {
 func (t *Ticket) Validate() error {
 	texts := t.texts()
 	for i := range texts {
-		if reason := textFault(texts[i], fields[i].max); reason != "" {
+		if reason := textrule.Fault(texts[i], fields[i].max); reason != "" {
 			return &FieldError{fields[i].name, reason}
 		}
 	}
@@ -155,7 +156,7 @@ func (t *Ticket) validateClaims() error {
 		if v == "" {
 			return &FieldError{"claims." + name, "is empty; leave it out"}
 		}
-		if reason := textFault(v, maxClaimValue); reason != "" {
+		if reason := textrule.Fault(v, maxClaimValue); reason != "" {
 			return &FieldError{"claims." + name, reason}
 		}
 	}
@@ -217,53 +218,6 @@ func validClaimName(s string) bool {
 		}
 	}
 	return true
-}
-
-// textFault says what is wrong with a text of at most max bytes, or "".
-// Control characters are refused because these texts reach HTTP headers and
-// log lines; U+2028 and U+2029 end a line in some readers of both.
-func textFault(s string, max int) string {
-	if len(s) <= max && printableASCII(s) {
-		return ""
-	}
-	return wideTextFault(s, max)
-}
-
-// printableASCII reports whether all bytes of s are from ' ' to '~', looking at
-// eight at a time: in v+0x01… a byte's top bit is set from 0x7f on, and in
-// v-0x20… below 0x20 (a borrow can only make it refuse, and wideTextFault
-// decides).
-func printableASCII(s string) bool {
-	const ones = 0x0101010101010101
-	for len(s) >= 8 {
-		v := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
-		if (v|(v+ones)|(v-0x20*ones))&(0x80*ones) != 0 {
-			return false
-		}
-		s = s[8:]
-	}
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' {
-			return false
-		}
-	}
-	return true
-}
-
-func wideTextFault(s string, max int) string {
-	if len(s) > max {
-		return "is longer than " + strconv.Itoa(max) + " bytes; shorten it"
-	}
-	if !utf8.ValidString(s) {
-		return "is not valid UTF-8"
-	}
-	for _, r := range s {
-		if r < ' ' || r >= 0x7f && r <= 0x9f || r == '\u2028' || r == '\u2029' {
-			return "contains a control character; remove it"
-		}
-	}
-	return ""
 }
 
 // claimNames returns the names of the claims in ascending order.

@@ -95,7 +95,7 @@ func TestIssueOpen(t *testing.T) {
 			assert.NotZero(t, got.ID)
 			assert.LessOrEqual(t, len(s), maxLength)
 			assert.Regexp(t, `^`+Pattern+`$`, s)
-			id, err := KeyID(s)
+			id, err := UnverifiedKeyID(s)
 			require.NoError(t, err)
 			assert.Equal(t, got.KeyID, id)
 		})
@@ -322,7 +322,7 @@ func TestOpenErrors(t *testing.T) {
 			assert.ErrorIs(t, err, row.want)
 		})
 	}
-	_, err = KeyID("tkt2_AAAA")
+	_, err = UnverifiedKeyID("tkt2_AAAA")
 	assert.ErrorIs(t, err, ErrUnsupportedVersion)
 }
 
@@ -379,9 +379,9 @@ func TestKeysetHasKey(t *testing.T) {
 	require.NoError(t, err)
 	k, err := NewKeyset(h)
 	require.NoError(t, err)
-	assert.True(t, k.HasKey(info.PrimaryKeyId))
-	assert.True(t, k.HasKey(info.KeyInfo[1].KeyId))
-	assert.False(t, k.HasKey(off), "a disabled key opens nothing")
+	assert.True(t, k.HasKey(KeyID(info.PrimaryKeyId)))
+	assert.True(t, k.HasKey(KeyID(info.KeyInfo[1].KeyId)))
+	assert.False(t, k.HasKey(KeyID(off)), "a disabled key opens nothing")
 	assert.False(t, k.HasKey(0))
 }
 

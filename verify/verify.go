@@ -78,6 +78,9 @@ type Verifier struct {
 
 // New returns a Verifier, or an error that says what in c is wrong.
 func New(c Config) (*Verifier, error) {
+	if err := token.CheckRealm("verify.Config.Realm", c.Realm); err != nil {
+		return nil, err
+	}
 	ad, err := token.AssociatedData(c.Realm)
 	if err != nil {
 		return nil, err

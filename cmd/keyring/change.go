@@ -8,6 +8,7 @@ import (
 
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/token"
 )
 
 // result is what the commands that change a keyring print with --json.
@@ -110,7 +111,7 @@ func (a *app) onKey(cmd *cobra.Command, step func(keyring.KeyID) keyring.Step, t
 }
 
 func parseKeyID(s string) (keyring.KeyID, error) {
-	id, err := keyring.ParseKeyID(s)
+	id, err := token.ParseKeyID(s)
 	if err != nil {
 		return 0, cli.Usagef("%w", err)
 	}

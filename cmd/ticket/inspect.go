@@ -11,7 +11,6 @@ import (
 	"github.com/admitone/admitone/client"
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/cmd/internal/view"
-	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
 	"github.com/admitone/admitone/verify/replay"
@@ -38,9 +37,9 @@ type inspection struct {
 // unverifiedInspection is the JSON form of a result of inspect --unverified.
 type unverifiedInspection struct {
 	outcome
-	Version int            `json:"version,omitempty"`
-	KeyID   *keyring.KeyID `json:"keyId,omitempty"`
-	Length  int            `json:"length"` // in characters
+	Version int          `json:"version,omitempty"`
+	KeyID   *token.KeyID `json:"keyId,omitempty"`
+	Length  int          `json:"length"` // in characters
 }
 
 func (a *app) inspectCommand() *cobra.Command {
@@ -174,6 +173,9 @@ func newInspector(o inspectFlags, keys token.Opener, realm string, now func() ti
 	if o.skew < 0 {
 		return nil, cli.Flagf("skew", "is negative; give 0s or more")
 	}
+	if err := token.CheckRealm("verify.Config.Realm", realm); err != nil {
+		return nil, cli.Usage(err)
+	}
 	// The store stays empty, and NoBarrier keeps it from refusing tickets that were
 	// issued before now.
 	store, err := replay.NewMemory(replay.MemoryConfig{NoBarrier: true, Now: now})
@@ -218,11 +220,11 @@ func (a *app) inspectUnverified(args []string) error {
 	err := a.eachTicket(args, func(number int, ticket string) error {
 		u := unverifiedInspection{outcome: outcome{Number: number, Verdict: unverified}, Length: len(ticket)}
 		details := pairs{{"length", strconv.Itoa(len(ticket))}}
-		id, err := token.KeyID(ticket)
+		id, err := token.UnverifiedKeyID(ticket)
 		if err != nil {
 			u.outcome = malformed(number, err)
 		} else {
-			u.Version, u.KeyID = 1, new(keyring.KeyID(id)) // token.KeyID takes no other version
+			u.Version, u.KeyID = 1, &id // UnverifiedKeyID takes no other version
 			details = append(pairs{{"version", "1"}, {"keyId", u.KeyID.String()}}, details...)
 		}
 		return a.report(u.outcome, u, details)
@@ -234,7 +236,7 @@ func (a *app) inspectUnverified(args []string) error {
 }
 
 // malformed returns the outcome for a text that is not a ticket; err is the error of
-// token.KeyID.
+// token.UnverifiedKeyID.
 func malformed(number int, err error) outcome {
 	reason := verify.Malformed
 	if errors.Is(err, token.ErrUnsupportedVersion) {

@@ -124,7 +124,7 @@ func (a *app) issue(i issueFlags) error {
 	if err := i.check(); err != nil {
 		return err
 	}
-	if err := token.CheckRealm(a.keys.Realm); err != nil {
+	if err := token.CheckRealm("token.Config.Realm", a.keys.Realm); err != nil {
 		return cli.Usage(err)
 	}
 	if a.keyring == "" {

@@ -64,7 +64,6 @@ const keyringVariable = "ADMITONE_KEYRING"
 // fields maps Go fields, by which the libraries' errors name a fault, to flags. The
 // names without a package are fields of a ticket.
 var fields = cli.Fields{
-	"realm":            "realm",
 	"brand":            "brand",
 	"username":         "username",
 	"email":            "email",

@@ -89,8 +89,8 @@ func (o *options) checkState() error {
 	if err := o.checkDatabase(); err != nil {
 		return err
 	}
-	if err := token.CheckRealm(o.realm); err != nil {
-		return cli.Usagef("--realm: %w", err)
+	if err := token.CheckRealm("--realm", o.realm); err != nil {
+		return cli.Usagef("%w", err)
 	}
 	if o.kek != "" {
 		if err := kms.CheckURI(o.kek); err != nil {

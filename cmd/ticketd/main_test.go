@@ -357,14 +357,14 @@ func TestRotate(t *testing.T) {
 	}
 	progress()
 	before := info.ticket(t, info.request(true))
-	old, err := token.KeyID(before)
+	old, err := token.UnverifiedKeyID(before)
 	require.NoError(t, err)
 	for range 3 {
 		state, err := keyring.Change(file, config, "", keyring.Step{Do: keyring.Rotate, Now: true})
 		require.NoError(t, err)
 		require.Eventually(t, func() bool {
-			id, err := token.KeyID(info.ticket(t, info.request(false)))
-			return err == nil && keyring.KeyID(id) == state.Primary
+			id, err := token.UnverifiedKeyID(info.ticket(t, info.request(false)))
+			return err == nil && id == state.Primary
 		}, time.Minute, 10*time.Millisecond, "new tickets carry the new key")
 		progress()
 	}
@@ -372,12 +372,12 @@ func TestRotate(t *testing.T) {
 	cancel()
 	wg.Wait()
 	last := info.ticket(t, info.request(false))
-	id, err := token.KeyID(last)
+	id, err := token.UnverifiedKeyID(last)
 	require.NoError(t, err)
 	_, err = keyring.Change(file, config, "", keyring.Step{Do: keyring.Rotate, Now: true})
 	require.NoError(t, err)
-	for _, k := range []uint32{old, id} {
-		_, err = keyring.Change(file, config, "", keyring.Step{Do: keyring.Disable, Key: keyring.KeyID(k), Unsafe: true})
+	for _, k := range []token.KeyID{old, id} {
+		_, err = keyring.Change(file, config, "", keyring.Step{Do: keyring.Disable, Key: k, Unsafe: true})
 		require.NoError(t, err)
 	}
 	require.Eventually(t, func() bool { return mustEnter(t, info.LoginURL, last) == http.StatusForbidden }, time.Minute, 10*time.Millisecond)

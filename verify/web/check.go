@@ -123,21 +123,12 @@ func identify(values []string, s *Session) {
 		}
 		groups.WriteString(headerValue(g, ','))
 	}
-	for i, v := range [...]string{s.User, s.Name, s.Email, groups.String(), s.Brand, s.Audience.String(), s.Channel, s.TicketID.String(), keyText(s.KeyID), s.Actor} {
+	for i, v := range [...]string{s.User, s.Name, s.Email, groups.String(), s.Brand, s.Audience.String(), s.Channel, s.TicketID.String(), s.KeyID.String(), s.Actor} {
 		values[i] = v
 		if v != "" && i != groupsHeader {
 			values[i] = headerValue(v, 0)
 		}
 	}
-}
-
-// keyText writes a key's ID as keyring and Tink do.
-func keyText(id uint32) string {
-	var b [8]byte
-	for i := range b {
-		b[i] = "0123456789abcdef"[id>>(28-4*i)&15]
-	}
-	return string(b[:])
 }
 
 // headerValue percent-encodes what a header should not have, and the byte also.

@@ -334,7 +334,7 @@ func (a *attempt) bought(s *Session, id token.ID) bool {
 
 // about names a ticket for the log.
 func about(t token.Ticket) []any {
-	return []any{"ticket", t.ID.String(), "key", keyText(t.KeyID), "brand", t.Brand, "audience", t.Audience.String(), "actor", t.Actor}
+	return []any{"ticket", t.ID.String(), "key", t.KeyID.String(), "brand", t.Brand, "audience", t.Audience.String(), "actor", t.Actor}
 }
 
 // remote returns the address of who asks. Middleware that takes it from a header

@@ -256,7 +256,7 @@ type asking struct {
 	asked int
 }
 
-func (a *asking) HasKey(uint32) bool { a.asked++; return false }
+func (a *asking) HasKey(token.KeyID) bool { a.asked++; return false }
 
 // Behind http.StripPrefix, all that a page or an answer names is where the browser
 // asked; elsewhere the ticket could reach another application.

@@ -3,7 +3,6 @@ package web
 import (
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/admitone/admitone/internal/sealing"
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
@@ -39,7 +39,7 @@ type Session struct {
 	Channel  string   // customers: the ID of the channel that they entered
 
 	TicketID token.ID
-	KeyID    uint32 // of the key that sealed the ticket
+	KeyID    token.KeyID // of the key that sealed the ticket
 	OneTime  bool
 	Actor    string    // who asked for the ticket
 	Issued   time.Time // when the ticket was issued; whole milliseconds, as is Entered
@@ -121,7 +121,7 @@ func NewSessions(c SessionConfig) (*Sessions, error) {
 	if c.Keys == nil {
 		return nil, errors.New("web: SessionConfig.Keys is nil; give a keyring.Ring of kind session or another tink.AEAD")
 	}
-	if err := token.CheckRealm(c.Realm); err != nil {
+	if err := token.CheckRealm("web.SessionConfig.Realm", c.Realm); err != nil {
 		return nil, err
 	}
 	if c.Idle == 0 {
@@ -145,11 +145,11 @@ func NewSessions(c SessionConfig) (*Sessions, error) {
 		if info.Kind != keyring.Session {
 			return nil, fmt.Errorf("web: SessionConfig.Keys is a keyring of kind %s; give one of kind session", info.Kind)
 		}
-		if most := info.Policy.Lifetime; c.Lifetime > most {
-			return nil, fmt.Errorf("web: sessions last %v, and the session keyring keeps its keys for %v; shorten SessionConfig.Lifetime, or make a keyring with a longer lifetime", c.Lifetime, most)
-		}
 	}
-	s := &Sessions{c: c, ad: []byte("admitone/session/1\x00" + c.Realm)}
+	if fault := sealing.LifetimeFault(c.Keys, c.Lifetime); fault != "" {
+		return nil, &token.ConfigError{Field: "web.SessionConfig.Lifetime", Reason: fault}
+	}
+	s := &Sessions{c: c, ad: sealing.AssociatedData("admitone/session/1", c.Realm)}
 	if _, err := s.seal([]byte("a first try of the keys")); err != nil {
 		return nil, err
 	}
@@ -158,19 +158,14 @@ func NewSessions(c SessionConfig) (*Sessions, error) {
 
 // seal seals, and notes the key that did it.
 func (s *Sessions) seal(plain []byte) ([]byte, error) {
-	sealed, err := s.c.Keys.Encrypt(plain, s.ad)
+	sealed, key, err := sealing.Seal(s.c.Keys, plain, s.ad)
 	if err != nil {
 		return nil, fmt.Errorf("web: sealing a session: %w", err)
 	}
-	if len(sealed) < tinkPrefix || sealed[0] != 1 {
-		return nil, errors.New("web: the session keys' primary has no TINK output prefix; rotate to one that has")
-	}
-	s.primary.Store(binary.BigEndian.Uint32(sealed[1:]))
+	s.primary.Store(key)
 	s.sealed.Store(s.c.Now().Unix())
 	return sealed, nil
 }
-
-const tinkPrefix = 5 // the byte 0x01 and the key ID
 
 // isPrimary reports whether a key is the primary, as of at most a minute ago: a
 // tink.AEAD tells which one that is only by sealing.
@@ -319,21 +314,16 @@ func (s *Sessions) open(value string, session *Session) (renewed time.Time, key 
 	buffer := cookies.Get().(*[maxCookie]byte)
 	defer cookies.Put(buffer)
 	n, err := base64.RawURLEncoding.Decode(buffer[:], []byte(value))
-	if err != nil || n < tinkPrefix {
+	if err != nil {
 		return renewed, 0, false
 	}
-	sealed := buffer[:n]
-	key = binary.BigEndian.Uint32(sealed[1:])
-	plain, err := s.c.Keys.Decrypt(sealed, s.ad)
+	key, ok = sealing.KeyID(buffer[:n])
+	if !ok {
+		return renewed, 0, false
+	}
+	plain, err := sealing.Open[token.KeyID](s.c.Keys, buffer[:n], s.ad)
 	if err != nil {
-		// A Ring that is asked for a key that it lacks looks at its file: another
-		// process may have rotated it a moment ago.
-		if h, can := s.c.Keys.(interface{ HasKey(uint32) bool }); !can || !h.HasKey(key) {
-			return renewed, 0, false
-		}
-		if plain, err = s.c.Keys.Decrypt(sealed, s.ad); err != nil {
-			return renewed, 0, false
-		}
+		return renewed, 0, false
 	}
 	renewed, ok = session.decode(string(plain))
 	return renewed, key, ok

@@ -300,7 +300,7 @@ type late struct {
 	newer tink.AEAD
 }
 
-func (l *late) HasKey(uint32) bool { l.AEAD = l.newer; return true }
+func (l *late) HasKey(token.KeyID) bool { l.AEAD = l.newer; return true }
 
 // rotatedKeys returns a keyset's AEAD before and after a rotation.
 func rotatedKeys(t *testing.T) (old, rotated tink.AEAD) {
@@ -358,7 +358,7 @@ func TestSessionConfig(t *testing.T) {
 	require.NoError(t, err)
 	for want, c := range map[string]SessionConfig{
 		"Keys is nil":              {},
-		"realm":                    {Keys: a, Realm: "\n"},
+		"Realm":                    {Keys: a, Realm: "\n"},
 		"must not be negative":     {Keys: a, Idle: -1},
 		"Partitioned and Insecure": {Keys: a, Partitioned: token.Agent, Insecure: true},
 		"TINK output prefix":       {Keys: rawAEAD},

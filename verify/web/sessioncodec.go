@@ -27,7 +27,7 @@ func (s *Session) append(b []byte, renewed time.Time) []byte {
 		flags = 1
 	}
 	b = append(b, sessionFormat, byte(s.Audience), flags)
-	b = binary.BigEndian.AppendUint32(b, s.KeyID)
+	b = binary.BigEndian.AppendUint32(b, uint32(s.KeyID))
 	b = append(b, s.TicketID[:]...)
 	for _, t := range []time.Time{s.Issued, s.Entered, renewed} {
 		b = binary.BigEndian.AppendUint64(b, uint64(t.UnixMilli()))
@@ -52,7 +52,7 @@ func (s *Session) decode(text string) (renewed time.Time, ok bool) {
 		return renewed, false
 	}
 	s.Audience, s.OneTime = token.Audience(text[1]), text[2] == 1
-	s.KeyID = uint32(number(text[3:7]))
+	s.KeyID = token.KeyID(number(text[3:7]))
 	copy(s.TicketID[:], text[7:23])
 	s.Issued, s.Entered, renewed = moment(text[23:31]), moment(text[31:39]), moment(text[39:47])
 	text = text[sessionFixed:]

@@ -43,7 +43,7 @@ func (k *Keys) Cleartext() bool { return k.cleartext }
 // else from the environment. With --insecure-cleartext, for which there is no
 // variable, the URI is empty. Errors are wrong usage.
 func (k *Keys) URI() (string, error) {
-	if err := token.CheckRealm(k.Realm); err != nil {
+	if err := token.CheckRealm("keyring.Config.Realm", k.Realm); err != nil {
 		return "", Usage(ForFlag("realm", err))
 	}
 	uri := k.kek

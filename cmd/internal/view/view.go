@@ -3,8 +3,6 @@
 package view
 
 import (
-	"fmt"
-
 	"github.com/admitone/admitone/client"
 	"github.com/admitone/admitone/token"
 )
@@ -16,7 +14,7 @@ func Ticket(t *token.Ticket) *client.Ticket {
 	}
 	return &client.Ticket{
 		ID:               t.ID.String(),
-		KeyID:            fmt.Sprintf("%08x", uint32(t.KeyID)),
+		KeyID:            t.KeyID.String(),
 		Audience:         client.Audience(t.Audience.String()),
 		OneTimeUse:       t.OneTime,
 		OverrideUserInfo: t.OverrideUserInfo,

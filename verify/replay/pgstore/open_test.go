@@ -27,9 +27,10 @@ func TestConfigIsChecked(t *testing.T) {
 		{Config{}, "one of Config.URL and Config.Pool"},
 		{Config{URL: url, Pool: &pgxpool.Pool{}}, "one of Config.URL and Config.Pool"},
 		{Config{URL: url, Timeout: -1}, "Timeout is negative"},
-		{Config{URL: url, Realm: strings.Repeat("r", 65)}, "at most 64 bytes"},
+		{Config{URL: url, Realm: strings.Repeat("r", 65)}, "longer than 64 bytes"},
 		{Config{URL: url, Realm: "\xff"}, "UTF-8"},
-		{Config{URL: url, Realm: "a\nb"}, "control characters"},
+		{Config{URL: url, Realm: "a\u2028b"}, "control character"},
+		{Config{URL: url, Realm: "a\nb"}, "control character"},
 	}
 	for _, tt := range tests {
 		_, err := Open(context.Background(), tt.config)

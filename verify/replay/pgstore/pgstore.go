@@ -10,12 +10,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify/replay"
 )
 
@@ -23,7 +22,6 @@ const (
 	defaultTimeout    = 3 * time.Second
 	defaultPurgeEvery = time.Minute
 	defaultMaxConns   = flights + 2 // for purging, and for what heals
-	maxRealmBytes     = 64
 )
 
 // Config says where a store is. One of URL and Pool is mandatory.
@@ -164,10 +162,8 @@ func (c *Config) check() error {
 		return errors.New("pgstore: give one of Config.URL and Config.Pool")
 	case c.Timeout < 0:
 		return errors.New("pgstore: Config.Timeout is negative; give 0 for the default")
-	case len(c.Realm) > maxRealmBytes || !utf8.ValidString(c.Realm) || strings.ContainsFunc(c.Realm, unicode.IsControl):
-		return fmt.Errorf("pgstore: Config.Realm must be UTF-8 of at most %d bytes without control characters", maxRealmBytes)
 	}
-	return nil
+	return token.CheckRealm("pgstore.Config.Realm", c.Realm)
 }
 
 // parseURL reads a connection string.

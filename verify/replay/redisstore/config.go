@@ -92,8 +92,8 @@ func (c Config) Check() error {
 
 // normalize checks c and fills its zero values in.
 func (c *Config) normalize() error {
-	if _, err := token.AssociatedData(c.Realm); err != nil {
-		return fmt.Errorf("redisstore: Config.Realm: %w", err)
+	if err := token.CheckRealm("redisstore.Config.Realm", c.Realm); err != nil {
+		return err
 	}
 	if c.Timeout == 0 {
 		c.Timeout = defaultTimeout

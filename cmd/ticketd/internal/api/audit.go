@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
 )
@@ -14,7 +13,7 @@ import (
 
 func (s *server) logIssued(r *http.Request, t *token.Ticket) {
 	traceTicket(r, t)
-	s.Log.Info("ticket issued", "ticket", t.ID, "key", keyring.KeyID(t.KeyID).String(), "brand", t.Brand, "audience", t.Audience,
+	s.Log.Info("ticket issued", "ticket", t.ID, "key", t.KeyID.String(), "brand", t.Brand, "audience", t.Audience,
 		"one_time", t.OneTime, "lifetime", t.Lifetime, "actor", t.Actor, "remote", remote(r))
 }
 
@@ -22,7 +21,7 @@ func (s *server) logIssued(r *http.Request, t *token.Ticket) {
 // it where that was not the person's browser.
 func (s *server) logRedeemed(r *http.Request, t token.Ticket, more ...any) {
 	traceTicket(r, &t)
-	s.Log.Info("ticket redeemed", append([]any{"ticket", t.ID, "key", keyring.KeyID(t.KeyID).String(), "brand", t.Brand, "audience", t.Audience,
+	s.Log.Info("ticket redeemed", append([]any{"ticket", t.ID, "key", t.KeyID.String(), "brand", t.Brand, "audience", t.Audience,
 		"one_time", t.OneTime, "age", s.Now().Sub(t.IssuedAt), "actor", t.Actor, "remote", remote(r)}, more...)...)
 }
 
@@ -55,7 +54,7 @@ func (s *server) logRefusal(r *http.Request, err error, more ...any) *verify.Err
 	attrs := []any{"reason", e.Reason, "remote", remote(r)}
 	if t := e.Refused; t != nil {
 		traceTicket(r, t)
-		attrs = append(attrs, "ticket", t.ID, "key", keyring.KeyID(t.KeyID).String(), "brand", t.Brand, "audience", t.Audience, "actor", t.Actor)
+		attrs = append(attrs, "ticket", t.ID, "key", t.KeyID.String(), "brand", t.Brand, "audience", t.Audience, "actor", t.Actor)
 	}
 	if cause := errors.Unwrap(e); cause != nil {
 		attrs = append(attrs, "cause", cause.Error())

@@ -12,7 +12,6 @@ import (
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
-	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
 )
@@ -308,7 +307,7 @@ func view(t *token.Ticket) *ticketView {
 		return nil
 	}
 	return &ticketView{
-		ID: t.ID, KeyID: keyring.KeyID(t.KeyID).String(), Audience: t.Audience.String(), OneTime: t.OneTime, OverrideUserInfo: t.OverrideUserInfo,
+		ID: t.ID, KeyID: t.KeyID.String(), Audience: t.Audience.String(), OneTime: t.OneTime, OverrideUserInfo: t.OverrideUserInfo,
 		IssuedAt: t.IssuedAt, ExpiresAt: t.Expires(), Brand: t.Brand, Username: t.Username, Email: t.Email, UniqueID: t.UniqueID,
 		FirstName: t.FirstName, LastName: t.LastName, Phone1: t.Phone1, Remark: t.Remark, Channel: t.Channel, Actor: t.Actor, Claims: t.Claims,
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/internal/textrule"
 )
 
 func TestParseAddresses(t *testing.T) {
@@ -68,7 +70,7 @@ func TestParseAddresses(t *testing.T) {
 		require.ErrorContains(t, err, want, text)
 		assert.Nil(t, list)
 		assert.Less(t, len(err.Error()), 300)
-		assert.False(t, strings.ContainsFunc(err.Error(), isControl))
+		assert.False(t, strings.ContainsFunc(err.Error(), textrule.IsControl))
 	}
 }
 

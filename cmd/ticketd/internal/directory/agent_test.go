@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/internal/textrule"
 )
 
 func TestAgentRoundTrip(t *testing.T) {
@@ -144,5 +146,5 @@ func TestMatchAgentEveryFieldCounts(t *testing.T) {
 
 func TestMismatchErrorIsOneLine(t *testing.T) {
 	err := &MismatchError{Brand: "a\nb", Username: "c\x1b[31m\u2028d", Reason: "no such agent"}
-	assert.False(t, strings.ContainsFunc(err.Error(), isControl))
+	assert.False(t, strings.ContainsFunc(err.Error(), textrule.IsControl))
 }

@@ -7,6 +7,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/admitone/admitone/internal/textrule"
 	"github.com/admitone/admitone/token"
 )
 
@@ -32,13 +33,8 @@ func refuse(field, format string, args ...any) error {
 
 // checkText refuses text that a ticket could not carry.
 func checkText(field, value string, limit int) error {
-	switch {
-	case len(value) > limit:
-		return refuse(field, "is longer than %d bytes; shorten it", limit)
-	case !utf8.ValidString(value):
-		return refuse(field, "is not valid UTF-8; send it as UTF-8")
-	case strings.ContainsFunc(value, isControl):
-		return refuse(field, "contains a control character; remove it")
+	if fault := textrule.Fault(value, limit); fault != "" {
+		return refuse(field, "%s", fault)
 	}
 	return nil
 }
@@ -49,11 +45,6 @@ func checkName(field, value string, limit int) error {
 		return refuse(field, "is empty; give one")
 	}
 	return checkText(field, value, limit)
-}
-
-// isControl reports whether r may break a line in a log or a header.
-func isControl(r rune) bool {
-	return unicode.IsControl(r) || r == '\u2028' || r == '\u2029'
 }
 
 // EqualEmails reports whether two addresses are the same but for case.

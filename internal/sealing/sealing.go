@@ -1,0 +1,118 @@
+// Package sealing holds the rules that tickets, sessions, channel codes and keyring
+// files share about sealed bytes:
+//
+//	sealed = 0x01 key ID (4 bytes, big-endian) ciphertext     Tink's TINK output prefix
+//	AD     = purpose 0x00 realm *( 0x00 context )             the associated data
+//
+// The package knows no format. What is sealed, and the text form of a key ID, belong
+// to packages token, keyring and web.
+package sealing
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// PrefixSize is the length of the TINK output prefix: the byte 0x01 and the key ID.
+const PrefixSize = 5
+
+// AssociatedData returns the associated data of things that are sealed for a purpose,
+// such as "admitone/ticket/1", in a realm. A purpose that needs more context, such as
+// a brand, gives every part of it.
+func AssociatedData(purpose, realm string, context ...string) []byte {
+	ad := append([]byte(purpose), 0)
+	ad = append(ad, realm...)
+	for _, part := range context {
+		ad = append(ad, 0)
+		ad = append(ad, part...)
+	}
+	return ad
+}
+
+// KeyID returns the ID of the key that sealed bytes name. It reports false if the bytes
+// do not begin with a TINK output prefix.
+func KeyID(sealed []byte) (id uint32, ok bool) {
+	if len(sealed) < PrefixSize || sealed[0] != 1 {
+		return 0, false
+	}
+	return binary.BigEndian.Uint32(sealed[1:]), true
+}
+
+// ErrNoPrefix is the error of Seal for a key without the TINK output prefix. Such a
+// key's output begins with a random byte, and names no key.
+var ErrNoPrefix = errors.New("the primary key has no TINK output prefix; rotate to a key that has")
+
+// Sealer encrypts with associated data, as tink.AEAD does.
+type Sealer interface {
+	Encrypt(plaintext, associatedData []byte) ([]byte, error)
+}
+
+// Seal encrypts, and returns the ID of the key that it was done with.
+func Seal(s Sealer, plaintext, associatedData []byte) (sealed []byte, key uint32, err error) {
+	sealed, err = s.Encrypt(plaintext, associatedData)
+	if err != nil {
+		return nil, 0, err
+	}
+	key, ok := KeyID(sealed)
+	if !ok {
+		return nil, 0, ErrNoPrefix
+	}
+	return sealed, key, nil
+}
+
+// Opener decrypts with associated data, as tink.AEAD does.
+type Opener interface {
+	Decrypt(ciphertext, associatedData []byte) ([]byte, error)
+}
+
+// Errors of Open.
+var (
+	ErrUnknownKey = errors.New("sealed with an unknown key")
+	ErrForged     = errors.New("does not open under its key")
+)
+
+// Open decrypts. If that fails, and the Opener can tell which keys it has, Open asks it
+// for the key and tries a second time: a keyring.Ring that is asked for a missing key
+// looks at its file, since another process may have rotated the keyring a moment ago.
+//
+// ID is token.KeyID, which this package cannot import. The error is ErrUnknownKey or
+// ErrForged; an Opener without the method HasKey never causes ErrUnknownKey.
+func Open[ID ~uint32](o Opener, sealed, associatedData []byte) ([]byte, error) {
+	plain, err := o.Decrypt(sealed, associatedData)
+	if err == nil {
+		return plain, nil
+	}
+	id, ok := KeyID(sealed)
+	if !ok {
+		return nil, ErrForged
+	}
+	keys, ok := o.(interface{ HasKey(ID) bool })
+	if !ok {
+		return nil, ErrForged
+	}
+	if !keys.HasKey(ID(id)) {
+		return nil, ErrUnknownKey
+	}
+	if plain, err = o.Decrypt(sealed, associatedData); err != nil {
+		return nil, ErrForged
+	}
+	return plain, nil
+}
+
+// LifetimeFault says why keys cannot seal things with a lifetime, as the Reason of a
+// token.ConfigError for the field that sets the lifetime, or returns "". Keys without a
+// method Lifetime, and keys whose Lifetime is 0, take every lifetime.
+func LifetimeFault(keys any, lifetime time.Duration) string {
+	k, ok := keys.(interface{ Lifetime() time.Duration })
+	if !ok {
+		return ""
+	}
+	most := k.Lifetime()
+	if most == 0 || lifetime <= most {
+		return ""
+	}
+	return fmt.Sprintf("is %v, and the keyring keeps its keys for %v; "+
+		"shorten it, or give the keyring's policy a longer lifetime", lifetime, most)
+}
