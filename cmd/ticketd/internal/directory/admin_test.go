@@ -344,7 +344,7 @@ func TestUpdateAPIKey(t *testing.T) {
 		assert.ErrorContains(t, err, "leave them")
 		db.now = func() time.Time { return start.Add(3 * time.Hour) }
 		_, err = db.UpdateAPIKey(ctx, id, func(k *APIKey) error { k.Expires = start.Add(4 * time.Hour); return nil })
-		assert.ErrorContains(t, err, "has come: create another key")
+		assert.ErrorContains(t, err, "has come; create another key")
 		_, err = db.UpdateAPIKey(ctx, id, func(k *APIKey) error { k.Note = "gone"; return nil })
 		assert.NoError(t, err)
 	})
