@@ -58,14 +58,18 @@ func TestLoginService(t *testing.T) {
 	proxy := httptest.NewTLSServer(httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: address}))
 	t.Cleanup(proxy.Close)
 
-	tickets, err := keyring.Open(filepath.Join(dir, "ticket.keyring"), keyring.Config{Kind: keyring.Ticket, Realm: "prod", KEK: kek})
+	config := keyring.Config{Kind: keyring.Ticket, Realm: "prod", KEK: kek}
+	tickets, err := keyring.Open(filepath.Join(dir, "ticket.keyring"), config)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = tickets.Close() })
 	issuer, err := token.NewIssuer(token.Config{Sealer: tickets, Realm: "prod"})
 	require.NoError(t, err)
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
-	client := &http.Client{Transport: proxy.Client().Transport, Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	client := &http.Client{
+		Transport: proxy.Client().Transport, Jar: jar,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	do := func(c *http.Client, method, target string, form url.Values) (*http.Response, string) {
 		r, err := http.NewRequest(method, proxy.URL+target, strings.NewReader(form.Encode()))
 		require.NoError(t, err)
@@ -93,7 +97,10 @@ func TestLoginService(t *testing.T) {
 	// whose clock is ahead: that is over after verify.Skew.
 	var ticket, page string
 	require.Eventually(t, func() bool {
-		ticket, err = issuer.Issue(&token.Ticket{Audience: token.Agent, OneTime: true, Brand: "commbox", Username: "john.d", FirstName: "John", LastName: "Doe", Lifetime: 10 * time.Minute})
+		ticket, err = issuer.Issue(&token.Ticket{
+			Audience: token.Agent, OneTime: true, Brand: "commbox", Username: "john.d",
+			FirstName: "John", LastName: "Doe", Lifetime: 10 * time.Minute,
+		})
 		require.NoError(t, err)
 		var res *http.Response
 		res, page = do(client, http.MethodGet, "/login?ta="+ticket, nil)
