@@ -13,20 +13,20 @@ type Reason string
 
 // Reasons of tickets that the service never issued, or that arrived damaged.
 const (
-	Malformed          Reason = "malformed"
-	UnsupportedVersion Reason = "unsupported_version"
-	UnknownKey         Reason = "unknown_key"
-	Forged             Reason = "forged"
+	Malformed          Reason = "malformed"           // not in the form of a ticket; send the issuer's string unchanged
+	UnsupportedVersion Reason = "unsupported_version" // a format that the service does not know
+	UnknownKey         Reason = "unknown_key"         // sealed with a key that the service does not have, or no longer
+	Forged             Reason = "forged"              // altered, made up, or issued in another realm
 )
 
 // Reasons of genuine tickets.
 const (
-	NotYetValid       Reason = "not_yet_valid"
-	Expired           Reason = "expired"
-	LifetimeTooLong   Reason = "lifetime_too_long"
-	WrongBrand        Reason = "wrong_brand" // nothing else is told about the ticket
-	WrongAudience     Reason = "wrong_audience"
-	WrongChannel      Reason = "wrong_channel"
+	NotYetValid       Reason = "not_yet_valid"       // issued in the future: compare the clocks
+	Expired           Reason = "expired"             // ask for a new ticket
+	LifetimeTooLong   Reason = "lifetime_too_long"   // longer than the service's maximum
+	WrongBrand        Reason = "wrong_brand"         // not for a brand of the API key; nothing else is told
+	WrongAudience     Reason = "wrong_audience"      // for the other kind of login
+	WrongChannel      Reason = "wrong_channel"       // bound to another channel
 	RefusedByCaller   Reason = "refused_by_caller"   // by the service: the agent is inactive, ticket login is off, …
 	AlreadyUsed       Reason = "already_used"        // the one-time ticket was redeemed before
 	PossiblyUsed      Reason = "possibly_used"       // the one-time ticket may have been redeemed before
@@ -35,9 +35,9 @@ const (
 
 // Reasons why the service cannot judge a ticket now.
 const (
-	StoreUnavailable Reason = "store_unavailable"
-	StoreFull        Reason = "store_full"
-	ClockBehind      Reason = "clock_behind"
+	StoreUnavailable Reason = "store_unavailable" // the replay store or the directory does not answer
+	StoreFull        Reason = "store_full"        // the replay store's memory is at its bound
+	ClockBehind      Reason = "clock_behind"      // the service's clock has stepped back
 )
 
 // Result is the service's verdict on a ticket.
