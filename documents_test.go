@@ -145,6 +145,9 @@ func TestNotRunIsStillThere(t *testing.T) {
 // Each document's shell blocks run in order, in one shell, and print what the blocks
 // after them show. In those, … stands for anything.
 func TestDocumentedCommands(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts services")
+	}
 	needs(t, "bash", "curl", "openssl")
 	for _, file := range documents(t) {
 		t.Run(file, func(t *testing.T) {
@@ -328,6 +331,9 @@ func onSparePorts(t *testing.T, script string) string {
 // The README's first command serves a whole deployment, and the curl lines that it
 // prints give tickets that admit.
 func TestReadmeDemo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a service")
+	}
 	needs(t, "bash", "curl")
 	t.Parallel()
 	buildPrograms(t) // so that go run has only to link
@@ -372,6 +378,9 @@ func TestReadmeDemo(t *testing.T) {
 
 // Every command and flag that a document names in its text is one that the programs have.
 func TestNamedCommands(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the programs")
+	}
 	help := make(map[string]string)
 	var visit func(words string)
 	visit = func(words string) {
