@@ -4,16 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/admitone/admitone/internal/postgres"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify/replay"
 )
@@ -151,7 +149,7 @@ func (c Config) Check() error {
 	if err := c.check(); err != nil || c.Pool != nil {
 		return err
 	}
-	_, err := parseURL(c.URL)
+	_, err := parseURL(c.URL, c.Timeout)
 	return err
 }
 
@@ -166,34 +164,20 @@ func (c *Config) check() error {
 	return token.CheckRealm("pgstore.Config.Realm", c.Realm)
 }
 
-// parseURL reads a connection string.
-func parseURL(url string) (*pgxpool.Config, error) {
-	config, err := pgxpool.ParseConfig(url)
-	if err != nil {
-		// What pgx says of it may quote it, and with it the password.
-		var file *fs.PathError
-		if errors.As(err, &file) {
-			return nil, fmt.Errorf("pgstore: Config.URL names a file that cannot be read: %w", file)
-		}
-		return nil, errors.New("pgstore: Config.URL is not a connection string; write postgres://user:password@host:5432/database?sslmode=verify-full, with special characters of the password percent-encoded")
+// parseURL reads a connection string, with the defaults that Config.URL states.
+func parseURL(url string, timeout time.Duration) (*pgxpool.Config, error) {
+	config, err := postgres.Parse(url, postgres.Defaults{MaxConns: defaultMaxConns, ConnectTimeout: timeout})
+	if wrong, ok := errors.AsType[*postgres.URLError](err); ok {
+		return nil, &token.ConfigError{Field: "pgstore.Config.URL", Reason: wrong.Reason, Cause: wrong.Cause}
 	}
-	return config, nil
+	return config, err
 }
 
-// newPool makes a pool with the defaults that Config.URL states.
+// newPool makes a pool.
 func newPool(ctx context.Context, url string, timeout time.Duration) (*pgxpool.Pool, error) {
-	config, err := parseURL(url)
+	config, err := parseURL(url, timeout)
 	if err != nil {
 		return nil, err
-	}
-	if !strings.Contains(url, "pool_max_conns") {
-		config.MaxConns = defaultMaxConns
-	}
-	if !strings.Contains(url, "connect_timeout") {
-		config.ConnConfig.ConnectTimeout = timeout
-	}
-	if !strings.Contains(url, "default_query_exec_mode") {
-		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	}
 	// A connection that the server has ended, as by a restart, is replaced before
 	// a claim is sent on it, when that is safe.

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/admitone/admitone/internal/postgres"
 )
 
 //go:embed schema.sql
@@ -15,7 +17,6 @@ var schemaSQL string
 
 const (
 	schemaVersion = 1
-	oldestServer  = 130000 // as server_version_num
 	migrationLock = 7020957371498726502
 )
 
@@ -32,23 +33,16 @@ func Schema() string { return schemaSQL }
 func (s *Store) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*s.timeout)
 	defer cancel()
-	var (
-		version  int
-		standby  bool
-		fsync    string
-		readonly string
-	)
-	err := s.pool.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, pg_is_in_recovery(),
-		current_setting('fsync'), current_setting('default_transaction_read_only')`).Scan(&version, &standby, &fsync, &readonly)
-	switch {
-	case err != nil:
+	var server postgres.Server
+	var fsync string
+	err := s.pool.QueryRow(ctx, "SELECT "+postgres.ServerColumns+", current_setting('fsync')").
+		Scan(append(server.Fields(), &fsync)...)
+	if err != nil {
 		return unavailable(err)
-	case version < oldestServer:
-		return fmt.Errorf("pgstore: the server is PostgreSQL %d; use 13 or newer", version/10000)
-	case standby:
-		return errors.New("pgstore: the server is a standby, which takes no claims: connect to the primary, for instance with several hosts and target_session_attrs=read-write in the URL")
-	case readonly == "on":
-		return errors.New("pgstore: default_transaction_read_only is on, so no claim could be kept: ALTER ROLE … SET default_transaction_read_only = off, or connect to the primary")
+	}
+	switch err := server.Check(); {
+	case err != nil:
+		return err
 	case fsync == "off" && !s.noFsync:
 		return errors.New("pgstore: the server's fsync is off, so a power failure would forget spent tickets: set fsync = on, or Config.AllowNoFsync where the storage below keeps them")
 	}

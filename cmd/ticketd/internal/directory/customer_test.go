@@ -213,7 +213,7 @@ func TestResolveCustomerUsesIndexes(t *testing.T) {
 		require.NoError(t, err)
 		defer conn.Close()
 		explain, scan, ticket := "EXPLAIN QUERY PLAN ", "SCAN", "sqlite_autoindex_redemption_1"
-		if d.name == postgres.name {
+		if d.name == postgresServer.name {
 			explain, scan, ticket = "EXPLAIN ", "Seq Scan", "redemption_pkey"
 			_, err := conn.ExecContext(t.Context(), `SET enable_seqscan = off`) // which an empty table would get
 			require.NoError(t, err)

@@ -349,7 +349,7 @@ func TestMigrateFromEmptyAndAgain(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		file := d.place(t)
 		query := `SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name`
-		if d.name == postgres.name {
+		if d.name == postgresServer.name {
 			query = `SELECT table_name || ' ' || column_name || ' ' || data_type FROM information_schema.columns
 				WHERE table_schema = 'public' ORDER BY table_name, ordinal_position`
 		}

@@ -32,12 +32,12 @@ type database struct {
 }
 
 var (
-	sqliteFile = database{"sqlite", func(t testing.TB) string { return filepath.Join(t.TempDir(), "directory.db") }}
-	postgres   = database{"postgres", func(t testing.TB) string { return servers.Database(t) }}
+	sqliteFile     = database{"sqlite", func(t testing.TB) string { return filepath.Join(t.TempDir(), "directory.db") }}
+	postgresServer = database{"postgres", func(t testing.TB) string { return servers.Database(t) }}
 )
 
 // both are the kinds of database.
-var both = []database{sqliteFile, postgres}
+var both = []database{sqliteFile, postgresServer}
 
 // onBoth runs the test on both kinds of database, beside other tests.
 func onBoth(t *testing.T, f func(t *testing.T, d database)) {

@@ -166,7 +166,7 @@ func TestImportAgentsBesideAnother(t *testing.T) {
 				}, nil)
 				other <- result{did, err}
 			}()
-			if d.name == postgres.name { // SQLite has one writer at a time
+			if d.name == postgresServer.name { // SQLite has one writer at a time
 				<-begun
 			}
 		})

@@ -68,8 +68,8 @@ func TestPostgresModes(t *testing.T) {
 	} {
 		t.Run(strings.Join(parameters[:], "="), func(t *testing.T) {
 			t.Parallel()
-			dsn := with(t, postgres.place(t), parameters[0], parameters[1])
-			d := database{postgres.name, func(testing.TB) string { return dsn }}
+			dsn := with(t, postgresServer.place(t), parameters[0], parameters[1])
+			d := database{postgresServer.name, func(testing.TB) string { return dsn }}
 			db, bearer := d.prepared(t)
 			var wg sync.WaitGroup
 			for i := range 16 {
@@ -94,11 +94,11 @@ func TestPostgresRefuses(t *testing.T) {
 		{"synchronous_commit", "off"}:           "synchronous_commit is off",
 		{"default_transaction_read_only", "on"}: "default_transaction_read_only is on",
 	} {
-		_, err := Open(t.Context(), with(t, postgres.place(t), parameter[0], parameter[1]))
+		_, err := Open(t.Context(), with(t, postgresServer.place(t), parameter[0], parameter[1]))
 		assert.ErrorContains(t, err, want)
 	}
 	t.Run("encoding", func(t *testing.T) {
-		dsn := postgres.place(t)
+		dsn := postgresServer.place(t)
 		conn, err := pgx.Connect(t.Context(), dsn)
 		require.NoError(t, err)
 		defer conn.Close(context.Background())
@@ -109,7 +109,7 @@ func TestPostgresRefuses(t *testing.T) {
 		assert.ErrorContains(t, err, "the database's encoding is SQL_ASCII")
 	})
 	t.Run("newer schema", func(t *testing.T) {
-		dsn := postgres.place(t)
+		dsn := postgresServer.place(t)
 		db := open(t, dsn)
 		do(t, db, `INSERT INTO directory_version (version_id, is_applied) VALUES (999, true)`)
 		_, err := Open(t.Context(), dsn)
@@ -127,7 +127,7 @@ func TestPostgresRefuses(t *testing.T) {
 // A role that may not make tables is enough where they are.
 func TestPostgresWithoutRights(t *testing.T) {
 	t.Parallel()
-	dsn := postgres.place(t)
+	dsn := postgresServer.place(t)
 	db := open(t, dsn)
 	role := fmt.Sprintf("plain%d", time.Now().UnixNano())
 	do(t, db, `CREATE ROLE `+role+` LOGIN`, `REVOKE CREATE ON SCHEMA public FROM PUBLIC`,
