@@ -28,12 +28,14 @@ const (
 	AnyKind Kind = "any"
 )
 
+const anyKindFault = "is AnyKind; give one kind: Ticket, Session or Channel"
+
 func (k Kind) check() error {
 	switch k {
 	case Ticket, Session, Channel:
 		return nil
 	}
-	return fmt.Errorf("kind %q is none of ticket, session, channel", string(k))
+	return fmt.Errorf("is %q; a keyring's kind is ticket, session or channel", string(k))
 }
 
 // algorithms are all that a key may be of, each kind's default first.

@@ -238,12 +238,12 @@ func (l *auditLog) intent(a auditLine, head string) (line []byte, hash string, e
 		}
 	}
 	if line, err = a.encode(); err != nil {
-		return nil, "", fmt.Errorf("keyring: %w", err)
+		return nil, "", err
 	}
 	// A line that does not read again would make the whole log useless.
 	trial := auditLog{prev: l.prev, entries: slices.Clone(l.entries)}
 	if err := trial.add(line); err != nil {
-		return nil, "", fmt.Errorf("keyring: nothing was written, since the audit log cannot record the change: %w", err)
+		return nil, "", fmt.Errorf("nothing was written, since the audit log cannot record the change: %w", err)
 	}
 	sum := sha256.Sum256(line)
 	return line, hex.EncodeToString(sum[:]), nil
@@ -253,12 +253,12 @@ func (l *auditLog) intent(a auditLine, head string) (line []byte, hash string, e
 func (l *auditLog) append(line []byte, target string) error {
 	if l.aside != "" {
 		if err := os.Rename(l.path, l.aside); err != nil {
-			return fmt.Errorf("keyring: %w", err)
+			return err
 		}
 		l.aside = ""
 	}
 	if err := durable.Append(l.path, l.size, append(line, '\n'), target); err != nil {
-		return fmt.Errorf("keyring: the audit log cannot be written: %w", err)
+		return fmt.Errorf("the audit log cannot be written: %w", err)
 	}
 	sum := sha256.Sum256(line)
 	l.prev = hex.EncodeToString(sum[:])
@@ -290,7 +290,7 @@ func (l *auditLog) fresh(now time.Time) (*auditLog, error) {
 	if l.exists {
 		n.aside = l.path + "." + now.Format("20060102T150405.000Z")
 		if _, err := os.Lstat(n.aside); err == nil {
-			return nil, fmt.Errorf("keyring: %s is there already; move it away", n.aside)
+			return nil, fmt.Errorf("%s is there already; move it away", n.aside)
 		}
 	}
 	return n, nil
@@ -331,7 +331,7 @@ func oneLine(name string) string {
 // log's entries up to that of the file's generation. With nil no KEK is
 // needed, and someone who can write both log and file can have changed both.
 //
-// What is wrong is a *FileError with cause AuditMissing, AuditBroken, Forked or
+// What is wrong is a *FileError with reason AuditMissing, AuditBroken, Forked or
 // RolledBack, or any of Open's. A log that was cut after the last intent is told
 // from a whole one by its last entry, which is Unfinished.
 func Audit(path string, c *Config) ([]AuditEntry, error) {
@@ -360,7 +360,7 @@ func errNoAudit(path string) error {
 func readBoth(path string, c *Config) (*contents, *auditLog, error) {
 	for try := 1; ; try++ {
 		f, l, err := readOnce(path, c)
-		if ferr, ok := errors.AsType[*FileError](err); !ok || f == nil || ferr.Cause == AuditMissing {
+		if ferr, ok := errors.AsType[*FileError](err); !ok || f == nil || ferr.Reason == AuditMissing {
 			return f, l, err
 		}
 		// Perhaps a change was made between reading one and the other.

@@ -116,7 +116,7 @@ func TestAuditDamage(t *testing.T) {
 			}
 			if f, ok := errors.AsType[*FileError](err); !ok || log != nil {
 				t.Errorf("%s: no error, or another: %v", what, err)
-			} else if !slices.Contains([]Cause{AuditBroken, Forked}, f.Cause) {
+			} else if !slices.Contains([]Reason{AuditBroken, Forked}, f.Reason) {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
@@ -270,7 +270,7 @@ func TestTwoFilesExchanged(t *testing.T) {
 func TestEveryByteOutsideTheKeyset(t *testing.T) {
 	path, c, files := changed(t)
 	line, _, _ := bytes.Cut(files[2], []byte("\n"))
-	causes := make(map[Cause]int)
+	causes := make(map[Reason]int)
 	for i := range line {
 		for _, x := range []byte{1, 0x20} {
 			data := bytes.Clone(files[2])
@@ -282,10 +282,10 @@ func TestEveryByteOutsideTheKeyset(t *testing.T) {
 				t.Fatalf("byte %d: %v", i, err)
 			}
 			assert.Zero(t, info)
-			causes[f.Cause]++
+			causes[f.Reason]++
 		}
 	}
-	for _, cause := range []Cause{BadHeader, WrongRealm, WrongKEK, NotOpened} {
+	for _, cause := range []Reason{BadHeader, WrongRealm, WrongKEK, NotOpened} {
 		assert.NotZero(t, causes[cause], cause)
 	}
 	assert.Zero(t, causes[AuditBroken], "the KEK is asked before the log: %v", causes)

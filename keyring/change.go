@@ -12,6 +12,8 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 
 	"github.com/admitone/admitone/internal/durable"
+	"github.com/admitone/admitone/internal/textrule"
+	"github.com/admitone/admitone/token"
 )
 
 // Create makes a keyring file at path, mode 0600, with one key, the primary, of
@@ -35,10 +37,10 @@ func create(path string, c *Config, p Policy, fill func(*edit) error) error {
 		return err
 	}
 	if c.Kind == AnyKind {
-		return errors.New("keyring: a new keyring must be of one kind: ticket, session or channel")
+		return &token.ConfigError{Field: "keyring.Config.Kind", Reason: anyKindFault}
 	}
 	if err := p.Check(c.Kind); err != nil {
-		return fmt.Errorf("keyring: policy: %w", err)
+		return err
 	}
 	if err := checkAbsent(path); err != nil {
 		return err
@@ -73,14 +75,14 @@ func create(path string, c *Config, p Policy, fill func(*edit) error) error {
 		return err
 	}
 	if again, err := readAudit(path); err != nil || again.prev != log.prev || again.size != log.size {
-		return fmt.Errorf("keyring: another process is making %s; try again", path)
+		return fmt.Errorf("another process is making %s; try again", path)
 	}
 	return w.write(c, durable.CreateSteps)
 }
 
 func checkAbsent(path string) error {
 	if _, err := os.Lstat(path); err == nil {
-		return fmt.Errorf("keyring: %w", &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist})
+		return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
 	}
 	return nil
 }
@@ -119,7 +121,7 @@ func Change(path string, c Config, why string, steps ...Step) (Info, error) {
 // Rewrap puts the keyring under another KEK. Processes that have only the old one
 // go on with the keys that they have, and cannot take new ones.
 func Rewrap(path string, c Config, kek KEK, why string) (Info, error) {
-	if err := checkKEK(kek); err != nil {
+	if err := checkKEK("keyring.Rewrap.kek", kek); err != nil {
 		return Info{}, err
 	}
 	return change(path, &c, why, changeOptions{anyClock: c.UnsafeClockBehind}, func(e *edit, _ Info) error {
@@ -140,8 +142,8 @@ func change(path string, c *Config, why string, o changeOptions, f func(*edit, I
 	if err := c.check(); err != nil {
 		return Info{}, err
 	}
-	if err := checkText("reason", why, maxReason); err != nil {
-		return Info{}, fmt.Errorf("keyring: %w", err)
+	if fault := textrule.Fault(why, maxReason); fault != "" {
+		return Info{}, &token.ConfigError{Field: "keyring.Change.why", Reason: fault}
 	}
 	// Before the lock, which would leave a lock file beside a file that is not there.
 	if _, err := read(path, c); err != nil {
@@ -149,7 +151,7 @@ func change(path string, c *Config, why string, o changeOptions, f func(*edit, I
 	}
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return Info{}, fmt.Errorf("keyring: %w", err)
+		return Info{}, err
 	}
 	lock, err := lockFile(target, path)
 	if err != nil {
@@ -158,7 +160,7 @@ func change(path string, c *Config, why string, o changeOptions, f func(*edit, I
 	defer lock.Close()
 	// The lock is of target. Were path read again, it might be another file by now.
 	if again, err := filepath.EvalSymlinks(path); err != nil || again != target {
-		return Info{}, fmt.Errorf("keyring: %s: the link was moved while waiting for the lock; nothing was changed; try again", path)
+		return Info{}, fmt.Errorf("%s: the link was moved while waiting for the lock; nothing was changed; try again", path)
 	}
 	old, err := read(target, c)
 	if err != nil {
@@ -215,8 +217,8 @@ func checkedAudit(target string, f *contents, c *Config, o changeOptions) (*audi
 	}
 	switch {
 	case o.begin && log.exists && ferr == nil:
-		return nil, fmt.Errorf("keyring: the audit log %s is well; go on with it", log.path)
-	case o.begin && (!log.exists || ferr.Cause == AuditBroken):
+		return nil, fmt.Errorf("the audit log %s is well; go on with it", log.path)
+	case o.begin && (!log.exists || ferr.Reason == AuditBroken):
 		return log, nil
 	case !log.exists:
 		return nil, errNoAudit(log.path)
@@ -230,10 +232,10 @@ func checkedAudit(target string, f *contents, c *Config, o changeOptions) (*audi
 func lockFile(target, path string) (io.Closer, error) {
 	lock, err := durable.Lock(target + ".lock")
 	if errors.Is(err, durable.ErrLocked) {
-		return nil, fmt.Errorf("keyring: another process is changing %s; try again: %w", path, err)
+		return nil, fmt.Errorf("another process is changing %s; try again: %w", path, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("keyring: %w", err)
+		return nil, err
 	}
 	return lock, nil
 }
@@ -265,7 +267,7 @@ func (e *edit) prepare(target string, log *auditLog, before *Info, c *Config) (*
 	e.h.Audit = hash
 	handle, err := e.m.Handle()
 	if err != nil {
-		return nil, fmt.Errorf("keyring: %w", err)
+		return nil, err
 	}
 	under := *c
 	under.KEK = e.kek
@@ -288,7 +290,7 @@ func (w *pendingWrite) write(c *Config, replace func(string, []byte, fs.FileMode
 		return err
 	}
 	if err := replace(w.target, w.data, 0o600, c.at); err != nil {
-		return fmt.Errorf("keyring: %w", err)
+		return err
 	}
 	// The change is made. Where its outcome cannot be logged, the next change does it.
 	if c.step("log the outcome") != nil {
@@ -326,8 +328,10 @@ func read(path string, c *Config) (*contents, error) {
 func (h *header) stamp(now time.Time, anyClock bool) (time.Time, error) {
 	last := h.last()
 	if !anyClock && now.Before(last.Add(-h.Policy.Skew)) {
-		return now, fmt.Errorf("keyring: the clock says %s, and the keyring was last changed at %s; set the clock, "+
-			"or the machine that made the last change was ahead: then see --unsafe-clock-behind", now.Format(time.RFC3339), last.Format(time.RFC3339))
+		return now, &token.ConfigError{Field: "keyring.Config.UnsafeClockBehind", Reason: fmt.Sprintf(
+			"is not set, the clock says %s, and the last change of the keyring was at %s; set the clock, "+
+				"or, if the machine of the last change was ahead, set the field",
+			now.Format(time.RFC3339), last.Format(time.RFC3339))}
 	}
 	return later(now, last), nil
 }

@@ -58,8 +58,8 @@ func TestCreateRefuses(t *testing.T) {
 		{with(func(c *Config) { c.Kind = AnyKind }), DefaultPolicy(Ticket), "", "one kind"},
 		{with(func(c *Config) { c.Realm = "a\nb" }), DefaultPolicy(Ticket), "", "Config.Realm"},
 		{with(func(c *Config) { c.Realm = "\xff" }), DefaultPolicy(Ticket), "", "Config.Realm"},
-		{good, Policy{Lifetime: -1}, "", "lifetime is -1ns"},
-		{good, Policy{}, "", "a ticket keyring must have one"},
+		{good, Policy{Lifetime: -1}, "", "keyring.Policy.Lifetime is -1ns"},
+		{good, Policy{}, "", "Lifetime is 0s; give the longest lifetime"},
 		{good, DefaultPolicy(Ticket), "AES256_SIV", "AES256_GCM"},
 		{good, DefaultPolicy(Ticket), "aes256_gcm", "AES256_GCM"},
 		{with(func(c *Config) { c.Kind = Channel }), DefaultPolicy(Channel), "AES256_GCM", "AES256_SIV"},
@@ -161,7 +161,7 @@ func TestDisable(t *testing.T) {
 	_, err = disable(path, c, old.ID^primary.ID^1, false)
 	assert.ErrorContains(t, err, "no key")
 	_, err = Change(path, c, "a\nb", Step{Do: Disable, Key: old.ID, Unsafe: true})
-	assert.ErrorContains(t, err, "reason")
+	assert.ErrorContains(t, err, "keyring.Change.why")
 	assert.Equal(t, before, mustRead(t, path))
 
 	clock.t = from
@@ -233,9 +233,9 @@ func TestFastClockDoesNotBlock(t *testing.T) {
 	before := mustRead(t, path)
 
 	_, err = disable(path, c, bad, false)
-	assert.ErrorContains(t, err, "was ahead: then see --unsafe-clock-behind")
+	assert.ErrorContains(t, err, "keyring.Config.UnsafeClockBehind is not set")
 	_, err = rotate(path, c)
-	assert.ErrorContains(t, err, "was ahead: then see --unsafe-clock-behind")
+	assert.ErrorContains(t, err, "keyring.Config.UnsafeClockBehind is not set")
 	assert.Equal(t, before, mustRead(t, path))
 
 	info, err = disable(path, c, bad, true)

@@ -6,51 +6,53 @@ import (
 	"time"
 )
 
-// Cause says in one stable word why a keyring file was not loaded.
-type Cause string
+// Reason is why a keyring file was not loaded: a stable word, the same in Go and JSON.
+type Reason string
 
-// The causes.
+// The reasons.
 const (
-	Missing        Cause = "missing"         // there is no file; wraps fs.ErrNotExist
-	NotFile        Cause = "not_file"        // a directory, a pipe or the like
-	Unreadable     Cause = "unreadable"      // the system does not let it be read
-	Exposed        Cause = "exposed"         // in clear, and others may read or write it
-	Empty          Cause = "empty"           // no byte
-	TooLarge       Cause = "too_large"       // over 1 MiB
-	Truncated      Cause = "truncated"       // ends before its second newline
-	TrailingData   Cause = "trailing_data"   // goes on after it: two files in one, say
-	BadHeader      Cause = "bad_header"      // the first line is no header of format 1
-	NotBase64      Cause = "not_base64"      // the second line is not base64
-	WrongKind      Cause = "wrong_kind"      // of another kind than Config.Kind
-	WrongRealm     Cause = "wrong_realm"     // of another realm than Config.Realm
-	WrongKEK       Cause = "wrong_kek"       // wrapped by another sort of KEK than Config.KEK
-	IsCleartext    Cause = "is_cleartext"    // in clear, while Config.KEK is a KEK
-	NotCleartext   Cause = "not_cleartext"   // wrapped, while Config.KEK is InsecureCleartext
-	NotOpened      Cause = "not_opened"      // does not open: another key of that sort, or the file was changed
-	KEKUnavailable Cause = "kek_unavailable" // whether it opens is not known: Config.KEK cannot do its work now; wraps ErrKEKUnavailable
-	BadKeyset      Cause = "bad_keyset"      // opens, and holds something that a keyring must not
-	Disagree       Cause = "disagree"        // header and keyset say different things
-	RolledBack     Cause = "rolled_back"     // an older generation than was seen before, or than the audit log says was written
-	Forked         Cause = "forked"          // the generation that was seen before, with other contents
-	LostKey        Cause = "lost_key"        // lacks a key of the generation in use: it is another keyring
-	AuditMissing   Cause = "audit_missing"   // a change needs the audit log, and there is none
-	AuditBroken    Cause = "audit_broken"    // the audit log was changed, cut, or is another file's
+	Missing        Reason = "missing"         // there is no file; wraps fs.ErrNotExist
+	NotFile        Reason = "not_file"        // a directory, a pipe or the like
+	Unreadable     Reason = "unreadable"      // the system does not let it be read
+	Exposed        Reason = "exposed"         // in clear, and others may read or write it
+	Empty          Reason = "empty"           // no byte
+	TooLarge       Reason = "too_large"       // over 1 MiB
+	Truncated      Reason = "truncated"       // ends before its second newline
+	TrailingData   Reason = "trailing_data"   // goes on after it: two files in one, say
+	BadHeader      Reason = "bad_header"      // the first line is no header of format 1
+	NotBase64      Reason = "not_base64"      // the second line is not base64
+	WrongKind      Reason = "wrong_kind"      // of another kind than Config.Kind
+	WrongRealm     Reason = "wrong_realm"     // of another realm than Config.Realm
+	WrongKEK       Reason = "wrong_kek"       // wrapped by another sort of KEK than Config.KEK
+	IsCleartext    Reason = "is_cleartext"    // in clear, while Config.KEK is a KEK
+	NotCleartext   Reason = "not_cleartext"   // wrapped, while Config.KEK is InsecureCleartext
+	NotOpened      Reason = "not_opened"      // does not open: another key of that sort, or the file was changed
+	KEKUnavailable Reason = "kek_unavailable" // whether it opens is not known: Config.KEK cannot do its work now; wraps ErrKEKUnavailable
+	BadKeyset      Reason = "bad_keyset"      // opens, and holds something that a keyring must not
+	Disagree       Reason = "disagree"        // header and keyset say different things
+	RolledBack     Reason = "rolled_back"     // an older generation than was seen before, or than the audit log says was written
+	Forked         Reason = "forked"          // the generation that was seen before, with other contents
+	LostKey        Reason = "lost_key"        // lacks a key of the generation in use: it is another keyring
+	AuditMissing   Reason = "audit_missing"   // a change needs the audit log, and there is none
+	AuditBroken    Reason = "audit_broken"    // the audit log was changed, cut, or is another file's
 )
 
-// FileError says why a keyring file was not loaded. Its text tells what to do.
+// FileError is the error for a keyring file that was not loaded, or for its audit log.
 type FileError struct {
-	Path  string
-	Cause Cause
-	Err   error // what exactly; without secrets
+	Path   string
+	Reason Reason
+	Cause  error // what is wrong and what to do, without secrets; completes a sentence that begins with the path
 }
 
-func (e *FileError) Error() string { return fmt.Sprintf("keyring: %s %v", e.Path, e.Err) }
+// Error returns the path and the cause.
+func (e *FileError) Error() string { return e.Path + " " + e.Cause.Error() }
 
-func (e *FileError) Unwrap() error { return e.Err }
+// Unwrap returns the Cause.
+func (e *FileError) Unwrap() error { return e.Cause }
 
-// fault is a FileError whose path is not known yet.
-func fault(c Cause, format string, args ...any) *FileError {
-	return &FileError{Cause: c, Err: fmt.Errorf(format, args...)}
+// fault returns a FileError without its path, which the caller sets.
+func fault(r Reason, format string, args ...any) *FileError {
+	return &FileError{Reason: r, Cause: fmt.Errorf(format, args...)}
 }
 
 // BlockedError says that a step must not be done, or not yet.
@@ -63,14 +65,13 @@ type BlockedError struct {
 	From    time.Time // from when it may be done; zero if there is no such time
 }
 
-func (e *BlockedError) Error() string { return fmt.Sprintf("keyring: %s", e.text()) }
-
-func (e *BlockedError) text() string {
+// Error says why the step is blocked, and what to do.
+func (e *BlockedError) Error() string {
 	// To the second, and never before the time that is meant.
 	from := e.From.Add(time.Second - 1).Format(time.RFC3339)
 	switch {
 	case e.Do == Rollback && e.ID == 0:
-		return "there is no retiring key to go back to that is not held; make a new one the primary with rotate --now"
+		return "there is no retiring key to go back to that is not held; make a new key the primary at once with Rotate and Now"
 	case e.Do == Rotate:
 		return fmt.Sprintf("key %v is pending already; promote, hold or revoke it, or rotate at once", e.ID)
 	case e.Do == Promote && e.Held:
@@ -107,10 +108,10 @@ var ErrNoKey = errors.New("there is no key")
 // that the plan was made for, or a step of it is not due.
 var ErrStalePlan = errors.New("the plan is not for this keyring as it is now; make a new one")
 
-// causeOf returns the cause of a *FileError, the empty string of all else.
-func causeOf(err error) Cause {
+// reasonOf returns the Reason of a *FileError, and "" for any other error.
+func reasonOf(err error) Reason {
 	if f, ok := errors.AsType[*FileError](err); ok {
-		return f.Cause
+		return f.Reason
 	}
 	return ""
 }

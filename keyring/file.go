@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/admitone/admitone/internal/sealing"
+	"github.com/admitone/admitone/internal/textrule"
 	"github.com/admitone/admitone/token"
 )
 
@@ -55,7 +56,7 @@ type Config struct {
 
 	// For a Ring only.
 	Poll     time.Duration // how often it looks at the file; 0 means every second. With the file's own way, less than Policy.Propagation
-	Logger   *slog.Logger  // where it tells of reloads and failures; nil means nowhere
+	Log      *slog.Logger  // gets reloads and failures; nil means slog.Default()
 	OnReload func(Report)  // called after new keys were taken, and when looks begin or cease to fail; it must return soon, and not call Reload, HasKey or Close
 
 	at       func(step string) error // called before each step of a write, so that a test can fail or die there
@@ -65,16 +66,16 @@ type Config struct {
 func (c *Config) check() error {
 	if c.Kind != AnyKind {
 		if err := c.Kind.check(); err != nil {
-			return fmt.Errorf("keyring: Config.Kind: %w", err)
+			return &token.ConfigError{Field: "keyring.Config.Kind", Reason: err.Error()}
 		}
 	}
 	if err := token.CheckRealm("keyring.Config.Realm", c.Realm); err != nil {
 		return err
 	}
-	if err := checkText("Config.Actor", c.Actor, maxReason); err != nil {
-		return fmt.Errorf("keyring: %w", err)
+	if fault := textrule.Fault(c.Actor, maxReason); fault != "" {
+		return &token.ConfigError{Field: "keyring.Config.Actor", Reason: fault}
 	}
-	return checkKEK(c.KEK)
+	return checkKEK("keyring.Config.KEK", c.KEK)
 }
 
 // step calls c.at.
@@ -368,17 +369,17 @@ func agrees(entry *keyset.Entry, h *header) *FileError {
 func encode(path string, h *header, handle *keyset.Handle, c *Config) ([]byte, *contents, error) {
 	line, err := h.encode()
 	if err != nil {
-		return nil, nil, fmt.Errorf("keyring: %w", err)
+		return nil, nil, err
 	}
 	ad := associatedData(c.Realm, line)
 	plain, err := proto.Marshal(insecurecleartextkeyset.KeysetMaterial(handle))
 	if err != nil {
-		return nil, nil, fmt.Errorf("keyring: %w", err)
+		return nil, nil, err
 	}
 	defer clear(plain)
 	wrapped, err := c.KEK.Encrypt(plain, ad)
 	if err != nil {
-		return nil, nil, fmt.Errorf("keyring: wrapping the keyset: %w", err)
+		return nil, nil, fmt.Errorf("wrapping the keyset: %w", err)
 	}
 	if err := checkWrapping(c.KEK, wrapped, ad); err != nil {
 		return nil, nil, err
@@ -388,7 +389,7 @@ func encode(path string, h *header, handle *keyset.Handle, c *Config) ([]byte, *
 	data = append(data, '\n')
 	f, err := decode(path, data, c)
 	if err != nil {
-		return nil, nil, fmt.Errorf("keyring: nothing was written, since what was to be written does not open: %w", err)
+		return nil, nil, fmt.Errorf("nothing was written, since what was to be written does not open: %w", err)
 	}
 	if _, err := newSet(f, nil, c.now()); err != nil {
 		return nil, nil, err

@@ -124,12 +124,12 @@ func TestCauses(t *testing.T) {
 
 	other := func(f func(*Config)) Config { o := c; f(&o); return o }
 	write := func(data []byte) func() { return func() { require.NoError(t, os.WriteFile(path, data, 0o600)) } }
-	messages := make(map[string]Cause)
+	messages := make(map[string]Reason)
 	for _, tc := range []struct {
 		name string
 		c    Config
 		file func()
-		want Cause
+		want Reason
 		text string
 	}{
 		{"no file", c, func() { os.Remove(path) }, Missing, "keyring init"},
@@ -338,7 +338,7 @@ func TestKeyset(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		edit func(ks *tinkpb.Keyset)
-		want Cause
+		want Reason
 		text string
 	}{
 		{"as it was", func(*tinkpb.Keyset) {}, "", ""},

@@ -121,7 +121,7 @@ func parseHeader(line []byte) (*header, error) {
 // check finds what is wrong in a header by itself.
 func (h *header) check() error {
 	if err := h.Kind.check(); err != nil {
-		return err
+		return fmt.Errorf("kind %w", err)
 	}
 	if err := token.CheckRealm("realm", h.Realm); err != nil {
 		return err

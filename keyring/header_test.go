@@ -103,7 +103,7 @@ func TestHeaderRefused(t *testing.T) {
 		{"ID 0", `"2f6a01c4"`, `"00000000"`, "ID is 0"},
 		{"unknown algorithm in use", `"AES256_GCM"`, `"ML_AEAD"`, "ML_AEAD"},
 		{"enabled before it was", `,"enabled":"2026-01-05T09:00:00Z"`, ``, "times do not fit"},
-		{"no lifetime", `"lifetime":900,`, ``, "lifetime is 0s"},
+		{"no lifetime", `"lifetime":900,`, ``, "Lifetime is 0s"},
 		{"negative skew", `"skew":10`, `"skew":-10`, "not from 0"},
 		{"endless lifetime", `"lifetime":900`, `"lifetime":9223372036854775807`, "not from 0"},
 		{"fraction", `"lifetime":900`, `"lifetime":900.5`, "900.5"},
@@ -155,8 +155,8 @@ func TestPolicy(t *testing.T) {
 	} {
 		assert.Error(t, p.Check(Ticket), name)
 	}
-	assert.EqualError(t, good.Check(Channel), "lifetime is 1m0s; a channel keyring has none, since what its keys seal never runs out")
-	assert.ErrorContains(t, Policy{}.Check(Session), "lifetime is 0s; a session keyring must have one")
+	assert.EqualError(t, good.Check(Channel), "keyring.Policy.Lifetime is 1m0s; leave it out: what a channel keyring's keys seal never runs out")
+	assert.ErrorContains(t, Policy{}.Check(Session), "Lifetime is 0s; give the longest lifetime")
 	assert.NoError(t, Policy{}.Check(Channel))
 
 	demoted := newClock().t

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+
+	"github.com/admitone/admitone/internal/textrule"
+	"github.com/admitone/admitone/token"
 )
 
 // KEK is a key-encryption key: it wraps the keyset in a file. See package kms
@@ -41,17 +44,18 @@ func (insecureCleartext) Decrypt(ciphertext, _ []byte) ([]byte, error) {
 
 func (insecureCleartext) Hint() string { return cleartextHint }
 
-// checkKEK refuses a configured KEK that no file should name.
-func checkKEK(k KEK) error {
+// checkKEK refuses a KEK that no file should name. Field is the place of the KEK in a
+// *token.ConfigError.
+func checkKEK(field string, k KEK) error {
 	if k == nil {
-		return errors.New("keyring: Config.KEK is nil; open one with package kms")
+		return &token.ConfigError{Field: field, Reason: "is nil; open a KEK with package kms"}
 	}
 	hint := k.Hint()
-	if err := checkText("the KEK's hint", hint, maxKEKHint); err != nil {
-		return fmt.Errorf("keyring: %w", err)
+	if fault := textrule.Fault(hint, maxKEKHint); fault != "" {
+		return &token.ConfigError{Field: field, Reason: "has a hint that " + fault}
 	}
 	if hint == "" || (hint == cleartextHint) != (k == InsecureCleartext) {
-		return fmt.Errorf("keyring: the KEK's hint %q is empty or another's", hint)
+		return &token.ConfigError{Field: field, Reason: fmt.Sprintf("has the hint %q, which is empty or another KEK's", hint)}
 	}
 	return nil
 }
@@ -69,11 +73,11 @@ func checkWrapping(k KEK, wrapped, ad []byte) error {
 		plain, err := k.Decrypt(wrapped, wrong)
 		if err == nil {
 			clear(plain)
-			return errors.New("keyring: the KEK does not authenticate associated data; nothing was written; take another KEK")
+			return errors.New("the KEK does not authenticate associated data; nothing was written; take another KEK")
 		}
 		// A service may refuse a caller who gives no associated data at all.
 		if wrong != nil && errors.Is(err, ErrKEKUnavailable) {
-			return fmt.Errorf("keyring: nothing was written, since the KEK could not be tested: %w", err)
+			return fmt.Errorf("nothing was written, since the KEK could not be tested: %w", err)
 		}
 	}
 	return nil

@@ -118,11 +118,11 @@ func mustRead(t *testing.T, path string) []byte {
 	return b
 }
 
-func assertCause(t *testing.T, want Cause, err error, msg ...any) {
+func assertCause(t *testing.T, want Reason, err error, msg ...any) {
 	t.Helper()
 	f, ok := errors.AsType[*FileError](err)
 	if assert.True(t, ok, "not a FileError: %v %v", err, msg) {
-		assert.Equal(t, want, f.Cause, msg...)
+		assert.Equal(t, want, f.Reason, msg...)
 		assert.NotEmpty(t, f.Path, msg...)
 	}
 }

@@ -62,7 +62,7 @@ func (r *Ring) Lifetime() time.Duration { return r.set.Load().header.Policy.Life
 func (r *Ring) Reload() error {
 	l := r.ask(true, true)
 	if !l.wait(cmp.Or(r.c.patience, reloadWait)) {
-		return fmt.Errorf("keyring: %s was not read within %v; see whether its file system or the key-encryption key's service hangs", r.path, reloadWait)
+		return fmt.Errorf("%s was not read within %v; see whether its file system or the key-encryption key's service hangs", r.path, reloadWait)
 	}
 	return l.err
 }
@@ -187,10 +187,10 @@ func (r *Ring) note(err error) {
 	r.changed = false
 	switch {
 	case err == nil && before.err != nil:
-		r.c.Logger.Info("keyring is well again", "file", r.path, "generation", generation)
+		r.c.Log.Info("keyring is well again", "file", r.path, "generation", generation)
 		news = true
 	case err != nil && (before.err == nil || before.err.Error() != err.Error()):
-		r.c.Logger.Error("keyring not reloaded; the last good keys stay in use", "file", r.path, "generation", generation, "error", err)
+		r.c.Log.Error("keyring not reloaded; the last good keys stay in use", "file", r.path, "generation", generation, "error", err)
 		news = true
 	}
 	if news && r.c.OnReload != nil {

@@ -98,15 +98,15 @@ func (p Plan) Due() []Step {
 func (p Plan) Check(i Info, now time.Time) error {
 	switch {
 	case p.Generation != i.Generation:
-		return fmt.Errorf("keyring: it is for generation %d, and the keyring is generation %d: %w", p.Generation, i.Generation, ErrStalePlan)
+		return fmt.Errorf("it is for generation %d, and the keyring is generation %d: %w", p.Generation, i.Generation, ErrStalePlan)
 	case p.Fingerprint != i.Fingerprint:
-		return fmt.Errorf("keyring: it is for another file of generation %d: %w", p.Generation, ErrStalePlan)
+		return fmt.Errorf("it is for another file of generation %d: %w", p.Generation, ErrStalePlan)
 	}
 	due := i.Plan(now).Due()
 	for _, s := range p.Due() {
 		at := slices.Index(due, s)
 		if at < 0 {
-			return fmt.Errorf("keyring: %s of the plan is not due: %w", s.Do, ErrStalePlan)
+			return fmt.Errorf("%s of the plan is not due: %w", s.Do, ErrStalePlan)
 		}
 		due = slices.Delete(due, at, at+1)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/admitone/admitone/token"
 )
 
 // Policy is what a keyring must know to say what is due. Durations are whole
@@ -104,37 +106,41 @@ const (
 	maxKeys   = 500 // so that the header has room for them, and for their tombstones
 )
 
-// Check finds what keeps p from being the policy of a keyring of kind k.
+// Check refuses a policy that no keyring of kind k can have. The error is a
+// *token.ConfigError for a field such as keyring.Policy.RotateEvery.
 func (p Policy) Check(k Kind) error {
+	refuse := func(field, format string, args ...any) error {
+		return &token.ConfigError{Field: "keyring.Policy." + field, Reason: fmt.Sprintf(format, args...)}
+	}
 	for _, d := range []struct {
-		name  string
+		field string
 		value time.Duration
 	}{
-		{"lifetime", p.Lifetime}, {"propagation", p.Propagation}, {"skew", p.Skew},
-		{"rotate-every", p.RotateEvery}, {"destroy-after", p.DestroyAfter},
+		{"Lifetime", p.Lifetime}, {"Propagation", p.Propagation}, {"Skew", p.Skew},
+		{"RotateEvery", p.RotateEvery}, {"DestroyAfter", p.DestroyAfter},
 	} {
 		if d.value < 0 || d.value > maxPolicy || d.value%time.Second != 0 {
-			return fmt.Errorf("%s is %v; it must be a whole number of seconds, from 0 to ten years", d.name, d.value)
+			return refuse(d.field, "is %v; it must be a whole number of seconds, from 0 to ten years", d.value)
 		}
 	}
 	switch {
 	case p.ExpectedRate < 0 || p.ExpectedRate > maxRate:
-		return fmt.Errorf("expected-rate is %d; it must be from 0 to %d a second", p.ExpectedRate, int64(maxRate))
+		return refuse("ExpectedRate", "is %d; it must be from 0 to %d a second", p.ExpectedRate, int64(maxRate))
 	case k == Channel && p.Lifetime != 0:
-		return fmt.Errorf("lifetime is %v; a channel keyring has none, since what its keys seal never runs out", p.Lifetime)
+		return refuse("Lifetime", "is %v; leave it out: what a channel keyring's keys seal never runs out", p.Lifetime)
 	case k != Channel && p.Lifetime == 0:
-		return fmt.Errorf("lifetime is 0s; a %s keyring must have one, the longest that anything lives that its keys seal", k)
+		return refuse("Lifetime", "is 0s; give the longest lifetime of anything that the %s keyring's keys seal", k)
 	case p.RotateEvery == 0:
 		return nil
 	case p.RotateEvery <= p.spread():
-		return fmt.Errorf("rotate-every is %v; it must be longer than propagation + skew, %v, or a key would be due for replacement before all have it", p.RotateEvery, p.spread())
-	}
-	kept := p.needed() + p.DestroyAfter
-	if k == Channel {
+		return refuse("RotateEvery", "is %v; it must be longer than propagation + skew, %v, "+
+			"or a key is due for replacement before every process has it", p.RotateEvery, p.spread())
+	case k == Channel:
 		return nil
 	}
-	if n := int64(kept / p.RotateEvery); n > maxKeys {
-		return fmt.Errorf("rotate-every is %v, with which the file would hold about %d keys at once; the most is %d: rotate less often, or destroy sooner", p.RotateEvery, n, maxKeys)
+	if n := int64((p.needed() + p.DestroyAfter) / p.RotateEvery); n > maxKeys {
+		return refuse("RotateEvery", "is %v, and the file would hold about %d keys at once; the most is %d: "+
+			"rotate less often, or destroy sooner", p.RotateEvery, n, maxKeys)
 	}
 	return nil
 }

@@ -17,8 +17,8 @@ type Report struct {
 	Good    time.Time `json:"good"`    // when a look last ended well: since then what is in use may be stale
 	LastErr error     `json:"-"`       // why the last look failed; nil if it did not
 	Error   string    `json:"error,omitempty"`
-	Cause   Cause     `json:"cause,omitempty"` // of LastErr, where it is a *FileError
-	Use     []KeyUse  `json:"use"`             // of the keys that open, oldest first
+	Reason  Reason    `json:"reason,omitempty"` // of LastErr, if that is a *FileError
+	Use     []KeyUse  `json:"use"`              // of the keys that open, oldest first
 }
 
 // KeyUse counts what a Ring did with a key since it was opened, or since the
@@ -37,7 +37,7 @@ func (r *Ring) Report() Report {
 	s, last := r.set.Load(), r.last.Load()
 	p := Report{Info: s.info(), Loaded: s.loaded, Checked: last.checked, Good: last.good, LastErr: last.err, Use: s.sample(r.c.now())}
 	if last.err != nil {
-		p.Error, p.Cause = last.err.Error(), causeOf(last.err)
+		p.Error, p.Reason = last.err.Error(), reasonOf(last.err)
 	}
 	return p
 }

@@ -114,10 +114,10 @@ func TestReportJSON(t *testing.T) {
 	require.NoError(t, err)
 	var fields map[string]any
 	require.NoError(t, json.Unmarshal(data, &fields))
-	for _, name := range []string{"kind", "realm", "generation", "fingerprint", "kek", "policy", "audit", "primary", "keys", "loaded", "checked", "good", "error", "cause", "use"} {
+	for _, name := range []string{"kind", "realm", "generation", "fingerprint", "kek", "policy", "audit", "primary", "keys", "loaded", "checked", "good", "error", "reason", "use"} {
 		assert.Contains(t, fields, name)
 	}
-	assert.Equal(t, "trailing_data", fields["cause"])
+	assert.Equal(t, "trailing_data", fields["reason"])
 	var again Report
 	require.NoError(t, json.Unmarshal(data, &again))
 	report.LastErr = nil
@@ -136,7 +136,7 @@ func TestOnReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var heard []string
 		c.OnReload = func(p Report) {
-			heard = append(heard, strings.TrimSpace(string(p.Cause)+" "+string(rune('0'+p.Generation))))
+			heard = append(heard, strings.TrimSpace(string(p.Reason)+" "+string(rune('0'+p.Generation))))
 		}
 		require.NoError(t, Create(path, c, DefaultPolicy(Ticket), ""))
 		r, err := Open(path, c)

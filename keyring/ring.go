@@ -16,6 +16,8 @@ import (
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/daead"
 	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/admitone/admitone/token"
 )
 
 // set is the keys of one generation, ready for use. It never changes.
@@ -31,8 +33,8 @@ type set struct {
 var (
 	canary = []byte("admitone keyring self-test")
 
-	errNotAEAD  = errors.New("keyring: a channel keyring seals deterministically only")
-	errNotDAEAD = errors.New("keyring: a ticket or session keyring does not seal deterministically")
+	errNotAEAD  = errors.New("a channel keyring seals deterministically only")
+	errNotDAEAD = errors.New("a ticket or session keyring does not seal deterministically")
 )
 
 // newSet makes the primitives of a file's keys, and tries them. It counts on with
@@ -60,10 +62,10 @@ func newSet(f *contents, old *set, now time.Time) (*set, error) {
 		s.aead, err = aead.New(f.handle)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("keyring: %w", err)
+		return nil, err
 	}
 	if err := s.opens(s); err != nil {
-		return nil, fmt.Errorf("keyring: the primary key does not open what it seals: %w", err)
+		return nil, fmt.Errorf("the primary key does not open what it seals: %w", err)
 	}
 	return s, nil
 }
@@ -121,22 +123,22 @@ type Ring struct {
 }
 
 // Open loads the file at path and returns a Ring over it; Close ends the Ring's
-// polling. The error is a *FileError, with a Cause, where the file is at fault.
+// polling. The error is a *FileError, with a Reason, where the file is at fault.
 func Open(path string, c Config) (*Ring, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
 	if c.Kind == AnyKind {
-		return nil, errors.New("keyring: a Ring must be of one kind; set Config.Kind to Ticket, Session or Channel")
+		return nil, &token.ConfigError{Field: "keyring.Config.Kind", Reason: anyKindFault}
 	}
 	if c.Poll < 0 {
-		return nil, fmt.Errorf("keyring: Config.Poll is %v; it must not be negative", c.Poll)
+		return nil, &token.ConfigError{Field: "keyring.Config.Poll", Reason: fmt.Sprintf("is %v; it must not be negative", c.Poll)}
 	}
 	if c.Poll == 0 {
 		c.Poll = time.Second
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+	if c.Log == nil {
+		c.Log = slog.Default()
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	r := &Ring{path: path, c: c, stop: stop, done: make(chan struct{})}
@@ -265,7 +267,7 @@ func (r *Ring) take(data []byte, stat fs.FileInfo) error {
 	}
 	r.set.Store(s)
 	r.changed = old != nil
-	r.c.Logger.Info("keyring loaded", "file", r.path, "generation", s.header.Generation,
+	r.c.Log.Info("keyring loaded", "file", r.path, "generation", s.header.Generation,
 		"primary", s.header.primary().ID.String(), "keys", len(s.header.Keys))
 	return nil
 }

@@ -449,7 +449,7 @@ func TestLastGoodSet(t *testing.T) {
 	c := config(Ticket)
 	path := newFile(t, c)
 	good := mustRead(t, path)
-	c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	c.Log = slog.New(slog.NewTextHandler(&log, nil))
 	r := newRing(t, path, c)
 	sealed, err := r.Encrypt([]byte("text"), nil)
 	require.NoError(t, err)
@@ -461,7 +461,7 @@ func TestLastGoodSet(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		data []byte
-		want Cause
+		want Reason
 	}{{nil, Empty}, {good[:100], Truncated}, {append(bytes.Clone(good), good...), TrailingData}} {
 		require.NoError(t, os.WriteFile(path, tc.data, 0o600))
 		for range 3 {

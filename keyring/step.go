@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/tink-crypto/tink-go/v2/keyset"
+
+	"github.com/admitone/admitone/token"
 )
 
 // Action is what a Step does.
@@ -129,16 +131,16 @@ func (e *edit) doStep(s *Step) error {
 		return e.setPolicy(s.Policy)
 	case BeginAudit:
 		if e.why == "" {
-			return errors.New("keyring: to begin a new audit log needs a reason, for the record")
+			return errors.New("to begin a new audit log needs a reason, for the record")
 		}
 		return nil
 	}
 	k := e.h.key(s.Key)
 	if k == nil {
 		if slices.Contains(e.h.Tombstones, s.Key) {
-			return fmt.Errorf("keyring: %w %v any more: it was destroyed", ErrNoKey, s.Key)
+			return fmt.Errorf("%w %v any more: it was destroyed", ErrNoKey, s.Key)
 		}
-		return fmt.Errorf("keyring: %w %v; keyring status lists those there are", ErrNoKey, s.Key)
+		return fmt.Errorf("%w %v; keyring status lists those there are", ErrNoKey, s.Key)
 	}
 	switch s.Do {
 	case Promote:
@@ -170,11 +172,11 @@ func (e *edit) doStep(s *Step) error {
 	case Revoke:
 		return e.revoke(k)
 	}
-	return fmt.Errorf("keyring: %q is no action", string(s.Do))
+	return fmt.Errorf("%q is no action", string(s.Do))
 }
 
 func already(k *Key, what string) error {
-	return fmt.Errorf("keyring: key %v is %s %w", k.ID, what, ErrAlready)
+	return fmt.Errorf("key %v is %s %w", k.ID, what, ErrAlready)
 }
 
 // reason returns the reason to keep with k: the new one, or if there is none
@@ -212,16 +214,16 @@ func (e *edit) rotate(s *Step) error {
 func (e *edit) add(algorithm string) (*Key, error) {
 	params, err := parameters(e.h.Kind, algorithm)
 	if err != nil {
-		return nil, fmt.Errorf("keyring: %w", err)
+		return nil, err
 	}
 	if algorithm, err = algorithmOf(e.h.Kind, params); err != nil {
-		return nil, fmt.Errorf("keyring: %w", err)
+		return nil, err
 	}
 	id, err := e.h.fresh(
 		func() (uint32, error) { return e.m.AddNewKeyFromParameters(params) },
 		e.m.Delete)
 	if err != nil {
-		return nil, fmt.Errorf("keyring: making a key: %w", err)
+		return nil, fmt.Errorf("making a key: %w", err)
 	}
 	e.h.Keys = append(e.h.Keys, Key{ID: id, Algorithm: algorithm, State: Pending, Created: e.now, Enabled: e.now})
 	return &e.h.Keys[len(e.h.Keys)-1], nil
@@ -231,14 +233,14 @@ func (e *edit) add(algorithm string) (*Key, error) {
 // kept for its.
 func (e *edit) checkRoom() error {
 	if len(e.h.Keys) > maxKeys {
-		return fmt.Errorf("keyring: there are %d keys, and no more may be; destroy some", maxKeys)
+		return fmt.Errorf("there are %d keys, and no more may be; destroy some", maxKeys)
 	}
 	line, err := e.h.encode()
 	if err == nil && len(line) > maxHeader-headerReserve {
 		err = fmt.Errorf("the header has no room for another key beside %d keys and the IDs of %d that were destroyed; destroy keys, or make a new keyring", len(e.h.Keys)-1, len(e.h.Tombstones))
 	}
 	if err != nil {
-		return fmt.Errorf("keyring: %w", err)
+		return err
 	}
 	return nil
 }
@@ -295,7 +297,7 @@ func (e *edit) rollback(s *Step) error {
 		return &BlockedError{Do: Rollback}
 	}
 	if s.Key != 0 && s.Key != to.ID {
-		return fmt.Errorf("keyring: the key to go back to is %v, not %v; hold it to go back further", to.ID, s.Key)
+		return fmt.Errorf("the key to go back to is %v, not %v; hold it to go back further", to.ID, s.Key)
 	}
 	// One that was disabled meanwhile does not open everywhere yet.
 	if from := to.Enabled.Add(e.h.Policy.spread()); to.Enabled.After(to.Demoted) && e.now.Before(from) && !s.Unsafe {
@@ -333,7 +335,7 @@ func (e *edit) enable(k *Key) error {
 	case k.Revoked:
 		return &BlockedError{Do: Enable, ID: k.ID, State: k.State, Revoked: true}
 	case !slices.Contains(Algorithms(e.h.Kind), k.Algorithm):
-		return fmt.Errorf("keyring: key %v is of %s, which this program does not know; use the version that made it", k.ID, k.Algorithm)
+		return fmt.Errorf("key %v is of %s, which this program does not know; use the version that made it", k.ID, k.Algorithm)
 	}
 	k.State, k.Enabled, k.Disabled = Pending, e.now, time.Time{}
 	if !k.Promoted.IsZero() {
@@ -361,7 +363,7 @@ func (e *edit) destroy(k *Key, unsafe bool) error {
 func (e *edit) revoke(k *Key) error {
 	switch {
 	case e.why == "":
-		return errors.New("keyring: to revoke a key needs a reason, for the record")
+		return errors.New("to revoke a key needs a reason, for the record")
 	case k.Revoked:
 		return already(k, "revoked")
 	}
@@ -394,13 +396,13 @@ func (e *edit) revoke(k *Key) error {
 // keys for as long as that said.
 func (e *edit) setPolicy(p *Policy) error {
 	if p == nil {
-		return errors.New("keyring: Step.Policy is nil; give the new policy")
+		return &token.ConfigError{Field: "keyring.Step.Policy", Reason: "is nil; give the new policy"}
 	}
 	if err := p.Check(e.h.Kind); err != nil {
-		return fmt.Errorf("keyring: policy: %w", err)
+		return err
 	}
 	if *p == e.h.Policy {
-		return fmt.Errorf("keyring: the policy is that %w", ErrAlready)
+		return fmt.Errorf("the policy is that %w", ErrAlready)
 	}
 	if old := e.h.Policy; p.needed() < old.needed() {
 		for i := range e.h.Keys {

@@ -349,7 +349,7 @@ func TestLifetimeLowered(t *testing.T) {
 	assert.ErrorIs(t, err, ErrAlready)
 	p.RotateEvery = p.Propagation
 	_, err = Change(path, c, "", Step{Do: SetPolicy, Policy: &p})
-	assert.ErrorContains(t, err, "rotate-every")
+	assert.ErrorContains(t, err, "RotateEvery")
 	_, err = Change(path, c, "", Step{Do: SetPolicy})
 	assert.Error(t, err)
 }

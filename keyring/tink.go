@@ -27,17 +27,17 @@ const (
 // it opens and seals all that the keyring does, and it follows no rotation. As
 // the audit log tells who took it, and when, to export is a change of the keyring.
 func Export(path string, c Config, e Encoding, kek KEK, why string) ([]byte, error) {
-	if err := checkKEK(kek); err != nil {
+	if err := checkKEK("keyring.Export.kek", kek); err != nil {
 		return nil, err
 	}
 	if e != JSON && e != Binary {
-		return nil, fmt.Errorf("keyring: encoding %q is neither json nor binary", string(e))
+		return nil, fmt.Errorf("encoding %q is neither json nor binary", string(e))
 	}
 	var out bytes.Buffer
 	_, err := change(path, &c, why, changeOptions{anyClock: c.UnsafeClockBehind}, func(ed *edit, _ Info) error {
 		handle, err := ed.m.Handle()
 		if err != nil {
-			return fmt.Errorf("keyring: %w", err)
+			return err
 		}
 		var w keyset.Writer = keyset.NewBinaryWriter(&out)
 		if e == JSON {
@@ -52,7 +52,7 @@ func Export(path string, c Config, e Encoding, kek KEK, why string) ([]byte, err
 			}
 		}
 		if err != nil {
-			return fmt.Errorf("keyring: encrypting the keyset: %w", err)
+			return fmt.Errorf("encrypting the keyset: %w", err)
 		}
 		ed.done = append(ed.done, Step{Do: exported, KEK: kek.Hint()})
 		return nil
@@ -119,20 +119,20 @@ func (e *edit) takeAll(handle *keyset.Handle, kek KEK, entry func(k *Key, primar
 	for i := range handle.Len() {
 		from, err := handle.Entry(i)
 		if err != nil {
-			return fmt.Errorf("keyring: %w", err)
+			return err
 		}
 		id := KeyID(from.KeyID())
 		algorithm, err := algorithmOf(e.h.Kind, from.Key().Parameters())
 		switch {
 		case err != nil:
-			return fmt.Errorf("keyring: the keyset's key %v %w; those it may have are %v", id, err, Algorithms(e.h.Kind))
+			return fmt.Errorf("the keyset's key %v %w; those it may have are %v", id, err, Algorithms(e.h.Kind))
 		case slices.Contains(e.h.Tombstones, id):
-			return fmt.Errorf("keyring: the keyset's key %v has the ID of a key that was destroyed here, which is never given again", id)
+			return fmt.Errorf("the keyset's key %v has the ID of a key that was destroyed here, which is never given again", id)
 		case e.h.key(id) != nil:
-			return fmt.Errorf("keyring: the keyset's key %v has the ID of a key that is there already", id)
+			return fmt.Errorf("the keyset's key %v has the ID of a key that is there already", id)
 		}
 		if _, err := e.m.AddKey(from.Key()); err != nil {
-			return fmt.Errorf("keyring: %w", err)
+			return err
 		}
 		k := Key{ID: id, Algorithm: algorithm, State: Pending, Created: e.now, Enabled: e.now}
 		if from.KeyStatus() == keyset.Enabled {
@@ -141,12 +141,12 @@ func (e *edit) takeAll(handle *keyset.Handle, kek KEK, entry func(k *Key, primar
 			// Held, so that the policy does not take it should it be enabled.
 			k.State, k.Enabled, k.Disabled, k.Held, k.Reason = Disabled, time.Time{}, e.now, true, e.why
 			if err := e.m.Disable(uint32(id)); err != nil {
-				return fmt.Errorf("keyring: %w", err)
+				return err
 			}
 		}
 		if k.State == Primary {
 			if err := e.m.SetPrimary(uint32(id)); err != nil {
-				return fmt.Errorf("keyring: %w", err)
+				return err
 			}
 		}
 		e.h.Keys = append(e.h.Keys, k)
@@ -157,7 +157,7 @@ func (e *edit) takeAll(handle *keyset.Handle, kek KEK, entry func(k *Key, primar
 
 // readTink reads a keyset and makes sure of what a keyring needs.
 func readTink(data []byte, kek KEK) (*keyset.Handle, error) {
-	if err := checkKEK(kek); err != nil {
+	if err := checkKEK("keyring.Import.kek", kek); err != nil {
 		return nil, err
 	}
 	var r keyset.Reader = keyset.NewBinaryReader(bytes.NewReader(data))
@@ -169,30 +169,30 @@ func readTink(data []byte, kek KEK) (*keyset.Handle, error) {
 	if kek != InsecureCleartext {
 		ks, err = decryptTink(r, kek)
 	} else if ks, err = r.Read(); err != nil {
-		err = errors.New("keyring: this is no Tink keyset in clear, in JSON or binary; give the KEK if it is encrypted")
+		err = errors.New("this is no Tink keyset in clear, in JSON or binary; give the KEK if it is encrypted")
 	}
 	if err != nil {
 		return nil, err
 	}
 	if ferr := checkKeys(ks); ferr != nil {
-		return nil, fmt.Errorf("keyring: the keyset %w", ferr.Err)
+		return nil, fmt.Errorf("the keyset %w", ferr.Cause)
 	}
 	for _, k := range ks.GetKey() {
 		switch id := KeyID(k.GetKeyId()); {
 		case id == 0:
-			return nil, errors.New("keyring: the keyset has a key with the ID 0, which no keyring takes; rotate it away first")
+			return nil, errors.New("the keyset has a key with the ID 0, which no keyring takes; rotate it away first")
 		case k.GetStatus() == tinkpb.KeyStatusType_DESTROYED:
-			return nil, fmt.Errorf("keyring: the keyset's key %v (%d) is destroyed; take it out of the keyset (tinkey delete-key)", id, k.GetKeyId())
+			return nil, fmt.Errorf("the keyset's key %v (%d) is destroyed; take it out of the keyset (tinkey delete-key)", id, k.GetKeyId())
 		}
 	}
 	plain, err := proto.Marshal(ks)
 	if err != nil {
-		return nil, fmt.Errorf("keyring: %w", err)
+		return nil, err
 	}
 	defer clear(plain)
 	handle, err := insecurecleartextkeyset.Read(keyset.NewBinaryReader(bytes.NewReader(plain)))
 	if err != nil {
-		return nil, fmt.Errorf("keyring: Tink refuses the keyset: %w", err)
+		return nil, fmt.Errorf("Tink refuses the keyset: %w", err)
 	}
 	return handle, nil
 }
@@ -200,19 +200,19 @@ func readTink(data []byte, kek KEK) (*keyset.Handle, error) {
 func decryptTink(r keyset.Reader, kek KEK) (*tinkpb.Keyset, error) {
 	encrypted, err := r.ReadEncrypted()
 	if err != nil || len(encrypted.GetEncryptedKeyset()) == 0 {
-		return nil, errors.New("keyring: this is no encrypted Tink keyset in JSON or binary; if it is in clear, say so")
+		return nil, errors.New("this is no encrypted Tink keyset in JSON or binary; if it is in clear, say so")
 	}
 	plain, err := kek.Decrypt(encrypted.GetEncryptedKeyset(), nil)
 	if errors.Is(err, ErrKEKUnavailable) {
-		return nil, fmt.Errorf("keyring: the keyset cannot be opened now, good or not: %w", err)
+		return nil, fmt.Errorf("the keyset cannot be opened now, good or not: %w", err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("keyring: the keyset does not open: it is under another %s KEK than the one given, or was changed: %w", kek.Hint(), err)
+		return nil, fmt.Errorf("the keyset does not open: it is under another %s KEK than the one given, or was changed: %w", kek.Hint(), err)
 	}
 	defer clear(plain)
 	ks := new(tinkpb.Keyset)
 	if err := proto.Unmarshal(plain, ks); err != nil {
-		return nil, errors.New("keyring: what was encrypted is no Tink keyset")
+		return nil, errors.New("what was encrypted is no Tink keyset")
 	}
 	return ks, nil
 }

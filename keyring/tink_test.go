@@ -99,7 +99,7 @@ func TestExport(t *testing.T) {
 	_, err = Export(path, c, "text", kek, "")
 	assert.Error(t, err)
 	_, err = Export(path, c, JSON, nil, "")
-	assert.ErrorContains(t, err, "KEK is nil", "cleartext is never by omission")
+	assert.ErrorContains(t, err, "kek is nil", "cleartext is never by omission")
 }
 
 // TestImportRefuses tries keysets that a keyring must not have.
@@ -161,7 +161,7 @@ func TestImportRefuses(t *testing.T) {
 		{"text", []byte("hello"), InsecureCleartext, "no Tink keyset in clear"},
 		{"JSON of another sort", []byte(`{"a":1}`), InsecureCleartext, "no Tink keyset in clear"},
 		{"in clear, not said", bytesOf(fresh(aead.AES256GCMKeyTemplate())), newKEK(9, "vault"), ""},
-		{"no KEK", bytesOf(fresh(aead.AES256GCMKeyTemplate())), nil, "KEK is nil"},
+		{"no KEK", bytesOf(fresh(aead.AES256GCMKeyTemplate())), nil, "kek is nil"},
 	} {
 		_, err := Import(path, c, tc.data, tc.kek, "")
 		assert.ErrorContains(t, err, tc.text, tc.name)

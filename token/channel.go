@@ -25,7 +25,7 @@ type Channels struct {
 // a keyring.Ring of kind channel or Tink's AES-SIV (RFC 5297).
 func NewChannels(d tink.DeterministicAEAD, realm string) (*Channels, error) {
 	if d == nil {
-		return nil, errors.New("token: the channel keys are nil; give a keyring.Ring of kind channel or another deterministic AEAD")
+		return nil, errors.New("the channel keys are nil; give a keyring.Ring of kind channel or another deterministic AEAD")
 	}
 	if err := CheckRealm("realm", realm); err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func NewChannels(d tink.DeterministicAEAD, realm string) (*Channels, error) {
 
 // ErrChannelCode is what Channels.ID returns for a code that is none of the
 // brand's.
-var ErrChannelCode = errors.New("token: no such channel code")
+var ErrChannelCode = errors.New("no such channel code")
 
 // Code returns the code of a brand's channel: base64url without padding. Brand
 // and channel ID are 1 to 64 bytes of text each, else the error is a
@@ -49,7 +49,7 @@ func (c *Channels) Code(brand, channelID string) (string, error) {
 	}
 	sealed, err := c.siv.EncryptDeterministically([]byte(channelID), c.associatedData(brand))
 	if err != nil {
-		return "", fmt.Errorf("token: sealing a channel ID: %w", err)
+		return "", fmt.Errorf("sealing a channel ID: %w", err)
 	}
 	return base64.RawURLEncoding.EncodeToString(sealed), nil
 }

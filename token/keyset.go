@@ -24,17 +24,17 @@ type Keyset struct {
 // which two keys share an ID.
 func NewKeyset(h *keyset.Handle) (*Keyset, error) {
 	if h == nil {
-		return nil, errors.New("token: the keyset handle is nil")
+		return nil, errors.New("the keyset handle is nil")
 	}
 	k := new(Keyset)
 	var seen []KeyID
 	for _, info := range h.KeysetInfo().GetKeyInfo() {
 		id := KeyID(info.GetKeyId())
 		if info.GetOutputPrefixType() != tinkpb.OutputPrefixType_TINK {
-			return nil, fmt.Errorf("token: key %v has output prefix %v; make the keyset's keys with the TINK prefix", id, info.GetOutputPrefixType())
+			return nil, fmt.Errorf("key %v has output prefix %v; make the keyset's keys with the TINK prefix", id, info.GetOutputPrefixType())
 		}
 		if slices.Contains(seen, id) {
-			return nil, fmt.Errorf("token: two keys have the ID %v; remove one", id)
+			return nil, fmt.Errorf("two keys have the ID %v; remove one", id)
 		}
 		seen = append(seen, id)
 		if info.GetStatus() == tinkpb.KeyStatusType_ENABLED {
@@ -43,7 +43,7 @@ func NewKeyset(h *keyset.Handle) (*Keyset, error) {
 	}
 	a, err := aead.New(h)
 	if err != nil {
-		return nil, fmt.Errorf("token: not a keyset of AEAD keys: %w", err)
+		return nil, fmt.Errorf("not a keyset of AEAD keys: %w", err)
 	}
 	k.AEAD = a
 	return k, nil

@@ -31,10 +31,10 @@ type Opener interface {
 // Errors of Open. They are wrapped with what is exactly wrong, for operators;
 // a stranger should be told one and the same thing for all four.
 var (
-	ErrMalformed          = errors.New("token: malformed ticket")
-	ErrUnsupportedVersion = errors.New("token: unsupported ticket version")
-	ErrUnknownKey         = errors.New("token: ticket sealed with an unknown key")
-	ErrForged             = errors.New("token: forged ticket, or one of another realm")
+	ErrMalformed          = errors.New("malformed ticket")
+	ErrUnsupportedVersion = errors.New("unsupported ticket version")
+	ErrUnknownKey         = errors.New("ticket sealed with an unknown key")
+	ErrForged             = errors.New("forged ticket, or one of another realm")
 )
 
 const (
@@ -127,7 +127,7 @@ type Issuer struct {
 // NewIssuer returns an Issuer, or an error that says what in c is wrong.
 func NewIssuer(c Config) (*Issuer, error) {
 	if c.Sealer == nil {
-		return nil, errors.New("token: Config.Sealer is nil; give a keyring.Ring, a token.Keyset or another tink.AEAD")
+		return nil, errors.New("Config.Sealer is nil; give a keyring.Ring, a token.Keyset or another tink.AEAD")
 	}
 	ad, err := AssociatedData(c.Realm)
 	if err != nil {
@@ -138,7 +138,7 @@ func NewIssuer(c Config) (*Issuer, error) {
 		i.max = MaxLifetime
 	}
 	if i.max < time.Millisecond || i.max > maxLifetime*time.Millisecond {
-		return nil, fmt.Errorf("token: Config.MaxLifetime is %v; it must be from 1ms to %v", i.max, maxLifetime*time.Millisecond)
+		return nil, fmt.Errorf("Config.MaxLifetime is %v; it must be from 1ms to %v", i.max, maxLifetime*time.Millisecond)
 	}
 	if i.now == nil {
 		i.now = time.Now
@@ -168,7 +168,7 @@ func (i *Issuer) Issue(t *Ticket) (string, error) {
 	}
 	ms := i.now().UnixMilli()
 	if ms < 0 || ms > maxIssuedAt {
-		return "", errors.New("token: the clock is before 1970 or after 10889; set it")
+		return "", errors.New("the clock is before 1970 or after 10889; set it")
 	}
 	t.IssuedAt = time.UnixMilli(ms).UTC()
 

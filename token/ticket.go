@@ -89,7 +89,7 @@ type FieldError struct {
 }
 
 // Error returns the field and the reason.
-func (e *FieldError) Error() string { return "token: " + e.Field + " " + e.Reason }
+func (e *FieldError) Error() string { return e.Field + " " + e.Reason }
 
 // The payload's text fields in the order of their tags, which are 1 to 10: the
 // name on the wire and the greatest length in bytes. Tags 11 to 63 are free for

@@ -528,7 +528,7 @@ func TestStrings(t *testing.T) {
 	b, err := id.MarshalText()
 	require.NoError(t, err)
 	assert.Equal(t, id.String(), string(b))
-	assert.Equal(t, "token: brand is missing", (&FieldError{"brand", "is missing"}).Error())
+	assert.Equal(t, "brand is missing", (&FieldError{"brand", "is missing"}).Error())
 	_, err = AssociatedData("x\xff")
 	assert.ErrorContains(t, err, "UTF-8")
 	assert.True(t, bytes.Equal([]byte("admitone/ticket/1\x00r"), ad(t, "r")))

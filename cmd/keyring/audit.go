@@ -153,7 +153,7 @@ here on; what was before is no longer proven.`,
 
 // auditHint is what to do about an audit log that is not well.
 func (a *app) auditHint(file string, err error) string {
-	switch cause(err) {
+	switch reason(err) {
 	case keyring.AuditMissing, keyring.AuditBroken:
 		return fmt.Sprintf("restore the log, or, if it is lost for good: %s", a.command("audit begin", file, "--reason", "TEXT"))
 	}

@@ -106,7 +106,7 @@ func (a *app) examine(d *diagnosis, file string, r reading, kind keyring.Kind) (
 	ring, err := keyring.Read(file, c)
 	if err != nil {
 		name := "open"
-		switch cause(err) {
+		switch reason(err) {
 		case keyring.KEKUnavailable:
 			name = "kek"
 		case keyring.AuditBroken:
@@ -174,7 +174,7 @@ func (d *diagnosis) examineClock(info keyring.Info, now time.Time) {
 func (a *app) examineAudit(d *diagnosis, file string, c keyring.Config) {
 	entries, err := keyring.Audit(file, &c)
 	switch {
-	case cause(err) == keyring.AuditMissing:
+	case reason(err) == keyring.AuditMissing:
 		d.add("audit", well, "", "no log here, which is right where nothing is changed")
 	case err != nil:
 		d.add("audit", failing, a.auditHint(file, err), "%s", cli.Message(err))

@@ -63,7 +63,7 @@ lifetime, since published URLs have none, and are not rotated by themselves.`,
 		p := keyring.DefaultPolicy(keyring.Kind(kind))
 		policy.set(f, &p)
 		if err := p.Check(keyring.Kind(kind)); err != nil {
-			return cli.Usagef("--%w", err)
+			return cli.Usage(err)
 		}
 		return a.init(args[0], keyring.Kind(kind), p, algorithm, from)
 	})

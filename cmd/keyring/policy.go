@@ -84,7 +84,7 @@ may seal before the next rotation (2^32), policy warns and says what to do.`,
 			return a.finish(result{File: args[0], Info: info})
 		}
 		if err := p.Check(info.Kind); err != nil {
-			return cli.Usagef("--%w", err)
+			return cli.Usage(err)
 		}
 		info, err = keyring.Change(args[0], c, o.reason, keyring.Step{Do: keyring.SetPolicy, Policy: &p})
 		return a.changed(args[0], c, info, err, func(info keyring.Info) {

@@ -53,7 +53,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	code := exitCode(err)
 	text := cli.Message(fields.Explain(cmd.Flags(), err))
 	if a.json || code == exitUsage && asksJSON(args) {
-		a.print(errorReport{Error: text, Cause: cause(err), Exit: code})
+		a.print(errorReport{Error: text, Reason: reason(err), Exit: code})
 	}
 	fmt.Fprintf(stderr, "keyring: %s\n", text)
 	if hint := a.afterError(err, cmd); hint != "" {
@@ -72,28 +72,30 @@ func asksJSON(args []string) bool {
 
 // fields maps the Go fields that the libraries' errors name to this command's flags.
 var fields = cli.Fields{
-	"keyring.Config.Realm":         "realm",
-	"keyring.Config.KEK":           "kek",
-	"keyring.Config.MinGeneration": "min-generation",
-	"keyring.Config.Actor":         "actor",
-	"keyring.Policy.Lifetime":      "lifetime",
-	"keyring.Policy.Propagation":   "propagation",
-	"keyring.Policy.Skew":          "skew",
-	"keyring.Policy.RotateEvery":   "rotate-every",
-	"keyring.Policy.DestroyAfter":  "destroy-after",
-	"keyring.Policy.ExpectedRate":  "expected-rate",
+	"keyring.Config.Realm":             "realm",
+	"keyring.Config.KEK":               "kek",
+	"keyring.Config.MinGeneration":     "min-generation",
+	"keyring.Config.Actor":             "actor",
+	"keyring.Config.UnsafeClockBehind": "unsafe-clock-behind",
+	"keyring.Change.why":               "reason",
+	"keyring.Policy.Lifetime":          "lifetime",
+	"keyring.Policy.Propagation":       "propagation",
+	"keyring.Policy.Skew":              "skew",
+	"keyring.Policy.RotateEvery":       "rotate-every",
+	"keyring.Policy.DestroyAfter":      "destroy-after",
+	"keyring.Policy.ExpectedRate":      "expected-rate",
 }
 
 // errorReport is what --json prints when a command fails.
 type errorReport struct {
-	Error string        `json:"error"`
-	Cause keyring.Cause `json:"cause,omitempty"` // why the file was not loaded
-	Exit  int           `json:"exit"`
+	Error  string         `json:"error"`
+	Reason keyring.Reason `json:"reason,omitempty"` // why the file was not loaded
+	Exit   int            `json:"exit"`
 }
 
-func cause(err error) keyring.Cause {
+func reason(err error) keyring.Reason {
 	if f, ok := errors.AsType[*keyring.FileError](err); ok {
-		return f.Cause
+		return f.Reason
 	}
 	return ""
 }
@@ -119,7 +121,7 @@ func failureCode(err error) int {
 	if _, ok := errors.AsType[blocked](err); ok {
 		return exitBlocked
 	}
-	if c := cause(err); c != "" && c != keyring.Missing && c != keyring.KEKUnavailable {
+	if c := reason(err); c != "" && c != keyring.Missing && c != keyring.KEKUnavailable {
 		return exitUnreadable
 	}
 	return exitFailed
@@ -143,7 +145,7 @@ func (a *app) afterError(err error, cmd *cobra.Command) string {
 	if errors.Is(err, keyring.ErrNoKey) {
 		return a.next("status", file)
 	}
-	switch cause(err) {
+	switch reason(err) {
 	case "":
 		return ""
 	case keyring.Missing:
@@ -223,7 +225,7 @@ Credentials come from where the services' own tools have them: AWS_PROFILE and t
 like, GOOGLE_APPLICATION_CREDENTIALS, VAULT_TOKEN or ~/.vault-token.
 
 With --json, standard output is one JSON object: the result or, where a command
-failed, {"error","cause","exit"}. Standard error is for people in any case: errors,
+failed, {"error","reason","exit"}. Standard error is for people in any case: errors,
 warnings, and the next command to run.
 
 Exit codes

@@ -52,7 +52,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	fmt.Fprintf(stderr, "ticket: %s\n", text)
 	if code == exitUsage {
 		fmt.Fprintf(stderr, "next: %s --help\n", cmd.CommandPath())
-	} else if f, ok := errors.AsType[*keyring.FileError](err); ok && f.Cause != keyring.Missing {
+	} else if f, ok := errors.AsType[*keyring.FileError](err); ok && f.Reason != keyring.Missing {
 		a.sayNext("keyring", "status", a.keyring)
 	}
 	return code

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 
@@ -83,7 +84,9 @@ for as long as their key is kept.`, true,
 			if err != nil {
 				return err
 			}
-			ring, err := keyring.Open(o.dataFile(keyringFile(keyring.Channel)), keyring.Config{Kind: keyring.Channel, Realm: o.realm, KEK: kek})
+			ring, err := keyring.Open(o.dataFile(keyringFile(keyring.Channel)), keyring.Config{
+				Kind: keyring.Channel, Realm: o.realm, KEK: kek, Log: slog.New(slog.DiscardHandler),
+			})
 			if err != nil {
 				return err
 			}

@@ -117,7 +117,7 @@ func openService(ctx context.Context, o options, ownKeys bool, lock io.Closer, l
 	s.rings = rings
 	for _, kind := range []keyring.Kind{keyring.Ticket, keyring.Session, keyring.Channel} {
 		ring, err := keyring.Open(o.dataFile(keyringFile(kind)), keyring.Config{
-			Kind: kind, Realm: o.realm, KEK: kek, MinGeneration: seen[kind], Logger: log,
+			Kind: kind, Realm: o.realm, KEK: kek, MinGeneration: seen[kind], Log: log,
 			OnReload: func(r keyring.Report) { o.watchLifetime(r, log) },
 		})
 		if err != nil {

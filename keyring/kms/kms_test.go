@@ -292,11 +292,11 @@ func TestKeyringUnderEachKEK(t *testing.T) {
 	otherPass, err := Open("passphrase:env:KMS_TEST_OTHER", nil)
 	require.NoError(t, err)
 
-	causes := func(path string, kek keyring.KEK) keyring.Cause {
+	causes := func(path string, kek keyring.KEK) keyring.Reason {
 		_, err := keyring.Read(path, keyring.Config{Kind: keyring.Ticket, KEK: kek})
 		f, ok := errors.AsType[*keyring.FileError](err)
 		require.True(t, ok, "%v", err)
-		return f.Cause
+		return f.Reason
 	}
 	for kek, other := range map[keyring.KEK]keyring.KEK{file: otherFile, pass: otherPass} {
 		path := filepath.Join(t.TempDir(), "keyring")

@@ -119,13 +119,13 @@ func testRemote(t *testing.T, kek keyring.KEK, hint string) {
 		c.KEK = kek
 		_, err = keyring.Read(path, c)
 		require.Error(t, err)
-		assert.Equal(t, exitCause(err), map[bool]keyring.Cause{true: keyring.NotCleartext, false: keyring.WrongKEK}[kek == keyring.InsecureCleartext])
+		assert.Equal(t, exitCause(err), map[bool]keyring.Reason{true: keyring.NotCleartext, false: keyring.WrongKEK}[kek == keyring.InsecureCleartext])
 	}
 }
 
-func exitCause(err error) keyring.Cause {
+func exitCause(err error) keyring.Reason {
 	if f, ok := errors.AsType[*keyring.FileError](err); ok {
-		return f.Cause
+		return f.Reason
 	}
 	return ""
 }

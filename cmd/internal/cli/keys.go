@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 
 	"github.com/spf13/pflag"
@@ -70,7 +71,10 @@ func (k *Keys) URI() (string, error) {
 // A passphrase is asked for at the terminal; with repeat, which a new passphrase needs,
 // twice.
 func (k *Keys) Config(kind keyring.Kind, repeat bool) (keyring.Config, error) {
-	c := keyring.Config{Kind: kind, Realm: k.Realm, KEK: keyring.InsecureCleartext}
+	c := keyring.Config{
+		Kind: kind, Realm: k.Realm, KEK: keyring.InsecureCleartext,
+		Log: slog.New(slog.DiscardHandler), // a command prints everything itself
+	}
 	uri, err := k.URI()
 	if err != nil || uri == "" {
 		return c, err
