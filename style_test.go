@@ -79,7 +79,7 @@ func (s *source) rawLines() map[int]bool {
 var longWord = regexp.MustCompile(`\S{60}`)
 
 // row is one line of a table of cases.
-var row = regexp.MustCompile(`^\s*(("[^"]*"|\w+): *)?\{.*\},?$`)
+var row = regexp.MustCompile(`^\s*(("[^"]*"|\w+): *\{.*\}|\{.*\}|"[^"]*": .*),$`)
 
 // A Go line has at most 120 columns. The reasons for a longer one: a word of 60 characters, a raw
 // string, and in tests a row of a table.
