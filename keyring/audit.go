@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/user"
@@ -97,21 +96,16 @@ func readAudit(target string) (*auditLog, error) {
 		// It is not followed where it is a link: it would not be written to, either.
 		return nil, &FileError{l.path, AuditBroken, errors.New("is not a regular file, as the audit log is; move it away, and put the log back or begin a new one")}
 	}
-	f, err := os.Open(l.path)
-	if err != nil {
-		return nil, readFault(l.path, err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxAudit+1))
-	if err != nil {
-		return nil, readFault(l.path, err)
-	}
-	l.exists = true
-	if len(data) > maxAudit {
+	data, _, err := durable.ReadFile(l.path, maxAudit)
+	switch {
+	case errors.Is(err, durable.ErrTooLarge):
 		l.err = fmt.Errorf("is longer than %d bytes", maxAudit)
-	} else {
+	case err != nil:
+		return nil, readFault(l.path, err)
+	default:
 		l.err = l.parse(data)
 	}
+	l.exists = true
 	if l.err != nil {
 		*l = auditLog{path: l.path, exists: true, err: l.err}
 	}

@@ -7,11 +7,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
-	"runtime"
 	"slices"
 	"time"
 
@@ -20,6 +18,7 @@ import (
 	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/admitone/admitone/internal/durable"
 	"github.com/admitone/admitone/internal/sealing"
 	"github.com/admitone/admitone/internal/textrule"
 	"github.com/admitone/admitone/token"
@@ -134,23 +133,7 @@ func (f *contents) info() Info {
 // readFile reads a keyring file, with what the system says of the file. The
 // error is a *FileError.
 func readFile(path string) ([]byte, fs.FileInfo, error) {
-	// Not opened before it is known to be a file: to open a pipe waits for ever.
-	stat, err := os.Stat(path)
-	if err != nil {
-		return nil, nil, readFault(path, err)
-	}
-	if !stat.Mode().IsRegular() {
-		return nil, nil, &FileError{path, NotFile, errors.New("is not a regular file; give the keyring file's name")}
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, nil, readFault(path, err)
-	}
-	defer f.Close()
-	if stat, err = f.Stat(); err != nil {
-		return nil, nil, readFault(path, err)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	data, stat, err := durable.ReadFile(path, maxFile)
 	if err != nil {
 		return nil, nil, readFault(path, err)
 	}
@@ -160,6 +143,12 @@ func readFile(path string) ([]byte, fs.FileInfo, error) {
 // readFault says what to do about a file that the system does not give.
 func readFault(path string, err error) error {
 	switch {
+	case errors.Is(err, durable.ErrNotRegular):
+		return &FileError{path, NotFile, errors.New("is not a regular file; give the keyring file's name")}
+	case errors.Is(err, durable.ErrTooLarge):
+		large := tooLarge()
+		large.Path = path
+		return large
 	case errors.Is(err, fs.ErrNotExist):
 		if _, lerr := os.Lstat(path); lerr == nil {
 			return &FileError{path, Missing, fmt.Errorf("is a symbolic link that leads nowhere; put back what it leads to: %w", err)}
@@ -171,12 +160,18 @@ func readFault(path string, err error) error {
 	return &FileError{path, Unreadable, fmt.Errorf("cannot be read: %w", err)}
 }
 
+func tooLarge() *FileError {
+	return fault(TooLarge, "is larger than %d bytes: not a keyring file", maxFile)
+}
+
 // checkMode refuses a file in clear that others may read or write, by the rule of
 // package kms for files with secrets.
 func checkMode(path string, stat fs.FileInfo, c *Config) error {
-	// Windows keeps no such bits; its access control lists are not looked at.
-	if m := stat.Mode().Perm(); c.KEK == InsecureCleartext && m&0o026 != 0 && runtime.GOOS != "windows" {
-		return &FileError{path, Exposed, fmt.Errorf("holds its keys in clear and has mode %04o, so others may read it or write it; run: chmod 0600 %s (in Kubernetes: defaultMode 0400)", m, path)}
+	if c.KEK != InsecureCleartext {
+		return nil
+	}
+	if err := durable.CheckPrivate(path, stat); err != nil {
+		return &FileError{path, Exposed, fmt.Errorf("holds its keys in clear: %w", err)}
 	}
 	return nil
 }
@@ -246,7 +241,7 @@ func split(data []byte) (line, encoded []byte, err *FileError) {
 		return nil, nil, fault(Empty, "is empty; restore it from a copy")
 	}
 	if len(data) > maxFile {
-		return nil, nil, fault(TooLarge, "is larger than %d bytes: not a keyring file", maxFile)
+		return nil, nil, tooLarge()
 	}
 	line, rest, ok := bytes.Cut(data, []byte("\n"))
 	if !ok {

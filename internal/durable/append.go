@@ -8,12 +8,14 @@ import (
 	"path/filepath"
 )
 
-// Append writes data at offset of the file at path, which is its end, or where a
-// torn write begins: what is behind it is cut off. It makes the file if there is
-// none: mode 0600, or, where the file like is, with that one's owner, group and
-// mode (cut down to 0640). When it returns nil, all is on stable storage.
+// Append writes data at offset into the file at path, and cuts off the rest of the
+// file. The offset is the file's end, or the place where a torn write begins. When
+// Append returns nil, the data are on stable storage.
 //
-// One process at a time may call it. It follows no link.
+// If there is no file, Append makes the file with the owner, group and mode of the
+// file like, the mode cut down to 0640. Without a file like, the mode is 0600.
+//
+// Only one process at a time may call Append. Append follows no link.
 func Append(path string, offset int64, data []byte, like string) error {
 	f, err := os.OpenFile(path, os.O_RDWR|openPlain, 0)
 	isNew := errors.Is(err, fs.ErrNotExist)
@@ -49,12 +51,12 @@ func Append(path string, offset int64, data []byte, like string) error {
 		return err
 	}
 	if isNew {
-		return syncDir(filepath.Dir(path))
+		return SyncDir(filepath.Dir(path))
 	}
 	return nil
 }
 
-// keepAccess gives f the owner, group and mode of the file like, if there is one.
+// keepAccess gives f the owner, group and mode of the file like, if like exists.
 func keepAccess(f *os.File, like string) error {
 	info, err := os.Stat(like)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -64,7 +66,8 @@ func keepAccess(f *os.File, like string) error {
 		return err
 	}
 	if err := keepOwner(f, info); err != nil {
-		return fmt.Errorf("cannot give %s the owner and group of %s; run this as its owner or as root: %w", f.Name(), like, err)
+		return fmt.Errorf("cannot give %s the owner and group of %s; run this as the file's owner or as root: %w",
+			f.Name(), like, err)
 	}
 	return f.Chmod(info.Mode().Perm() & widest)
 }

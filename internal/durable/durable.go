@@ -1,6 +1,7 @@
-// Package durable replaces files so that a crash at any moment leaves the old
-// contents or the new, never a mixture and never nothing, and takes advisory
-// locks between processes.
+// Package durable writes and reads the files of the other packages. A file is
+// replaced so that a crash at any moment leaves the old contents or the new contents,
+// never a mixture and never nothing. Lock takes advisory locks between processes, and
+// ReadPrivate reads files with secrets.
 package durable
 
 import (
@@ -16,31 +17,31 @@ import (
 // widest is the most permissive mode that an existing file keeps.
 const widest fs.FileMode = 0o640
 
-// WriteFile replaces the contents of the file at path, or makes it.
+// WriteFile replaces the contents of the file at path, or makes the file.
 //
-// It follows symbolic links and replaces what they lead to. An existing file
-// keeps its owner, its group and its mode, the mode cut down to 0640; a new one
-// gets mode. When WriteFile returns nil, contents and directory entry are on
-// stable storage. When it returns an error, the file is the old one; only where
-// the error came from making the directory entry durable may it be the new one.
+// WriteFile follows symbolic links and replaces the file to which they lead. An
+// existing file keeps its owner, its group and its mode, the mode cut down to 0640; a
+// new file gets mode. After a nil error, contents and directory entry are on stable
+// storage. After any other error the file is the old file, with one exception: if only
+// the directory entry could not be made durable, the file may be the new file.
 //
-// A crash may leave a file named .NAME.tmp-* beside it, as private as the file
-// that it would have become; see Clean.
+// A crash may leave a file named .NAME.tmp-* beside the file, with the same owner and
+// mode; see Clean.
 func WriteFile(path string, data []byte, mode fs.FileMode) error {
 	return WriteSteps(path, data, mode, nil)
 }
 
 // Create makes the file at path with the given contents and mode, whole and on
-// stable storage, or not at all. It never overwrites: the error wraps
-// fs.ErrExist if anything is there already, even a dangling link. The file
-// system must have hard links.
+// stable storage, or not at all. Create never overwrites: if path exists already, even
+// as a dangling link, the error wraps fs.ErrExist. The file system must have hard links.
 func Create(path string, data []byte, mode fs.FileMode) error {
 	return CreateSteps(path, data, mode, nil)
 }
 
-// Clean removes what killed writers of the file at path left beside it, which may
-// hold what the file no longer does. It follows no link. Nobody else may be
-// writing the file: hold its lock. What cannot be removed stays.
+// Clean removes the temporary files that killed writers of the file at path left
+// behind. They may hold secrets that the file no longer holds. Clean follows no link,
+// and a file that cannot be removed stays. The caller holds the lock of the file, so
+// that no other process is writing.
 func Clean(path string) {
 	dir, base := filepath.Split(path)
 	if dir == "" {
@@ -58,13 +59,13 @@ func Clean(path string) {
 	}
 }
 
-// tempPrefix is what the names of base's temporary files begin with.
+// tempPrefix returns the beginning of the names of base's temporary files.
 func tempPrefix(base string) string { return "." + base + ".tmp-" }
 
 func noStep(string) error { return nil }
 
-// WriteSteps is WriteFile. It calls at, if that is not nil, before each step, by
-// name, so that a test can fail or die there.
+// WriteSteps is WriteFile for tests: before each step WriteSteps calls at, if at is not
+// nil, with the step's name, so that a test can fail or die there.
 func WriteSteps(path string, data []byte, mode fs.FileMode, at func(step string) error) error {
 	if at == nil {
 		at = noStep
@@ -96,10 +97,10 @@ func WriteSteps(path string, data []byte, mode fs.FileMode, at func(step string)
 	if err := at("sync directory"); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(target))
+	return SyncDir(filepath.Dir(target))
 }
 
-// CreateSteps is to Create what WriteSteps is to WriteFile.
+// CreateSteps is Create with the calls of WriteSteps.
 func CreateSteps(path string, data []byte, mode fs.FileMode, at func(step string) error) error {
 	if at == nil {
 		at = noStep
@@ -123,12 +124,11 @@ func CreateSteps(path string, data []byte, mode fs.FileMode, at func(step string
 	if err := at("sync directory"); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return SyncDir(filepath.Dir(path))
 }
 
-// resolve follows path's links to the file that they lead to. A file that does
-// not exist is itself, a link that leads nowhere an error: to put a file in its
-// place would turn the link into something else.
+// resolve follows the links of path to a file. A path without a file is returned as
+// given. A link that leads nowhere is an error: a rename would replace the link.
 func resolve(path string) (string, error) {
 	target, err := filepath.EvalSymlinks(path)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
@@ -140,9 +140,9 @@ func resolve(path string) (string, error) {
 	return path, nil
 }
 
-// writeTemp writes a new file in target's directory, on stable storage, with
-// mode and with old's owner (unless old is nil), and returns its name. After an
-// error nothing is left of it.
+// writeTemp writes a new file in the directory of target, on stable storage, with mode
+// and with the owner of old (unless old is nil), and returns the new file's name. After
+// an error no new file is left.
 func writeTemp(target string, data []byte, mode fs.FileMode, old fs.FileInfo, at func(step string) error) (name string, err error) {
 	if err := at("make"); err != nil {
 		return "", err
@@ -151,7 +151,7 @@ func writeTemp(target string, data []byte, mode fs.FileMode, old fs.FileInfo, at
 	temp := filepath.Join(dir, tempPrefix(base)+rand.Text())
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return "", fmt.Errorf("%w (to replace a file is to make one in its folder)", err)
+		return "", fmt.Errorf("%w (a file is replaced by a new file in the same folder)", err)
 	}
 	defer func() {
 		if err != nil {
@@ -159,10 +159,11 @@ func writeTemp(target string, data []byte, mode fs.FileMode, old fs.FileInfo, at
 			os.Remove(temp)
 		}
 	}()
-	// The owner before the mode, so that no group but the right one ever reads it.
+	// The owner is set before the mode, so that no wrong group can read the file.
 	if old != nil {
 		if err := keepOwner(f, old); err != nil {
-			return "", fmt.Errorf("cannot keep the owner and group of %s; run this as its owner or as root: %w", target, err)
+			return "", fmt.Errorf("cannot keep the owner and group of %s; run this as the file's owner or as root: %w",
+				target, err)
 		}
 	}
 	if err := f.Chmod(mode); err != nil {

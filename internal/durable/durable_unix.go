@@ -20,7 +20,8 @@ func keepOwner(f *os.File, old fs.FileInfo) error {
 	return f.Chown(int(want.Uid), int(want.Gid))
 }
 
-func syncDir(dir string) error {
+// SyncDir puts the entries of a directory on stable storage.
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -5,8 +5,8 @@ import (
 	"os"
 )
 
-// keepOwner does nothing: a new file inherits the directory's access control list.
+// keepOwner does nothing: on Windows a new file inherits the directory's access control list.
 func keepOwner(*os.File, fs.FileInfo) error { return nil }
 
-// syncDir does nothing: Windows cannot flush a directory, and NTFS journals renames.
-func syncDir(string) error { return nil }
+// SyncDir does nothing: Windows cannot flush a directory, and NTFS journals renames.
+func SyncDir(string) error { return nil }

@@ -12,29 +12,28 @@ import (
 	"time"
 )
 
-// A lock is waited for this long, long enough for a restart to overlap the
-// process that it replaces, and asked for this often.
 const (
-	lockWait  = 5 * time.Second
+	lockWait  = 5 * time.Second // lets a new process start before the old process has ended
 	lockRetry = 20 * time.Millisecond
 )
 
-// ErrLocked is wrapped by the error of Lock when another holds the lock.
+// ErrLocked is wrapped by the error of Lock when another process holds the lock.
 var ErrLocked = errors.New("locked by another process")
 
-// errHeld is what tryLock returns when another holds the lock.
+// errHeld is the error of tryLock when another process holds the lock.
 var errHeld = errors.New("held")
 
-// Lock takes an exclusive advisory lock on the file at path, which it makes if
-// need be (mode 0600) and in which it writes its process ID. It waits up to 5
-// seconds; then the error wraps ErrLocked and names the holder's process ID.
-// The lock ends with Close of what it returns or with the process, however that
-// ends. The file stays: to remove it would let two processes hold "the" lock.
+// Lock takes an exclusive advisory lock on the file at path, and writes the process ID
+// into the file. Lock waits up to 5 seconds; then the error wraps ErrLocked and names
+// the holder's process ID. The lock ends with Close or with the process, even if the
+// process is killed.
 //
-// What root makes belongs to the owner and group of the file that it guards,
-// NAME for NAME.lock, or where there is none of the directory: else the owner
-// could lock no more. A file that is not a plain file, or that has another name
-// as well, is refused, since it is written to.
+// If there is no file, Lock makes the file, mode 0600. The file stays after the lock:
+// if the file were removed, two processes could each lock a file of that name. A lock
+// file that root makes is given to the owner and group of the guarded file (NAME for
+// NAME.lock) or, without such a file, of the directory, so that the owner can lock too.
+//
+// Since Lock writes to the file, Lock refuses anything but a regular file with one name.
 func Lock(path string) (io.Closer, error) {
 	f, err := openLock(path)
 	if err != nil {
@@ -62,13 +61,13 @@ func Lock(path string) (io.Closer, error) {
 	return f, nil
 }
 
-// openLock opens the lock file, or makes it.
+// openLock opens or makes the lock file.
 func openLock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|openPlain, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 		switch {
-		case errors.Is(err, fs.ErrExist): // another made it in between
+		case errors.Is(err, fs.ErrExist): // another process made the file in between
 			f, err = os.OpenFile(path, os.O_RDWR|openPlain, 0)
 		case err == nil:
 			err = giveAway(f, path)
@@ -87,12 +86,14 @@ func openLock(path string) (*os.File, error) {
 		return nil, fmt.Errorf("the lock file %s is not a regular file; remove it", path)
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		return nil, fmt.Errorf("the lock file cannot be used; run this as its owner or as root, or give it to the owner of %s: %w", filepath.Dir(path), err)
+		return nil, fmt.Errorf("the lock file cannot be used; run this as the lock file's owner or as root, "+
+			"or give the lock file to the owner of %s: %w", filepath.Dir(path), err)
 	}
-	return nil, fmt.Errorf("the lock file cannot be used; it is beside the file that it is for, so run this where that folder can be written to: %w", err)
+	return nil, fmt.Errorf("the lock file cannot be used; run this where the folder of the locked file can be written to: %w",
+		err)
 }
 
-// giveAway gives a lock file that root made to the owner of what it guards.
+// giveAway gives a lock file that root made to the owner of the guarded file.
 func giveAway(f *os.File, path string) error {
 	if os.Geteuid() != 0 {
 		return nil

@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openPlain keeps an open from following a link and from waiting at a pipe.
+// openPlain are flags with which an open does not follow a link or wait at a pipe.
 const openPlain = unix.O_NOFOLLOW | unix.O_NONBLOCK
 
-// checkPlain makes sure that f is a plain file with one name.
+// checkPlain refuses anything but a regular file with one name.
 func checkPlain(f *os.File, what string) error {
 	info, err := f.Stat()
 	if err != nil {
@@ -24,7 +24,8 @@ func checkPlain(f *os.File, what string) error {
 		return fmt.Errorf("the %s %s is not a regular file; remove it", what, f.Name())
 	}
 	if n := info.Sys().(*syscall.Stat_t).Nlink; n != 1 {
-		return fmt.Errorf("the %s %s has %d names (hard links), so it may be another file as well; remove the other name, or put a copy in this one's place", what, f.Name(), n)
+		return fmt.Errorf("the %s %s has %d names (hard links) and may be another program's file; "+
+			"remove the other name, or replace the file by a copy", what, f.Name(), n)
 	}
 	return nil
 }

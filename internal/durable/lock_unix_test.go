@@ -83,7 +83,7 @@ func TestLockOfAnother(t *testing.T) {
 	require.NoError(t, os.Chmod(path, 0))
 	if os.Getuid() != 0 {
 		_, err := Lock(path)
-		assert.ErrorContains(t, err, "run this as its owner or as root")
+		assert.ErrorContains(t, err, "run this as the lock file's owner or as root")
 		return
 	}
 	// Root may open all, so a child without its rights tries.
@@ -100,6 +100,6 @@ func TestLockOfAnother(t *testing.T) {
 	child.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 4711, Gid: 4711}}
 	out, err := child.CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	assert.Contains(t, string(out), "run this as its owner or as root")
+	assert.Contains(t, string(out), "run this as the lock file's owner or as root")
 	assert.Contains(t, string(out), path)
 }

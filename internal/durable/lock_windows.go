@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// openPlain is nothing: to make a link is a privilege on Windows.
+// openPlain is empty: on Windows only privileged users can make links.
 const openPlain = 0
 
-// checkPlain makes sure that f is a plain file.
+// checkPlain refuses anything but a regular file.
 func checkPlain(f *os.File, what string) error {
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
@@ -20,8 +20,8 @@ func checkPlain(f *os.File, what string) error {
 	return err
 }
 
-// tryLock locks one byte far behind the process ID, since a locked byte cannot
-// be read by others.
+// tryLock locks one byte far behind the process ID, since no other process can read a
+// locked byte.
 func tryLock(f *os.File) error {
 	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
 	err := windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, &windows.Overlapped{Offset: 1 << 20})

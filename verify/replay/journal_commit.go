@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/admitone/admitone/internal/durable"
 )
 
 // maxOpenFiles bounds how many segments are open at a time. Tickets of one
@@ -240,7 +242,7 @@ func (j *Journal) retire(gone []*journalSlice) error {
 			}
 		}
 	}
-	if err := syncDir(j.dir); err != nil {
+	if err := durable.SyncDir(j.dir); err != nil {
 		return err
 	}
 	for _, sl := range gone {

@@ -86,7 +86,7 @@ func writeInstance(dir string) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return durable.SyncDir(dir)
 }
 
 // isInstance reports whether the directory is the one that was written, and

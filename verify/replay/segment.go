@@ -8,8 +8,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"time"
+
+	"github.com/admitone/admitone/internal/durable"
 )
 
 // A segment is a file of a journal with the records of one slice, in the order
@@ -137,7 +138,7 @@ func createSegment(dir string, index int64, number uint64, at func(step string) 
 	if err := at("sync directory"); err != nil {
 		return nil, err
 	}
-	if err := syncDir(dir); err != nil {
+	if err := durable.SyncDir(dir); err != nil {
 		return nil, err
 	}
 	return &segment{path: path, f: f, headerCRC: binary.BigEndian.Uint32(header[headerSize-4:])}, nil
@@ -226,18 +227,4 @@ func readRecords(f io.Reader, headerCRC uint32, add func(*record), damaged *bool
 			return err
 		}
 	}
-}
-
-// syncDir makes the directory's entries durable. Windows cannot, and NTFS
-// journals them.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
