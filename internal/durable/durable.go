@@ -143,7 +143,9 @@ func resolve(path string) (string, error) {
 // writeTemp writes a new file in the directory of target, on stable storage, with mode
 // and with the owner of old (unless old is nil), and returns the new file's name. After
 // an error no new file is left.
-func writeTemp(target string, data []byte, mode fs.FileMode, old fs.FileInfo, at func(step string) error) (name string, err error) {
+func writeTemp(
+	target string, data []byte, mode fs.FileMode, old fs.FileInfo, at func(step string) error,
+) (name string, err error) {
 	if err := at("make"); err != nil {
 		return "", err
 	}

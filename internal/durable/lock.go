@@ -89,8 +89,8 @@ func openLock(path string) (*os.File, error) {
 		return nil, fmt.Errorf("the lock file cannot be used; run this as the lock file's owner or as root, "+
 			"or give the lock file to the owner of %s: %w", filepath.Dir(path), err)
 	}
-	return nil, fmt.Errorf("the lock file cannot be used; run this where the folder of the locked file can be written to: %w",
-		err)
+	return nil, fmt.Errorf("the lock file cannot be used; "+
+		"run this where the folder of the locked file can be written to: %w", err)
 }
 
 // giveAway gives a lock file that root made to the owner of the guarded file.

@@ -166,7 +166,7 @@ func TestAWSErrors(t *testing.T) {
 		"DisabledException":           "is disabled; enable it",
 		"KMSInvalidStateException":    "pending deletion",
 		"NotFoundException":           "there is no AWS KMS key " + awsARN,
-		"InvalidKeyUsageException":    "take a symmetric one",
+		"InvalidKeyUsageException":    "give a symmetric key",
 		"ThrottlingException":         "too many requests",
 		"LimitExceededException":      "too many requests",
 		"KMSInternalException":        "failed with KMSInternalException",

@@ -18,7 +18,7 @@ const keySize = 32
 // ciphertext, tag of 16) under the bytes of a key file.
 type fileKEK struct{ tink.AEAD }
 
-// Hint is that of keyring.KEK.
+// Hint implements keyring.KEK.
 func (fileKEK) Hint() string { return "file" }
 
 // String keeps the key out of logs.
@@ -31,26 +31,24 @@ func openKeyFile(path string) (keyring.KEK, error) {
 	}
 	defer clear(key)
 	if len(key) != keySize {
-		return nil, fmt.Errorf("kms: %s has %d bytes; a key file has exactly %d random bytes, not text: make one with head -c 32 /dev/urandom", path, len(key), keySize)
+		return nil, fmt.Errorf("%s has %d bytes; a key file has exactly %d random bytes, not text: "+
+			"make one with head -c 32 /dev/urandom", path, len(key), keySize)
 	}
 	if bytes.Count(key, key[:1]) == keySize {
-		return nil, fmt.Errorf("kms: %s is the same byte %d times, not a random key", path, keySize)
+		return nil, fmt.Errorf("%s is the same byte %d times, not a random key", path, keySize)
 	}
 	a, err := subtle.NewAESGCM(key)
 	if err != nil {
-		return nil, fmt.Errorf("kms: %w", err)
+		return nil, err
 	}
 	return fileKEK{a}, nil
 }
 
-// CreateKeyFile makes a key file of 32 random bytes, mode 0600, at path. It
-// never overwrites: where there is a file, the error wraps fs.ErrExist.
+// CreateKeyFile makes a key file of 32 random bytes, mode 0600, at path. CreateKeyFile
+// never overwrites a file: if path exists, the error wraps fs.ErrExist.
 func CreateKeyFile(path string) error {
 	key := make([]byte, keySize)
 	rand.Read(key) // never fails: crypto/rand ends the program instead
 	defer clear(key)
-	if err := durable.Create(path, key, 0o600); err != nil {
-		return fmt.Errorf("kms: %w", err)
-	}
-	return nil
+	return durable.Create(path, key, 0o600)
 }

@@ -1,24 +1,26 @@
-// Package kms opens key-encryption keys: what keyring files are wrapped under.
+// Package kms opens key-encryption keys (KEKs), under which keyring files are
+// encrypted.
 //
-// A KEK is named by a URI:
+// A URI names a KEK:
 //
 //	file:PATH             a file of exactly 32 random bytes, see CreateKeyFile
 //	passphrase:           a passphrase, asked for
 //	passphrase:env:NAME   a passphrase in an environment variable
-//	passphrase:file:PATH  a passphrase in a file; one newline at its end is not of it
+//	passphrase:file:PATH  a passphrase in a file, without one newline at the file's end
 //	aws-kms://arn:aws:kms:REGION:ACCOUNT:key/ID
 //	gcp-kms://projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY
 //	hcvault://HOST:PORT/transit/keys/NAME
 //	pkcs11:token=LABEL;object=LABEL?module-path=PATH&pin-source=file:PATH
 //
-// Files with secrets must not be readable or writable by everyone, nor writable
-// by their group.
+// A URI at fault is a *token.ConfigError with the Field "kms.URI". Files with secrets
+// must not be readable or writable by everyone, nor writable by their group.
 //
 // # Services
 //
-// The last four are keys that never leave a service or a token. They encrypt a
-// data key of 32 random bytes, made afresh at each writing of a keyring, and
-// that encrypts the keyset, so that no service's limit depends on the number of keys:
+// The last four URIs name keys that never leave a service or a token. Such a key
+// encrypts a data key of 32 random bytes, and the data key encrypts the keyset. Every
+// writing of a keyring makes a new data key. So the size of a keyring does not meet the
+// size limit of a service. The format:
 //
 //	version     u8        1
 //	length      u16       of wrapped, big-endian, at most 4,096
@@ -26,73 +28,81 @@
 //	nonce       12 bytes
 //	ciphertext and tag    AES-256-GCM under the data key
 //
-// (For keysets that Tinkey is to read, and not keyring files, see Tink.)
+// (For keysets that Tinkey reads, and not keyring files, see Tink.)
 //
-// Both encryptions have the keyring's associated data (see package keyring), and
-// wrapped is what the service's own tools take:
+// Both encryptions have the keyring's associated data (see package keyring). The tools
+// of a service take wrapped as follows:
 //
 //	aws-kms  CiphertextBlob; the encryption context is associatedData = the
-//	         associated data in hex (as Tink has it)
+//	         associated data in hexadecimal (as in Tink)
 //	gcp-kms  ciphertext; additionalAuthenticatedData
 //	hcvault  ciphertext, as "vault:v1:…"; associated_data
 //	pkcs11   nonce of 12 bytes, ciphertext, tag of 16, of CKM_AES_GCM
 //
-// At each writing the data key is had back from the service, once, and is asked for
-// with other associated data, which must be refused: nothing is encrypted with a
-// service that ignores them. The associated data begin with "admitone/keyring/1",
-// a zero byte, the realm and another, so that a key policy can say which realms
-// it is for; for the realm prod at AWS:
+// Every writing tests the service first: the service must decrypt the data key, and must
+// refuse to decrypt it with other associated data. A service that ignores associated data
+// encrypts nothing. The associated data begin with "admitone/keyring/1", a zero byte, the
+// realm and another zero byte, so that a key policy can allow certain realms. For the
+// realm prod at AWS:
 //
 //	"Condition": {"StringLike": {"kms:EncryptionContext:associatedData":
 //	  "61646d69746f6e652f6b657972696e672f310070726f6400*"}}
 //
-// A call may take 10 seconds, its repetitions included. Errors of what keeps a
-// service from answering wrap keyring.ErrKEKUnavailable and tell what to do.
+// A call takes at most 10 seconds, retries included. If the service cannot answer, the
+// error wraps keyring.ErrKEKUnavailable and tells what to do.
 //
-// AWS. Credentials are those of the SDK's default chain: AWS_PROFILE,
-// AWS_ACCESS_KEY_ID, the role of the machine, pod or task. AWS_ENDPOINT_URL_KMS is
-// another endpoint. Writers need kms:Encrypt and kms:Decrypt, readers kms:Decrypt.
-// An alias (…:alias/NAME) is taken, too; if it is made to mean another key, what
-// was wrapped before opens with the old key's ARN.
+// AWS. Credentials come from the SDK's default chain: AWS_PROFILE, AWS_ACCESS_KEY_ID, the
+// role of the machine, pod or task. AWS_ENDPOINT_URL_KMS sets another endpoint. Writers
+// need kms:Encrypt and kms:Decrypt, readers kms:Decrypt. The URI may name an alias
+// (…:alias/NAME). After an alias was moved to another key, older keyring files open with
+// the ARN of the old key only.
 //
-// Google Cloud. Application default credentials: GOOGLE_APPLICATION_CREDENTIALS,
-// gcloud auth application-default login, the service account of the machine or pod.
-// Another endpoint is CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS.
+// Google Cloud. Credentials are application default credentials:
+// GOOGLE_APPLICATION_CREDENTIALS, gcloud auth application-default login, the service
+// account of the machine or pod. CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS sets another
+// endpoint.
 //
-// Vault, from version 1.13 on, and OpenBao: a key of the transit engine, of a type
-// that takes associated data (aes256-gcm96) and not derived. With no host
-// (hcvault:///transit/keys/NAME) the server is that of VAULT_ADDR. VAULT_CACERT,
-// VAULT_NAMESPACE and the other VAULT_ variables count. The token is VAULT_TOKEN or
-// else the file that vault login writes, ~/.vault-token, read at each call, since
-// agents renew it. Give writers update on transit/encrypt/NAME and
-// transit/decrypt/NAME, and never create: with it, Vault makes a new key for each
-// misspelt name.
+// Vault, from version 1.13 on, and OpenBao. The key is a key of the transit engine, of a
+// type with associated data (aes256-gcm96) and not derived. Without a host
+// (hcvault:///transit/keys/NAME) the server is VAULT_ADDR. VAULT_CACERT, VAULT_NAMESPACE
+// and the other VAULT_ variables count. The token is VAULT_TOKEN or else the content of
+// ~/.vault-token, where vault login writes the token. The file is read at each call, since
+// agents renew the token. Writers need update on transit/encrypt/NAME and
+// transit/decrypt/NAME. Do not give them create: with create, Vault makes a new key for
+// each misspelt name.
 //
-// PKCS #11: an AES key of 256 bits in a token, by a URI of RFC 7512 with the
-// attributes token, serial, object, id, type and, after the question mark,
+// PKCS #11. The key is an AES key of 256 bits in a token. The URI has the form of RFC 7512
+// with the attributes token, serial, object, id, type and, after the question mark,
 // module-path and pin-source (file:PATH or env:NAME). A PIN in the URI (pin-value) is
-// refused: process lists and shell histories would show it. A PIN that the token
-// refused is not tried twice by one process, since tokens lock. Programs must be built with
-// -tags pkcs11, and a C compiler.
+// refused, since process lists and shell histories would show the PIN. After a token has
+// refused a PIN, the process does not try that PIN again, since tokens lock. Programs need
+// a build with -tags pkcs11 and a C compiler.
 package kms
 
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
-	"runtime"
 	"strings"
 
+	"github.com/admitone/admitone/internal/durable"
 	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/token"
 )
 
 // Prompt asks for a passphrase. See Terminal.
 type Prompt func() (string, error)
 
-// CheckURI reports whether uri is of one of the forms above. It opens nothing.
-// The error does not repeat the URI: it may be the passphrase itself.
+// fieldURI is the Field of a *token.ConfigError about a KEK's URI.
+const fieldURI = "kms.URI"
+
+func uriError(format string, args ...any) error {
+	return &token.ConfigError{Field: fieldURI, Reason: fmt.Sprintf(format, args...)}
+}
+
+// CheckURI reports whether uri has one of the forms of the package's documentation. It
+// opens nothing. The error is a *token.ConfigError and does not repeat the URI, since the
+// URI may be a passphrase in the wrong place.
 func CheckURI(uri string) error {
 	scheme, rest, ok := strings.Cut(uri, ":")
 	if !ok {
@@ -108,34 +118,38 @@ func CheckURI(uri string) error {
 		if rest == "" || (from == "env" || from == "file") && name != "" {
 			return nil
 		}
-		return errors.New("kms: a passphrase is not given in the URI; give passphrase:, passphrase:env:NAME or passphrase:file:PATH")
+		return uriError("must not hold the passphrase; " +
+			"give passphrase:, passphrase:env:NAME or passphrase:file:PATH")
 	case "aws-kms":
 		if !awsKey.MatchString(strings.TrimPrefix(uri, awsPrefix)) {
-			return errors.New("kms: an AWS KMS key is given by its ARN, as aws-kms://arn:aws:kms:REGION:ACCOUNT:key/ID")
+			return uriError("is not a key of AWS KMS; give the key's ARN, as aws-kms://arn:aws:kms:REGION:ACCOUNT:key/ID")
 		}
 		return nil
 	case "gcp-kms":
 		if !gcpKey.MatchString(strings.TrimPrefix(uri, gcpPrefix)) {
-			return errors.New("kms: a Google Cloud KMS key is given as gcp-kms://projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY, without a version")
+			return uriError("is not a key of Google Cloud KMS; give gcp-kms://projects/PROJECT/" +
+				"locations/LOCATION/keyRings/RING/cryptoKeys/KEY, without a version")
 		}
 		return nil
 	case "hcvault":
 		if !vaultKey.MatchString(strings.TrimPrefix(uri, vaultPrefix)) {
-			return errors.New("kms: a key of Vault's transit engine is given as hcvault://HOST:PORT/transit/keys/NAME, or hcvault:///transit/keys/NAME with VAULT_ADDR")
+			return uriError("is not a key of Vault's transit engine; give hcvault://HOST:PORT/transit/keys/NAME, " +
+				"or hcvault:///transit/keys/NAME with VAULT_ADDR")
 		}
 		return nil
 	case "pkcs11":
 		_, err := parsePKCS11(uri)
 		return err
 	}
-	return errors.New("kms: a KEK is given as file:PATH, passphrase:, passphrase:env:NAME, passphrase:file:PATH, aws-kms://ARN, gcp-kms://NAME, hcvault://HOST/PATH or pkcs11:ATTRIBUTES")
+	return uriError("is not a key-encryption key; give file:PATH, passphrase:, passphrase:env:NAME, " +
+		"passphrase:file:PATH, aws-kms://ARN, gcp-kms://NAME, hcvault://HOST/PATH or pkcs11:ATTRIBUTES")
 }
 
-// Open opens the KEK that uri names. The prompt is called for "passphrase:"
-// only; services give nil, and then that is an error.
+// Open opens the KEK of a URI. Open calls prompt for "passphrase:" only; services give
+// nil, and then "passphrase:" is an error.
 //
-// The errors of a KEK in a service wrap keyring.ErrKEKUnavailable where the service
-// could not be asked, and tell what to do. No KEK needs closing.
+// The errors of a KEK in a service wrap keyring.ErrKEKUnavailable if the service could not
+// answer, and tell what to do. No KEK needs closing.
 func Open(uri string, prompt Prompt) (keyring.KEK, error) {
 	if err := CheckURI(uri); err != nil {
 		return nil, err
@@ -164,7 +178,7 @@ func Open(uri string, prompt Prompt) (keyring.KEK, error) {
 	return newPassphraseKEK(p), nil
 }
 
-// opened keeps a nil of one type from becoming a KEK that is not nil.
+// opened keeps a nil *remoteKEK from becoming a keyring.KEK that is not nil.
 func opened(k *remoteKEK, err error) (keyring.KEK, error) {
 	if err != nil {
 		return nil, err
@@ -172,47 +186,25 @@ func opened(k *remoteKEK, err error) (keyring.KEK, error) {
 	return k, nil
 }
 
-// trimNewline takes off the newline that editors leave at a file's end.
+// trimNewline removes the newline that editors leave at the end of a file.
 func trimNewline(s string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(s, "\n"), "\r")
 }
 
-// readSecret reads a small file that must be private. To errors, it is what; one
-// that is missing can be replaced as instead says.
+// maxSecret is far above the size in bytes of a key, a passphrase, a PIN or a token.
+const maxSecret = 4096
+
+// readSecret reads a small private file. In errors, what names the file's purpose, and
+// instead tells what to do without the file.
 func readSecret(path, what, instead string) ([]byte, error) {
-	// Not opened before it is known to be a file: to open a pipe waits for ever.
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("kms: %s %s is missing; mount or restore it; %s: %w", what, path, instead, err)
+	data, err := durable.ReadPrivate(path, maxSecret)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s %s is missing; mount or restore it; %s: %w", what, path, instead, err)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%s must not be read by this user; run this as the owner of %s: %w", what, path, err)
+	case err != nil:
+		return nil, fmt.Errorf("%s %s cannot be used: %w", what, path, err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("kms: %s: %w", what, err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("kms: %s is not a regular file", path)
-	}
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrPermission) {
-		return nil, fmt.Errorf("kms: %s must not be read by this user; run this as the owner of %s: %w", what, path, err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("kms: %s: %w", what, err)
-	}
-	defer f.Close()
-	if info, err = f.Stat(); err != nil {
-		return nil, fmt.Errorf("kms: %w", err)
-	}
-	// Windows keeps no such bits; its access control lists are not looked at.
-	if m := info.Mode().Perm(); m&0o026 != 0 && runtime.GOOS != "windows" {
-		return nil, fmt.Errorf("kms: %s has mode %04o, so others may read it or write it; run: chmod 0600 %s (in Kubernetes: defaultMode 0400)", path, m, path)
-	}
-	const limit = 4096
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, fmt.Errorf("kms: %w", err)
-	}
-	if len(b) > limit {
-		return nil, fmt.Errorf("kms: %s is larger than %d bytes; it is not a secret of ours", path, limit)
-	}
-	return b, nil
+	return data, nil
 }

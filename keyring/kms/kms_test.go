@@ -19,6 +19,7 @@ import (
 	"golang.org/x/crypto/argon2"
 
 	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/token"
 )
 
 func writeFile(t *testing.T, data string, mode fs.FileMode) string {
@@ -45,6 +46,9 @@ func TestOpenRefuses(t *testing.T) {
 		assert.NotContains(t, err.Error(), "secret", "what is given in the wrong place may be the passphrase")
 		assert.Contains(t, err.Error(), "passphrase:env:NAME", uri)
 		assert.Equal(t, err, CheckURI(uri), uri)
+		field, ok := errors.AsType[*token.ConfigError](err)
+		require.True(t, ok, uri)
+		assert.Equal(t, "kms.URI", field.Field)
 	}
 	for _, uri := range []string{"file:absent", "passphrase:", "passphrase:env:X", "passphrase:file:absent", "passphrase:file:a:b"} {
 		assert.NoError(t, CheckURI(uri), uri)
@@ -87,7 +91,7 @@ func TestKeyFileRefused(t *testing.T) {
 		{"with a newline", key + "\n", "33 bytes"},
 		{"hex", strings.Repeat("0f", 32), "64 bytes"},
 		{"zeros", strings.Repeat("\x00", 32), "same byte"},
-		{"huge", strings.Repeat("x", 5000), "larger than 4096"},
+		{"huge", strings.Repeat("x", 5000), "too large: over 4096 bytes"},
 	} {
 		_, err := Open("file:"+writeFile(t, tc.data, 0o600), nil)
 		assert.ErrorContains(t, err, tc.text, tc.name)

@@ -1,7 +1,6 @@
 package kms
 
 import (
-	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
 	"encoding/binary"
@@ -15,14 +14,14 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
-// passphrase finds the passphrase that the rest of a passphrase: URI means, one
-// that CheckURI let pass.
+// passphrase returns the passphrase for the rest of a passphrase: URI, which has passed
+// CheckURI.
 func passphrase(rest string, prompt Prompt) (string, error) {
 	from, name, _ := strings.Cut(rest, ":")
 	var p string
 	switch {
 	case rest == "" && prompt == nil:
-		return "", errors.New("kms: there is nobody to ask for the passphrase; give passphrase:env:NAME or passphrase:file:PATH")
+		return "", uriError("is passphrase:, and there is nobody to ask; give passphrase:env:NAME or passphrase:file:PATH")
 	case rest == "":
 		var err error
 		if p, err = prompt(); err != nil {
@@ -30,7 +29,7 @@ func passphrase(rest string, prompt Prompt) (string, error) {
 		}
 	case from == "env":
 		if p = os.Getenv(name); p == "" {
-			return "", errors.New("kms: the passphrase is empty: the variable that passphrase:env: names is not set, or has nothing in it")
+			return "", errors.New("the passphrase is empty: the variable of passphrase:env: is not set, or empty")
 		}
 	case from == "file":
 		b, err := readSecret(name, "the passphrase file", "or give passphrase: or passphrase:env:NAME")
@@ -40,12 +39,12 @@ func passphrase(rest string, prompt Prompt) (string, error) {
 		p = trimNewline(string(b))
 	}
 	if p == "" {
-		return "", errors.New("kms: the passphrase is empty")
+		return "", errors.New("the passphrase is empty")
 	}
 	return p, nil
 }
 
-// What a passphrase KEK makes of a plaintext:
+// A passphrase KEK encrypts in this format:
 //
 //	version    u8        1
 //	memory     u32       KiB, big-endian
@@ -55,8 +54,8 @@ func passphrase(rest string, prompt Prompt) (string, error) {
 //	nonce      12 bytes
 //	ciphertext and tag   AES-256-GCM
 //
-// The key is Argon2id (RFC 9106) of passphrase and salt. All up to the salt
-// stands before the caller's associated data as the cipher's associated data.
+// The key is Argon2id (RFC 9106) of passphrase and salt. The cipher's associated data are
+// everything up to the salt, the salt included, and then the caller's associated data.
 const (
 	passphraseVersion = 1
 	saltOffset        = 1 + 4 + 4 + 1
@@ -75,14 +74,13 @@ type kdf struct {
 // defaultKDF is the second recommended option of RFC 9106, section 4.
 var defaultKDF = kdf{memory: 64 << 10, passes: 3, threads: 4}
 
-// check bounds what a file may make a reader do, before it does it: at most 1
-// GiB of memory, and 16 times the work of defaultKDF. The lower bounds are those
-// of RFC 9106, section 3.1.
+// check bounds the work that a file can demand of a reader: at most 1 GiB of memory, and
+// 16 times the work of defaultKDF. The lower bounds come from RFC 9106, section 3.1.
 func (k kdf) check() error {
 	const maxMemory = 1 << 20
 	if k.threads < 1 || k.threads > 16 || k.memory < 8*uint32(k.threads) || k.memory > maxMemory ||
 		k.passes < 1 || uint64(k.passes)*uint64(k.memory) > 16*3*(64<<10) {
-		return errors.New("kms: the passphrase parameters in the file are out of bounds; it is damaged or not to be trusted")
+		return errors.New("the passphrase parameters in the file are out of bounds; the file is damaged or not to be trusted")
 	}
 	return nil
 }
@@ -90,18 +88,18 @@ func (k kdf) check() error {
 // passphraseKEK is AES-256-GCM under a key derived from a passphrase.
 type passphraseKEK struct {
 	passphrase string
-	kdf        kdf // for what is encrypted next
+	kdf        kdf // for the next encryption
 
 	mu     sync.Mutex
-	header string // what last was derived from: version, parameters, salt
-	last   cipher.AEAD
+	header string      // version, parameters and salt of last
+	last   cipher.AEAD // the cipher of the latest derivation
 }
 
 func newPassphraseKEK(p string) *passphraseKEK {
 	return &passphraseKEK{passphrase: p, kdf: defaultKDF}
 }
 
-// Hint is that of keyring.KEK.
+// Hint implements keyring.KEK.
 func (*passphraseKEK) Hint() string { return "passphrase" }
 
 // String keeps the passphrase out of logs.
@@ -125,28 +123,30 @@ func (k *passphraseKEK) Encrypt(plaintext, associatedData []byte) ([]byte, error
 	return a.Seal(out, out[nonceOffset:bodyOffset], plaintext, slices.Concat(out[:nonceOffset], associatedData)), nil
 }
 
-// Decrypt opens what Encrypt made, with the parameters in it if they are within bounds.
+// Decrypt opens a ciphertext of Encrypt, with the parameters in the ciphertext if these
+// are within bounds.
 func (k *passphraseKEK) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
 	if len(ciphertext) < minPassphraseSize {
-		return nil, errors.New("kms: too short to be encrypted under a passphrase")
+		return nil, errors.New("too short to be encrypted under a passphrase")
 	}
 	if ciphertext[0] != passphraseVersion {
-		return nil, fmt.Errorf("kms: encrypted under a passphrase in version %d, which this program does not know", ciphertext[0])
+		return nil, fmt.Errorf("encrypted under a passphrase in version %d, which this program does not know", ciphertext[0])
 	}
 	header := ciphertext[:nonceOffset]
 	a, err := k.derive(header)
 	if err != nil {
 		return nil, err
 	}
-	plain, err := a.Open(nil, ciphertext[nonceOffset:bodyOffset], ciphertext[bodyOffset:], slices.Concat(header, associatedData))
+	nonce, body := ciphertext[nonceOffset:bodyOffset], ciphertext[bodyOffset:]
+	plain, err := a.Open(nil, nonce, body, slices.Concat(header, associatedData))
 	if err != nil {
-		return nil, errors.New("kms: wrong passphrase, or changed")
+		return nil, errors.New("wrong passphrase, or the file was changed")
 	}
 	return plain, nil
 }
 
-// derive returns the cipher for parameters and salt. It keeps the last one: a
-// file that cannot be loaded is tried again and again, and a KDF is dear.
+// derive returns the cipher for parameters and salt. It keeps the latest cipher, since a
+// KDF is slow and a reader may try a file that does not load again and again.
 func (k *passphraseKEK) derive(header []byte) (cipher.AEAD, error) {
 	p := kdf{binary.BigEndian.Uint32(header[1:]), binary.BigEndian.Uint32(header[5:]), header[9]}
 	if err := p.check(); err != nil {
@@ -159,13 +159,9 @@ func (k *passphraseKEK) derive(header []byte) (cipher.AEAD, error) {
 	}
 	key := argon2.IDKey([]byte(k.passphrase), header[saltOffset:nonceOffset], p.passes, p.memory, p.threads, keySize)
 	defer clear(key)
-	block, err := aes.NewCipher(key)
+	a, err := newGCM(key)
 	if err != nil {
-		return nil, fmt.Errorf("kms: %w", err)
-	}
-	a, err := cipher.NewGCM(block)
-	if err != nil {
-		return nil, fmt.Errorf("kms: %w", err)
+		return nil, err
 	}
 	k.header, k.last = string(header), a
 	return a, nil

@@ -9,5 +9,6 @@ import (
 )
 
 func openPKCS11(*pkcs11URI) (keyring.KEK, error) {
-	return nil, errors.New("kms: this program was built without PKCS#11; build it, on a machine with a C compiler, with: CGO_ENABLED=1 go build -tags pkcs11")
+	return nil, errors.New("this program was built without PKCS #11; " +
+		"build the program, on a machine with a C compiler, with: CGO_ENABLED=1 go build -tags pkcs11")
 }

@@ -160,7 +160,7 @@ func TestPKCS11PIN(t *testing.T) {
 	assert.ErrorContains(t, err, "the token refuses the PIN")
 	for range 20 {
 		_, err = kek.Decrypt(wrapped, []byte("ad"))
-		assert.ErrorContains(t, err, "it is not tried again")
+		assert.ErrorContains(t, err, "the PIN is not tried again")
 		assert.NotContains(t, err.Error(), "9999")
 	}
 	for _, s := range []string{fmt.Sprintf("%+v", kek), fmt.Sprintf("%#v", kek), fmt.Sprintf("%+v", keyring.Config{KEK: kek})} {
@@ -173,7 +173,7 @@ func TestPKCS11PIN(t *testing.T) {
 	t.Setenv("KMS_TEST_PIN", "")
 	assertOutage(t, kek, wrapped, "the PIN is empty")
 	kek = mustOpen(t, "pkcs11:token=admitone;object=kek?module-path="+h.module)
-	assertOutage(t, kek, wrapped, "the token wants a PIN")
+	assertOutage(t, kek, wrapped, "the token requires a PIN")
 	kek = mustOpen(t, "pkcs11:token=admitone;object=kek?module-path="+h.module+"&pin-source=file:/absent/pin")
 	assertOutage(t, kek, wrapped, "the PIN file /absent/pin is missing")
 }
@@ -241,8 +241,8 @@ func TestPKCS11Explains(t *testing.T) {
 	for code, text := range map[uint]string{
 		pkcs11.CKR_SESSION_HANDLE_INVALID:     "went away",
 		pkcs11.CKR_KEY_FUNCTION_NOT_PERMITTED: "CKA_ENCRYPT and CKA_DECRYPT",
-		pkcs11.CKR_MECHANISM_INVALID:          "does not do AES-GCM",
-		pkcs11.CKR_PIN_LOCKED:                 "set it anew",
+		pkcs11.CKR_MECHANISM_INVALID:          "lacks AES-GCM",
+		pkcs11.CKR_PIN_LOCKED:                 "set a new PIN",
 		pkcs11.CKR_GENERAL_ERROR:              "the token failed",
 	} {
 		err := s.explain(pkcs11.Error(code))

@@ -12,34 +12,60 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
+
+	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/admitone/admitone/keyring"
 )
 
-// callTimeout is how long one call to a service may take, with its repetitions.
+// callTimeout bounds one call to a service, retries included.
 const callTimeout = 10 * time.Second
 
-// service is a KEK outside this process. It encrypts no more than a data key, so
-// that no service's limit (4,096 bytes at AWS) depends on the size of a keyring.
-// Errors are faults; those that are not are taken for an outage.
+// service is a KEK outside this process. A service encrypts data keys only, so that a
+// large keyring does not meet a service's size limit (4,096 bytes at AWS). Errors are
+// *serviceError; any other error counts as an outage.
 type service interface {
 	wrap(ctx context.Context, dataKey, associatedData []byte) ([]byte, error)
 	unwrap(ctx context.Context, wrapped, associatedData []byte) ([]byte, error)
 }
 
-// remoteKEK is AES-256-GCM under a data key that is made afresh for each
-// plaintext and stands before it, wrapped by a service; see the package's
-// documentation for the format. Both encryptions have the associated data.
+// tinkService is a service by Tink's module for it.
+type tinkService struct {
+	aead tink.AEADWithContext
+
+	// explain returns the *serviceError for an error of the module, or the error itself if
+	// the error has no code of the service.
+	explain func(ctx context.Context, err error, unwraps bool) error
+}
+
+func (s *tinkService) wrap(ctx context.Context, dataKey, associatedData []byte) ([]byte, error) {
+	out, err := s.aead.EncryptWithContext(ctx, dataKey, associatedData)
+	if err != nil {
+		return nil, s.explain(ctx, err, false)
+	}
+	return out, nil
+}
+
+func (s *tinkService) unwrap(ctx context.Context, wrapped, associatedData []byte) ([]byte, error) {
+	out, err := s.aead.DecryptWithContext(ctx, wrapped, associatedData)
+	if err != nil {
+		return nil, s.explain(ctx, err, true)
+	}
+	return out, nil
+}
+
+// remoteKEK is AES-256-GCM under data keys that a service wraps, a new data key for each
+// plaintext. The package's documentation has the format. Both encryptions have the
+// associated data.
 type remoteKEK struct {
 	service
-	name    string // for people: "AWS KMS"
-	hint    string
-	blind   string // what to do about a service that ignores associated data
-	direct  int    // how many bytes the service encrypts itself, as Tink has it; 0 if Tink does not know it
-	timeout time.Duration
+	name      string // for people: "AWS KMS"
+	hint      string
+	ignoresAD string // what to do about a service that ignores associated data
+	direct    int    // bytes that the service itself encrypts, by Tink's rules; 0 if Tink lacks the service
+	timeout   time.Duration
 }
 
 const (
@@ -50,11 +76,11 @@ const (
 	tagSize       = 16
 )
 
-// Hint is that of keyring.KEK.
+// Hint implements keyring.KEK.
 func (k *remoteKEK) Hint() string { return k.hint }
 
-// Encrypt wraps a new data key, makes sure that the service gives it back, and
-// not for other associated data, and encrypts under it.
+// Encrypt wraps a new data key, tests the service (see test) and encrypts under the data
+// key.
 func (k *remoteKEK) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
 	dataKey := make([]byte, keySize)
 	rand.Read(dataKey) // never fails
@@ -64,7 +90,7 @@ func (k *remoteKEK) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
 		return nil, err
 	}
 	if len(wrapped) == 0 || len(wrapped) > maxWrapped {
-		return nil, fmt.Errorf("kms: %s made %d bytes of a data key; at most %d are taken", k.name, len(wrapped), maxWrapped)
+		return nil, fmt.Errorf("%s made %d bytes of a data key; the most is %d", k.name, len(wrapped), maxWrapped)
 	}
 	if err := k.test(wrapped, dataKey, associatedData); err != nil {
 		return nil, err
@@ -80,15 +106,15 @@ func (k *remoteKEK) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
 	return a.Seal(append(out, nonce...), nonce, plaintext, associatedData), nil
 }
 
-// Decrypt opens what Encrypt made.
+// Decrypt opens a ciphertext of Encrypt.
 func (k *remoteKEK) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
 	if len(ciphertext) < remoteOffset || ciphertext[0] != remoteVersion {
-		return nil, fmt.Errorf("kms: not encrypted under %s in version %d, the one that this program knows", k.name, remoteVersion)
+		return nil, fmt.Errorf("not encrypted under %s in version %d, the version of this program", k.name, remoteVersion)
 	}
 	length := int(binary.BigEndian.Uint16(ciphertext[1:]))
 	body := ciphertext[remoteOffset:]
 	if length == 0 || length > maxWrapped || len(body) < length+nonceSize+tagSize {
-		return nil, errors.New("kms: too short for its data key, or the data key's length was changed")
+		return nil, errors.New("too short for its data key, or the data key's length was changed")
 	}
 	wrapped, body := body[:length], body[length:]
 	dataKey, err := k.call(k.unwrap, wrapped, associatedData)
@@ -96,11 +122,11 @@ func (k *remoteKEK) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
 		return nil, err
 	}
 	defer clear(dataKey)
-	if len(dataKey) == 0 { // which says nothing about the file
-		return nil, outage(nil, "%s answered with nothing; see what stands between, such as a proxy, and try again", k.name)
+	if len(dataKey) == 0 { // the file may be good
+		return nil, outage(nil, "%s answered with nothing; check the proxies on the way, and try again", k.name)
 	}
 	if len(dataKey) != keySize {
-		return nil, fmt.Errorf("kms: %s gave a data key of %d bytes instead of %d", k.name, len(dataKey), keySize)
+		return nil, fmt.Errorf("%s gave a data key of %d bytes instead of %d", k.name, len(dataKey), keySize)
 	}
 	a, err := newGCM(dataKey)
 	if err != nil {
@@ -108,23 +134,23 @@ func (k *remoteKEK) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
 	}
 	plain, err := a.Open(nil, body[:nonceSize], body[nonceSize:], associatedData)
 	if err != nil {
-		return nil, errors.New("kms: its data key is good, and what was encrypted under it, or the associated data, was changed")
+		return nil, errors.New("the data key is good, but the ciphertext or the associated data was changed")
 	}
 	return plain, nil
 }
 
-// test makes sure that the service authenticates associated data. The data
-// key's own encryption does in any case, but then whoever may use the service
-// for one realm could open another's keyrings, and a key policy that looks at
-// the encryption context would protect nothing.
+// test makes sure that the service returns the data key, and that the service
+// authenticates associated data. Encryption under the data key authenticates them in any
+// case. But with a service that ignores them, a user of one realm could open the keyrings
+// of another realm, and a key policy on the encryption context would protect nothing.
 func (k *remoteKEK) test(wrapped, dataKey, associatedData []byte) error {
 	again, err := k.call(k.unwrap, wrapped, associatedData)
 	if err != nil {
-		return fmt.Errorf("%w (it was just wrapped; nothing was encrypted)", err)
+		return fmt.Errorf("%w (a data key that had just been wrapped; nothing was encrypted)", err)
 	}
 	defer clear(again)
 	if subtle.ConstantTimeCompare(again, dataKey) != 1 {
-		return fmt.Errorf("kms: %s does not give back what it wrapped; nothing was encrypted", k.name)
+		return fmt.Errorf("%s does not return the data key that was wrapped; nothing was encrypted", k.name)
 	}
 	wrong := []byte{1}
 	if len(associatedData) > 0 {
@@ -135,97 +161,107 @@ func (k *remoteKEK) test(wrapped, dataKey, associatedData []byte) error {
 	clear(plain)
 	switch {
 	case err == nil:
-		return fmt.Errorf("kms: %s does not authenticate associated data; nothing was encrypted; %s", k.name, k.blind)
+		return fmt.Errorf("%s does not authenticate associated data; nothing was encrypted; %s", k.name, k.ignoresAD)
 	case errors.Is(err, keyring.ErrKEKUnavailable):
-		return fmt.Errorf("kms: whether %s authenticates associated data cannot be seen, so nothing was encrypted: %w", k.name, err)
+		return fmt.Errorf("nothing was encrypted: cannot test whether %s authenticates associated data: %w", k.name, err)
 	}
 	return nil
 }
 
-func (k *remoteKEK) call(f func(context.Context, []byte, []byte) ([]byte, error), in, associatedData []byte) ([]byte, error) {
+func (k *remoteKEK) call(
+	f func(ctx context.Context, in, associatedData []byte) ([]byte, error), in, associatedData []byte,
+) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), k.timeout)
 	defer cancel()
 	out, err := f(ctx, in, associatedData)
 	if err == nil {
 		return out, nil
 	}
-	f1, ok := errors.AsType[*fault](err)
+	e, ok := errors.AsType[*serviceError](err)
 	if !ok {
-		f1 = k.unclassified(err)
+		e = k.unclassified(err)
 	}
-	return nil, f1
+	return nil, e
 }
 
-// unclassified is the fault for an error that no service's own code explains.
-func (k *remoteKEK) unclassified(err error) *fault {
+// unclassified returns the outage for an error without a code of the service.
+func (k *remoteKEK) unclassified(err error) *serviceError {
 	if n, ok := errors.AsType[net.Error](err); ok && n.Timeout() || errors.Is(err, context.DeadlineExceeded) {
-		return outage(err, "%s did not answer within %v; check the network, its firewalls and proxies, and try again", k.name, k.timeout)
+		return outage(err, "%s did not answer within %v; check the network, its firewalls and proxies, and try again",
+			k.name, k.timeout)
 	}
 	_, isURL := errors.AsType[*url.Error](err)
 	if _, ok := errors.AsType[net.Error](err); ok || isURL {
-		return outage(err, "%s cannot be reached; check its address, the network, and the certificate authorities that this machine trusts", k.name)
+		return outage(err, "%s cannot be reached; check its address, the network, "+
+			"and the certificate authorities that this machine trusts", k.name)
 	}
 	return outage(err, "%s failed", k.name)
 }
 
-// fault is why a service did not do what it was asked. Its text tells what to do.
-type fault struct {
-	text    string
-	refused bool // it looked at the ciphertext, and it is not one of this key with these associated data
-	err     error
+// serviceError tells why a service did not do its work, and what to do.
+type serviceError struct {
+	reason  string
+	refused bool // the service looked at the ciphertext: another key or other associated data made it
+	cause   error
 }
 
-func outage(err error, format string, args ...any) *fault {
-	return &fault{fmt.Sprintf(format, args...), false, err}
+// outage returns the error of a service that cannot do its work now.
+func outage(cause error, format string, args ...any) *serviceError {
+	return &serviceError{fmt.Sprintf(format, args...), false, cause}
 }
 
-// refusal is the fault of a ciphertext that the service does not open.
-func refusal(err error, format string, args ...any) *fault {
-	return &fault{fmt.Sprintf(format, args...), true, err}
+// refusal returns the error of a ciphertext that the service does not open.
+func refusal(cause error, format string, args ...any) *serviceError {
+	return &serviceError{fmt.Sprintf(format, args...), true, cause}
 }
 
-// Error is one line, however a service words its part.
-func (f *fault) Error() string {
-	if f.err == nil {
-		return "kms: " + f.text
+// Error returns one line of bounded length, however long the service's own text is.
+func (e *serviceError) Error() string {
+	if e.cause == nil {
+		return e.reason
 	}
 	const most = 400
-	detail := []rune(strings.Join(strings.Fields(f.err.Error()), " "))
+	detail := []rune(strings.Join(strings.Fields(e.cause.Error()), " "))
 	if len(detail) > most {
 		detail = append(detail[:most], '…')
 	}
-	return "kms: " + f.text + ": " + string(detail)
+	return e.reason + ": " + string(detail)
 }
 
-func (f *fault) Unwrap() error { return f.err }
+func (e *serviceError) Unwrap() error { return e.cause }
 
-// Is makes all but a refusal a keyring.ErrKEKUnavailable.
-func (f *fault) Is(target error) bool {
-	return target == keyring.ErrKEKUnavailable && !f.refused
+// Is makes every error but a refusal a keyring.ErrKEKUnavailable.
+func (e *serviceError) Is(target error) bool {
+	return target == keyring.ErrKEKUnavailable && !e.refused
 }
+
+// The words about the same trouble at different services.
+const (
+	badCredentials  = "%s does not accept the credentials; renew or correct them (and check this machine's clock)"
+	tooManyRequests = "%s has too many requests from this %s; try again in a while, or raise the quota"
+	notOpened       = "%s does not open the data key with %s and these associated data"
+)
 
 func newGCM(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
-		return nil, fmt.Errorf("kms: %w", err)
+		return nil, err
 	}
-	a, err := cipher.NewGCM(block)
-	if err != nil {
-		return nil, fmt.Errorf("kms: %w", err)
-	}
-	return a, nil
+	return cipher.NewGCM(block)
 }
 
-// checkEndpoint refuses an address at which data keys would cross a network in
-// clear. To errors, it is what: the variable that says it.
-func checkEndpoint(what, address string) error {
+// checkEndpoint refuses an address to which data keys would cross a network in clear. The
+// variable is the source of the address.
+func checkEndpoint(variable, address string) error {
 	u, err := url.Parse(address)
 	if err != nil {
-		return fmt.Errorf("kms: %s is not a URL", what)
+		return fmt.Errorf("%s is not a URL", variable)
 	}
 	ip := net.ParseIP(u.Hostname())
-	if slices.Contains([]string{"https", "unix"}, u.Scheme) || u.Scheme == "http" && (u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()) {
+	local := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+	if u.Scheme == "https" || u.Scheme == "unix" || u.Scheme == "http" && local {
 		return nil
 	}
-	return fmt.Errorf("kms: %s must be an https: address; http: is for this machine only, since keys would cross the network in clear", what)
+	return fmt.Errorf("%s must be an https: address; http: is for this machine only, "+
+		"since keys would cross the network in clear", variable)
 }

@@ -52,8 +52,10 @@ const patience = 3 * time.Minute
 func shrink(k keyring.KEK, d time.Duration) {
 	r := k.(*remoteKEK)
 	r.timeout = d
-	if v, ok := r.service.(*vaultService); ok {
-		v.client.SetClientTimeout(d)
+	if s, ok := r.service.(*tinkService); ok {
+		if v, ok := s.aead.(*vaultAEAD); ok {
+			v.client.SetClientTimeout(d)
+		}
 	}
 }
 
@@ -187,7 +189,7 @@ func (s *fakeService) unwrap(_ context.Context, wrapped, ad []byte) ([]byte, err
 
 func newFake(t *testing.T) (*fakeService, *remoteKEK) {
 	s := &fakeService{sealer: newSealer(t)}
-	return s, &remoteKEK{service: s, name: "the fake", hint: "fake", blind: "take another", timeout: time.Minute}
+	return s, &remoteKEK{service: s, name: "the fake", hint: "fake", ignoresAD: "take another", timeout: time.Minute}
 }
 
 func TestRemote(t *testing.T) {
@@ -208,7 +210,7 @@ func TestRemoteSelfTest(t *testing.T) {
 		outage bool
 	}{
 		{"ignores associated data", func(s *fakeService) { s.blind = true }, "does not authenticate associated data; nothing was encrypted; take another", false},
-		{"gives back another key", func(s *fakeService) { s.change = func(k []byte) { k[0] ^= 1 } }, "does not give back", false},
+		{"gives back another key", func(s *fakeService) { s.change = func(k []byte) { k[0] ^= 1 } }, "does not return", false},
 		{"away for the first test", func(s *fakeService) { s.fail = func(int) error { return gone } }, "away", true},
 		{"away for the second test", func(s *fakeService) {
 			s.fail = func(call int) error {
@@ -217,8 +219,8 @@ func TestRemoteSelfTest(t *testing.T) {
 				}
 				return nil
 			}
-		}, "cannot be seen", true},
-		{"does not open what it made", func(s *fakeService) { s.fail = func(int) error { return refusal(nil, "refused") } }, "just wrapped", false},
+		}, "cannot test whether", true},
+		{"does not open what it made", func(s *fakeService) { s.fail = func(int) error { return refusal(nil, "refused") } }, "just been wrapped", false},
 		{"wraps to nothing", func(s *fakeService) { s.wrapAs = func([]byte) []byte { return nil } }, "0 bytes", false},
 		{"wraps to too much", func(s *fakeService) { s.wrapAs = func([]byte) []byte { return make([]byte, 4097) } }, "4097 bytes", false},
 	} {
@@ -270,7 +272,7 @@ func TestFaultIsOneLine(t *testing.T) {
 	f := outage(errors.New("Error making request.\n\n* first\n* "+string(bytes.Repeat([]byte("ä"), 1000))), "it failed")
 	assert.NotContains(t, f.Error(), "\n")
 	assert.Less(t, len(f.Error()), 1000)
-	assert.Contains(t, f.Error(), "kms: it failed: Error making request. * first")
+	assert.Contains(t, f.Error(), "it failed: Error making request. * first")
 }
 
 func TestCheckEndpoint(t *testing.T) {

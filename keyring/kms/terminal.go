@@ -13,8 +13,9 @@ import (
 	"golang.org/x/term"
 )
 
-// Terminal returns a Prompt that asks for a passphrase at the terminal of the
-// process, unseen; twice, with repeat, for a passphrase that is new.
+// Terminal returns a Prompt that asks for a passphrase at the terminal of the process,
+// without showing the answer. With repeat, which a new passphrase needs, the Prompt asks
+// twice.
 func Terminal(repeat bool) Prompt {
 	return func() (string, error) {
 		in, out, err := terminal()
@@ -32,16 +33,16 @@ func Terminal(repeat bool) Prompt {
 				return "", err
 			}
 			if subtle.ConstantTimeCompare([]byte(p), []byte(again)) == 0 {
-				return "", errors.New("kms: the two passphrases are not the same")
+				return "", errors.New("the two passphrases are not the same")
 			}
 		}
 		return p, nil
 	}
 }
 
-// terminal opens the controlling terminal, whatever standard input and output are.
+// terminal opens the controlling terminal. Standard input and output may be elsewhere.
 func terminal() (in *os.File, out io.Writer, err error) {
-	const help = "kms: there is no terminal to ask for the passphrase; give passphrase:env:NAME or passphrase:file:PATH"
+	const help = "there is no terminal to ask for the passphrase; give passphrase:env:NAME or passphrase:file:PATH"
 	if runtime.GOOS != "windows" {
 		tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 		if err != nil {
@@ -61,17 +62,17 @@ func ask(in *os.File, out io.Writer, text string) (string, error) {
 	p, err := term.ReadPassword(int(in.Fd()))
 	fmt.Fprintln(out)
 	if err != nil {
-		return "", fmt.Errorf("kms: reading the passphrase: %w", err)
+		return "", fmt.Errorf("reading the passphrase: %w", err)
 	}
 	return string(p), nil
 }
 
-// echoAgain has a signal that ends the process in the middle, as Ctrl-C does, first
-// put the terminal back as it is now. What it returns ends that.
+// echoAgain restores the present state of the terminal if a signal such as Ctrl-C ends
+// the process. The function that it returns stops the watch for signals.
 func echoAgain(in *os.File) (end func()) {
 	state, err := term.GetState(int(in.Fd()))
 	if err != nil {
-		return func() {} // it is no terminal, as the next call finds
+		return func() {} // not a terminal; the next call will fail
 	}
 	signals := make(chan os.Signal, 1)
 	done := make(chan struct{})
@@ -82,7 +83,7 @@ func echoAgain(in *os.File) (end func()) {
 		case s := <-signals:
 			_ = term.Restore(int(in.Fd()), state)
 			signal.Stop(signals)
-			// Once more, for whoever else waits for it, or to die of it.
+			// The signal is sent again, to end the process or to reach other handlers.
 			if self, err := os.FindProcess(os.Getpid()); err == nil {
 				_ = self.Signal(s)
 			}

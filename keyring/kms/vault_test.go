@@ -173,10 +173,10 @@ func TestVaultErrors(t *testing.T) {
 		"may not use":                     {403, "permission denied"},
 		"there is no Vault key":           {400, "encryption key not found"},
 		"there is no Vault key /transit/": {404, "no handler for route \"transit/encrypt/admitone\""},
-		"make one with derived=false":     {400, "missing 'context' for key derivation; the key was created using a derived key"},
+		"make a key with derived=false":   {400, "missing 'context' for key derivation; the key was created using a derived key"},
 		"of type aes256-gcm96":            {400, "'[0].associated_data' provided for non-AEAD cipher suite rsa-2048"},
 		"too many requests":               {429, "request path: rate limit quota exceeded"},
-		"unseal it":                       {503, "Vault is sealed"},
+		"unseal Vault":                    {503, "Vault is sealed"},
 		"failed with status 500":          {500, "internal\nerror"},
 	} {
 		f.fail.Store(&e)
@@ -198,7 +198,7 @@ func TestVaultToken(t *testing.T) {
 	require.NoError(t, err)
 
 	t.Setenv("VAULT_TOKEN", "hvs.other")
-	assertOutage(t, mustOpen(t, "hcvault:///transit/keys/admitone"), wrapped, "has expired; renew it")
+	assertOutage(t, mustOpen(t, "hcvault:///transit/keys/admitone"), wrapped, "has expired; renew the token")
 	_, err = mustOpen(t, "hcvault:///transit/keys/admitone").Decrypt(wrapped, []byte("ad"))
 	assert.NotContains(t, err.Error(), "hvs.")
 
@@ -238,7 +238,7 @@ func TestVaultEnvironment(t *testing.T) {
 
 	t.Setenv("VAULT_ADDR", "")
 	_, err = Open("hcvault:///transit/keys/admitone", nil)
-	assert.ErrorContains(t, err, "VAULT_ADDR, which is not set; set it, or give hcvault://HOST:PORT/transit/keys/admitone")
+	assert.ErrorContains(t, err, "VAULT_ADDR is not set, and hcvault:/// takes the server from VAULT_ADDR; set the variable, or give hcvault://HOST:PORT/transit/keys/admitone")
 
 	// A server that no trusted authority vouches for.
 	t.Setenv("VAULT_CACERT", "")
