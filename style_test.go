@@ -140,7 +140,7 @@ func TestErrorsHaveNoPackagePrefix(t *testing.T) {
 
 // prefixes are the packages whose errors still begin with their names.
 var prefixes = []string{
-	"keyring", "keyring/kms", "token", "verify", "verify/replay", "verify/replay/pgstore",
+	"keyring", "token", "verify", "verify/replay", "verify/replay/pgstore",
 	"verify/replay/redisstore", "verify/replay/replaytest", "verify/web",
 }
 

@@ -89,12 +89,12 @@ func (o *options) checkState() error {
 	if err := o.checkDatabase(); err != nil {
 		return err
 	}
-	if err := token.CheckRealm("--realm", o.realm); err != nil {
-		return cli.Usagef("%w", err)
+	if err := token.CheckRealm("keyring.Config.Realm", o.realm); err != nil {
+		return cli.Usage(cli.ForFlag("realm", err))
 	}
 	if o.kek != "" {
 		if err := kms.CheckURI(o.kek); err != nil {
-			return cli.Usagef("--kek: %w", err)
+			return cli.Usage(cli.ForFlag("kek", err))
 		}
 	}
 	if o.maxLifetime < time.Second || o.maxLifetime > maxMaxLifetime {
