@@ -9,7 +9,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/admitone/admitone/token"
-	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/memory"
 )
 
 // BenchmarkHotPaths sets issuing, inspecting and redeeming beside their floor:
@@ -22,7 +22,7 @@ func BenchmarkHotPaths(b *testing.B) {
 	bare := keys.AEAD
 	issuer, err := token.NewIssuer(token.Config{Sealer: keys, Realm: "prod"})
 	require.NoError(b, err)
-	store, err := replay.NewMemory(replay.MemoryConfig{NoBarrier: true, MaxBytes: 512 << 20})
+	store, err := memory.Open(b.Context(), memory.Config{NoBarrier: true, MaxBytes: 512 << 20})
 	require.NoError(b, err)
 	// A day's lifetime, so that no ticket expires while the benchmark runs.
 	v, err := New(Config{Opener: keys, Realm: "prod", Brands: []string{"commbox"}, Store: store, MaxLifetime: 24 * time.Hour})

@@ -10,7 +10,7 @@ import (
 
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
-	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/memory"
 )
 
 func must[T any](v T, err error) T {
@@ -30,7 +30,7 @@ func Example() {
 	link := must(token.LoginURL("https://commbox.com/login", ticket))
 
 	// The login service: the same keys, and a memory of what was redeemed.
-	store := must(replay.NewMemory(replay.MemoryConfig{NoBarrier: true})) // these keys are newer than it
+	store := must(memory.Open(context.Background(), memory.Config{NoBarrier: true})) // these keys are newer than it
 	verifier := must(verify.New(verify.Config{Opener: keys, Realm: "prod", Brands: []string{"commbox"}, Store: store}))
 	t, err := verifier.Redeem(context.Background(), ticket, verify.Use{Audience: token.Agent})
 	fmt.Println(t.Username, err)

@@ -21,6 +21,8 @@ import (
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
 	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/journal"
+	"github.com/admitone/admitone/verify/replay/memory"
 )
 
 var (
@@ -223,7 +225,7 @@ var memoryKind = kind{
 	name: "memory", mayMistake: true, schedules: 2000, redeem: (*verify.Verifier).Redeem,
 	mayBeFull: func(m *model) bool { return 736*len(m.windows)+8*m.records > 6<<10 },
 	open: func(s *schedule) (replay.Store, error) {
-		return replay.NewMemory(replay.MemoryConfig{MaxBytes: 16 << 10, Recent: 8, Now: s.clock.store})
+		return memory.Open(context.Background(), memory.Config{MaxBytes: 16 << 10, Recent: 8, Now: s.clock.store})
 	},
 }
 
@@ -231,7 +233,7 @@ var journalKind = kind{
 	name: "journal", durable: true, schedules: 200, redeem: (*verify.Verifier).Redeem,
 	mayBeFull: func(m *model) bool { return 1024*(len(m.windows)+2)+200*m.records > 64<<10 },
 	open: func(s *schedule) (replay.Store, error) {
-		return replay.OpenJournal(s.dir, replay.JournalConfig{MaxBytes: 64 << 10, Now: s.clock.store})
+		return journal.Open(context.Background(), journal.Config{Dir: s.dir, MaxBytes: 64 << 10, Now: s.clock.store})
 	},
 }
 

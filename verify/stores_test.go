@@ -22,6 +22,9 @@ import (
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
 	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/journal"
+	"github.com/admitone/admitone/verify/replay/localtier"
+	"github.com/admitone/admitone/verify/replay/memory"
 	"github.com/admitone/admitone/verify/replay/pgstore"
 	"github.com/admitone/admitone/verify/replay/redisstore"
 )
@@ -43,7 +46,7 @@ type realStore struct {
 
 func realStores(t *testing.T) []realStore {
 	t.Helper()
-	memory, err := replay.NewMemory(replay.MemoryConfig{})
+	memory, err := memory.Open(t.Context(), memory.Config{})
 	require.NoError(t, err)
 	return []realStore{
 		{name: "memory", handles: func(*testing.T) []replay.Store { return []replay.Store{memory} }},
@@ -53,10 +56,10 @@ func realStores(t *testing.T) []realStore {
 
 func journalStore(t *testing.T) realStore {
 	dir := filepath.Join(t.TempDir(), "journal")
-	var j *replay.Journal
+	var j *journal.Store
 	open := func(t *testing.T) {
 		var err error
-		j, err = replay.OpenJournal(dir, replay.JournalConfig{})
+		j, err = journal.Open(t.Context(), journal.Config{Dir: dir})
 		require.NoError(t, err)
 	}
 	open(t)
@@ -72,16 +75,17 @@ func journalStore(t *testing.T) realStore {
 	}
 }
 
-// shared returns two handles of a shared store, and a Front before a third.
-func shared(t *testing.T, open func() (replay.Store, error)) (all []replay.Store) {
+// shared returns two handles of a shared store, and a local tier before a third.
+func shared(t *testing.T, open func() (replay.Managed, error)) (all []replay.Store) {
+	var last replay.Managed
 	for range 3 {
 		s, err := open()
 		require.NoError(t, err)
-		all = append(all, s)
+		all, last = append(all, s), s
 	}
-	front, err := replay.NewFront(all[2], nil)
+	tier, err := localtier.Open(t.Context(), localtier.Config{Store: last})
 	require.NoError(t, err)
-	all[2] = front
+	all[2] = tier
 	return all
 }
 
@@ -90,10 +94,10 @@ func redisStore(t *testing.T) realStore {
 	return realStore{
 		name: "redis",
 		handles: func(t *testing.T) []replay.Store {
-			return shared(t, func() (replay.Store, error) {
+			return shared(t, func() (replay.Managed, error) {
 				s, err := redisstore.Open(context.Background(), redisstore.Config{URL: server.URL, Realm: "r", Durable: true, Timeout: patience})
 				if err == nil {
-					t.Cleanup(s.Close)
+					t.Cleanup(func() { s.Close() })
 				}
 				return s, err
 			})
@@ -108,10 +112,10 @@ func postgresStore(t *testing.T) realStore {
 	return realStore{
 		name: "postgres",
 		handles: func(t *testing.T) []replay.Store {
-			return shared(t, func() (replay.Store, error) {
+			return shared(t, func() (replay.Managed, error) {
 				s, err := pgstore.Open(context.Background(), pgstore.Config{URL: server.URL, Realm: "r", Timeout: patience})
 				if err == nil {
-					t.Cleanup(s.Close)
+					t.Cleanup(func() { s.Close() })
 				}
 				return s, err
 			})
@@ -440,7 +444,7 @@ func restart(w *realWorld, t *testing.T) {
 	spent, fresh := w.issue(t, nil), w.issue(t, nil)
 	w.once(t, spent, agent)
 	if w.restart == nil {
-		store, err := replay.NewMemory(replay.MemoryConfig{})
+		store, err := memory.Open(t.Context(), memory.Config{})
 		require.NoError(t, err)
 		v := w.verifier(t, store, time.Now)
 		wantReason(t, v, verify.IssuedBeforeStart, spent, agent)

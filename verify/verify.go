@@ -53,7 +53,7 @@ type Config struct {
 	Realm       string           // the deployment's name, as the issuer's
 	Brands      []string         // the brands whose tickets are accepted: a few, since they are searched in order
 	AnyBrand    bool             // accept every brand, for a service that looks brands up itself; then Brands must be empty
-	Store       replay.Store     // remembers which one-time tickets were redeemed; see replay.NewMemory
+	Store       replay.Store     // remembers which one-time tickets were redeemed; see package replay
 	MaxLifetime time.Duration    // a ticket with a longer lifetime is refused; 0 means token.MaxLifetime
 	Skew        time.Duration    // tolerance between the clocks of issuer and verifier, at most a day: 0 where they are one process, else Skew
 	Now         func() time.Time // the clock; nil means time.Now
@@ -99,7 +99,7 @@ func New(c Config) (*Verifier, error) {
 	case c.Opener == nil:
 		return nil, errors.New("verify: Config.Opener is nil; give a keyring.Ring, a token.Keyset or another tink.AEAD")
 	case c.Store == nil:
-		return nil, errors.New("verify: Config.Store is nil; give a replay store, such as replay.NewMemory's")
+		return nil, errors.New("verify: Config.Store is nil; give a replay store, such as memory.Open's")
 	case c.MaxLifetime < 0 || c.Skew < 0:
 		return nil, errors.New("verify: Config.MaxLifetime and Config.Skew must not be negative")
 	case v.c.MaxSkew > longestSkew || c.Skew > longestSkew:

@@ -15,6 +15,7 @@ import (
 
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/memory"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -82,7 +83,7 @@ func TestZeroUseAcceptsNothing(t *testing.T) {
 // trap R1: redeeming A, then more others than the cache holds, then A again.
 func TestEvictionReplay(t *testing.T) {
 	w := newWorld(t, func(c *Config) {
-		m, err := replay.NewMemory(replay.MemoryConfig{MaxBytes: 256 << 10, Recent: 64, NoBarrier: true, Now: c.Now})
+		m, err := memory.Open(t.Context(), memory.Config{MaxBytes: 256 << 10, Recent: 64, NoBarrier: true, Now: c.Now})
 		require.NoError(t, err)
 		c.Store = m
 	})
@@ -112,7 +113,7 @@ func TestRestartReplay(t *testing.T) {
 	unused := w.issue(t, nil)
 	w.step(time.Millisecond)
 
-	store, err := replay.NewMemory(replay.MemoryConfig{Now: w.now})
+	store, err := memory.Open(t.Context(), memory.Config{Now: w.now})
 	require.NoError(t, err)
 	c := w.config
 	c.Store = store
@@ -139,7 +140,7 @@ func TestSkewLoweredAtRestart(t *testing.T) {
 		w := newWorld(t, func(c *Config) { c.Skew = row.before })
 		ahead := issueBy(t, w.issuerAt(t, w.ahead(row.before)), nil)
 		w.want(t, "", ahead, agent)
-		store, err := replay.NewMemory(replay.MemoryConfig{Now: w.now})
+		store, err := memory.Open(t.Context(), memory.Config{Now: w.now})
 		require.NoError(t, err)
 		c := w.config
 		c.Store, c.Skew, c.MaxSkew = store, row.after, row.max
@@ -467,15 +468,17 @@ func TestSentinels(t *testing.T) {
 // trap R27: a replay extends nothing.
 func TestReplayExtendsNothing(t *testing.T) {
 	w := newWorld(t, nil)
-	m := w.store.(*replay.Memory)
+	m := w.store.(*memory.Store)
 	ticket := w.issue(t, nil)
 	w.want(t, "", ticket, agent)
-	before := m.Stats()
+	before, err := m.Stats(t.Context())
+	require.NoError(t, err)
 	for range 10_000 {
 		_, err := w.Redeem(t.Context(), ticket, agent)
 		require.Error(t, err)
 	}
-	after := m.Stats()
+	after, err := m.Stats(t.Context())
+	require.NoError(t, err)
 	assert.Equal(t, before.Live, after.Live)
 	assert.Equal(t, before.Bytes, after.Bytes)
 }

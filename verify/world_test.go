@@ -12,6 +12,7 @@ import (
 
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/memory"
 )
 
 // clock is a clock that tests set.
@@ -29,9 +30,9 @@ func (c *clock) ahead(d time.Duration) func() time.Time {
 	return func() time.Time { return c.now().Add(d) }
 }
 
-func newStore(t testing.TB, now func() time.Time) *replay.Memory {
+func newStore(t testing.TB, now func() time.Time) *memory.Store {
 	t.Helper()
-	m, err := replay.NewMemory(replay.MemoryConfig{MaxBytes: 4 << 20, NoBarrier: true, Now: now})
+	m, err := memory.Open(t.Context(), memory.Config{MaxBytes: 4 << 20, NoBarrier: true, Now: now})
 	require.NoError(t, err)
 	return m
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/admitone/admitone/cmd/internal/view"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
-	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/memory"
 )
 
 // inspectFlags are the flags of the inspect command.
@@ -178,7 +178,7 @@ func newInspector(o inspectFlags, keys token.Opener, realm string, now func() ti
 	}
 	// The store stays empty, and NoBarrier keeps it from refusing tickets that were
 	// issued before now.
-	store, err := replay.NewMemory(replay.MemoryConfig{NoBarrier: true, Now: now})
+	store, err := memory.Open(context.Background(), memory.Config{NoBarrier: true, Now: now})
 	if err != nil {
 		return nil, err
 	}

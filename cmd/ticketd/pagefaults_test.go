@@ -17,7 +17,7 @@ import (
 
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
-	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/memory"
 	"github.com/admitone/admitone/verify/web"
 )
 
@@ -57,7 +57,7 @@ func browserFailed(t *testing.T, p *pages) {
 	require.NoError(t, err)
 	issuer, err := token.NewIssuer(token.Config{Sealer: keys})
 	require.NoError(t, err)
-	store, err := replay.NewMemory(replay.MemoryConfig{NoBarrier: true})
+	store, err := memory.Open(t.Context(), memory.Config{NoBarrier: true})
 	require.NoError(t, err)
 	verifier, err := verify.New(verify.Config{Opener: keys, AnyBrand: true, Store: store})
 	require.NoError(t, err)

@@ -19,6 +19,8 @@ import (
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
 	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/journal"
+	"github.com/admitone/admitone/verify/replay/memory"
 	"github.com/admitone/admitone/verify/replay/pgstore"
 	"github.com/admitone/admitone/verify/replay/redisstore"
 )
@@ -152,9 +154,6 @@ type plan struct {
 }
 
 const (
-	// sliceWindow is how much longer than it must a nonce may be remembered.
-	sliceWindow = 16 * time.Second
-
 	// A commit of a journal serves half of those who are redeeming: the others
 	// came while the one before it was under way.
 	redeemers = 256
@@ -185,12 +184,18 @@ func newPlan(rate float64, lifetime, skew time.Duration, saySkew bool) (*plan, e
 		largest = max(skew, verify.Skew)
 	}
 	retain := lifetime + 3*largest + time.Minute
-	needs, err := replay.Load{Rate: rate, Retain: retain}.Needs()
+	load := replay.Load{Rate: rate, Retain: retain}
+	inMemory, err := memory.Plan(load)
 	if err != nil {
 		return nil, cli.Usagef("--rate is %g a second; give more than 0 and at most a million", rate)
 	}
+	inJournal, err := journal.Plan(load)
+	if err != nil {
+		return nil, err
+	}
+	nonces := load.Live()
 	p := &plan{
-		Rate: rate, Lifetime: lifetime.Seconds(), Skew: skew.Seconds(), Retain: (retain + sliceWindow).Seconds(), Live: needs.Live,
+		Rate: rate, Lifetime: lifetime.Seconds(), Skew: skew.Seconds(), Retain: (retain + replay.Window).Seconds(), Live: nonces,
 		Warnings: []string{}, lifetime: lifetime, skew: skew,
 	}
 	common := []string{}
@@ -209,17 +214,17 @@ func newPlan(rate float64, lifetime, skew time.Duration, saySkew bool) (*plan, e
 		return cli.Line(append(args, common...)...)
 	}
 	m, j, r, q := &p.Memory, &p.Journal, &p.Redis, &p.Postgres
-	m.Bytes, m.Bound, m.ErrorRate = needs.MemoryBytes, needs.MemoryMaxBytes, needs.ErrorRate
-	m.Next = next("memory", m.Bound, replay.DefaultMemoryBytes)
-	j.Bytes, j.Bound, j.DiskBytes, j.Segments = needs.JournalBytes, needs.JournalMaxBytes, needs.DiskBytes, needs.Segments
+	m.Bytes, m.Bound, m.ErrorRate = inMemory.Bytes, inMemory.MaxBytes, inMemory.ErrorRate
+	m.Next = next("memory", m.Bound, memory.DefaultBytes)
+	j.Bytes, j.Bound, j.DiskBytes, j.Segments = inJournal.Bytes, inJournal.MaxBytes, inJournal.DiskBytes, inJournal.Segments
 	j.Fsyncs, j.Needed = math.Ceil(rate), math.Ceil(rate/perCommit)
-	j.Next = next("journal:", j.Bound, replay.DefaultJournalBytes)
+	j.Next = next("journal:", j.Bound, journal.DefaultBytes)
 	r.NonceBytes = redisstore.NonceBytes
-	r.Bytes = redisEmpty + int64(float64(needs.Live*r.NonceBytes)*redisExpired)
+	r.Bytes = redisEmpty + int64(float64(nonces*r.NonceBytes)*redisExpired)
 	r.Bound = (int64(float64(r.Bytes)*redisBound)>>20 + 1) << 20
 	r.Next = next("rediss://USER:PASSWORD@HOST:6379", 0, 0)
 	q.NonceBytes = pgstore.NonceBytes
-	q.DiskBytes = postgresEmpty + int64((float64(needs.Live)+rate*postgresPurge.Seconds())*postgresDead*pgstore.NonceBytes)
+	q.DiskBytes = postgresEmpty + int64((float64(nonces)+rate*postgresPurge.Seconds())*postgresDead*pgstore.NonceBytes)
 	q.Next = next("postgres://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full", 0, 0)
 	p.warn()
 	return p, nil
@@ -227,17 +232,17 @@ func newPlan(rate float64, lifetime, skew time.Duration, saySkew bool) (*plan, e
 
 // warn notes what the defaults, or one journal, do not do.
 func (p *plan) warn() {
-	if p.Memory.Bound > replay.DefaultMemoryBytes {
-		p.Warnings = append(p.Warnings, fmt.Sprintf("memory: the default bound of %s is too little; give --replay-memory, or at the bound nobody with a one-time ticket is admitted", humanize.IBytes(replay.DefaultMemoryBytes)))
+	if p.Memory.Bound > memory.DefaultBytes {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("memory: the default bound of %s is too little; give --replay-memory, or at the bound nobody with a one-time ticket is admitted", humanize.IBytes(memory.DefaultBytes)))
 	}
-	if p.Journal.Bound > replay.DefaultJournalBytes {
-		p.Warnings = append(p.Warnings, fmt.Sprintf("journal: the default bound of %s is too little; give --replay-memory, or at the bound nobody with a one-time ticket is admitted", humanize.IBytes(replay.DefaultJournalBytes)))
+	if p.Journal.Bound > journal.DefaultBytes {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("journal: the default bound of %s is too little; give --replay-memory, or at the bound nobody with a one-time ticket is admitted", humanize.IBytes(journal.DefaultBytes)))
 	}
 	for _, limit := range []struct {
 		store, remedy string
 		rate          float64
 	}{
-		{"journal", "-bench Journal ./verify/replay, or give a shared store", journalRate},
+		{"journal", "-bench Journal ./verify/replay/journal, or give a shared store", journalRate},
 		{"redis", "-bench Claim ./verify/replay/redisstore, or give a Cluster", redisRate},
 		{"postgres", "-bench Claim ./verify/replay/pgstore, or give redis", postgresRate},
 	} {

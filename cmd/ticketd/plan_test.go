@@ -76,7 +76,7 @@ func TestPlanRemembersAsTheVerifier(t *testing.T) {
 
 		p, err := newPlan(1, 2*time.Minute, skew, false)
 		require.NoError(t, err)
-		assert.Equal(t, p.Retain, (store.got.RetainUntil.Sub(redeemed.IssuedAt) + sliceWindow).Seconds())
+		assert.Equal(t, p.Retain, (store.got.RetainUntil.Sub(redeemed.IssuedAt) + replay.Window).Seconds())
 		assert.EqualValues(t, p.Retain, p.Live)
 	}
 }

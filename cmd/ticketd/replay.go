@@ -21,6 +21,9 @@ import (
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
 	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/journal"
+	"github.com/admitone/admitone/verify/replay/localtier"
+	"github.com/admitone/admitone/verify/replay/memory"
 	"github.com/admitone/admitone/verify/replay/pgstore"
 	"github.com/admitone/admitone/verify/replay/redisstore"
 )
@@ -223,31 +226,31 @@ func openStore(ctx context.Context, o options, ownKeys bool, m *metrics.Metrics,
 	r := o.replay
 	switch r.kind() {
 	case memoryStore:
-		s, err := replay.NewMemory(replay.MemoryConfig{NoBarrier: ownKeys, MaxBytes: int64(r.memory)})
+		s, err := memory.Open(ctx, memory.Config{NoBarrier: ownKeys, MaxBytes: int64(r.memory)})
 		if err != nil {
 			return none, err
 		}
-		m.WatchMemory(s)
+		m.WatchStore(memoryStore, s)
 		// That each start is a new epoch is what a memory is.
-		return openedStore{s, closerFunc(func() {}), time.Time{}}, nil
+		return openedStore{s, s, time.Time{}}, nil
 	case journalStore:
 		dir := strings.TrimPrefix(r.uri, "journal:")
 		if dir == "" {
 			dir = o.dataFile("replay")
 		}
-		s, err := replay.OpenJournal(dir, replay.JournalConfig{MaxBytes: int64(r.memory)})
+		s, err := journal.Open(ctx, journal.Config{Dir: dir, MaxBytes: int64(r.memory)})
 		if err != nil {
 			return none, err
 		}
-		m.WatchJournal(s)
-		return openedStore{s, s, s.Stats().Epoch}, nil
+		m.WatchStore(journalStore, s)
+		return openedStore{s, s, s.Epoch()}, nil
 	case postgresStore:
 		s, err := pgstore.Open(ctx, r.postgres(o.realm, log))
 		if err != nil {
 			return none, asFlags(err)
 		}
-		m.WatchPostgres(s)
-		return fronted(s, s.Close, s.Epoch(), m)
+		m.WatchStore(postgresStore, s)
+		return withLocalTier(ctx, s, m)
 	}
 	roots, err := r.roots()
 	if err != nil {
@@ -257,19 +260,18 @@ func openStore(ctx context.Context, o options, ownKeys bool, m *metrics.Metrics,
 	if err != nil {
 		return none, asFlags(err)
 	}
-	m.WatchRedis(s)
-	return fronted(s, s.Close, s.Epoch(), m)
+	m.WatchStore(redisStore, s)
+	return withLocalTier(ctx, s, m)
 }
 
-// fronted puts the local tier before a shared store.
-func fronted(s replay.Store, closeStore func(), epoch time.Time, m *metrics.Metrics) (openedStore, error) {
-	f, err := replay.NewFront(s, nil)
+// withLocalTier puts the local tier before a shared store.
+func withLocalTier(ctx context.Context, s replay.Managed, m *metrics.Metrics) (openedStore, error) {
+	tier, err := localtier.Open(ctx, localtier.Config{Store: s})
 	if err != nil {
-		closeStore()
-		return openedStore{}, err
+		return openedStore{}, errors.Join(err, s.Close())
 	}
-	m.WatchFront(f)
-	return openedStore{f, closerFunc(closeStore), epoch}, nil
+	m.WatchLocalTier(tier)
+	return openedStore{tier, tier, tier.Epoch()}, nil
 }
 
 // roots returns what to verify Redis' certificates with: nil is the system's way.

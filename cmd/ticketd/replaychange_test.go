@@ -18,12 +18,12 @@ import (
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
 	"github.com/admitone/admitone/internal/servers"
 	"github.com/admitone/admitone/verify"
-	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/memory"
 )
 
 // The largest tolerance that a data folder was served with is remembered.
 func TestMaxSkew(t *testing.T) {
-	store, err := replay.NewMemory(replay.MemoryConfig{})
+	store, err := memory.Open(t.Context(), memory.Config{})
 	require.NoError(t, err)
 	var o options
 	o.data, o.replay.uri = t.TempDir(), memoryStore

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"log"
 	"log/slog"
 	"net/http"
@@ -11,7 +12,7 @@ import (
 	"github.com/admitone/admitone/keyring/kms"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
-	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/journal"
 	"github.com/admitone/admitone/verify/web"
 )
 
@@ -19,11 +20,10 @@ func main() {
 	kek := must(kms.Open(os.Getenv("KEK"), nil))
 	tickets := must(keyring.Open("ticket.keyring", keyring.Config{Kind: keyring.Ticket, Realm: "prod", KEK: kek}))
 	cookies := must(keyring.Open("session.keyring", keyring.Config{Kind: keyring.Session, Realm: "prod", KEK: kek}))
-	store := must(replay.OpenJournal("replay", replay.JournalConfig{}))
+	store := must(journal.Open(context.Background(), journal.Config{Dir: "replay"}))
 	verifier := must(verify.New(verify.Config{Opener: tickets, Realm: "prod", Brands: []string{"commbox"}, Store: store, Skew: verify.Skew}))
 	sessions := must(web.NewSessions(web.SessionConfig{Keys: cookies, Realm: "prod"}))
-	http.Handle("/login", must(web.New(web.Config{
-		Verifier: verifier, Sessions: sessions, Home: "/", Log: slog.Default(),
+	http.Handle("/login", must(web.New(web.Config{Verifier: verifier, Sessions: sessions, Home: "/", Log: slog.Default(),
 		Use:   func(*http.Request, string) verify.Use { return verify.Use{Audience: token.Agent} },
 		Admit: func(*http.Request, token.Ticket) (web.Entry, error) { return web.Entry{Confirm: true}, nil },
 	})))

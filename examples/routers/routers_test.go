@@ -1,6 +1,7 @@
 package routers
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -17,7 +18,7 @@ import (
 
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
-	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/memory"
 	"github.com/admitone/admitone/verify/web"
 )
 
@@ -37,7 +38,7 @@ func tryRouter(t *testing.T, mount func(login, check, logout http.Handler) http.
 	require.NoError(t, err)
 	issuer, err := token.NewIssuer(token.Config{Sealer: keys})
 	require.NoError(t, err)
-	store, err := replay.NewMemory(replay.MemoryConfig{NoBarrier: true})
+	store, err := memory.Open(context.Background(), memory.Config{NoBarrier: true})
 	require.NoError(t, err)
 	verifier, err := verify.New(verify.Config{Opener: keys, AnyBrand: true, Store: store})
 	require.NoError(t, err)

@@ -39,7 +39,7 @@ type Claim struct {
 // it first, and returns its error as it is.
 func (c *Claim) Check() error {
 	if c.RetainUntil.Before(c.Expires) {
-		return errors.New("replay: claim's RetainUntil is before its Expires; set it to Expires + 3 × skew + 60 s")
+		return errors.New("the claim's RetainUntil is before its Expires; set it to Expires + 3 × skew + 60 s")
 	}
 	return nil
 }
@@ -122,7 +122,15 @@ const Grace = 10 * time.Second
 // ErrUnavailable is wrapped by the errors of a store that cannot tell now
 // whether a nonce is spent. Nobody is admitted on it, and it is no evidence
 // of a replay; the same claim may be tried again.
-var ErrUnavailable = errors.New("replay: store unavailable")
+var ErrUnavailable = errors.New("the replay store is unavailable")
+
+// Unavailable returns err as an error that wraps ErrUnavailable, and nil for nil.
+func Unavailable(err error) error {
+	if err == nil || errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
 
 // Store remembers the nonces of one-time tickets. All methods are safe for
 // concurrent use. There is no method that forgets a nonce, and no store may

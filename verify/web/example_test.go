@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log"
@@ -13,7 +14,7 @@ import (
 
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
-	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/memory"
 	"github.com/admitone/admitone/verify/web"
 )
 
@@ -30,7 +31,7 @@ func Example() {
 	// Two keysets: tickets come from the issuer, sessions are this service's own.
 	tickets := must(token.NewKeyset(must(keyset.NewHandle(aead.AES256GCMKeyTemplate()))))
 	cookies := must(aead.New(must(keyset.NewHandle(aead.AES256GCMKeyTemplate()))))
-	store := must(replay.NewMemory(replay.MemoryConfig{NoBarrier: true})) // these keys are newer than it
+	store := must(memory.Open(context.Background(), memory.Config{NoBarrier: true})) // these keys are newer than it
 	verifier := must(verify.New(verify.Config{Opener: tickets, Realm: "prod", Brands: []string{"commbox"}, Store: store}))
 	sessions := must(web.NewSessions(web.SessionConfig{Keys: cookies, Realm: "prod"}))
 

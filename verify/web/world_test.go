@@ -22,6 +22,7 @@ import (
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
 	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/memory"
 )
 
 // world is a login service behind TLS, and what issues its tickets. The embedded
@@ -47,7 +48,7 @@ func newWorld(t *testing.T) *world {
 	require.NoError(t, err)
 	w.issuer, err = token.NewIssuer(token.Config{Sealer: keys, Realm: "prod", Now: w.clock.now})
 	require.NoError(t, err)
-	store, err := replay.NewMemory(replay.MemoryConfig{NoBarrier: true, Now: w.clock.now})
+	store, err := memory.Open(t.Context(), memory.Config{NoBarrier: true, Now: w.clock.now})
 	require.NoError(t, err)
 	w.store = &counted{Store: store}
 	w.Verifier, err = verify.New(verify.Config{Opener: keys, Realm: "prod", AnyBrand: true, Store: w.store, Now: w.clock.now})

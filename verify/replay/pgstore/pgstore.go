@@ -89,7 +89,7 @@ type Store struct {
 	stopped   sync.WaitGroup
 }
 
-var _ replay.Store = (*Store)(nil)
+var _ replay.Managed = (*Store)(nil)
 
 // Open connects, checks that the server can keep the store's promises, makes
 // the schema if it is not there (see Schema), and begins to purge. An error
@@ -193,7 +193,7 @@ func newPool(ctx context.Context, url string, timeout time.Duration) (*pgxpool.P
 
 // Close ends the purging and, unless it was given, closes the pool. Claims
 // that are on their way are waited for; those that come are ErrUnavailable.
-func (s *Store) Close() {
+func (s *Store) Close() error {
 	s.requests.close()
 	if s.stop != nil {
 		s.stop()
@@ -202,6 +202,7 @@ func (s *Store) Close() {
 	if s.own {
 		s.pool.Close()
 	}
+	return nil
 }
 
 // Epoch is the moment from which the database's memory was complete when Open

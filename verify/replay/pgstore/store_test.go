@@ -69,7 +69,7 @@ func openBy(t testing.TB, now func() time.Time, url string, change ...func(*Conf
 	}
 	s, err := openWith(context.Background(), config, now)
 	require.NoError(t, err)
-	t.Cleanup(s.Close)
+	t.Cleanup(func() { s.Close() })
 	return s
 }
 

@@ -38,7 +38,7 @@ func newMovedClock(t *testing.T, server *servers.RedisServer) *movedClock {
 	require.NotEqual(t, script, movedScript)
 	client, err := server.Client()
 	require.NoError(t, err)
-	t.Cleanup(client.Close)
+	t.Cleanup(func() { client.Close() })
 	c := &movedClock{t: t, client: client, now: time.Now()}
 	c.Step(0)
 	return c
@@ -59,7 +59,7 @@ func (c *movedClock) do(arguments ...string) rueidis.RedisResult {
 func openMoved(t *testing.T, server *servers.RedisServer, now func() time.Time) *Store {
 	s, err := openWith(context.Background(), Config{URL: server.URL, Timeout: patience}, movedScript, time.Hour, now)
 	require.NoError(t, err)
-	t.Cleanup(s.Close)
+	t.Cleanup(func() { s.Close() })
 	return s
 }
 
@@ -107,7 +107,7 @@ func TestConformanceMovedClock(t *testing.T) {
 		openStore := func(t *testing.T) *Store {
 			s, err := openWith(context.Background(), config, movedScript, keepInterval, clock.Now)
 			require.NoError(t, err)
-			t.Cleanup(s.Close)
+			t.Cleanup(func() { s.Close() })
 			return s
 		}
 		replaytest.Run(t, replaytest.Harness{

@@ -212,7 +212,7 @@ func TestRestartedEmptyAndIdle(t *testing.T) {
 		server := servers.Redis(t, program, servers.Forgetful...)
 		s, err := openWith(context.Background(), Config{URL: server.URL, Timeout: patience}, script, time.Hour, time.Now)
 		require.NoError(t, err)
-		t.Cleanup(s.Close)
+		t.Cleanup(func() { s.Close() })
 		spent := ticket()
 		require.Equal(t, "admitted", status(t, s, spent))
 		for range 3 {

@@ -56,7 +56,7 @@ func open(t testing.TB, config Config) *Store {
 	}
 	s, err := Open(context.Background(), config)
 	require.NoError(t, err)
-	t.Cleanup(s.Close)
+	t.Cleanup(func() { s.Close() })
 	return s
 }
 
@@ -109,7 +109,7 @@ func openUnwatched(t testing.TB, config Config) *Store {
 	config.Timeout = patience
 	s, err := openWith(context.Background(), config, script, time.Hour, time.Now)
 	require.NoError(t, err)
-	t.Cleanup(s.Close)
+	t.Cleanup(func() { s.Close() })
 	return s
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/admitone/admitone/verify/replay"
 )
 
 // NonceBytes is the most that a spent nonce takes of a server's memory, where the
@@ -15,27 +17,17 @@ import (
 // replicas, come on top.
 const NonceBytes = 288
 
-// Stats is what operators want to know of the servers, all primaries together.
-type Stats struct {
-	// Live is the number of keys of the database that expire: the nonces of all
-	// realms, some that have just expired, and whatever others keep there.
-	Live int64
-	// Bytes is the memory in use, and MaxBytes the sum of maxmemory: 0 if some
-	// server has no bound.
-	Bytes, MaxBytes int64
-}
-
-// Stats asks the servers, within Config.Timeout and with INFO alone. Call it for
-// a scrape and not for a request.
-func (s *Store) Stats(ctx context.Context) (Stats, error) {
+// Stats implements replay.Managed. It asks the servers, within Config.Timeout and
+// with INFO alone.
+func (s *Store) Stats(ctx context.Context) (replay.Stats, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
-	var st Stats
+	var st replay.Stats
 	primaries, bounded := 0, true
 	for address, node := range s.client.Nodes() {
 		text, err := node.Do(ctx, node.B().Info().Build()).ToString()
 		if err != nil {
-			return Stats{}, fmt.Errorf("redisstore: asking the server %s for INFO: %w", address, explain(err))
+			return replay.Stats{}, fmt.Errorf("redisstore: asking the server %s for INFO: %w", address, explain(err))
 		}
 		info := parseInfo(text)
 		if info["role"] != "master" {
@@ -58,7 +50,7 @@ func (s *Store) Stats(ctx context.Context) (Stats, error) {
 		}
 	}
 	if primaries == 0 {
-		return Stats{}, unavailable(errors.New("redisstore: none of the servers is a primary"))
+		return replay.Stats{}, unavailable(errors.New("redisstore: none of the servers is a primary"))
 	}
 	if !bounded {
 		st.MaxBytes = 0

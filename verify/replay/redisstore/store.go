@@ -38,7 +38,7 @@ type Store struct {
 	closed sync.Once
 }
 
-var _ replay.Store = (*Store)(nil)
+var _ replay.Managed = (*Store)(nil)
 
 // Open connects, looks whether the servers are fit to be a replay store, and
 // sees to the realm's epochs. An error that wraps replay.ErrUnavailable says
@@ -104,13 +104,14 @@ func (s *Store) begin(ctx context.Context) error {
 func (s *Store) Epoch() time.Time { return s.epoch }
 
 // Close ends the connections. Claims are ErrUnavailable from then on.
-func (s *Store) Close() {
+func (s *Store) Close() error {
 	s.closed.Do(func() {
 		s.stop()
 		s.ended.Wait()
 		s.client.Close()
 		s.dialer.close()
 	})
+	return nil
 }
 
 // String names the realm and the kind of deployment.

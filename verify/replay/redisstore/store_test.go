@@ -360,7 +360,7 @@ func TestClose(t *testing.T) {
 				})
 			}
 			for range 2 {
-				wg.Go(s.Close)
+				wg.Go(func() { s.Close() })
 			}
 			wg.Wait()
 		}()

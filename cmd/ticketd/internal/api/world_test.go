@@ -27,7 +27,7 @@ import (
 	"github.com/admitone/admitone/cmd/ticketd/internal/ratelimit"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
-	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/memory"
 	"github.com/admitone/admitone/verify/web"
 )
 
@@ -129,7 +129,7 @@ func newWorldOn(t *testing.T, dsn string, change ...func(*Config)) *world {
 	w.opener = keys
 	issuer, err := token.NewIssuer(token.Config{Sealer: keys, Realm: "r", Now: w.now})
 	require.NoError(t, err)
-	store, err := replay.NewMemory(replay.MemoryConfig{NoBarrier: true, Now: w.now})
+	store, err := memory.Open(t.Context(), memory.Config{NoBarrier: true, Now: w.now})
 	require.NoError(t, err)
 	verifier, err := verify.New(verify.Config{Opener: keys, Realm: "r", AnyBrand: true, Store: store, Now: w.now})
 	require.NoError(t, err)

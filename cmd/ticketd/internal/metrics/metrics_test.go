@@ -21,6 +21,8 @@ import (
 	tkt "github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
 	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/journal"
+	"github.com/admitone/admitone/verify/replay/memory"
 )
 
 // lint wants names, types and help texts as Prometheus' users expect them.
@@ -175,9 +177,9 @@ func TestStateOfMemoryAndJournal(t *testing.T) {
 	}
 	t.Run("memory", func(t *testing.T) {
 		m := New()
-		s, err := replay.NewMemory(replay.MemoryConfig{MaxBytes: 1 << 20})
+		s, err := memory.Open(t.Context(), memory.Config{MaxBytes: 1 << 20})
 		require.NoError(t, err)
-		m.WatchMemory(s)
+		m.WatchStore("memory", s)
 		redeem(t, s)
 		lint(t, m)
 		text := scrape(t, m)
@@ -193,14 +195,16 @@ func TestStateOfMemoryAndJournal(t *testing.T) {
 		} {
 			assert.Contains(t, text, line)
 		}
-		assert.InDelta(t, 1-float64(s.Stats().Bytes)/(1<<20), value(t, text, "ticketd_replay_headroom_ratio"), 1e-9)
-		assert.EqualValues(t, s.Stats().Bytes, value(t, text, "ticketd_replay_used_bytes"))
+		st, err := s.Stats(t.Context())
+		require.NoError(t, err)
+		assert.InDelta(t, 1-float64(st.Bytes)/(1<<20), value(t, text, "ticketd_replay_headroom_ratio"), 1e-9)
+		assert.EqualValues(t, st.Bytes, value(t, text, "ticketd_replay_used_bytes"))
 	})
 	t.Run("journal", func(t *testing.T) {
 		m := New()
-		s, err := replay.OpenJournal(t.TempDir(), replay.JournalConfig{})
+		s, err := journal.Open(t.Context(), journal.Config{Dir: t.TempDir()})
 		require.NoError(t, err)
-		m.WatchJournal(s)
+		m.WatchStore("journal", s)
 		redeem(t, s)
 		lint(t, m)
 		text := scrape(t, m)
@@ -213,7 +217,9 @@ func TestStateOfMemoryAndJournal(t *testing.T) {
 		} {
 			assert.Contains(t, text, line)
 		}
-		assert.EqualValues(t, s.Stats().DiskBytes, value(t, text, "ticketd_replay_disk_bytes"))
+		st, err := s.Stats(t.Context())
+		require.NoError(t, err)
+		assert.EqualValues(t, st.DiskBytes, value(t, text, "ticketd_replay_disk_bytes"))
 		assert.Greater(t, value(t, text, "ticketd_replay_headroom_ratio"), 0.99)
 		require.NoError(t, s.Close())
 	})

@@ -2,14 +2,14 @@ package metrics
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/admitone/admitone/verify/replay"
-	"github.com/admitone/admitone/verify/replay/pgstore"
-	"github.com/admitone/admitone/verify/replay/redisstore"
+	"github.com/admitone/admitone/verify/replay/localtier"
 )
 
 // The state of the replay store, read when it is asked for.
@@ -84,83 +84,85 @@ func (e *emitter) since(t time.Time) {
 	}
 }
 
-// WatchMemory shows the state of a Memory.
-func (m *Metrics) WatchMemory(s *replay.Memory) {
-	m.registry.MustRegister(state{
-		[]*prometheus.Desc{up, live, usedBytes, boundBytes, headroom, errorRate, maybes, clockBehind, epoch},
-		func(e *emitter) {
-			st := s.Stats()
-			e.up("memory", true)
-			e.gauge(live, float64(st.Live))
-			e.memory(st.Bytes, st.MaxBytes)
-			e.gauge(errorRate, st.ErrorRate)
-			// Only the exact table says AlreadyUsed, and knows a repetition.
-			e.counter(maybes, st.Answers[replay.AlreadyUsed]+st.Repeated, strconv.FormatBool(true))
-			e.counter(maybes, st.Answers[replay.PossiblyUsed], strconv.FormatBool(false))
-			e.gauge(clockBehind, st.ClockBehind.Seconds())
-			e.since(st.Epoch)
-		},
-	})
+// settled are the claims that the exact table decided: only that table says
+// AlreadyUsed, and knows a repetition.
+func settled(st replay.Stats) uint64 { return st.Answers[replay.AlreadyUsed] + st.Repeated }
+
+// A kind of replay store has these numbers beside up and live.
+type kind struct {
+	descs   []*prometheus.Desc
+	collect func(e *emitter, st replay.Stats)
 }
 
-// WatchJournal shows the state of a Journal.
-func (m *Metrics) WatchJournal(s *replay.Journal) {
-	m.registry.MustRegister(state{
-		[]*prometheus.Desc{up, live, usedBytes, boundBytes, headroom, diskBytes, commits, failures, damaged, clockBehind, epoch},
-		func(e *emitter) {
-			st := s.Stats()
-			e.up("journal", st.Err == nil)
-			e.gauge(live, float64(st.Live))
+var kinds = map[string]kind{
+	"memory": {
+		[]*prometheus.Desc{usedBytes, boundBytes, headroom, errorRate, maybes, clockBehind},
+		func(e *emitter, st replay.Stats) {
+			e.memory(st.Bytes, st.MaxBytes)
+			e.gauge(errorRate, st.ErrorRate)
+			e.counter(maybes, settled(st), strconv.FormatBool(true))
+			e.counter(maybes, st.Answers[replay.PossiblyUsed], strconv.FormatBool(false))
+			e.gauge(clockBehind, st.ClockBehind.Seconds())
+		},
+	},
+	"journal": {
+		[]*prometheus.Desc{
+			usedBytes, boundBytes, headroom, diskBytes, commits, failures, damaged, clockBehind,
+		},
+		func(e *emitter, st replay.Stats) {
 			e.memory(st.Bytes, st.MaxBytes)
 			e.gauge(diskBytes, float64(st.DiskBytes))
 			e.counter(commits, st.Commits)
 			e.counter(failures, st.Failures)
 			e.gauge(damaged, float64(st.Damaged))
 			e.gauge(clockBehind, st.ClockBehind.Seconds())
-			e.since(st.Epoch)
 		},
-	})
+	},
+	"redis": {
+		[]*prometheus.Desc{usedBytes, boundBytes, headroom},
+		func(e *emitter, st replay.Stats) { e.memory(st.Bytes, st.MaxBytes) },
+	},
+	"postgres": {
+		[]*prometheus.Desc{dead, diskBytes},
+		func(e *emitter, st replay.Stats) {
+			e.gauge(dead, float64(st.Dead))
+			e.gauge(diskBytes, float64(st.DiskBytes))
+		},
+	},
 }
 
-// WatchRedis shows the state of a store on Redis, which it asks for it.
-func (m *Metrics) WatchRedis(s *redisstore.Store) {
+// ofOneProcess are the kinds of store whose epoch does not change while they run.
+var ofOneProcess = []string{"memory", "journal"}
+
+// WatchStore shows the state of a store, which is asked for it: a memory, journal,
+// redis or postgres.
+func (m *Metrics) WatchStore(name string, s replay.Managed) {
+	k := kinds[name]
 	m.registry.MustRegister(state{
-		[]*prometheus.Desc{up, live, usedBytes, boundBytes, headroom},
+		append([]*prometheus.Desc{up, live, epoch}, k.descs...),
 		func(e *emitter) {
-			st, err := s.Stats(context.Background()) // it has a time-out of its own
-			e.up("redis", err == nil)
-			if err == nil {
-				e.gauge(live, float64(st.Live))
-				e.memory(st.Bytes, st.MaxBytes)
+			st, err := s.Stats(context.Background()) // it has a time limit of its own
+			e.up(name, err == nil && st.Err == nil)
+			if err != nil {
+				return
+			}
+			e.gauge(live, float64(st.Live))
+			k.collect(e, st)
+			if slices.Contains(ofOneProcess, name) {
+				e.since(s.Epoch())
 			}
 		},
 	})
 }
 
-// WatchPostgres shows the state of a store on PostgreSQL, which it asks for it.
-func (m *Metrics) WatchPostgres(s *pgstore.Store) {
-	m.registry.MustRegister(state{
-		[]*prometheus.Desc{up, live, dead, diskBytes},
-		func(e *emitter) {
-			st, err := s.Stats(context.Background()) // it has a time-out of its own
-			e.up("postgres", err == nil)
-			if err == nil {
-				e.gauge(live, float64(st.Live))
-				e.gauge(dead, float64(st.Dead))
-				e.gauge(diskBytes, float64(st.DiskBytes))
-			}
-		},
-	})
-}
-
-// WatchFront shows the state of a Front.
-func (m *Metrics) WatchFront(s *replay.Front) {
+// WatchLocalTier shows the round trips to a shared store.
+func (m *Metrics) WatchLocalTier(s *localtier.Store) {
 	m.registry.MustRegister(state{
 		[]*prometheus.Desc{asked, spared},
 		func(e *emitter) {
-			st := s.Stats()
-			e.counter(asked, st.Asked)
-			e.counter(spared, st.Spared)
+			toStore, without := s.RoundTrips()
+			e.counter(asked, toStore)
+			e.counter(spared, without)
 		},
 	})
 }

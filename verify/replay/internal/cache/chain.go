@@ -1,0 +1,91 @@
+package cache
+
+// Chain is a chain of Bloom filters that grows as it fills. Where Full reports
+// true, call Grow before Add. The zero Chain has no filter yet.
+type Chain struct {
+	Filters []Filter
+
+	blocks    int     // in all filters
+	errorRate float64 // the sum of the filters' rates, from the bits as they are set
+	limit     float64 // the errorRate at which the chain must grow
+}
+
+// FilterOverhead is the memory, in bytes, that a filter takes beside its blocks.
+const FilterOverhead = 64
+
+// Blocks returns the number of blocks in all filters.
+func (c *Chain) Blocks() int { return c.blocks }
+
+// Bytes returns the memory that the filters take.
+func (c *Chain) Bytes() int64 {
+	return int64(len(c.Filters))*FilterOverhead + int64(c.blocks)*BlockBytes
+}
+
+// ErrorRate returns the probability that the chain takes a new key for one of
+// its own.
+func (c *Chain) ErrorRate() float64 { return c.errorRate }
+
+// Limit returns the error rate at which the chain is full.
+func (c *Chain) Limit() float64 { return c.limit }
+
+// NextLimit returns the Limit after another Grow.
+func (c *Chain) NextLimit() float64 { return firstError + tightening*c.limit }
+
+// Has reports whether the key was added, or is mistaken for such a key.
+func (c *Chain) Has(k Key) bool {
+	for i := len(c.Filters) - 1; i >= 0; i-- {
+		a, b := c.Filters[i].blocks(k)
+		if a.has(k) || b.has(k) {
+			return true
+		}
+	}
+	return false
+}
+
+// Full reports whether the chain must grow before it takes another key.
+func (c *Chain) Full() bool { return c.errorRate >= c.limit }
+
+// Add puts the key into the emptiest of its blocks.
+func (c *Chain) Add(k Key) {
+	var (
+		best   *Block
+		blocks int // of best's filter
+		ones   int
+	)
+	for _, f := range c.Filters {
+		a, b := f.blocks(k)
+		if n := a.ones(); best == nil || n < ones {
+			best, blocks, ones = a, len(f), n
+		}
+		if n := b.ones(); n < ones {
+			best, blocks, ones = b, len(f), n
+		}
+	}
+	before := best.ErrorRate()
+	best.add(k)
+	c.errorRate += 2 * (best.ErrorRate() - before) / float64(blocks)
+}
+
+// Grow adds a filter of that many blocks, which is a FilterSize.
+func (c *Chain) Grow(blocks int) {
+	c.limit = c.NextLimit()
+	c.Filters = append(c.Filters, make(Filter, blocks))
+	c.blocks += blocks
+}
+
+// Growth returns the number of blocks that the next filter should have, and the
+// least that will do where memory is short.
+//
+// A chain whose first filter had an expected size grows by a quarter. A chain
+// of unknown size doubles. The least is a quarter of the chain, so that the
+// number of filters, and with it the work of a lookup, stays logarithmic.
+func (c *Chain) Growth() (want, least int) {
+	if len(c.Filters) == 0 {
+		return MinBlocks, MinBlocks
+	}
+	least = FilterSize(c.blocks / 4)
+	if len(c.Filters[0]) > MinBlocks {
+		return least, least
+	}
+	return FilterSize(c.blocks), least
+}

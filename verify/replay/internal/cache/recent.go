@@ -1,0 +1,63 @@
+package cache
+
+import "time"
+
+// Recent is an exact table of fixed size with the latest admissions. In each set
+// of entries the oldest is overwritten first. A nonce is admitted once, so the
+// latest admission is also the latest use, and a replay refreshes nothing. The
+// table has no pointers, and takes its memory once.
+type Recent struct {
+	entries []Entry
+	next    []uint8 // by set: the way to be written next
+}
+
+// Ways is the number of entries in a set.
+const Ways = 8
+
+// Entry is one admission. It fills one cache line.
+type Entry struct {
+	nonce   [16]byte
+	binding [32]byte
+	sec     int64 // of the first use, Unix time
+	nsec    int32
+	used    bool
+}
+
+const (
+	// EntryBytes is the size of an Entry, and SetBytes the size of a set.
+	EntryBytes = 64
+	SetBytes   = Ways*EntryBytes + 1
+)
+
+// NewRecent returns an empty table with that many sets.
+func NewRecent(sets int) Recent {
+	return Recent{make([]Entry, sets*Ways), make([]uint8, sets)}
+}
+
+// Len returns the number of entries that the table has room for.
+func (r *Recent) Len() int { return len(r.entries) }
+
+// Find returns the nonce's entry, or nil. The entry is valid until the next Add.
+func (r *Recent) Find(k Key, nonce *[16]byte) *Entry {
+	first := k.scale(len(r.next)) * Ways
+	for i := first; i < first+Ways; i++ {
+		if e := &r.entries[i]; e.used && e.nonce == *nonce {
+			return e
+		}
+	}
+	return nil
+}
+
+// Add notes an admission.
+func (r *Recent) Add(k Key, nonce *[16]byte, binding *[32]byte, first time.Time) {
+	set := k.scale(len(r.next))
+	way := int(r.next[set])
+	r.next[set] = uint8((way + 1) % Ways)
+	r.entries[set*Ways+way] = Entry{*nonce, *binding, first.Unix(), int32(first.Nanosecond()), true}
+}
+
+// FirstUsed returns the time of the admission.
+func (e *Entry) FirstUsed() time.Time { return time.Unix(e.sec, int64(e.nsec)).UTC() }
+
+// Binding returns the binding of the admission, or zero.
+func (e *Entry) Binding() [32]byte { return e.binding }

@@ -1,0 +1,84 @@
+package cache
+
+import (
+	"container/heap"
+	"time"
+)
+
+// windowShift is the binary logarithm of a window's length in seconds.
+const windowShift = 4
+
+// WindowLength is the span of ticket expiry that one window covers.
+const WindowLength = time.Second << windowShift
+
+// Window holds what is known of the tickets that expire in one span of Unix
+// time. The ticket's expiry decides the window, not the time of arrival. So a
+// lookup has one place to go, whatever the clock does.
+type Window struct {
+	Index       int64     // see WindowOf
+	RetainUntil time.Time // the latest RetainUntil of the window's records
+	Records     int
+
+	position int // in the Queue
+}
+
+// WindowOf returns the index of the window in which a ticket expires. The shift
+// rounds down, for times before 1970 too.
+func WindowOf(expires time.Time) int64 { return expires.Unix() >> windowShift }
+
+// WindowEnd returns the end of a window's span.
+func WindowEnd(index int64) time.Time { return time.Unix((index+1)<<windowShift, 0).UTC() }
+
+// Over reports whether the retention of all records has ended.
+func (w *Window) Over(now time.Time) bool { return !now.Before(w.RetainUntil) }
+
+func (w *Window) window() *Window { return w }
+
+// Windowed is a pointer to a type that embeds Window.
+type Windowed interface{ window() *Window }
+
+// Queue orders windows by the end of their retention: element 0 ends first, and
+// the children of element i, if any, are 2i+1 and 2i+2. The zero Queue is empty.
+type Queue[W Windowed] []W
+
+// Add puts w into the queue.
+func (q *Queue[W]) Add(w W) { heap.Push((*queueHeap[W])(q), w) }
+
+// Remove takes element 0 out of the queue.
+func (q *Queue[W]) Remove() W { return heap.Pop((*queueHeap[W])(q)).(W) }
+
+// Extend raises the RetainUntil of w to t, if t is later.
+func (q *Queue[W]) Extend(w W, t time.Time) {
+	if base := w.window(); t.After(base.RetainUntil) {
+		base.RetainUntil = t
+		heap.Fix((*queueHeap[W])(q), base.position)
+	}
+}
+
+// queueHeap gives Queue the methods of heap.Interface.
+type queueHeap[W Windowed] []W
+
+func (q queueHeap[W]) Len() int { return len(q) }
+
+func (q queueHeap[W]) Less(i, j int) bool {
+	return q[i].window().RetainUntil.Before(q[j].window().RetainUntil)
+}
+
+func (q queueHeap[W]) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].window().position, q[j].window().position = i, j
+}
+
+func (q *queueHeap[W]) Push(x any) {
+	w := x.(W)
+	w.window().position = len(*q)
+	*q = append(*q, w)
+}
+
+func (q *queueHeap[W]) Pop() any {
+	last := len(*q) - 1
+	w := (*q)[last]
+	clear((*q)[last:])
+	*q = (*q)[:last]
+	return w
+}

@@ -1,0 +1,269 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/admitone/admitone/internal/durable"
+	"github.com/admitone/admitone/verify/replay/internal/cache"
+)
+
+// maxOpenFiles bounds how many segments are open at a time. Tickets of one
+// lifetime, redeemed soon after they were issued, take two or three.
+const maxOpenFiles = 64
+
+// A batch gathers the records that one commit will write, by slice.
+type batch struct {
+	records map[int64][]record
+	*commit
+}
+
+// A commit is what the claims of a batch wait for.
+type commit struct {
+	done   chan struct{}   // closed when it is over
+	failed map[int64]error // by slice; not to be read before
+}
+
+func (b *batch) add(index int64, r record) *commit {
+	if b.commit == nil {
+		b.records, b.commit = make(map[int64][]record), &commit{done: make(chan struct{})}
+	}
+	b.records[index] = append(b.records[index], r)
+	return b.commit
+}
+
+// notWritten wraps an error that came before any record could reach the disk.
+type notWritten struct{ error }
+
+func (e notWritten) Unwrap() error { return e.error }
+
+func isNotWritten(err error) bool { return errors.As(err, new(notWritten)) }
+
+// commitAll is the committer: it writes what has gathered while it wrote what
+// had gathered before, so that one fsync serves all who wait for it.
+func (j *Store) commitAll() {
+	defer close(j.done)
+	for range j.work {
+		j.mu.Lock()
+		b, closed := j.open, j.closed
+		j.open = batch{}
+		j.mu.Unlock()
+		if b.commit != nil {
+			j.commit(b)
+		}
+		j.sweep()
+		if closed {
+			return
+		}
+	}
+}
+
+// commit writes a batch, all its slices at once, and answers it.
+func (j *Store) commit(b batch) {
+	b.failed = make(map[int64]error)
+	ours := j.stillOurs()
+	segments := make(map[int64]*segment)
+	var made []*segment
+	for index := range b.records {
+		s, isNew, err := j.segmentFor(index, ours)
+		if err != nil {
+			b.failed[index] = notWritten{err}
+			continue
+		}
+		segments[index] = s
+		if isNew {
+			made = append(made, s)
+		}
+	}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for index, s := range segments {
+		wg.Go(func() {
+			if err := s.append(b.records[index], j.at); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				b.failed[index] = err
+			}
+		})
+	}
+	wg.Wait()
+	for index, s := range segments {
+		if b.failed[index] != nil {
+			j.abandon(index, s)
+		}
+	}
+	for len(j.files) > maxOpenFiles {
+		j.closeOldest()
+	}
+	j.finish(b, made)
+}
+
+// stillOurs returns an error if the directory is no longer the one that this
+// process has locked: somebody moved, wiped or replaced it.
+func (j *Store) stillOurs() error {
+	info, err := os.Stat(filepath.Join(j.dir, lockFile))
+	if err == nil && !os.SameFile(info, j.owner) {
+		err = errors.New("another directory has taken its place")
+	}
+	if err != nil {
+		return fmt.Errorf("the journal's directory is not what it was: %w; restart this process", err)
+	}
+	return nil
+}
+
+// segmentFor returns the segment that the slice's records go to.
+func (j *Store) segmentFor(index int64, ours error) (s *segment, isNew bool, err error) {
+	if ours != nil {
+		return nil, false, ours
+	}
+	if s := j.files[index]; s != nil {
+		s.used = j.commits
+		return s, false, nil
+	}
+	j.number++
+	s, err = createSegment(j.dir, index, j.number, j.at)
+	if err != nil {
+		return nil, false, err
+	}
+	s.used = j.commits
+	j.files[index] = s
+	return s, true, nil
+}
+
+func (j *Store) closeOldest() {
+	var oldest int64
+	for index, s := range j.files {
+		if o := j.files[oldest]; o == nil || s.used < o.used {
+			oldest = index
+		}
+	}
+	j.abandon(oldest, j.files[oldest])
+}
+
+// abandon closes a segment. The slice's next record begins another.
+func (j *Store) abandon(index int64, s *segment) {
+	s.f.Close() // after a good fsync or a failed one, there is nothing to learn here
+	delete(j.files, index)
+}
+
+// finish takes the outcome into the index and wakes all who wait for it.
+func (j *Store) finish(b batch, made []*segment) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.commits++
+	j.err = nil
+	for _, err := range b.failed {
+		j.err = err
+	}
+	if j.err != nil {
+		j.failures++
+	}
+	for _, s := range made {
+		j.diskBytes += headerSize
+		w := j.index.live[parseIndex(s)]
+		w.files = append(w.files, s.path)
+	}
+	for index, records := range b.records {
+		for i := range records {
+			j.index.finish(index, &records[i], b.failed[index])
+		}
+		if b.failed[index] == nil {
+			j.diskBytes += int64(len(records)) * recordSize
+			j.index.live[index].written += int64(len(records))
+		}
+	}
+	close(b.done)
+}
+
+func parseIndex(s *segment) int64 {
+	index, _, _ := parseSegmentName(filepath.Base(s.path))
+	return index
+}
+
+// sweep removes the slices whose time is over: it notes on the disk that they
+// existed, and then removes their files. If it fails, the next commit tries
+// again.
+func (j *Store) sweep() {
+	j.mu.Lock()
+	gone, dropped := j.index.gone, j.index.dropped
+	j.mu.Unlock()
+	if len(gone) == 0 || j.stillOurs() != nil {
+		return
+	}
+	for _, w := range gone {
+		dropped.Add(w.Index)
+		if s := j.files[w.Index]; s != nil {
+			j.abandon(w.Index, s)
+		}
+	}
+	err := j.writeState(&dropped)
+	if err != nil && j.retire(gone) == nil {
+		err = j.writeState(&dropped)
+	}
+	if err != nil {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.err = err
+		j.failures++
+		return
+	}
+	for _, w := range gone {
+		for _, path := range w.files {
+			os.Remove(path) // or else the next Open does
+			os.Remove(retired(path))
+		}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.index.dropped = dropped
+	for _, w := range gone {
+		delete(j.index.live, w.Index)
+		j.diskBytes -= int64(len(w.files))*headerSize + w.written*recordSize
+	}
+	j.index.gone = j.index.gone[len(gone):]
+}
+
+// retiredSuffix marks the name of a segment whose slice is gone, though the
+// state does not say so yet.
+const retiredSuffix = ".gone"
+
+func retired(path string) string { return path + retiredSuffix }
+
+// retire frees the room that segments of slices that are gone take on a full
+// disk, which has none for the new state. A name says as much.
+func (j *Store) retire(gone []*window) error {
+	for _, w := range gone {
+		for _, path := range w.files {
+			if err := os.Rename(path, retired(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	if err := durable.SyncDir(j.dir); err != nil {
+		return err
+	}
+	for _, w := range gone {
+		for _, path := range w.files {
+			if err := os.Truncate(retired(path), 0); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// writeState makes durable what the records do not tell.
+func (j *Store) writeState(dropped *cache.Ranges) error {
+	if err := j.at("write state"); err != nil {
+		return err
+	}
+	st := state{Format: stateFormat, Epoch: j.epoch.UnixNano(), Merges: dropped.Merges(), Copied: j.copied}
+	for _, r := range dropped.List() {
+		st.Dropped = append(st.Dropped, [2]int64{r.From, r.To})
+	}
+	return st.write(j.dir)
+}

@@ -1,0 +1,3 @@
+// Package journal is a replay.Store of one process, whose memory outlives the
+// process.
+package journal

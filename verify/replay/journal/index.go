@@ -1,0 +1,193 @@
+package journal
+
+import (
+	"time"
+
+	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/internal/cache"
+)
+
+// dropsPerClaim is the number of expired windows that a claim drops in passing.
+// A claim makes at most one window, so any number above one catches up.
+const dropsPerClaim = 4
+
+// nonceIndex is the journal's memory: every live nonce exactly, so that no answer
+// needs the disk. The journal's mu guards it.
+type nonceIndex struct {
+	live     map[int64]*window
+	queue    cache.Queue[*window] // the windows of live that are not gone
+	dropped  cache.Ranges
+	gone     []*window // out of the queue, and still to be removed from the disk
+	records  int
+	inFlight map[[16]byte]*commit // nonces whose record is being written
+
+	// The bindings of the latest admissions, for replay.Grace at least. Bindings
+	// go into the first table for that long; then it becomes the older table, and
+	// the older one is forgotten.
+	bindings, older map[[16]byte][32]byte
+	since           time.Time // when bindings was begun
+}
+
+// window has the nonces of one span of ticket expiry.
+type window struct {
+	cache.Window
+	used    map[[16]byte]int64 // the first use, Unix ns
+	notSure map[[16]byte]bool  // records that may be missing on the disk; nobody was admitted on them
+	pending int                // records that are being written
+	gone    bool
+	files   []string
+	written int64 // records in files, those written twice counted twice
+
+	// The redemptions of a damaged window are unknown, up to this moment.
+	damaged  bool
+	complete time.Time
+}
+
+func newNonceIndex() nonceIndex {
+	return nonceIndex{
+		live:     make(map[int64]*window),
+		inFlight: make(map[[16]byte]*commit),
+		bindings: make(map[[16]byte][32]byte),
+	}
+}
+
+func (x *nonceIndex) bytes() int64 {
+	return int64(x.records)*nonceBytes + int64(len(x.live))*windowBytes +
+		int64(len(x.bindings)+len(x.older))*bindingBytes
+}
+
+// spare is kept free for another claim.
+const spare = nonceBytes + windowBytes + bindingBytes
+
+// full reports whether another nonce has no room, even after everything expired
+// is dropped.
+func (x *nonceIndex) full(now time.Time, maxBytes int64) bool {
+	return x.bytes()+spare > maxBytes && x.over(now) == nil
+}
+
+// over returns the window whose retention ends first, if it has ended and no
+// record of the window is being written; otherwise nil.
+func (x *nonceIndex) over(now time.Time) *window {
+	if len(x.queue) == 0 || !x.queue[0].Over(now) || x.queue[0].pending > 0 {
+		return nil
+	}
+	return x.queue[0]
+}
+
+// window returns the window, and makes it if need be.
+func (x *nonceIndex) window(index int64) *window {
+	w := x.live[index]
+	if w == nil {
+		w = &window{Window: cache.Window{Index: index}, used: make(map[[16]byte]int64)}
+		x.live[index] = w
+		x.queue.Add(w)
+	}
+	return w
+}
+
+// load takes in a record from the disk.
+func (x *nonceIndex) load(index int64, r *record, now time.Time) *window {
+	w := x.window(index)
+	if first, ok := w.used[r.nonce]; !ok {
+		w.used[r.nonce] = r.first
+		w.Records++
+		x.records++
+	} else {
+		w.used[r.nonce] = min(first, r.first)
+	}
+	x.queue.Extend(w, time.Unix(r.retain, 0).UTC())
+	x.bind(r, now)
+	return w
+}
+
+// insert takes in a record that is going to be written.
+func (x *nonceIndex) insert(index int64, r *record, now time.Time) {
+	x.load(index, r, now).pending++
+}
+
+func (x *nonceIndex) bind(r *record, now time.Time) {
+	x.rotate(now)
+	if r.binding != [32]byte{} && now.Sub(time.Unix(0, r.first)) < replay.Grace {
+		x.bindings[r.nonce] = r.binding
+	}
+}
+
+// rotate forgets bindings whose grace is over.
+func (x *nonceIndex) rotate(now time.Time) {
+	age := now.Sub(x.since)
+	if age >= 0 && age < replay.Grace {
+		return
+	}
+	x.older, x.bindings, x.since = x.bindings, make(map[[16]byte][32]byte), now
+	if age >= 2*replay.Grace {
+		x.older = nil
+	}
+}
+
+// binding returns the nonce's binding, or zero if none counts any more.
+func (x *nonceIndex) binding(nonce [16]byte) [32]byte {
+	if b, ok := x.bindings[nonce]; ok {
+		return b
+	}
+	return x.older[nonce]
+}
+
+func (x *nonceIndex) unsure(c *replay.Claim) bool {
+	w := x.live[cache.WindowOf(c.Expires)]
+	return w != nil && w.notSure[c.Nonce]
+}
+
+// finish notes the outcome of writing a record.
+func (x *nonceIndex) finish(index int64, r *record, err error) {
+	w := x.live[index]
+	w.pending--
+	delete(x.inFlight, r.nonce)
+	switch {
+	case err == nil:
+		delete(w.notSure, r.nonce)
+	case isNotWritten(err) && !w.notSure[r.nonce]:
+		// Nobody was admitted, and no record can ever say otherwise.
+		delete(w.used, r.nonce)
+		delete(x.bindings, r.nonce)
+		delete(x.older, r.nonce)
+		w.Records--
+		x.records--
+	default:
+		if w.notSure == nil {
+			w.notSure = make(map[[16]byte]bool)
+		}
+		w.notSure[r.nonce] = true
+	}
+}
+
+// expire drops some windows whose retention has ended, and more if room is
+// needed. It reports whether any must be removed from the disk. Claims in a
+// dropped window are refused from then on, for ever.
+func (x *nonceIndex) expire(now time.Time, maxBytes int64) bool {
+	x.rotate(now)
+	for i := 0; i < dropsPerClaim || x.bytes()+spare > maxBytes; i++ {
+		if !x.expireOne(now) {
+			break
+		}
+	}
+	return len(x.gone) > 0
+}
+
+// expireAll is expire without a limit.
+func (x *nonceIndex) expireAll(now time.Time) bool {
+	for x.expireOne(now) {
+	}
+	return len(x.gone) > 0
+}
+
+func (x *nonceIndex) expireOne(now time.Time) bool {
+	w := x.over(now)
+	if w == nil {
+		return false
+	}
+	x.queue.Remove()
+	x.records -= w.Records
+	w.gone, w.used, w.notSure = true, nil, nil
+	x.gone = append(x.gone, w)
+	return true
+}

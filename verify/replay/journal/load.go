@@ -1,0 +1,151 @@
+package journal
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/admitone/admitone/verify/replay/internal/cache"
+)
+
+// load reads the directory. What was lost of the past moves the epoch, or, if
+// it is known to be of one slice, marks that.
+func (j *Store) load(now time.Time) error {
+	st, known, err := readState(j.dir)
+	if err != nil {
+		return err
+	}
+	if len(st.Dropped) > cache.MaxRanges {
+		return errors.New("its state has more dropped ranges than a journal keeps")
+	}
+	dropped := make([]cache.Range, len(st.Dropped))
+	for i, r := range st.Dropped {
+		dropped[i] = cache.Range{From: r[0], To: r[1]}
+	}
+	j.index.dropped = cache.RestoreRanges(dropped, st.Merges)
+	j.copied, j.number = st.Copied, st.Copied
+
+	genuine, err := isInstance(j.dir)
+	if err != nil {
+		return err
+	}
+	segments, copied, err := j.loadSegments(now)
+	if err != nil {
+		return err
+	}
+	if known && genuine && !copied {
+		j.epoch = time.Unix(0, st.Epoch).UTC()
+		return j.removeRetired()
+	}
+	j.restored = known || segments > 0
+	j.copied = j.number
+	// A clock that has been ahead may have let in tickets of its future.
+	j.epoch = j.latest
+	if old := time.Unix(0, st.Epoch).UTC(); known && old.After(j.epoch) {
+		j.epoch = old
+	}
+	if err := j.writeState(&j.index.dropped); err != nil {
+		return err
+	}
+	if err := writeInstance(j.dir); err != nil {
+		return err
+	}
+	return j.removeRetired()
+}
+
+// removeRetired removes what a full disk had kept sweep from removing, now that
+// there may be room to say so in the state.
+func (j *Store) removeRetired() error {
+	if len(j.retiredFiles) == 0 || j.writeState(&j.index.dropped) != nil {
+		return nil
+	}
+	for _, path := range j.retiredFiles {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadSegments reads all segments, and reports how many there are and whether
+// one of them is a copy that the epoch does not allow for.
+func (j *Store) loadSegments(now time.Time) (n int, copied bool, err error) {
+	entries, err := os.ReadDir(j.dir)
+	if err != nil {
+		return 0, false, err
+	}
+	for _, e := range entries {
+		name, isRetired := strings.CutSuffix(e.Name(), retiredSuffix)
+		index, number, ok := parseSegmentName(name)
+		if !ok {
+			continue
+		}
+		n++
+		j.number = max(j.number, number)
+		if isRetired {
+			j.index.dropped.Add(index)
+			j.retiredFiles = append(j.retiredFiles, filepath.Join(j.dir, e.Name()))
+		}
+	}
+	damaged := make(map[int64]time.Time) // when its segments were last written to
+	for _, e := range entries {
+		index, number, ok := parseSegmentName(e.Name())
+		if !ok {
+			continue
+		}
+		st, err := j.loadSegment(filepath.Join(j.dir, e.Name()), index, number, now)
+		if err != nil {
+			return n, false, err
+		}
+		copied = copied || st.copied && number > j.copied
+		if st.damaged && st.modified.After(damaged[index]) {
+			damaged[index] = st.modified
+		}
+	}
+	for index, modified := range damaged {
+		j.markDamaged(index, modified)
+	}
+	return n, copied, nil
+}
+
+// loadSegment reads one segment, or removes it if it is of no use any more.
+func (j *Store) loadSegment(path string, index int64, number uint64, now time.Time) (st segmentCondition, err error) {
+	if j.index.dropped.Has(index) {
+		return st, os.Remove(path)
+	}
+	n := int64(0)
+	st, err = readSegment(path, index, number, func(r *record) {
+		n++
+		j.index.load(index, r, now)
+		if first := time.Unix(0, r.first).UTC(); first.After(j.latest) {
+			j.latest = first
+		}
+	})
+	if err != nil {
+		return st, err
+	}
+	if n == 0 && !st.damaged { // nothing of it was ever answered
+		return st, os.Remove(path)
+	}
+	w := j.index.window(index)
+	w.files = append(w.files, path)
+	w.written += n
+	j.diskBytes += headerSize + n*recordSize
+	return st, nil
+}
+
+// markDamaged marks a slice of which records are lost. They were made before
+// the present, as the highest reading of the clock tells it, and before the
+// file was last written to. How long they were to be retained is lost with
+// them: the slice lives for as long as its sound records want it, and that it
+// is over is remembered like that of any other.
+func (j *Store) markDamaged(index int64, modified time.Time) {
+	w := j.index.window(index)
+	w.damaged, w.complete = true, j.latest
+	if modified.After(w.complete) {
+		w.complete = modified
+	}
+	j.index.queue.Extend(w, cache.WindowEnd(index))
+}

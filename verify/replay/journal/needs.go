@@ -1,0 +1,38 @@
+package journal
+
+import (
+	"math"
+
+	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/internal/cache"
+)
+
+// Needs is the most that a replay.Load takes of a Store, once it has lasted for
+// Load.Retain, where every claim has a binding.
+type Needs struct {
+	// Bytes is the memory in use, as Stats.Bytes counts. MaxBytes is a
+	// Config.MaxBytes that leaves a quarter free: DefaultBytes, if that is enough.
+	Bytes, MaxBytes int64
+	// DiskBytes is the size of the segments in blocks of 4 KiB, and Segments
+	// their number.
+	DiskBytes int64
+	Segments  int
+}
+
+const diskBlock = 4096
+
+// Plan computes what a load needs, from the very sizes that a Store uses.
+func Plan(load replay.Load) (Needs, error) {
+	if err := load.Check(); err != nil {
+		return Needs{}, err
+	}
+	live, windows := load.Live(), int64(load.Windows())
+	bindings := int64(math.Ceil(load.Rate * (2 * replay.Grace).Seconds()))
+	n := Needs{
+		Bytes:     live*nonceBytes + windows*windowBytes + min(live, bindings)*bindingBytes,
+		DiskBytes: live*recordSize + windows*(headerSize+diskBlock),
+		Segments:  load.Windows(),
+	}
+	n.MaxBytes = cache.Bound(DefaultBytes, func(int64) int64 { return n.Bytes })
+	return n, nil
+}

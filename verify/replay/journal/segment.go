@@ -1,0 +1,230 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/admitone/admitone/internal/durable"
+)
+
+// A segment is a file of a journal with the records of one slice, in the order
+// of their admission. All numbers are big-endian; CRC is CRC-32C (Castagnoli).
+//
+//	segment = header *record [torn]
+//	header  = "admitone-replay1"
+//	          slice       int64    see cache.WindowOf
+//	          number      uint64   of the segment, in order of creation
+//	          inode       uint64   of this file, and
+//	          born        int64    its time of birth, Unix ns: see identity
+//	          CRC         uint32   of all before it
+//	record  = nonce       16 bytes
+//	          binding     32 bytes
+//	          first used  int64    Unix ns
+//	          retain      int64    Unix seconds, rounded up
+//	          CRC         uint32   of the header's CRC, the record's number from
+//	                               0 as uint64, and all before it
+//	torn    = what is shorter than a header or record
+//
+// A segment is written by one process, appended to until a write or an fsync of
+// it fails or the file is closed, and never after that. So what is torn was
+// never answered for: an fsync had covered it, had it been.
+const (
+	segmentMagic = "admitone-replay1"
+	headerSize   = 16 + 4*8 + 4
+	recordSize   = 16 + 32 + 2*8 + 4
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// A record is one admission.
+type record struct {
+	nonce   [16]byte
+	binding [32]byte
+	first   int64 // Unix ns
+	retain  int64 // Unix seconds
+}
+
+func appendHeader(b []byte, index int64, number uint64, id identity) []byte {
+	start := len(b)
+	b = append(b, segmentMagic...)
+	b = binary.BigEndian.AppendUint64(b, uint64(index))
+	b = binary.BigEndian.AppendUint64(b, number)
+	b = binary.BigEndian.AppendUint64(b, id.inode)
+	b = binary.BigEndian.AppendUint64(b, uint64(id.born))
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
+}
+
+func appendRecord(b []byte, r *record, headerCRC uint32, number int64) []byte {
+	start := len(b)
+	b = append(b, r.nonce[:]...)
+	b = append(b, r.binding[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(r.first))
+	b = binary.BigEndian.AppendUint64(b, uint64(r.retain))
+	return binary.BigEndian.AppendUint32(b, recordCRC(headerCRC, number, b[start:]))
+}
+
+func recordCRC(headerCRC uint32, number int64, body []byte) uint32 {
+	var n [8]byte
+	binary.BigEndian.PutUint64(n[:], uint64(number))
+	return crc32.Update(crc32.Update(headerCRC, castagnoli, n[:]), castagnoli, body)
+}
+
+// parseRecord reports false if the record is not as it was written.
+func parseRecord(b []byte, headerCRC uint32, number int64) (r record, ok bool) {
+	body := b[:recordSize-4]
+	if binary.BigEndian.Uint32(b[recordSize-4:]) != recordCRC(headerCRC, number, body) {
+		return r, false
+	}
+	copy(r.nonce[:], b)
+	copy(r.binding[:], b[16:])
+	r.first = int64(binary.BigEndian.Uint64(b[48:]))
+	r.retain = int64(binary.BigEndian.Uint64(b[56:]))
+	return r, true
+}
+
+// A segment that is being written.
+type segment struct {
+	path      string
+	f         *os.File
+	headerCRC uint32
+	records   int64
+	used      uint64 // when it was last written to, in batches
+}
+
+func segmentName(index int64, number uint64) string {
+	return fmt.Sprintf("slice.%d.%d", index, number)
+}
+
+// parseSegmentName reports false for the name of some other file.
+func parseSegmentName(name string) (index int64, number uint64, ok bool) {
+	n, err := fmt.Sscanf(name, "slice.%d.%d", &index, &number)
+	return index, number, err == nil && n == 2 && name == segmentName(index, number)
+}
+
+// createSegment makes a segment without records. After an error no file is
+// left, as far as that can be had.
+func createSegment(dir string, index int64, number uint64, at func(step string) error) (s *segment, err error) {
+	if err := at("create"); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, segmentName(index, number))
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(path)
+		}
+	}()
+	id, err := identify(f)
+	if err != nil {
+		return nil, err
+	}
+	header := appendHeader(nil, index, number, id)
+	if err := at("write header"); err != nil {
+		return nil, err
+	}
+	if _, err := f.WriteAt(header, 0); err != nil {
+		return nil, err
+	}
+	if err := at("sync directory"); err != nil {
+		return nil, err
+	}
+	if err := durable.SyncDir(dir); err != nil {
+		return nil, err
+	}
+	return &segment{path: path, f: f, headerCRC: binary.BigEndian.Uint32(header[headerSize-4:])}, nil
+}
+
+// append writes the records and sees to it that they are on stable storage.
+// After an error they may be there or not, in whole or in part, and the segment
+// must not be used again.
+func (s *segment) append(records []record, at func(step string) error) error {
+	b := make([]byte, 0, len(records)*recordSize)
+	for i := range records {
+		b = appendRecord(b, &records[i], s.headerCRC, s.records+int64(i))
+	}
+	if err := at("write"); err != nil {
+		return err
+	}
+	if _, err := s.f.WriteAt(b, headerSize+s.records*recordSize); err != nil {
+		return err
+	}
+	if err := at("sync"); err != nil {
+		return err
+	}
+	if err := s.f.Sync(); err != nil {
+		return err
+	}
+	s.records += int64(len(records))
+	return nil
+}
+
+// What readSegment found in a file.
+type segmentCondition struct {
+	damaged  bool      // what was once whole no longer is
+	copied   bool      // this is not the file that was written, but a copy
+	modified time.Time // when the file was last written to, by the machine's clock
+}
+
+// readSegment hands every sound record of the segment to add.
+func readSegment(path string, index int64, number uint64, add func(*record)) (st segmentCondition, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return st, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return st, err
+	}
+	st.modified = info.ModTime()
+	id, err := identify(f)
+	if err != nil {
+		return st, err
+	}
+	b := make([]byte, headerSize)
+	switch _, err := io.ReadFull(f, b); {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return st, nil // torn
+	case err != nil:
+		return st, err
+	}
+	headerCRC := binary.BigEndian.Uint32(b[headerSize-4:])
+	if string(b[:16]) != segmentMagic || headerCRC != crc32.Checksum(b[:headerSize-4], castagnoli) ||
+		int64(binary.BigEndian.Uint64(b[16:])) != index || binary.BigEndian.Uint64(b[24:]) != number {
+		st.damaged = true
+		return st, nil
+	}
+	st.copied = id != identity{binary.BigEndian.Uint64(b[32:]), int64(binary.BigEndian.Uint64(b[40:]))}
+	return st, readRecords(f, headerCRC, add, &st.damaged)
+}
+
+func readRecords(f io.Reader, headerCRC uint32, add func(*record), damaged *bool) error {
+	b := make([]byte, 4096*recordSize)
+	for n := int64(0); ; {
+		got, err := io.ReadFull(f, b)
+		for i := 0; i+recordSize <= got; i += recordSize {
+			if r, ok := parseRecord(b[i:i+recordSize], headerCRC, n); ok {
+				add(&r)
+			} else {
+				*damaged = true
+			}
+			n++
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}

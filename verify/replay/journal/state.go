@@ -1,0 +1,110 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/admitone/admitone/internal/durable"
+)
+
+// A journal's directory has, beside its segments, these files.
+const (
+	lockFile     = "lock"
+	stateFile    = "state"    // see state
+	instanceFile = "instance" // its own identity: 16 bytes, inode and birth
+)
+
+// state is what a journal has to remember beside the records. The file
+// is this in JSON on one line, and the CRC-32C of that line on the next.
+type state struct {
+	Format  int        `json:"format"`
+	Epoch   int64      `json:"epoch"`   // Unix ns
+	Dropped [][2]int64 `json:"dropped"` // slices, from and to
+	Merges  uint64     `json:"merges"`
+	Copied  uint64     `json:"copied"` // segments up to this number may be copies: the epoch allows for it
+}
+
+const stateFormat = 1
+
+func (st *state) write(dir string) error {
+	line, err := json.Marshal(st)
+	if err != nil {
+		return err
+	}
+	data := fmt.Appendf(nil, "%s\n%08x\n", line, crc32.Checksum(line, castagnoli))
+	return durable.WriteFile(filepath.Join(dir, stateFile), data, 0o600)
+}
+
+// readState reports false if there is no state, or none that can be trusted.
+func readState(dir string) (st state, ok bool, err error) {
+	data, err := os.ReadFile(filepath.Join(dir, stateFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return st, false, nil
+	}
+	if err != nil {
+		return st, false, err
+	}
+	line, rest, _ := bytes.Cut(data, []byte("\n"))
+	if string(rest) != fmt.Sprintf("%08x\n", crc32.Checksum(line, castagnoli)) {
+		return st, false, nil
+	}
+	if err := json.Unmarshal(line, &st); err != nil {
+		return state{}, false, nil
+	}
+	if st.Format != stateFormat {
+		return st, false, fmt.Errorf("the journal is of format %d, and this program knows format %d; use a newer program, or another directory", st.Format, stateFormat)
+	}
+	return st, true, nil
+}
+
+// writeInstance marks the directory as the one that is written now.
+func writeInstance(dir string) error {
+	path := filepath.Join(dir, instanceFile)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	id, err := identify(f)
+	if err != nil {
+		return err
+	}
+	b := binary.BigEndian.AppendUint64(nil, id.inode)
+	if _, err := f.Write(binary.BigEndian.AppendUint64(b, uint64(id.born))); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return durable.SyncDir(dir)
+}
+
+// isInstance reports whether the directory is the one that was written, and
+// neither restored from a backup nor copied from elsewhere.
+func isInstance(dir string) (bool, error) {
+	f, err := os.Open(filepath.Join(dir, instanceFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	id, err := identify(f)
+	if err != nil {
+		return false, err
+	}
+	b := make([]byte, 17)
+	n, _ := f.ReadAt(b, 0)
+	return n == 16 && id == identity{binary.BigEndian.Uint64(b), int64(binary.BigEndian.Uint64(b[8:]))}, nil
+}

@@ -1,0 +1,2 @@
+// Package memory is a replay.Store in the memory of one process.
+package memory

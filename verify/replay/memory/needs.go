@@ -1,0 +1,66 @@
+package memory
+
+import (
+	"math"
+	"math/rand/v2"
+
+	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/internal/cache"
+)
+
+// Needs is the most that a replay.Load takes of a Store, once it has lasted for
+// Load.Retain.
+type Needs struct {
+	// Bytes is the memory in use, as Stats.Bytes counts. MaxBytes is a
+	// Config.MaxBytes that leaves a quarter free: DefaultBytes, if that is enough.
+	Bytes, MaxBytes int64
+	// ErrorRate bounds the probability that a good ticket is PossiblyUsed.
+	ErrorRate float64
+}
+
+// Plan computes what a load needs, from the very sizes that a Store uses and, for
+// the filters, by filling some.
+func Plan(load replay.Load) (Needs, error) {
+	if err := load.Check(); err != nil {
+		return Needs{}, err
+	}
+	bytes, limit := fillWindows(load)
+	inUse := func(bound int64) int64 {
+		sets, _ := recentSets(0, bound, maxShards) // the default has no error
+		return fixedBytes(maxShards, sets) + maxShards*int64(load.Windows())*bytes*105/100
+	}
+	n := Needs{MaxBytes: cache.Bound(DefaultBytes, inUse), ErrorRate: limit}
+	n.Bytes = inUse(n.MaxBytes)
+	return n, nil
+}
+
+// fillWindows returns the average bytes of a shard's window, and the limit of its
+// error rate if its chain has one filter more than the longest chain found.
+//
+// Shards get different numbers of nonces, and windows with the same number grow
+// at different ones; so fillWindows fills some.
+func fillWindows(load replay.Load) (bytes int64, limit float64) {
+	mean := load.Rate * cache.WindowLength.Seconds() / maxShards
+	windows := int(min(64, 4+(1<<20)/mean))
+	r := rand.New(rand.NewPCG(1, 2)) // the same Load has the same Needs
+	count := func() int { return max(1, int(math.Round(mean+math.Sqrt(mean)*r.NormFloat64()))) }
+	fill := func(blocks int) *window {
+		w := new(window)
+		w.Grow(blocks)
+		for range count() {
+			if w.Full() {
+				blocks, _ := w.Growth()
+				w.Grow(blocks)
+			}
+			w.add(cache.NewKey(r.Uint64()))
+		}
+		limit = max(limit, w.NextLimit())
+		return w
+	}
+	fill(cache.MinBlocks) // the first window, of which nothing is expected
+	for range windows {
+		expected := cache.FilterSize(max(count(), count()) / cache.PerBlock) // see shard.expected
+		bytes += fill(expected).bytes() + slotBytes
+	}
+	return bytes / int64(windows), limit
+}

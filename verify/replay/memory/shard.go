@@ -1,0 +1,241 @@
+package memory
+
+import (
+	"sync"
+	"time"
+
+	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/internal/cache"
+)
+
+// dropsPerClaim is the number of expired windows that a claim drops in passing.
+// A claim makes at most one window, so any number above one catches up.
+const dropsPerClaim = 4
+
+// window is the part of a shard for one span of ticket expiry.
+type window struct {
+	cache.Window
+	cache.Chain
+}
+
+const (
+	// windowBytes is the memory that a window takes beside its filters, and
+	// slotBytes the memory that the shard's map and queue take for each window
+	// that they have had room for.
+	windowBytes = 96
+	slotBytes   = 64
+)
+
+func (w *window) bytes() int64 { return windowBytes + w.Chain.Bytes() }
+
+func (w *window) add(k cache.Key) {
+	w.Add(k)
+	w.Records++
+}
+
+// shard is a whole cache for a part of the nonces. mu guards all fields but the
+// first group.
+type shard struct {
+	barrier bool
+	epoch   time.Time
+	budget  int64 // bytes for windows
+
+	mu      sync.Mutex
+	live    map[int64]*window
+	queue   cache.Queue[*window]
+	dropped cache.Ranges
+	recent  cache.Recent
+
+	bytes    int64 // of all windows, and of the slots
+	slots    int   // the most windows so far: the map and the queue do not shrink
+	records  int
+	latest   time.Time // the highest reading of the clock
+	answers  [replay.ClockBehind + 1]uint64
+	repeated uint64
+}
+
+func (s *shard) claim(c *replay.Claim, k cache.Key, clock func() time.Time) replay.Answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// The clock is read under the lock: a claim that waited for the lock must
+	// not be judged by the time at which the wait began.
+	now := clock()
+	if now.After(s.latest) {
+		s.latest = now
+	}
+	for i := 0; i < dropsPerClaim && s.dropExpired(now); i++ {
+	}
+	a := s.judge(c, k, now)
+	s.answers[a.Status]++
+	if a.Repeated {
+		s.repeated++
+	} else if a.Status == replay.Admitted {
+		s.insert(c, k, now)
+	}
+	return a
+}
+
+func (s *shard) peek(c *replay.Claim, k cache.Key, clock func() time.Time) replay.Answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.judge(c, k, clock())
+}
+
+// judge answers the claim and changes nothing. After Admitted without Repeated,
+// insert does not fail.
+func (s *shard) judge(c *replay.Claim, k cache.Key, now time.Time) replay.Answer {
+	if !now.Before(c.RetainUntil) {
+		return replay.Answer{Status: replay.TooLate}
+	}
+	status := s.lookup(c, k, now)
+	if status != replay.Admitted && status != replay.Full {
+		if e := s.recent.Find(k, &c.Nonce); e != nil {
+			return c.Spent(e.FirstUsed(), e.Binding(), now)
+		}
+	}
+	return replay.Answer{Status: status}
+}
+
+// lookup answers without the exact table.
+func (s *shard) lookup(c *replay.Claim, k cache.Key, now time.Time) replay.Status {
+	if s.barrier && !c.NotBefore.After(s.epoch) {
+		return replay.IssuedBeforeStart
+	}
+	index := cache.WindowOf(c.Expires)
+	w := s.live[index]
+	switch {
+	case w == nil && s.dropped.Has(index):
+		return replay.ClockBehind
+	case w == nil:
+		if !s.canGrow(nil, now) {
+			return replay.Full
+		}
+	case w.Over(now): // as good as dropped
+		return replay.ClockBehind
+	case w.Has(k):
+		return replay.PossiblyUsed
+	case w.Full() && !s.canGrow(w, now):
+		return replay.Full
+	}
+	return replay.Admitted
+}
+
+// insert spends the nonce of a claim that judge has just admitted.
+func (s *shard) insert(c *replay.Claim, k cache.Key, now time.Time) {
+	index := cache.WindowOf(c.Expires)
+	retain := c.RetainUntil.Round(0).UTC()
+	w := s.live[index]
+	switch {
+	case w == nil:
+		blocks := s.makeRoom(nil, s.expected(index, now), now)
+		w = &window{Window: cache.Window{Index: index, RetainUntil: retain}}
+		w.Grow(blocks)
+		s.bytes += w.bytes()
+		s.live[index] = w
+		if len(s.live) > s.slots {
+			s.slots++
+			s.bytes += slotBytes
+		}
+		s.queue.Add(w)
+	case w.Full():
+		blocks := s.makeRoom(w, 0, now)
+		s.bytes -= w.bytes()
+		w.Grow(blocks)
+		s.bytes += w.bytes()
+	}
+	s.queue.Extend(w, retain)
+	w.add(k)
+	s.records++
+	s.recent.Add(k, &c.Nonce, &c.Binding, now)
+}
+
+// growth returns the number of blocks that the next filter of w (nil: of a new
+// window) should have, the least that will do, and the bytes beside the blocks.
+func growth(w *window) (want, least int, overhead int64) {
+	if w == nil {
+		return cache.MinBlocks, cache.MinBlocks, windowBytes + slotBytes + cache.FilterOverhead
+	}
+	want, least = w.Growth()
+	return want, least, cache.FilterOverhead
+}
+
+// expected returns the number of blocks that a new window will probably need: as
+// many as the window before it, or as the latest window with all tickets expired.
+func (s *shard) expected(index int64, now time.Time) int {
+	records := 0
+	for _, i := range [...]int64{index - 1, cache.WindowOf(now) - 1} {
+		if w := s.live[i]; w != nil {
+			records = max(records, w.Records)
+		}
+	}
+	return cache.FilterSize(records / cache.PerBlock)
+}
+
+// canGrow reports whether makeRoom will find room.
+func (s *shard) canGrow(w *window, now time.Time) bool {
+	_, least, overhead := growth(w)
+	short := s.bytes + overhead + int64(least)*cache.BlockBytes - s.budget
+	return short <= 0 || expired(s.queue, 0, now, short) >= short
+}
+
+// expired returns the bytes of the windows at and under element i of the queue
+// whose retention has ended, and stops counting at enough. It visits only these
+// windows and their children.
+func expired(q cache.Queue[*window], i int, now time.Time, enough int64) int64 {
+	if i >= len(q) || !q[i].Over(now) || enough <= 0 {
+		return 0
+	}
+	n := q[i].bytes()
+	n += expired(q, 2*i+1, now, enough-n)
+	return n + expired(q, 2*i+2, now, enough-n)
+}
+
+// makeRoom returns the number of blocks for the next filter of w. It drops
+// expired windows and nothing else. Call it only if canGrow reports true.
+func (s *shard) makeRoom(w *window, expected int, now time.Time) int {
+	want, least, overhead := growth(w)
+	want = max(want, expected)
+	fits := func(blocks int) bool {
+		return s.bytes+overhead+int64(blocks)*cache.BlockBytes <= s.budget
+	}
+	for !fits(want) && s.dropExpired(now) {
+	}
+	for want > least && !fits(want) {
+		want = max(least, cache.FilterSize(want/2))
+	}
+	return want
+}
+
+// dropExpired drops the window whose retention ends first, if it has ended. The
+// window's index is remembered for ever: no window has a second life.
+func (s *shard) dropExpired(now time.Time) bool {
+	if len(s.queue) == 0 || !s.queue[0].Over(now) {
+		return false
+	}
+	w := s.queue.Remove()
+	delete(s.live, w.Index)
+	s.dropped.Add(w.Index)
+	s.bytes -= w.bytes()
+	s.records -= w.Records
+	return true
+}
+
+// addTo adds the shard's numbers to st.
+func (s *shard) addTo(st *replay.Stats, clock func() time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.Live += int64(s.records)
+	st.Windows += len(s.queue)
+	st.Bytes += s.bytes
+	for _, w := range s.queue {
+		st.LongestChain = max(st.LongestChain, len(w.Filters))
+		st.ErrorRate = max(st.ErrorRate, w.ErrorRate())
+	}
+	for status := replay.Admitted; status <= replay.ClockBehind; status++ {
+		st.Answers[status] += s.answers[status]
+	}
+	st.Repeated += s.repeated
+	st.DroppedRanges += len(s.dropped.List())
+	st.RangeMerges += s.dropped.Merges()
+	st.ClockBehind = max(st.ClockBehind, s.latest.Sub(clock()))
+}
