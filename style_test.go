@@ -107,7 +107,7 @@ var longLines = []string{
 	"cmd/internal/cli", "cmd/keyring", "cmd/ticketd", "cmd/ticketd/internal/api",
 	"cmd/ticketd/internal/apidoc", "cmd/ticketd/internal/directory", "cmd/ticketd/internal/metrics",
 	"cmd/ticketd/internal/ratelimit", "examples/login", "internal/durable", "internal/servers", "keyring",
-	"keyring/kms", "token", "verify", "verify/replay", "verify/replay/pgstore", "verify/replay/redisstore",
+	"keyring/kms", "token", "verify", "verify/replay/pgstore", "verify/replay/redisstore",
 	"verify/replay/replaytest", "verify/web",
 }
 
@@ -140,7 +140,7 @@ func TestErrorsHaveNoPackagePrefix(t *testing.T) {
 
 // prefixes are the packages whose errors still begin with their names.
 var prefixes = []string{
-	"keyring", "token", "verify", "verify/replay", "verify/replay/pgstore",
+	"keyring", "token", "verify", "verify/replay/pgstore",
 	"verify/replay/redisstore", "verify/replay/replaytest", "verify/web",
 }
 

@@ -26,7 +26,8 @@ type Claim struct {
 	Expires time.Time
 
 	// RetainUntil is the end of the claim: Expires + 3 × skew + 60 s, with the
-	// largest skew of any verifier that uses the store, and not before Expires. At or past it, by the store's own clock, the claim is
+	// largest skew of any verifier that uses the store, and not before Expires. At
+	// or past RetainUntil, by the store's own clock, the claim is
 	// refused as TooLate; until then a spent nonce is remembered.
 	RetainUntil time.Time
 

@@ -62,7 +62,8 @@ func redeemUntilKilled(dir string) {
 					fail("error", n, a, err)
 				}
 				os.Stdout.WriteString(fmt.Sprintf("admitted %d\n", n))
-				if again, err := j.Claim(context.Background(), crashTicket(n, time.Unix(0, ns))); err != nil || again.Status != replay.AlreadyUsed {
+				again, err := j.Claim(context.Background(), crashTicket(n, time.Unix(0, ns)))
+				if err != nil || again.Status != replay.AlreadyUsed {
 					fail("error again", n, again, err)
 				}
 			}
@@ -73,10 +74,13 @@ func redeemUntilKilled(dir string) {
 
 // killedChild lets a process redeem tickets for a while and kills it. It
 // returns the tickets that it tried and those that were admitted.
-func killedChild(t *testing.T, dir string, issued time.Time, round int, after time.Duration) (tried, admitted map[uint64]bool) {
+func killedChild(t *testing.T, dir string, issued time.Time, round int, after time.Duration) (
+	tried, admitted map[uint64]bool,
+) {
 	t.Helper()
 	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), envJournal+"="+dir, envIssued+"="+strconv.FormatInt(issued.UnixNano(), 10), envRound+"="+strconv.Itoa(round))
+	child.Env = append(os.Environ(), envJournal+"="+dir, envRound+"="+strconv.Itoa(round),
+		envIssued+"="+strconv.FormatInt(issued.UnixNano(), 10))
 	out, err := child.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, child.Start())

@@ -288,7 +288,7 @@ func TestJournalHasOneOwner(t *testing.T) {
 	})
 	require.NoError(t, j.Close())
 	require.NoError(t, j.Close())
-	for name, call := range map[string]func(context.Context, replay.Claim) (replay.Answer, error){"Claim": j.Claim, "Peek": j.Peek} {
+	for name, call := range claimtest.Calls(j) {
 		a, err := call(context.Background(), ticket(1, start, lifetime, skew))
 		assert.ErrorIs(t, err, replay.ErrUnavailable, name)
 		assert.Zero(t, a, name)

@@ -213,7 +213,9 @@ func TestJournalModel(t *testing.T) {
 	}
 	t.Logf("%+v", total)
 	if runs >= 100 {
-		for _, status := range []replay.Status{0, replay.Admitted, replay.AlreadyUsed, replay.IssuedBeforeStart, replay.TooLate, replay.ClockBehind} {
+		for _, status := range []replay.Status{
+			0, replay.Admitted, replay.AlreadyUsed, replay.IssuedBeforeStart, replay.TooLate, replay.ClockBehind,
+		} {
 			require.Positive(t, total.Answers[status], "%v never happened", status)
 		}
 		require.Positive(t, total.Repeated)

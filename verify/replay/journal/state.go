@@ -59,7 +59,8 @@ func readState(dir string) (st state, ok bool, err error) {
 		return state{}, false, nil
 	}
 	if st.Format != stateFormat {
-		return st, false, fmt.Errorf("the journal is of format %d, and this program knows format %d; use a newer program, or another directory", st.Format, stateFormat)
+		return st, false, fmt.Errorf("the journal has format %d, and this program knows format %d; "+
+			"use a newer program, or another directory", st.Format, stateFormat)
 	}
 	return st, true, nil
 }

@@ -74,7 +74,9 @@ func TestJournalBoundHoldsWhileTheDiskHangs(t *testing.T) {
 	assert.LessOrEqual(t, stats(t, j).Bytes, j.maxBytes)
 	close(release)
 	wg.Wait()
-	require.Eventually(t, func() bool { return claim(t, j, ticket(n+1, clock.Now(), lifetime, skew)).Status == replay.Admitted },
+	require.Eventually(t, func() bool {
+		return claim(t, j, ticket(n+1, clock.Now(), lifetime, skew)).Status == replay.Admitted
+	},
 		time.Minute, time.Millisecond, "there is room when it is let go of")
 }
 

@@ -59,7 +59,8 @@ func TestOneWinnerEach(t *testing.T) {
 
 	// With one binding for all, one is first and the others repeat it.
 	m = newMemory(t, claimtest.NewClock(), Config{})
-	for i, n := range race(t, m, 2000, 16, func(i uint64) replay.Claim { return bound(ticket(i, start, lifetime, skew), 7) }) {
+	wins := race(t, m, 2000, 16, func(i uint64) replay.Claim { return bound(ticket(i, start, lifetime, skew), 7) })
+	for i, n := range wins {
 		require.EqualValues(t, 16, n, "nonce %d", i)
 	}
 	st := stats(t, m)

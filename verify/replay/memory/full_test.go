@@ -35,14 +35,17 @@ func TestNothingIsForgottenWhenFull(t *testing.T) {
 			}
 		}
 		st := stats(t, m)
-		t.Logf("%d bytes: full at %d, %d in the end, %.1f bytes each", bytes, capacity, len(some), float64(st.Bytes)/float64(st.Live))
+		t.Logf("%d bytes: full at %d, %d in the end, %.1f bytes each",
+			bytes, capacity, len(some), float64(st.Bytes)/float64(st.Live))
 		requireSpent(t, m, some)
 		assert.EqualValues(t, len(some), stats(t, m).Live)
 		assert.LessOrEqual(t, st.ErrorRate, 1e-6)
 
 		// And room comes back when their time is over.
 		clock.Set(start.Add(lifetime + time.Minute + 3*skew + time.Minute))
-		again, _ := admitted(t, m, int(capacity)/2, func(n uint64) replay.Claim { return ticket(1<<32+n, clock.Now(), lifetime, skew) })
+		again, _ := admitted(t, m, int(capacity)/2, func(n uint64) replay.Claim {
+			return ticket(1<<32+n, clock.Now(), lifetime, skew)
+		})
 		assert.Len(t, again, int(capacity)/2)
 	}
 }

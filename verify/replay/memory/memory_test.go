@@ -92,7 +92,7 @@ func TestInvalidClaim(t *testing.T) {
 	c := ticket(1, clock.Now(), lifetime, skew)
 	bad := c
 	bad.RetainUntil = c.Expires.Add(-1)
-	for name, call := range map[string]func(context.Context, replay.Claim) (replay.Answer, error){"Claim": m.Claim, "Peek": m.Peek} {
+	for name, call := range claimtest.Calls(m) {
 		a, err := call(context.Background(), bad)
 		require.ErrorContains(t, err, "RetainUntil", name)
 		assert.NotErrorIs(t, err, replay.ErrUnavailable, name)
@@ -108,7 +108,7 @@ func TestCancelledClaimSpendsNothing(t *testing.T) {
 	c := ticket(1, clock.Now(), lifetime, skew)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	for name, call := range map[string]func(context.Context, replay.Claim) (replay.Answer, error){"Claim": m.Claim, "Peek": m.Peek} {
+	for name, call := range claimtest.Calls(m) {
 		a, err := call(ctx, c)
 		require.ErrorIs(t, err, replay.ErrUnavailable, name)
 		require.ErrorIs(t, err, context.Canceled, name)
@@ -230,7 +230,8 @@ func TestMemoryIsBounded(t *testing.T) {
 			}
 			used := claimtest.HeapInUse() - before
 			st := stats(t, m)
-			t.Logf("heap %d, stated %d of %d, %d nonces in %d slices, %d full", used, st.Bytes, st.MaxBytes, st.Live, st.Windows, full)
+			t.Logf("heap %d, stated %d of %d, %d nonces in %d windows, %d full",
+				used, st.Bytes, st.MaxBytes, st.Live, st.Windows, full)
 			assert.Positive(t, full)
 			assert.LessOrEqual(t, st.Bytes, st.MaxBytes)
 			assert.Greater(t, st.Bytes, st.MaxBytes*8/10)

@@ -25,9 +25,11 @@ func TestPlan(t *testing.T) {
 		claimtest.Stream(t, m, clock, traffic, func() {
 			st := stats(t, m)
 			peak.Answers = st.Answers
-			peak.Live, peak.Bytes, peak.ErrorRate = max(peak.Live, st.Live), max(peak.Bytes, st.Bytes), max(peak.ErrorRate, st.ErrorRate)
+			peak.Live, peak.Bytes = max(peak.Live, st.Live), max(peak.Bytes, st.Bytes)
+			peak.ErrorRate = max(peak.ErrorRate, st.ErrorRate)
 		})
-		t.Logf("%d/s: %d of %d nonces, %d of %d bytes, error rate %.2g of %.2g", rate, peak.Live, load.Live(), peak.Bytes, needs.Bytes, peak.ErrorRate, needs.ErrorRate)
+		t.Logf("%d/s: %d of %d nonces, %d of %d bytes, error rate %.2g of %.2g",
+			rate, peak.Live, load.Live(), peak.Bytes, needs.Bytes, peak.ErrorRate, needs.ErrorRate)
 		assert.LessOrEqual(t, peak.Live, load.Live())
 		assert.GreaterOrEqual(t, float64(peak.Live), 0.85*float64(load.Live()))
 		assert.LessOrEqual(t, peak.Bytes, needs.Bytes)

@@ -62,7 +62,8 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	for range million {
 		next()
 	}
-	assert.Zero(t, testing.AllocsPerRun(million, next), "rounded down: the average over claims that include those that make a filter")
+	assert.Zero(t, testing.AllocsPerRun(million, next),
+		"rounded down: the average over claims that include those that make a filter")
 	assert.Positive(t, stats(t, m).Live)
 	assert.Less(t, int(stats(t, m).Live), 1_100_000, "what is expired was dropped meanwhile")
 }
@@ -113,7 +114,8 @@ func TestSparseThenDense(t *testing.T) {
 				}
 			}
 			used, st := claimtest.HeapInUse()-before, stats(t, m)
-			t.Logf("round %d, sparse %v: heap %d, stated %d of %d, %d nonces in %d slices", round, sparse, used, st.Bytes, st.MaxBytes, st.Live, st.Windows)
+			t.Logf("round %d, sparse %v: heap %d, stated %d of %d, %d nonces in %d windows",
+				round, sparse, used, st.Bytes, st.MaxBytes, st.Live, st.Windows)
 			assert.LessOrEqual(t, st.Bytes, st.MaxBytes)
 			assert.LessOrEqual(t, used, st.MaxBytes)
 			assert.GreaterOrEqual(t, used, st.Bytes*9/10)

@@ -83,6 +83,11 @@ func Peek(t testing.TB, s replay.Store, c replay.Claim) replay.Answer {
 	return a
 }
 
+// Calls returns the two methods that answer claims, by name.
+func Calls(s replay.Store) map[string]func(context.Context, replay.Claim) (replay.Answer, error) {
+	return map[string]func(context.Context, replay.Claim) (replay.Answer, error){"Claim": s.Claim, "Peek": s.Peek}
+}
+
 // Stats returns the store's numbers.
 func Stats(t testing.TB, s replay.Managed) replay.Stats {
 	t.Helper()
@@ -96,7 +101,9 @@ func Stats(t testing.TB, s replay.Managed) replay.Stats {
 // Admit redeems new tickets until the store is full or most are admitted, and
 // returns the claims admitted. make returns the nth ticket. One or two tickets
 // may be mistaken for used, as the filters' error rate allows.
-func Admit(t testing.TB, s replay.Store, most int, make func(n uint64) replay.Claim) (claims []replay.Claim, full bool) {
+func Admit(t testing.TB, s replay.Store, most int, make func(n uint64) replay.Claim) (
+	claims []replay.Claim, full bool,
+) {
 	t.Helper()
 	mistaken := 0
 	for n := uint64(0); len(claims) < most; n++ {
