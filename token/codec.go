@@ -8,7 +8,7 @@ import (
 	"github.com/admitone/admitone/internal/textrule"
 )
 
-// The payload, as it is sealed:
+// The payload, before sealing:
 //
 //	flags     u8        bit 0 one-time, bit 1 override-user-info, all others 0
 //	audience  u8        1 agent, 2 customer
@@ -17,14 +17,14 @@ import (
 //	lifetime  u32       milliseconds, big-endian, > 0
 //	fields    *( tag uvarint, length uvarint, value )
 //
-// Tags ascend strictly, but for tag 64 (claim), which repeats: its value is a
-// uvarint length, the claim's name and then, to the end, the claim's value,
-// with the names strictly ascending. Uvarints are minimal. One Ticket has one
-// payload, and one payload is one Ticket.
+// Tags ascend strictly, with one exception: tag 64 (claim) repeats. The value of a claim
+// is a uvarint length, the claim's name of that length, and the claim's value to the end.
+// The names ascend strictly. Uvarints are minimal. One Ticket has one payload, and one
+// payload is one Ticket.
 //
-// To extend: a new field takes the next free tag below 64 and a reader of this
-// format refuses it, so it needs a new format number unless every verifier is
-// updated first. Flags and audiences likewise.
+// To extend: a new field takes the next free tag below 64. A reader of this format refuses
+// the new tag, so the new field needs a new format number, unless every verifier is updated
+// first. Flags and audiences follow the same rule.
 const (
 	flagOneTime  = 1 << 0
 	flagOverride = 1 << 1
@@ -81,7 +81,8 @@ func (t *Ticket) decodePayload(p string) error {
 	t.OverrideUserInfo = p[0]&flagOverride != 0
 	t.Audience = Audience(p[1])
 	copy(t.ID[:], p[2:18])
-	issued := int64(p[18])<<40 | int64(p[19])<<32 | int64(p[20])<<24 | int64(p[21])<<16 | int64(p[22])<<8 | int64(p[23])
+	issued := int64(p[18])<<40 | int64(p[19])<<32 | int64(p[20])<<24 |
+		int64(p[21])<<16 | int64(p[22])<<8 | int64(p[23])
 	t.IssuedAt = time.UnixMilli(issued).UTC()
 	lifetime := uint32(p[24])<<24 | uint32(p[25])<<16 | uint32(p[26])<<8 | uint32(p[27])
 	t.Lifetime = time.Duration(lifetime) * time.Millisecond
@@ -145,9 +146,9 @@ func splitClaim(s string) (name, value string, ok bool) {
 	return name, value, validClaimName(name) && value != "" && textrule.Fault(value, maxClaimValue) == ""
 }
 
-// uvarint reads the minimal uvarint at the beginning of p, and returns it with
-// its length in bytes: 0 where there is none. Three bytes are more than any
-// length here needs.
+// uvarint reads the minimal uvarint at the beginning of p. It returns the value and the
+// length of the uvarint in bytes, or a length of 0 if p begins with no minimal uvarint of at
+// most three bytes. No length in a payload needs more bytes.
 func uvarint(p string) (v uint64, n int) {
 	for n < 3 && n < len(p) {
 		c := p[n]

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// KeyID is the ID of a key: the four bytes after the 0x01 at the beginning of everything
-// that the key seals, big-endian. Every verb of package fmt prints a KeyID as 8 lower-case
-// hexadecimal digits, and so does JSON.
+// KeyID is the ID of a key: the four bytes, big-endian, after the 0x01 at the beginning of
+// the key's ciphertexts. Every verb of package fmt prints a KeyID as 8 lower-case
+// hexadecimal digits, and JSON holds the same digits.
 type KeyID uint32
 
 // ParseKeyID reads a key ID: 8 hexadecimal digits, perhaps after 0x.
@@ -37,7 +37,8 @@ func (id KeyID) Format(f fmt.State, _ rune) { io.WriteString(f, id.String()) }
 // MarshalText implements encoding.TextMarshaler.
 func (id KeyID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 
-// UnmarshalText implements encoding.TextUnmarshaler. It takes what ParseKeyID takes.
+// UnmarshalText implements encoding.TextUnmarshaler. It reads the same forms as
+// ParseKeyID.
 func (id *KeyID) UnmarshalText(text []byte) (err error) {
 	*id, err = ParseKeyID(string(text))
 	return err

@@ -1,7 +1,6 @@
 package token
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -11,45 +10,46 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 )
 
-// Keyset is a plain Tink AEAD keyset as Sealer and Opener, for those who keep
-// their keys without the keyring package. Unlike the bare tink.AEAD it knows
-// which keys it has, so that a ticket under another key is told from a forgery.
+// Keyset makes a Sealer and Opener of a Tink AEAD keyset, for programs that keep their
+// keys without the keyring package. A Keyset knows the IDs of its keys, unlike the bare
+// tink.AEAD: Open can tell a ticket under an unknown key from a forgery.
 type Keyset struct {
 	tink.AEAD
 	enabled []KeyID
 }
 
-// NewKeyset wraps a keyset of AEAD keys. It refuses a keyset in which any key
-// lacks the TINK output prefix, since tickets name their key by it, and one in
-// which two keys share an ID.
-func NewKeyset(h *keyset.Handle) (*Keyset, error) {
-	if h == nil {
-		return nil, errors.New("the keyset handle is nil")
+// NewKeyset returns the Keyset of a handle. All keys must be AEAD keys with the TINK
+// output prefix, by which tickets name their key, and no two keys may share an ID. The
+// error is a *ConfigError.
+func NewKeyset(handle *keyset.Handle) (*Keyset, error) {
+	const field = "token.NewKeyset.handle"
+	if handle == nil {
+		return nil, &ConfigError{Field: field, Reason: "is nil; give a keyset of AEAD keys"}
 	}
 	k := new(Keyset)
 	var seen []KeyID
-	for _, info := range h.KeysetInfo().GetKeyInfo() {
-		id := KeyID(info.GetKeyId())
-		if info.GetOutputPrefixType() != tinkpb.OutputPrefixType_TINK {
-			return nil, fmt.Errorf("key %v has output prefix %v; make the keyset's keys with the TINK prefix", id, info.GetOutputPrefixType())
+	for _, info := range handle.KeysetInfo().GetKeyInfo() {
+		id, prefix := KeyID(info.GetKeyId()), info.GetOutputPrefixType()
+		if prefix != tinkpb.OutputPrefixType_TINK {
+			return nil, &ConfigError{Field: field, Reason: fmt.Sprintf(
+				"has key %v with output prefix %v; make the keyset's keys with the TINK prefix", id, prefix)}
 		}
 		if slices.Contains(seen, id) {
-			return nil, fmt.Errorf("two keys have the ID %v; remove one", id)
+			return nil, &ConfigError{Field: field, Reason: fmt.Sprintf("has two keys with the ID %v; remove one", id)}
 		}
 		seen = append(seen, id)
 		if info.GetStatus() == tinkpb.KeyStatusType_ENABLED {
 			k.enabled = append(k.enabled, id)
 		}
 	}
-	a, err := aead.New(h)
-	if err != nil {
-		return nil, fmt.Errorf("not a keyset of AEAD keys: %w", err)
+	var err error
+	if k.AEAD, err = aead.New(handle); err != nil {
+		return nil, &ConfigError{Field: field, Reason: "is not a keyset of AEAD keys", Cause: err}
 	}
-	k.AEAD = a
 	return k, nil
 }
 
-// HasKey reports whether the keyset has an enabled key with the given ID.
+// HasKey reports whether the keyset has an enabled key with this ID.
 func (k *Keyset) HasKey(id KeyID) bool {
 	return slices.Contains(k.enabled, id)
 }

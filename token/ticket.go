@@ -9,16 +9,16 @@ import (
 	"github.com/admitone/admitone/internal/textrule"
 )
 
-// Audience says which kind of login a ticket is for.
+// Audience is the kind of login for which a ticket is issued.
 type Audience uint8
 
-// The two audiences of format 1. The zero Audience is none: no ticket has it.
+// The two audiences of format 1. No ticket has the zero Audience.
 const (
 	Agent    Audience = 1 // the management login
 	Customer Audience = 2 // the chat
 )
 
-// String returns "agent", "customer", or "audience(N)" for anything else.
+// String returns "agent" or "customer", and "audience(N)" for any other value.
 func (a Audience) String() string {
 	switch a {
 	case Agent:
@@ -29,34 +29,33 @@ func (a Audience) String() string {
 	return "audience(" + strconv.Itoa(int(a)) + ")"
 }
 
-// ID is a ticket's random identifier: the nonce of the replay cache, and the
-// name under which logs may speak of the ticket. It is no secret: knowing it
-// admits nobody.
+// ID is a ticket's random identifier: the nonce of the replay cache, and the name of the
+// ticket in logs. An ID is no secret: nobody enters with an ID.
 type ID [16]byte
 
 // String returns the ID as 32 lower-case hexadecimal digits.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
-// MarshalText returns the same digits as String, so that an ID in JSON is a
-// string.
+// MarshalText implements encoding.TextMarshaler; an ID in JSON is a string of the same
+// digits.
 func (id ID) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, id[:]), nil }
 
-// Lifetimes that apply where nothing else is configured.
+// Default lifetimes of tickets, and the default maximum.
 const (
 	AgentLifetime    = 60 * time.Second
 	CustomerLifetime = 5 * time.Minute
 	MaxLifetime      = 15 * time.Minute
 )
 
-// Ticket is what a ticket says. Text fields are UTF-8 without control
-// characters; an empty field is an absent one.
+// Ticket is the content of a ticket. Text fields are UTF-8 without control characters; an
+// empty field is absent.
 type Ticket struct {
 	ID    ID    // set by Issue
 	KeyID KeyID // ID of the key that sealed it; set by Issue and Open, not part of the payload
 
 	Audience         Audience
 	OneTime          bool // may be redeemed once only
-	OverrideUserInfo bool // customers: at login the customer's record takes the ticket's data
+	OverrideUserInfo bool // customers: the login copies the ticket's data into the customer's record
 
 	IssuedAt time.Time     // UTC, whole milliseconds; set by Issue
 	Lifetime time.Duration // whole milliseconds, at least 1
@@ -69,31 +68,30 @@ type Ticket struct {
 	LastName  string // at most 100 bytes
 	Phone1    string // E.164: "+" and digits; at most 32 bytes
 	Remark    string // at most 512 bytes
-	Channel   string // customers: the ticket is good in this channel only; at most 64 bytes
-	Actor     string // who asked for the ticket: an API key's ID; at most 64 bytes
+	Channel   string // customers: the only channel in which the ticket is good; at most 64 bytes
+	Actor     string // the caller that asked for the ticket: an API key's ID; at most 64 bytes
 
 	// Claims are the caller's own. Names match [a-z0-9_.-]{1,64}; values are
 	// 1 to 512 bytes of text.
 	Claims map[string]string
 }
 
-// Expires returns the moment at which the ticket's lifetime ends: it is good
-// before, and no longer at, that moment.
+// Expires returns the end of the ticket's lifetime. The ticket is good before this moment,
+// and no longer at this moment.
 func (t *Ticket) Expires() time.Time { return t.IssuedAt.Add(t.Lifetime) }
 
-// FieldError tells which field of a ticket is at fault. Its text holds no part
-// of the field's value.
+// FieldError is the error for a field of a ticket. The text holds no part of the field's
+// value.
 type FieldError struct {
-	Field  string // the field's name on the wire, such as "uniqueId"
-	Reason string // what is wrong and what to do, such as "is longer than 64 bytes; shorten it"
+	Field  string // the field's name in JSON, such as "uniqueId"
+	Reason string // the fault and the remedy, such as "is longer than 64 bytes; shorten it"
 }
 
 // Error returns the field and the reason.
 func (e *FieldError) Error() string { return e.Field + " " + e.Reason }
 
-// The payload's text fields in the order of their tags, which are 1 to 10: the
-// name on the wire and the greatest length in bytes. Tags 11 to 63 are free for
-// fields to come.
+// fields are the payload's text fields, in the order of their tags 1 to 10, with their
+// names in JSON and their greatest lengths in bytes. Tags 11 to 63 are free.
 var fields = [...]struct {
 	name string
 	max  int
@@ -118,18 +116,21 @@ const (
 
 // texts returns the values of fields.
 func (t *Ticket) texts() [len(fields)]string {
-	return [...]string{t.Brand, t.Username, t.Email, t.UniqueID, t.FirstName, t.LastName, t.Phone1, t.Remark, t.Channel, t.Actor}
+	return [...]string{
+		t.Brand, t.Username, t.Email, t.UniqueID, t.FirstName,
+		t.LastName, t.Phone1, t.Remark, t.Channel, t.Actor,
+	}
 }
 
-// setTexts is the reverse of texts.
+// setTexts reverses texts.
 func (t *Ticket) setTexts(v *[len(fields)]string) {
 	t.Brand, t.Username, t.Email, t.UniqueID, t.FirstName = v[0], v[1], v[2], v[3], v[4]
 	t.LastName, t.Phone1, t.Remark, t.Channel, t.Actor = v[5], v[6], v[7], v[8], v[9]
 }
 
-// Validate checks everything that an issuer decides: the text fields, the
-// claims and how they go together. It does not look at ID, KeyID, IssuedAt and
-// Lifetime. The error is a *FieldError.
+// Validate checks the fields that an issuer decides: the audience, the text fields, the
+// claims, and their combination. Validate ignores ID, KeyID, IssuedAt and Lifetime. The
+// error is a *FieldError.
 func (t *Ticket) Validate() error {
 	texts := t.texts()
 	for i := range texts {
@@ -151,7 +152,8 @@ func (t *Ticket) Validate() error {
 func (t *Ticket) validateClaims() error {
 	for name, v := range t.Claims {
 		if !validClaimName(name) {
-			return &FieldError{"claims", "has a name that is not 1 to 64 characters of a-z, 0-9, '_', '.' and '-'; rename it"}
+			return &FieldError{"claims",
+				"has a name that is not 1 to 64 characters of a-z, 0-9, '_', '.' and '-'; rename it"}
 		}
 		if v == "" {
 			return &FieldError{"claims." + name, "is empty; leave it out"}
@@ -163,14 +165,15 @@ func (t *Ticket) validateClaims() error {
 	return nil
 }
 
-// validateShape checks how the fields go together, and the telephone number's
-// form, which no length or character rule covers.
+// validateShape checks the combination of the fields, and the form of the telephone number,
+// for which the rule of text fields is too wide.
 func (t *Ticket) validateShape() *FieldError {
 	if t.Brand == "" {
 		return &FieldError{"brand", "is missing; name the business account"}
 	}
 	if t.Phone1 != "" && !isE164(t.Phone1) {
-		return &FieldError{"phone1", `is not in E.164 form; write "+", the country code and the number, digits only, and no 0 before the country code`}
+		return &FieldError{"phone1", `is not in E.164 form; write "+", the country code and the number, ` +
+			`digits only, and no 0 before the country code`}
 	}
 	switch t.Audience {
 	case Agent:

@@ -1,0 +1,140 @@
+package token
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"time"
+
+	"github.com/admitone/admitone/internal/sealing"
+)
+
+// Config says how an Issuer works. Sealer is mandatory.
+type Config struct {
+	// Sealer seals the tickets: a keyring.Ring of kind ticket, a Keyset, or any tink.AEAD
+	// whose keys have the TINK prefix. If the Sealer has the method
+	// Lifetime() time.Duration, as a keyring.Ring has, it is the longest lifetime of
+	// anything that the keys seal, and MaxLifetime must not exceed it; 0 sets no bound.
+	Sealer Sealer
+
+	Realm       string           // the deployment's name, the same for issuer and verifier; see CheckRealm
+	MaxLifetime time.Duration    // the longest lifetime of a ticket; 0 means the constant MaxLifetime
+	Now         func() time.Time // the clock; nil means time.Now
+}
+
+// Issuer makes tickets. An Issuer is safe for concurrent use.
+type Issuer struct {
+	sealer Sealer
+	ad     []byte
+	max    time.Duration
+	now    func() time.Time
+}
+
+// NewIssuer returns an Issuer. The error is a *ConfigError.
+func NewIssuer(c Config) (*Issuer, error) {
+	if c.Sealer == nil {
+		return nil, &ConfigError{
+			Field:  "token.Config.Sealer",
+			Reason: "is nil; give a keyring.Ring, a token.Keyset or another tink.AEAD",
+		}
+	}
+	if err := CheckRealm("token.Config.Realm", c.Realm); err != nil {
+		return nil, err
+	}
+	ad, err := AssociatedData(c.Realm)
+	if err != nil {
+		return nil, err
+	}
+	i := &Issuer{sealer: c.Sealer, ad: ad, max: c.MaxLifetime, now: c.Now}
+	if i.max == 0 {
+		i.max = MaxLifetime
+	}
+	if i.now == nil {
+		i.now = time.Now
+	}
+	const field = "token.Config.MaxLifetime"
+	if i.max < time.Millisecond || i.max > maxLifetime*time.Millisecond {
+		return nil, &ConfigError{Field: field, Reason: fmt.Sprintf(
+			"is %v; it must be from 1ms to %v", i.max, maxLifetime*time.Millisecond)}
+	}
+	if fault := sealing.LifetimeFault(c.Sealer, i.max); fault != "" {
+		return nil, &ConfigError{Field: field, Reason: fault}
+	}
+	return i, nil
+}
+
+// Issue seals t and returns the ticket: at most 2,048 characters of A-Z a-z 0-9 '-' '_',
+// which need no escaping in a URL.
+//
+// Issue sets t.ID to 16 new random bytes, t.IssuedAt to the time of the clock, and t.KeyID.
+// If t.Lifetime is 0, Issue sets t.Lifetime to AgentLifetime or CustomerLifetime, or to the
+// Issuer's maximum if the maximum is less.
+//
+// The error is a *FieldError if a field of t is at fault; nothing was sealed then.
+func (i *Issuer) Issue(t *Ticket) (string, error) {
+	if err := t.Validate(); err != nil {
+		return "", err
+	}
+	if t.Lifetime == 0 {
+		t.Lifetime = min(i.max, AgentLifetime)
+		if t.Audience == Customer {
+			t.Lifetime = min(i.max, CustomerLifetime)
+		}
+	}
+	if t.Lifetime < time.Millisecond || t.Lifetime > i.max || t.Lifetime%time.Millisecond != 0 {
+		return "", &FieldError{"expiresIn", fmt.Sprintf("is not a whole number of milliseconds from 1ms to %v", i.max)}
+	}
+	ms := i.now().UnixMilli()
+	if ms < 0 || ms > maxIssuedAt {
+		return "", errors.New("the clock is before 1970 or after 10889; set it")
+	}
+	t.IssuedAt = time.UnixMilli(ms).UTC()
+
+	s := pool.Get().(*scratch)
+	defer pool.Put(s)
+	t.ID = s.ids.next()
+	payload := t.appendPayload(s.bytes[:0])
+	if len(payload) > maxSealed {
+		return "", errTooLong
+	}
+	sealed, key, err := sealing.Seal(i.sealer, payload, i.ad)
+	if err != nil {
+		return "", fmt.Errorf("sealing a ticket: %w", err)
+	}
+	if len(sealed) > maxSealed {
+		return "", errTooLong
+	}
+	t.KeyID = KeyID(key)
+	return string(encoding.AppendEncode(append(s.text[:0], prefix...), sealed)), nil
+}
+
+var errTooLong = &FieldError{"ticket",
+	"would be longer than 2048 characters; shorten or leave out claims, remark and other fields"}
+
+// idSource makes the IDs of tickets. An ID must not come twice, since a verifier refuses
+// the second of two one-time tickets with the same ID; an ID need not be secret. A ChaCha8
+// generator, which crypto/rand seeds anew every 64 IDs, spares issuing a second system
+// call for randomness beside the one for the AEAD's IV.
+type idSource struct {
+	generator *mathrand.ChaCha8
+	left      int
+}
+
+func (s *idSource) next() (id ID) {
+	if s.left == 0 {
+		var seed [32]byte
+		rand.Read(seed[:]) // never fails: crypto/rand ends the program instead
+		if s.generator == nil {
+			s.generator = mathrand.NewChaCha8(seed)
+		} else {
+			s.generator.Seed(seed)
+		}
+		s.left = 64
+	}
+	s.left--
+	binary.LittleEndian.PutUint64(id[:8], s.generator.Uint64())
+	binary.LittleEndian.PutUint64(id[8:], s.generator.Uint64())
+	return id
+}
