@@ -28,6 +28,6 @@ func TestDatabase(t *testing.T) {
 
 	third := startWith(t, []string{"ADMITONE_DATABASE=mysql://root:hunter2@localhost/db"}, "serve", "--data", dir, "--listen", strings.TrimPrefix(info.URL, "http://"))
 	assert.Equal(t, exitUsage, third.wait())
-	third.logs("not a kind of database that is known")
+	third.logs("--database is not of a database that is known")
 	assert.NotContains(t, third.stderr.String(), "hunter2")
 }

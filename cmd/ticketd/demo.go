@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -18,18 +17,21 @@ import (
 
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/cmd/ticketd/internal/service"
+	"github.com/admitone/admitone/cmd/ticketd/internal/settings"
+	"github.com/admitone/admitone/cmd/ticketd/internal/state"
 	"github.com/admitone/admitone/internal/durable"
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
 )
 
-// The demo's brand, agent and channel: those of the ticket API's documentation.
+// The brand and channel of the demo, as in the documentation of the ticket API.
 const (
 	demoBrand   = "commbox"
 	demoChannel = "webchat"
 )
 
-// demoAgent is the demo's agent, as --json shows it.
+// demoAgent is the demo's agent, as --json prints it.
 type demoAgent struct {
 	Username  string `json:"username"`
 	Email     string `json:"email"`
@@ -41,7 +43,7 @@ type demoAgent struct {
 
 var john = demoAgent{"john.d", "john.d@gmail.com", "+442501234567", "123456", "John", "Doe"}
 
-// demoInfo is what the demo prints, with --json as it is.
+// demoInfo is the output of the demo, as --json prints it.
 type demoInfo struct {
 	URL      string    `json:"url"`
 	APIKey   string    `json:"apiKey"`
@@ -53,135 +55,129 @@ type demoInfo struct {
 }
 
 func demoCommand(stdout, stderr io.Writer) *cobra.Command {
-	var o options
+	var flags settings.Service
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Try it: a whole service with one brand, agent and channel",
-		Long: `demo makes keys, a directory with the brand commbox, its agent john.d and one
-chat channel, and an API key; prints what to try; and serves until it is
-interrupted. Without --data its state is in a temporary folder and goes with it;
-with --data it stays there, and the next demo or serve starts from it.`,
+		Long: `demo makes keys, a directory with the brand commbox, its agent john.d and one chat
+channel, and an API key. It prints what to try, and serves until it is interrupted.
+Without --data the state is in a temporary folder and is removed at the end. With
+--data the state stays there, and the next demo or serve starts from it.`,
 		Example: `  ticketd demo
   ticketd demo --listen 127.0.0.1:8080 --data ./demo
   ticketd demo --json`,
 		Args: cobra.NoArgs,
 	}
-	o.flags(cmd, "127.0.0.1:0", memoryStore)
+	flags.AddFlags(cmd.Flags(), "127.0.0.1:0", "memory")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one line of JSON instead of text")
 	return cli.Command(cmd, func(cmd *cobra.Command, _ []string) error {
-		if err := fromEnvironment(cmd, serviceFlags(cmd)...); err != nil {
+		config, err := flags.Load(cmd)
+		if err != nil {
 			return err
 		}
-		if err := o.check(cmd); err != nil {
-			return err
-		}
-		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP) // its terminal was closed
+		config.Log = flags.OpenLog(stderr)
+		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP) // the terminal was closed
 		defer stop()
-		return demo(ctx, o, asJSON, stdout, stderr)
+		return demo(ctx, config, asJSON, stdout)
 	})
 }
 
-func demo(ctx context.Context, o options, asJSON bool, stdout, stderr io.Writer) error {
-	log := o.log.open(stderr, new(slog.LevelVar))
-	if o.data == "" {
+// demo makes what is missing in the data folder, prints what to try, and serves.
+func demo(ctx context.Context, config service.Config, asJSON bool, stdout io.Writer) error {
+	place := &config.State
+	if place.Data == "" {
 		dir, err := os.MkdirTemp("", "ticketd-demo-")
 		if err != nil {
 			return fmt.Errorf("making a temporary folder: %w", err)
 		}
 		defer os.RemoveAll(dir)
-		o.data = dir
-	} else if err := os.MkdirAll(o.data, 0o700); err != nil {
+		place.Data = dir
+	} else if err := os.MkdirAll(place.Data, 0o700); err != nil {
 		return fmt.Errorf("making the data folder: %w", err)
 	}
-	lock, err := lockData(o)
+	lock, err := place.Lock()
 	if err != nil {
 		return err
 	}
-	ownKeys, err := makeKeys(o)
+	newKeys, err := place.MakeKeys(config.MaxLifetime)
 	if err != nil {
 		return errors.Join(err, lock.Close())
 	}
-	s, err := openService(ctx, o, ownKeys, lock, log)
+	settings.WarnOfVariables(config.Log, place.KEK)
+	s, err := service.Open(ctx, config, lock, newKeys)
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	info, err := s.makeDirectory(ctx)
+	defer s.Close()
+	info, err := makeDemo(ctx, s, place.File("demo.apikey"))
 	if err != nil {
 		return err
 	}
 	if asJSON {
 		err = json.NewEncoder(stdout).Encode(info)
 	} else {
-		_, err = io.WriteString(stdout, info.text(o.maxLifetime)+s.rotation())
+		_, err = io.WriteString(stdout, info.text(config.MaxLifetime)+rotation(*place))
 	}
 	if err != nil {
 		return err
 	}
-	return s.serve(ctx)
+	return s.Serve(ctx)
 }
 
-// makeDirectory fills the directory with what is not there yet, and returns what
-// to try.
-func (s *service) makeDirectory(ctx context.Context) (demoInfo, error) {
-	d := s.directory
-	put := func(err error, make func() error) error {
-		if errors.Is(err, directory.ErrNotFound) {
-			return make()
-		}
-		return err
+// makeDemo adds the records that the directory lacks, and returns what to try. The
+// file at keyPath keeps the API key.
+func makeDemo(ctx context.Context, s *service.Service, keyPath string) (info demoInfo, err error) {
+	d := s.Directory()
+	_, err = d.Brand(ctx, demoBrand)
+	if errors.Is(err, directory.ErrNotFound) {
+		err = d.AddBrand(ctx, directory.Brand{Name: demoBrand})
 	}
-	_, err := d.Brand(ctx, demoBrand)
-	if err := put(err, func() error {
-		return d.AddBrand(ctx, directory.Brand{Name: demoBrand})
-	}); err != nil {
-		return demoInfo{}, err
+	if err != nil {
+		return info, err
 	}
 	_, err = d.Agent(ctx, demoBrand, john.Username)
-	if err := put(err, func() error {
-		return d.AddAgent(ctx, directory.Agent{
+	if errors.Is(err, directory.ErrNotFound) {
+		err = d.AddAgent(ctx, directory.Agent{
 			Brand: demoBrand, Username: john.Username, Email: john.Email, Phone1: john.Phone1,
 			UniqueID: john.UniqueID, FirstName: john.FirstName, LastName: john.LastName, Active: true,
 		})
-	}); err != nil {
-		return demoInfo{}, err
+	}
+	if err != nil {
+		return info, err
 	}
 	_, err = d.Channel(ctx, demoBrand, demoChannel)
-	if err := put(err, func() error {
-		return d.AddChannel(ctx, directory.Channel{Brand: demoBrand, ID: demoChannel, Name: "Web chat"})
-	}); err != nil {
-		return demoInfo{}, err
+	if errors.Is(err, directory.ErrNotFound) {
+		err = d.AddChannel(ctx, directory.Channel{Brand: demoBrand, ID: demoChannel, Name: "Web chat"})
 	}
-	apiKey, err := s.demoKey(ctx)
 	if err != nil {
-		return demoInfo{}, err
+		return info, err
 	}
-	code, err := s.channels.Code(demoBrand, demoChannel)
+	apiKey, err := demoKey(ctx, d, keyPath)
 	if err != nil {
-		return demoInfo{}, err
+		return info, err
 	}
+	chatURL, err := s.ChatURL(demoBrand, demoChannel)
 	return demoInfo{
-		URL: s.opts.publicURL, APIKey: apiKey, Brand: demoBrand, Agent: john, Channel: demoChannel,
-		LoginURL: s.opts.publicURL + "/login", ChatURL: s.opts.publicURL + "/chat/" + code,
-	}, nil
+		URL: s.PublicURL(), APIKey: apiKey, Brand: demoBrand, Agent: john, Channel: demoChannel,
+		LoginURL: s.PublicURL() + "/login", ChatURL: chatURL,
+	}, err
 }
 
-// demoKey returns the demo's API key. The directory knows its hash only, so a
-// demo that is to start again keeps it in a file.
-func (s *service) demoKey(ctx context.Context) (string, error) {
-	path := s.opts.dataFile("demo.apikey")
+// demoKey returns the demo's API key. The directory has only the hash of a key, so a
+// file keeps the key for the next demo.
+func demoKey(ctx context.Context, d *directory.DB, path string) (string, error) {
 	kept, err := os.ReadFile(path)
 	if err == nil {
 		key := strings.TrimSpace(string(kept))
-		if _, err := s.directory.Authenticate(ctx, key, time.Now()); err == nil {
+		if _, err := d.Authenticate(ctx, key, time.Now()); err == nil {
 			return key, nil
 		}
-		// Revoked, or of another directory: make a new one.
+		// Revoked, or of another directory: make a new key.
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("reading the demo's API key: %w", err)
 	}
-	key, err := s.directory.CreateAPIKey(ctx, directory.APIKey{
+	key, err := d.CreateAPIKey(ctx, directory.APIKey{
 		Scopes: []directory.Scope{directory.ScopeIssue, directory.ScopeRedeem}, Brands: []string{demoBrand}, Note: "demo",
 	})
 	if err != nil {
@@ -190,21 +186,25 @@ func (s *service) demoKey(ctx context.Context) (string, error) {
 	return key, durable.WriteFile(path, []byte(key+"\n"), 0o600)
 }
 
-// text says what to try.
+// text returns instructions to try the demo.
 func (i demoInfo) text(maxLifetime time.Duration) string {
 	var b strings.Builder
 	curl := func(body string) {
-		fmt.Fprintf(&b, "  curl -s %s/auth/ticket -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' -d '%s'\n\n", i.URL, i.APIKey, body)
+		fmt.Fprintf(&b, "  curl -s %s/auth/ticket -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' -d '%s'\n\n",
+			i.URL, i.APIKey, body)
 	}
+	a := i.Agent
 	fmt.Fprintf(&b, `admitone demo: brand %s, agent %s (%s %s), channel %s
 API key: %s
 
 1. Get a ticket for the agent, good once and for %d seconds:
 
-`, i.Brand, i.Agent.Username, i.Agent.FirstName, i.Agent.LastName, i.Channel, i.APIKey, int(min(token.AgentLifetime, maxLifetime).Seconds()))
-	curl(fmt.Sprintf(`{"data":{"brand":%q,"username":%q,"email":%q,"uniqueId":%q,"firstName":%q,"lastName":%q,"phone1":%q,"oneTimeUse":true}}`,
-		i.Brand, i.Agent.Username, i.Agent.Email, i.Agent.UniqueID, i.Agent.FirstName, i.Agent.LastName, strings.TrimPrefix(i.Agent.Phone1, "+")))
-	fmt.Fprintf(&b, `2. Log in: open this in a browser with the answer's encpryptedString for TICKET:
+`, i.Brand, a.Username, a.FirstName, a.LastName, i.Channel, i.APIKey,
+		int(min(token.AgentLifetime, maxLifetime).Seconds()))
+	curl(fmt.Sprintf(`{"data":{"brand":%q,"username":%q,"email":%q,"uniqueId":%q,`+
+		`"firstName":%q,"lastName":%q,"phone1":%q,"oneTimeUse":true}}`,
+		i.Brand, a.Username, a.Email, a.UniqueID, a.FirstName, a.LastName, strings.TrimPrefix(a.Phone1, "+")))
+	fmt.Fprintf(&b, `2. Log in: open this URL in a browser, with the answer's encpryptedString in place of TICKET:
 
   %s?ta=TICKET
 
@@ -216,11 +216,11 @@ API key: %s
 	return b.String()
 }
 
-// rotation says how to rotate the demo's keys.
-func (s *service) rotation() string {
-	args := []string{"keyring", "rotate", s.opts.dataFile(keyringFile(keyring.Ticket)), "--now", "--kek", s.opts.kekURI()}
-	if s.opts.realm != "" {
-		args = append(args, "--realm", s.opts.realm)
+// rotation returns the command that rotates the ticket keys of a running demo.
+func rotation(p state.Place) string {
+	args := []string{"keyring", "rotate", p.KeyringFile(keyring.Ticket), "--now", "--kek", p.KEKURI()}
+	if p.Realm != "" {
+		args = append(args, "--realm", p.Realm)
 	}
 	return "4. Rotate the ticket keys meanwhile:\n\n  " + cli.Line(args...) + "\n\nCtrl-C ends it.\n"
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/cmd/ticketd/internal/service"
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/keyring/kms"
 	"github.com/admitone/admitone/token"
@@ -151,7 +152,7 @@ func TestInterruptedTwice(t *testing.T) {
 		first := time.Now()
 		require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
 		p.logs("msg=stopping")
-		inTime = time.Since(first) < shutdownGrace/2
+		inTime = time.Since(first) < service.ShutdownGrace/2
 		code := p.end(os.Interrupt)
 		if inTime {
 			assert.Equal(t, 128+int(syscall.SIGINT), code)
@@ -421,7 +422,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"demo", "--replay", "memory:x"}, 2, "--replay is"},
 		{[]string{"demo", "--replay", "redis:secret"}, 2, "--replay is"},
 		{[]string{"demo", "--metrics-listen", "9464"}, 2, "--metrics-listen"},
-		{[]string{"demo", "--metrics-listen", "192.0.2.1:0"}, 1, "another address with --metrics-listen"},
+		{[]string{"demo", "--metrics-listen", "192.0.2.1:0"}, 1, "--metrics-listen cannot be listened on; choose another address"},
 		{[]string{"demo", "--replay", "redis://127.0.0.1:1"}, 1, "replay store"},
 		{[]string{"demo", "--replay", "postgres://127.0.0.1:1/x"}, 1, "replay store"},
 		{[]string{"demo", "--realm", strings.Repeat("r", 65)}, 2, "64 bytes"},

@@ -80,12 +80,12 @@ func TestMetrics(t *testing.T) {
 		bounded bool // the memory is
 		inside  bool // replays are answered in this process, and not by a front
 	}{
-		{memoryStore, func(*testing.T) string { return "memory" }, true, true},
-		{journalStore, func(t *testing.T) string { return "journal:" + filepath.Join(t.TempDir(), "journal") }, true, true},
-		{redisStore, func(t *testing.T) string {
+		{"memory", func(*testing.T) string { return "memory" }, true, true},
+		{"journal", func(t *testing.T) string { return "journal:" + filepath.Join(t.TempDir(), "journal") }, true, true},
+		{"redis", func(t *testing.T) string {
 			return servers.Redis(t, "", append([]string{"--maxmemory", "64mb"}, servers.Forgetful...)...).URL
 		}, true, false},
-		{postgresStore, func(t *testing.T) string { return servers.Database(t) }, false, false},
+		{"postgres", func(t *testing.T) string { return servers.Database(t) }, false, false},
 	} {
 		t.Run(row.store, func(t *testing.T) {
 			args := []string{"--metrics-listen", "127.0.0.1:0", "--replay", row.uri(t)}
@@ -159,12 +159,12 @@ func TestMetrics(t *testing.T) {
 				assert.EqualValues(t, 1, got["ticketd_replay_round_trips_spared_total"])
 			}
 			switch row.store {
-			case memoryStore:
+			case "memory":
 				assert.EqualValues(t, 2, got["ticketd_replay_maybe_total{settled=true}"])
-			case journalStore:
+			case "journal":
 				assert.EqualValues(t, 3, got["ticketd_replay_commits_total"])
 				assert.Greater(t, got["ticketd_replay_disk_bytes"], 3*68.0)
-			case postgresStore:
+			case "postgres":
 				assert.Greater(t, got["ticketd_replay_disk_bytes"], 8192.0)
 			}
 
@@ -195,7 +195,7 @@ func TestMetricsListener(t *testing.T) {
 
 	taken := start(t, "demo", "--metrics-listen", strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/metrics"))
 	assert.Equal(t, 1, taken.wait())
-	assert.Contains(t, taken.stderr.String(), "another address with --metrics-listen")
+	assert.Contains(t, taken.stderr.String(), "--metrics-listen cannot be listened on; choose another address")
 
 	quiet, info := startDemo(t)
 	assert.Equal(t, http.StatusNotFound, get(t, info.URL+"/metrics"))

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/cmd/ticketd/internal/settings"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
 	"github.com/admitone/admitone/verify/replay"
@@ -97,10 +98,10 @@ since what expires in the same 16 s is forgotten together. A skew of less than
 	_ = cmd.MarkFlagRequired("rate") // the flag exists
 	return cli.Command(cmd, func(cmd *cobra.Command, _ []string) error {
 		switch {
-		case lifetime < time.Second || lifetime > maxMaxLifetime:
-			return cli.Usagef("--lifetime %v is not from 1s to %v", lifetime, maxMaxLifetime)
-		case skew < 0 || skew > maxMaxLifetime:
-			return cli.Usagef("--skew %v is not from 0s to %v", skew, maxMaxLifetime)
+		case lifetime < time.Second || lifetime > settings.MaxLifetime:
+			return cli.Usagef("--lifetime %v is not from 1s to %v", lifetime, settings.MaxLifetime)
+		case skew < 0 || skew > settings.MaxLifetime:
+			return cli.Usagef("--skew %v is not from 0s to %v", skew, settings.MaxLifetime)
 		}
 		p, err := newPlan(float64(rate), lifetime, skew, cmd.Flags().Changed("skew"))
 		if err != nil {
@@ -208,7 +209,7 @@ func newPlan(rate float64, lifetime, skew time.Duration, saySkew bool) (*plan, e
 	next := func(store string, bound, usual int64) string {
 		args := []string{"ticketd", "serve", "--data", "DIR", "--replay", store}
 		if bound > usual {
-			s := size(bound)
+			s := settings.Size(bound)
 			args = append(args, "--replay-memory", s.String())
 		}
 		return cli.Line(append(args, common...)...)

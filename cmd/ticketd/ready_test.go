@@ -55,7 +55,7 @@ func TestKeyringReport(t *testing.T) {
 	dir := t.TempDir()
 	p, info := startDemo(t, "--data", dir, "--metrics-listen", "127.0.0.1:0")
 	url := strings.TrimSuffix(p.scrapeURL(), "/metrics") + "/keyring"
-	report := func() (r keyringReport) {
+	report := func() (r struct{ Keyrings []keyring.Report }) {
 		status, body := fetch(t, url)
 		require.Equal(t, http.StatusOK, status)
 		require.NoError(t, json.Unmarshal([]byte(body), &r))

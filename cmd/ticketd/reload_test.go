@@ -99,18 +99,3 @@ func TestReload(t *testing.T) {
 		assert.True(t, json.Valid([]byte(line)), line)
 	}
 }
-
-// The flags win over the environment, and that over the file.
-func TestPrecedence(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "c.yaml")
-	require.NoError(t, os.WriteFile(file, []byte("# all of it\nrate-limit: 1\nrate-burst: 2\nskew: 3s\ntls-cert: ''\n"), 0o600))
-	t.Setenv("ADMITONE_RATE_LIMIT", "10")
-	t.Setenv("ADMITONE_RATE_BURST", "20")
-	t.Setenv("ADMITONE_CONFIG", file)
-	c := settings{given: map[string]string{"rate-limit": "100"}}
-	o, _, err := c.reread()
-	require.NoError(t, err)
-	assert.Equal(t, 100.0, o.limits.rate)
-	assert.Equal(t, 20, o.limits.burst)
-	assert.Equal(t, 3*time.Second, o.skew)
-}

@@ -49,25 +49,6 @@ func TestReplayMemory(t *testing.T) {
 	assert.Equal(t, 0, p.end(syscall.SIGTERM))
 }
 
-// What is logged and kept of --replay says where, and holds no secret.
-func TestReplayName(t *testing.T) {
-	for uri, want := range map[string]string{
-		"memory":   "memory",
-		"journal:": "journal:",
-		"journal:/var/lib/ticketd/replay?password": "journal:/var/lib/ticketd/replay?password",
-		"redis://cache:6379/2":                     "redis://cache:6379/2",
-		"rediss://u:secret@cache?client_cert=k":    "rediss://cache",
-		"valkey://:secret@a:1?addr=b:2#secret":     "valkey://a:1",
-		"postgres://u:secret@h1:1,h2:2/db":         "postgres://h1:1,h2:2/db",
-		"postgres:///db?host=/run&password=secret": "postgres:///db",
-		"postgresql://?password=secret":            "postgresql://",
-	} {
-		o := replayOptions{uri: uri}
-		require.NotEmpty(t, o.kind(), uri)
-		assert.Equal(t, want, o.name(), uri)
-	}
-}
-
 // With --replay-durable, a Redis that loses nothing refuses nothing after a
 // restart; without it, what was issued before.
 func TestReplayDurable(t *testing.T) {

@@ -37,11 +37,11 @@ func rotating(slower int) keyring.Policy {
 // ticketKeyring returns the ticket keyring that a service reports.
 func (p *process) ticketKeyring() keyring.Report {
 	p.t.Helper()
-	res, err := http.Get(strings.TrimSuffix(p.scrapeURL(), metricsPath) + "/keyring")
+	res, err := http.Get(strings.TrimSuffix(p.scrapeURL(), "/metrics") + "/keyring")
 	require.NoError(p.t, err)
 	defer res.Body.Close()
 	require.Equal(p.t, http.StatusOK, res.StatusCode)
-	var r keyringReport
+	var r struct{ Keyrings []keyring.Report }
 	require.NoError(p.t, json.NewDecoder(res.Body).Decode(&r))
 	require.Len(p.t, r.Keyrings, 3)
 	require.Equal(p.t, keyring.Ticket, r.Keyrings[0].Kind)
@@ -60,7 +60,7 @@ func rotatingFleet(t *testing.T, policy keyring.Policy) (file, kek string, proce
 	require.NoError(t, err)
 	file = filepath.Join(t.TempDir(), "shared.keyring")
 	require.NoError(t, keyring.Create(file, keyring.Config{Kind: keyring.Ticket, KEK: k}, policy, ""))
-	link := filepath.Join(first, keyringFile(keyring.Ticket))
+	link := filepath.Join(first, "ticket.keyring")
 	require.NoError(t, os.Symlink(file, link))
 	p, info := startDemo(t, "--data", first, "--listen", freeAddress(t), "--max-lifetime", policy.Lifetime.String())
 	require.Equal(t, 0, p.end(syscall.SIGTERM))
@@ -70,7 +70,7 @@ func rotatingFleet(t *testing.T, policy keyring.Policy) (file, kek string, proce
 		require.NoError(t, os.CopyFS(dir, os.DirFS(first)))
 		require.NoError(t, os.Chmod(filepath.Join(dir, "kek.key"), 0o600))
 		require.NoError(t, os.Remove(filepath.Join(dir, "replay.json")))
-		require.NoError(t, os.Symlink(file, filepath.Join(dir, keyringFile(keyring.Ticket))))
+		require.NoError(t, os.Symlink(file, filepath.Join(dir, "ticket.keyring")))
 		address := freeAddress(t)
 		p := start(t, "serve", "--data", dir, "--listen", address, "--metrics-listen", "127.0.0.1:0", "--replay", redis.URL, "--replay-timeout", "30s",
 			"--rate-limit", "100000", "--rate-burst", "100000", "--replicas", "2", "--skew", policy.Skew.String(), "--max-lifetime", policy.Lifetime.String())
@@ -213,7 +213,7 @@ func TestRevokedWhileServing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	p, info := startDemo(t, "--data", dir, "--metrics-listen", "127.0.0.1:0")
-	file, kek := filepath.Join(dir, keyringFile(keyring.Ticket)), "file:"+filepath.Join(dir, "kek.key")
+	file, kek := filepath.Join(dir, "ticket.keyring"), "file:"+filepath.Join(dir, "kek.key")
 	command := buildKeyring(t)
 	do := func(args ...string) {
 		t.Helper()

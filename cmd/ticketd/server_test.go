@@ -6,11 +6,9 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httptrace"
 	"os"
 	"path/filepath"
@@ -23,6 +21,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/cmd/ticketd/internal/service"
 )
 
 // served makes a data folder with the demo's contents and serves from it.
@@ -67,7 +67,7 @@ func TestTerminatedUnderLoad(t *testing.T) {
 			return true
 		}
 		// The client may have kept the connection idle for longer than the service does.
-		assert.False(t, reused && time.Since(before) < idleGrace, "a connection that had been answered on was cut: %v", err)
+		assert.False(t, reused && time.Since(before) < service.IdleGrace, "a connection that had been answered on was cut: %v", err)
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			refused.Add(1)
 		} else {
@@ -198,43 +198,4 @@ func TestTLS(t *testing.T) {
 
 func pemBlock(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
-}
-
-// A client that wants the connection closed gets its answer, whether or not anybody
-// read what it sent.
-func TestAnswerBeforeClose(t *testing.T) {
-	var f front
-	refuse := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/some" {
-			_, _ = io.CopyN(io.Discard, r.Body, 1000)
-		}
-		http.Error(w, "no API key", http.StatusUnauthorized)
-	}))
-	f.api.Store(&refuse)
-	server := httptest.NewServer(&f)
-	defer server.Close()
-	body := strings.Repeat("x", 100_000)
-	for _, head := range []string{
-		"POST / HTTP/1.0\r\n", "POST /some HTTP/1.0\r\n", "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n",
-	} {
-		conn, err := net.Dial("tcp", server.Listener.Addr().String())
-		require.NoError(t, err)
-		_, err = fmt.Fprintf(conn, "%sContent-Length: %d\r\n\r\n%s", head, len(body), body)
-		require.NoError(t, err)
-		answer, err := io.ReadAll(conn)
-		require.NoError(t, err, head)
-		assert.Contains(t, string(answer), "401 Unauthorized", head)
-		assert.Contains(t, string(answer), "no API key", head)
-		require.NoError(t, conn.Close())
-	}
-
-	// Who waits to be asked for the body is not.
-	conn, err := net.Dial("tcp", server.Listener.Addr().String())
-	require.NoError(t, err)
-	defer conn.Close()
-	_, err = fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", len(body))
-	require.NoError(t, err)
-	answer, err := io.ReadAll(conn)
-	require.NoError(t, err)
-	assert.True(t, strings.HasPrefix(string(answer), "HTTP/1.1 401"), "%s", answer)
 }

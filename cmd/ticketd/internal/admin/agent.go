@@ -1,0 +1,86 @@
+package admin
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+)
+
+var agentFields = []field[directory.Agent]{
+	{"brand", "", false, func(a *directory.Agent) any { return &a.Brand }},
+	{"username", "", true, func(a *directory.Agent) any { return &a.Username }},
+	{"email", emailUsage, true, func(a *directory.Agent) any { return &a.Email }},
+	{"phone1", phoneUsage, true, func(a *directory.Agent) any { return &a.Phone1 }},
+	{"unique-id", uniqueIDUsage, true, func(a *directory.Agent) any { return &a.UniqueID }},
+	{"first-name", "first name", true, func(a *directory.Agent) any { return &a.FirstName }},
+	{"last-name", "last name", true, func(a *directory.Agent) any { return &a.LastName }},
+	{"groups", "groups of the agent in applications behind the service: names separated by commas",
+		false, func(a *directory.Agent) any { return &a.Groups }},
+	{"active", "whether the agent may enter: true or false (with add: true)",
+		true, func(a *directory.Agent) any { return &a.Active }},
+}
+
+// Help of the flags that agents and customers share.
+const (
+	emailUsage    = "email address"
+	phoneUsage    = "phone number, with + and country code, or as it is written in the brand's region"
+	uniqueIDUsage = "identifier of the person in the organisation's other systems"
+)
+
+func agentCommand(s *shell) *cobra.Command {
+	k := kind[directory.Agent]{
+		noun: "agent", what: "an agent", arg: "USERNAME", ofBrand: true, fields: agentFields,
+		example: map[string]string{
+			"add":    "  ticketd agent add john.d --brand commbox --email john.d@example.com --data /var/lib/ticketd",
+			"set":    "  ticketd agent set john.d --brand commbox --active=false --data /var/lib/ticketd",
+			"list":   "  ticketd agent list --brand commbox --data /var/lib/ticketd --json",
+			"show":   "  ticketd agent show john.d --brand commbox --data /var/lib/ticketd",
+			"remove": "  ticketd agent remove john.d --brand commbox --data /var/lib/ticketd",
+		},
+		name: func(a *directory.Agent) string { return a.Username },
+		prepare: func(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand string, a *directory.Agent) error {
+			if cmd.Name() == "add" && !cmd.Flags().Changed("active") {
+				a.Active = true
+			}
+			return preparePhone(ctx, db, brand, &a.Phone1)
+		},
+		add: func(
+			db *directory.DB, ctx context.Context, brand, username string, a directory.Agent,
+		) (directory.Agent, error) {
+			a.Brand, a.Username = brand, username
+			if err := db.AddAgent(ctx, a); err != nil {
+				return a, err
+			}
+			return db.Agent(ctx, brand, username)
+		},
+		get:    (*directory.DB).Agent,
+		update: (*directory.DB).UpdateAgent,
+		list:   (*directory.DB).Agents,
+		remove: (*directory.DB).RemoveAgent,
+	}
+	cmd := k.command(s, "Manage agents",
+		"An agent is a user of a brand's management system. An agent who is inactive or not in\n"+
+			"the directory gets no ticket and enters with none.")
+	cmd.AddCommand(importCommand(s))
+	return cmd
+}
+
+// preparePhone brings the phone number of a record, if given, into its one form.
+func preparePhone(ctx context.Context, db *directory.DB, brand string, phone *string) error {
+	if *phone == "" {
+		return nil
+	}
+	b, err := db.Brand(ctx, brand)
+	if err != nil {
+		return err
+	}
+	e164, err := directory.E164(*phone, b.Region)
+	if err != nil {
+		return cli.Usage(cli.ForFlag("phone1", err))
+	}
+	*phone = e164
+	return nil
+}

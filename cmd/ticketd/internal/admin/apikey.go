@@ -1,0 +1,137 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+)
+
+var apiKeyFields = []field[directory.APIKey]{
+	{"id", "", true, func(k *directory.APIKey) any { return &k.ID }},
+	{"scopes", "what the key may be used for: issue, redeem, separated by commas (with add: issue)",
+		true, func(k *directory.APIKey) any { return &k.Scopes }},
+	{"brands", "brands for which the key may be used, separated by commas",
+		true, func(k *directory.APIKey) any { return &k.Brands }},
+	{"all-brands", "the key may be used for every brand, future ones too",
+		false, func(k *directory.APIKey) any { return &k.AllBrands }},
+	{"note", "note for people, such as the owner of the key", true, func(k *directory.APIKey) any { return &k.Note }},
+	{"rate", "requests per second in the long run; 0 for serve's --rate-limit",
+		false, func(k *directory.APIKey) any { return &k.Rate }},
+	{"burst", "requests at once, with --rate; 0 for serve's --rate-burst",
+		false, func(k *directory.APIKey) any { return &k.Burst }},
+	{"expires", "end of the key: a date such as 2030-01-31, a time of RFC 3339, a time from now such as 90d, or never",
+		true, func(k *directory.APIKey) any { return &k.Expires }},
+	{"created", "", false, func(k *directory.APIKey) any { return &k.Created }},
+	{"revoked", "", true, func(k *directory.APIKey) any { return &k.Revoked }},
+	{"last-used", "", true, func(k *directory.APIKey) any { return &k.LastUsed }},
+}
+
+func apiKeyCommand(s *shell) *cobra.Command {
+	listOf := ""
+	k := kind[directory.APIKey]{
+		noun: "apikey", what: "an API key", arg: "ID", given: true, fields: apiKeyFields,
+		example: map[string]string{
+			"add":    "  ticketd apikey add --brands commbox --note 'CRM' --expires 365d --data /var/lib/ticketd",
+			"set":    "  ticketd apikey set ID --rate 10 --burst 20 --data /var/lib/ticketd",
+			"list":   "  ticketd apikey list --brand commbox --data /var/lib/ticketd",
+			"show":   "  ticketd apikey show ID --data /var/lib/ticketd --json",
+			"revoke": "  ticketd apikey revoke ID --data /var/lib/ticketd",
+			"remove": "  ticketd apikey remove ID --data /var/lib/ticketd",
+		},
+		name: func(k *directory.APIKey) string { return k.ID },
+		get: func(db *directory.DB, ctx context.Context, _, id string) (directory.APIKey, error) {
+			return db.APIKey(ctx, id)
+		},
+		update: func(
+			db *directory.DB, ctx context.Context, _, id string, edit func(*directory.APIKey) error,
+		) (directory.APIKey, error) {
+			return db.UpdateAPIKey(ctx, id, edit)
+		},
+		list: func(db *directory.DB, ctx context.Context, _, after string, limit int) ([]directory.APIKey, error) {
+			return db.APIKeys(ctx, listOf, after, limit)
+		},
+		remove: func(db *directory.DB, ctx context.Context, _, id string) error { return db.RemoveAPIKey(ctx, id) },
+	}
+	cmd := k.command(s, "Manage API keys", `Backends ask for tickets with API keys. The directory keeps only the SHA-256 of a
+key, so add shows the key once and never again. Several keys can be in use at the
+same time: to replace a key, add another, change the backend, and revoke the first.`)
+	list, _, _ := cmd.Find([]string{"list"})
+	list.Flags().StringVar(&listOf, "brand", "", "list only the keys of a `brand`")
+	s.offerBrands(list, "brand")
+	add := addKeyCommand(s, &k)
+	set, _, _ := cmd.Find([]string{"set"})
+	s.offerBrands(add, "brands")
+	s.offerBrands(set, "brands")
+	cmd.AddCommand(add, revokeCommand(s, &k))
+	return cmd
+}
+
+// addKeyCommand returns the command that makes an API key.
+func addKeyCommand(s *shell, k *kind[directory.APIKey]) *cobra.Command {
+	v := verb{"add", "Make an API key, and print it once", `add prints the new key, and nothing else, on standard output. No other copy of the
+key exists: keep the output where the backend finds it.`, false}
+	add := k.verb(s, v, func(ctx context.Context, db *directory.DB, cmd *cobra.Command, _, _ string) error {
+		var record directory.APIKey
+		if err := k.fill(ctx, db, cmd, "", &record); err != nil {
+			return err
+		}
+		if !cmd.Flags().Changed("scopes") {
+			record.Scopes = []directory.Scope{directory.ScopeIssue}
+		}
+		if len(record.Brands) == 0 && !record.AllBrands {
+			return cli.Usagef("for which brands? Give --brands, or --all-brands")
+		}
+		key, err := db.CreateAPIKey(ctx, record)
+		if err != nil {
+			return err
+		}
+		return printKey(ctx, s, k, db, key)
+	})
+	addFieldFlags(add, k.fields)
+	return add
+}
+
+// printKey prints a new key. A key that cannot be printed is removed again.
+func printKey(ctx context.Context, s *shell, k *kind[directory.APIKey], db *directory.DB, key string) error {
+	_, rest, _ := strings.Cut(key, "_")
+	id, _, _ := strings.Cut(rest, "_")
+	if s.json {
+		record, err := db.APIKey(ctx, id)
+		if err != nil {
+			return err
+		}
+		object := k.members(record)
+		object["key"] = key
+		return json.NewEncoder(s.stdout).Encode(object)
+	}
+	if _, err := fmt.Fprintln(s.stdout, key); err != nil {
+		err = fmt.Errorf("the key could not be printed, and no other copy exists: %w", err)
+		return errors.Join(err, db.RemoveAPIKey(ctx, id))
+	}
+	fmt.Fprintf(s.stderr, "The key is not shown again; ticketd apikey show %s shows its record.\n", id)
+	return nil
+}
+
+// revokeCommand returns the command that ends an API key.
+func revokeCommand(s *shell, k *kind[directory.APIKey]) *cobra.Command {
+	v := verb{"revoke", "End an API key's use, for good",
+		"revoke makes the service refuse the key from its next request on. The log of the\n" +
+			"service then says that the key was revoked.", true}
+	return k.verb(s, v, func(ctx context.Context, db *directory.DB, _ *cobra.Command, _, id string) error {
+		if err := db.RevokeAPIKey(ctx, id); err != nil {
+			return err
+		}
+		record, err := db.APIKey(ctx, id)
+		if err != nil {
+			return err
+		}
+		return k.print(s, record)
+	})
+}

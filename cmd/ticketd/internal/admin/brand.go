@@ -1,0 +1,113 @@
+package admin
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+)
+
+// settingFields returns the fields of the settings that brands and channels share.
+func settingFields[T any](of func(*T) *directory.Settings) []field[T] {
+	at := func(part func(*directory.Settings) any) func(*T) any {
+		return func(record *T) any { return part(of(record)) }
+	}
+	return []field[T]{
+		{"ticket-login", "issue and redeem tickets: true, false or default (true)",
+			true, at(func(s *directory.Settings) any { return &s.TicketLogin })},
+		{"one-time", "make a ticket one-time if the request does not say: true, false or default (false)",
+			false, at(func(s *directory.Settings) any { return &s.OneTime })},
+		{"customer-lifetime", "lifetime of a customer's ticket if the request does not say, such as 5m, or default (5m)",
+			false, at(func(s *directory.Settings) any { return &s.CustomerLifetime })},
+		{"max-lifetime", "longest lifetime that a request may ask for, such as 10m, or default (15m)",
+			false, at(func(s *directory.Settings) any { return &s.MaxLifetime })},
+		{"api-addresses", "addresses and networks from which tickets may be requested, separated by commas; empty for all",
+			false, at(func(s *directory.Settings) any { return &s.APIAddresses })},
+		{"confirm", "ask a person before a ticket is spent: true, false or default (false)",
+			false, at(func(s *directory.Settings) any { return &s.Confirm })},
+		{"other-user", "what to do if another user is signed in: replace, confirm, refuse, or empty (replace)",
+			false, at(func(s *directory.Settings) any { return &s.OtherUser })},
+		{"display-name", "name on pages; empty for the name of the record",
+			false, at(func(s *directory.Settings) any { return &s.DisplayName })},
+		{"colour", "colour of pages, such as #0a7d44; empty for the service's",
+			false, at(func(s *directory.Settings) any { return &s.Colour })},
+		{"language", "language of pages, such as de; empty for the browser's",
+			false, at(func(s *directory.Settings) any { return &s.Language })},
+		{"frame-ancestors", "sites that may show the pages in a frame, separated by commas, " +
+			"such as https://crm.example.com; empty for none",
+			false, at(func(s *directory.Settings) any { return &s.FrameAncestors })},
+	}
+}
+
+var brandFields = append([]field[directory.Brand]{
+	{"name", "", true, func(b *directory.Brand) any { return &b.Name }},
+	{"region", "country of phone numbers without a country code, such as GB",
+		true, func(b *directory.Brand) any { return &b.Region }},
+	{"required-agent-fields", "fields that a request for an agent's ticket must give beside the username: " +
+		"email, phone1, uniqueId, firstName, lastName, separated by commas",
+		true, func(b *directory.Brand) any { return &b.RequiredAgentFields }},
+	{"agent-lifetime", "lifetime of an agent's ticket if the request does not say, such as 30s, or default (60s)",
+		false, func(b *directory.Brand) any { return &b.AgentLifetime }},
+	{"login-addresses", "addresses and networks from which agents may log in, separated by commas; empty for all",
+		false, func(b *directory.Brand) any { return &b.LoginAddresses }},
+	{"sessions-since", "", false, func(b *directory.Brand) any { return &b.SessionsSince }},
+}, settingFields(func(b *directory.Brand) *directory.Settings { return &b.Settings })...)
+
+func brandCommand(s *shell) *cobra.Command {
+	withAll := false
+	k := kind[directory.Brand]{
+		noun: "brand", what: "a brand", arg: "NAME", fields: brandFields,
+		example: map[string]string{
+			"add": "  ticketd brand add commbox --data /var/lib/ticketd --region GB --required-agent-fields email",
+			"set": "  ticketd brand set commbox --data /var/lib/ticketd --one-time --max-lifetime 10m\n" +
+				"  ticketd brand set commbox --data /var/lib/ticketd --one-time=default",
+			"list":         "  ticketd brand list --data /var/lib/ticketd --json",
+			"show":         "  ticketd brand show commbox --data /var/lib/ticketd",
+			"remove":       "  ticketd brand remove commbox --data /var/lib/ticketd --with-all",
+			"end-sessions": "  ticketd brand end-sessions commbox --data /var/lib/ticketd",
+		},
+		name: func(b *directory.Brand) string { return b.Name },
+		add: func(db *directory.DB, ctx context.Context, _, name string, b directory.Brand) (directory.Brand, error) {
+			b.Name = name
+			if err := db.AddBrand(ctx, b); err != nil {
+				return b, err
+			}
+			return db.Brand(ctx, name)
+		},
+		get: func(db *directory.DB, ctx context.Context, _, name string) (directory.Brand, error) {
+			return db.Brand(ctx, name)
+		},
+		update: func(
+			db *directory.DB, ctx context.Context, _, name string, edit func(*directory.Brand) error,
+		) (directory.Brand, error) {
+			return db.UpdateBrand(ctx, name, edit)
+		},
+		list: func(db *directory.DB, ctx context.Context, _, after string, limit int) ([]directory.Brand, error) {
+			return db.Brands(ctx, after, limit)
+		},
+		remove: func(db *directory.DB, ctx context.Context, _, name string) error {
+			return db.RemoveBrand(ctx, name, withAll)
+		},
+	}
+	cmd := k.command(s, "Manage brands",
+		"A brand is a business account. Agents, customers, channels and API keys belong to a\n"+
+			"brand, and no record of one brand is found through another.")
+	remove, _, _ := cmd.Find([]string{"remove"})
+	remove.Flags().BoolVar(&withAll, "with-all", false, "remove the brand's agents, channels, customers and API keys too")
+	end := verb{"end-sessions", "End all sessions of a brand",
+		"end-sessions signs out everybody who entered the brand before now.", true}
+	do := func(ctx context.Context, db *directory.DB, _ *cobra.Command, _, name string) error {
+		b, err := db.UpdateBrand(ctx, name, func(b *directory.Brand) error {
+			b.SessionsSince = time.Now()
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return k.print(s, b)
+	}
+	cmd.AddCommand(k.verb(s, end, do))
+	return cmd
+}

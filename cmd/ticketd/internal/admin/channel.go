@@ -1,0 +1,109 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/cmd/ticketd/internal/settings"
+	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/token"
+)
+
+var channelFields = append([]field[directory.Channel]{
+	{"brand", "", false, func(c *directory.Channel) any { return &c.Brand }},
+	{"id", "", true, func(c *directory.Channel) any { return &c.ID }},
+	{"name", "name of the channel for operators", true, func(c *directory.Channel) any { return &c.Name }},
+}, settingFields(func(c *directory.Channel) *directory.Settings { return &c.Settings })...)
+
+func channelCommand(s *shell) *cobra.Command {
+	k := kind[directory.Channel]{
+		noun: "channel", what: "a channel", arg: "ID", ofBrand: true, fields: channelFields,
+		example: map[string]string{
+			"add":    "  ticketd channel add webchat --brand commbox --name 'Web chat' --data /var/lib/ticketd",
+			"set":    "  ticketd channel set webchat --brand commbox --confirm --data /var/lib/ticketd",
+			"list":   "  ticketd channel list --brand commbox --data /var/lib/ticketd",
+			"show":   "  ticketd channel show webchat --brand commbox --data /var/lib/ticketd --json",
+			"remove": "  ticketd channel remove webchat --brand commbox --data /var/lib/ticketd",
+			"url": "  ticketd channel url webchat --brand commbox --data /var/lib/ticketd " +
+				"--public-url https://chat.example.com",
+		},
+		name: func(c *directory.Channel) string { return c.ID },
+		add: func(
+			db *directory.DB, ctx context.Context, brand, id string, c directory.Channel,
+		) (directory.Channel, error) {
+			c.Brand, c.ID = brand, id
+			if err := db.AddChannel(ctx, c); err != nil {
+				return c, err
+			}
+			return db.Channel(ctx, brand, id)
+		},
+		get:    (*directory.DB).Channel,
+		update: (*directory.DB).UpdateChannel,
+		list:   (*directory.DB).Channels,
+		remove: (*directory.DB).RemoveChannel,
+	}
+	cmd := k.command(s, "Manage channels",
+		"A channel is one place of a brand where its customers enter. The settings of a channel\n"+
+			"take precedence over those of the brand.")
+	cmd.AddCommand(channelURLCommand(s, &k))
+	return cmd
+}
+
+// channelURLCommand returns the command that prints the address of a channel.
+func channelURLCommand(s *shell, k *kind[directory.Channel]) *cobra.Command {
+	var publicURL string
+	v := verb{"url", "Print the address at which customers enter",
+		`url prints the address of a channel's page, to which ?ta=TICKET is appended. The
+address contains the ID of the channel, sealed under the channel keyring of the
+data folder. It stays the same until that keyring rotates. Addresses published
+before a rotation work as long as their key is kept.`, true}
+	cmd := k.verb(s, v, func(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand, id string) error {
+		if err := settings.FromEnvironment(cmd, "realm", "kek", "public-url"); err != nil {
+			return err
+		}
+		switch {
+		case s.place.Data == "":
+			return cli.Usagef("no data folder: the channel keyring is in the data folder; give --data")
+		case publicURL == "":
+			return cli.Flagf("public-url", "is missing: give the address of the service, as to serve")
+		}
+		if err := settings.CheckPublicURL(&publicURL); err != nil {
+			return err
+		}
+		if _, err := db.Channel(ctx, brand, id); err != nil {
+			return err
+		}
+		code, err := s.channelCode(brand, id)
+		if err != nil {
+			return err
+		}
+		url := publicURL + "/chat/" + code
+		if s.json {
+			return json.NewEncoder(s.stdout).Encode(map[string]string{"brand": brand, "id": id, "code": code, "url": url})
+		}
+		_, err = fmt.Fprintln(s.stdout, url)
+		return err
+	})
+	settings.AddKeyFlags(cmd.Flags(), &s.place)
+	settings.AddPublicURLFlag(cmd.Flags(), &publicURL, " (environment: ADMITONE_PUBLIC_URL)")
+	return cmd
+}
+
+// channelCode returns the sealed ID of a channel.
+func (s *shell) channelCode(brand, id string) (string, error) {
+	ring, err := s.place.OpenRing(keyring.Channel)
+	if err != nil {
+		return "", err
+	}
+	defer ring.Close()
+	channels, err := token.NewChannels(ring, s.place.Realm)
+	if err != nil {
+		return "", err
+	}
+	return channels.Code(brand, id)
+}

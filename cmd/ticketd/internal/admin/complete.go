@@ -1,0 +1,62 @@
+package admin
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/cmd/ticketd/internal/settings"
+)
+
+// maxOffered is the largest number of names that a shell offers.
+const maxOffered = 200
+
+// offerTimeout is how long a shell waits for names.
+const offerTimeout = 5 * time.Second
+
+// namePage lists names of records behind the name after, in order.
+type namePage func(ctx context.Context, db *directory.DB, after string) ([]string, error)
+
+// offerNames completes an argument or flag with the names that begin with the typed
+// text. If the directory does not answer, no name is offered: a shell has no place for
+// errors.
+func (s *shell) offerNames(page namePage) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, _ []string, typed string) (names []string, _ cobra.ShellCompDirective) {
+		const none = cobra.ShellCompDirectiveNoFileComp
+		ctx, cancel := context.WithTimeout(cmd.Context(), offerTimeout)
+		defer cancel()
+		if err := settings.FromEnvironment(cmd, "data", "database"); err != nil {
+			return nil, none
+		}
+		db, err := s.open(ctx)
+		if err != nil {
+			return nil, none
+		}
+		defer db.Close()
+		all, err := page(ctx, db, typed)
+		if err != nil {
+			return nil, none
+		}
+		for _, name := range all {
+			if strings.HasPrefix(name, typed) {
+				names = append(names, name)
+			}
+		}
+		return names, none
+	}
+}
+
+// offerBrands completes a flag with the names of brands.
+func (s *shell) offerBrands(cmd *cobra.Command, flag string) {
+	page := func(ctx context.Context, db *directory.DB, after string) (names []string, err error) {
+		brands, err := db.Brands(ctx, after, maxOffered)
+		for _, b := range brands {
+			names = append(names, b.Name)
+		}
+		return names, err
+	}
+	_ = cmd.RegisterFlagCompletionFunc(flag, s.offerNames(page)) // the flag exists
+}

@@ -1,0 +1,276 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+)
+
+// kind describes a kind of record of the directory. Its commands add, set, list, show
+// and remove records.
+type kind[T any] struct {
+	noun    string // name of the command: brand
+	what    string // name in a sentence: a brand
+	arg     string // argument that names a record: NAME
+	ofBrand bool   // each record belongs to a brand, which --brand names
+	given   bool   // the directory chooses the name, and add takes none
+	fields  []field[T]
+	example map[string]string // by verb
+
+	name func(*T) string
+
+	// The methods of the directory for the kind, as method expressions.
+	add    func(db *directory.DB, ctx context.Context, brand, name string, record T) (T, error)
+	get    func(db *directory.DB, ctx context.Context, brand, name string) (T, error)
+	update func(db *directory.DB, ctx context.Context, brand, name string, edit func(*T) error) (T, error)
+	list   func(db *directory.DB, ctx context.Context, brand, after string, limit int) ([]T, error)
+	remove func(db *directory.DB, ctx context.Context, brand, name string) error
+
+	// prepare completes a record that flags were put into; it may be nil.
+	prepare func(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand string, record *T) error
+}
+
+// pageSize is the number of records that are read at a time.
+const pageSize = 500
+
+// verb describes one command of a kind.
+type verb struct {
+	name, short, long string
+	named             bool // takes the name of a record
+}
+
+// recordBody is what a command does. The name is empty if the verb takes none.
+type recordBody func(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand, name string) error
+
+// verb makes one of the commands of the kind.
+func (k *kind[T]) verb(s *shell, v verb, do recordBody) *cobra.Command {
+	use, args := v.name, cobra.NoArgs
+	if v.named {
+		use, args = v.name+" "+k.arg, cobra.ExactArgs(1)
+	}
+	var brand string
+	if k.ofBrand {
+		use += " --brand BRAND"
+	}
+	cmd := &cobra.Command{Use: use, Short: v.short, Long: v.long, Example: k.example[v.name], Args: args}
+	if k.ofBrand {
+		s.addBrandFlag(cmd, &brand)
+	}
+	if v.named && v.name != "add" {
+		cmd.ValidArgsFunction = k.offer(s, &brand)
+	}
+	return s.command(cmd, func(ctx context.Context, db *directory.DB, cmd *cobra.Command, args []string) error {
+		name := ""
+		if v.named {
+			name = args[0]
+		}
+		return do(ctx, db, cmd, brand, name)
+	})
+}
+
+// addBrandFlag adds the mandatory flag --brand.
+func (s *shell) addBrandFlag(cmd *cobra.Command, brand *string) {
+	cmd.Flags().StringVar(brand, "brand", "", "`brand` to which the record belongs")
+	_ = cmd.MarkFlagRequired("brand") // the flag exists
+	s.offerBrands(cmd, "brand")
+}
+
+// offer completes the name of a record.
+func (k *kind[T]) offer(s *shell, brand *string) cobra.CompletionFunc {
+	offer := s.offerNames(func(ctx context.Context, db *directory.DB, after string) (names []string, err error) {
+		records, err := k.list(db, ctx, *brand, after, maxOffered)
+		for _, record := range records {
+			names = append(names, k.name(&record))
+		}
+		return names, err
+	})
+	return func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return offer(cmd, args, typed)
+	}
+}
+
+// command returns the command of the kind, to which further verbs can be added.
+func (k *kind[T]) command(s *shell, short, long string) *cobra.Command {
+	parent := &cobra.Command{
+		Use: k.noun, Short: short, Long: long, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	parent.AddCommand(k.setCommand(s), k.listCommand(s), k.showCommand(s), k.removeCommand(s))
+	if k.add != nil {
+		parent.AddCommand(k.addCommand(s))
+	}
+	return parent
+}
+
+func (k *kind[T]) addCommand(s *shell) *cobra.Command {
+	v := verb{"add", "Add " + k.what, "add adds " + k.what + ", and prints the record.", !k.given}
+	cmd := k.verb(s, v, func(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand, name string) error {
+		var record T
+		if err := k.fill(ctx, db, cmd, brand, &record); err != nil {
+			return err
+		}
+		record, err := k.add(db, ctx, brand, name, record)
+		if err != nil {
+			return err
+		}
+		return k.print(s, record)
+	})
+	addFieldFlags(cmd, k.fields)
+	return cmd
+}
+
+// fill puts the given flags into a record, and completes it.
+func (k *kind[T]) fill(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand string, record *T) error {
+	if err := setFields(cmd, k.fields, record); err != nil {
+		return err
+	}
+	if k.prepare == nil {
+		return nil
+	}
+	return k.prepare(ctx, db, cmd, brand, record)
+}
+
+func (k *kind[T]) setCommand(s *shell) *cobra.Command {
+	v := verb{"set", "Change " + k.what, "set changes the fields whose flags are given, and prints the changed record.\n" +
+		"A running service uses the change from its next request on.", true}
+	cmd := k.verb(s, v, func(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand, name string) error {
+		if !anyGiven(cmd, k.fields) {
+			return cli.Usagef("nothing to set: give a flag for each field to change")
+		}
+		// Filled here, because the update must not ask the directory anything else.
+		var scratch T
+		if err := k.fill(ctx, db, cmd, brand, &scratch); err != nil {
+			return err
+		}
+		record, err := k.update(db, ctx, brand, name, func(record *T) error {
+			k.copyGiven(cmd, record, &scratch)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return k.print(s, record)
+	})
+	addFieldFlags(cmd, k.fields)
+	return cmd
+}
+
+// copyGiven copies the fields whose flags were given from one record to another.
+func (k *kind[T]) copyGiven(cmd *cobra.Command, to, from *T) {
+	for _, f := range k.fields {
+		if f.usage != "" && cmd.Flags().Changed(f.name) {
+			assign(f.at(to), f.at(from))
+		}
+	}
+}
+
+func (k *kind[T]) showCommand(s *shell) *cobra.Command {
+	v := verb{"show", "Show " + k.what,
+		"show prints one record. A field that is not set shows as - and has the default that\n" +
+			"the help of its flag names; in JSON it is null or empty.", true}
+	return k.verb(s, v, func(ctx context.Context, db *directory.DB, _ *cobra.Command, brand, name string) error {
+		record, err := k.get(db, ctx, brand, name)
+		if err != nil {
+			return err
+		}
+		return k.print(s, record)
+	})
+}
+
+func (k *kind[T]) listCommand(s *shell) *cobra.Command {
+	v := verb{"list", "List all",
+		"list prints all records. It reads them page by page, so a change meanwhile may or may\n" +
+			"not be in the list.", false}
+	return k.verb(s, v, func(ctx context.Context, db *directory.DB, _ *cobra.Command, brand, _ string) error {
+		return k.printAll(s, func(after string) ([]T, error) { return k.list(db, ctx, brand, after, pageSize) })
+	})
+}
+
+func (k *kind[T]) removeCommand(s *shell) *cobra.Command {
+	v := verb{"remove", "Remove " + k.what, "remove removes " + k.what + " for good.", true}
+	return k.verb(s, v, func(ctx context.Context, db *directory.DB, _ *cobra.Command, brand, name string) error {
+		return k.remove(db, ctx, brand, name)
+	})
+}
+
+// printAll prints one page after the other.
+func (k *kind[T]) printAll(s *shell, page func(after string) ([]T, error)) error {
+	t := tabwriter.NewWriter(s.stdout, 0, 0, 3, ' ', 0)
+	if !s.json {
+		fmt.Fprintln(t, strings.Join(k.columns(func(f field[T]) string { return strings.ToUpper(f.name) }), "\t"))
+	}
+	for after := ""; ; {
+		records, err := page(after)
+		if err != nil {
+			return err
+		}
+		for _, record := range records {
+			if s.json {
+				if err := k.writeJSON(s.stdout, record); err != nil {
+					return err
+				}
+				continue
+			}
+			fmt.Fprintln(t, strings.Join(k.columns(func(f field[T]) string { return dash(shown(f.at(&record))) }), "\t"))
+		}
+		if len(records) < pageSize {
+			return t.Flush()
+		}
+		after = k.name(&records[len(records)-1])
+	}
+}
+
+// columns returns a text for each field that list has a column for.
+func (k *kind[T]) columns(text func(field[T]) string) (all []string) {
+	for _, f := range k.fields {
+		if f.list {
+			all = append(all, text(f))
+		}
+	}
+	return all
+}
+
+// print prints one record; for people, a field on each line.
+func (k *kind[T]) print(s *shell, record T) error {
+	if s.json {
+		return k.writeJSON(s.stdout, record)
+	}
+	t := tabwriter.NewWriter(s.stdout, 0, 0, 3, ' ', 0)
+	for _, f := range k.fields {
+		fmt.Fprintf(t, "%s\t%s\n", f.name, dash(shown(f.at(&record))))
+	}
+	return t.Flush()
+}
+
+func (k *kind[T]) writeJSON(w io.Writer, record T) error {
+	return json.NewEncoder(w).Encode(k.members(record))
+}
+
+// members returns a record as a JSON object.
+func (k *kind[T]) members(record T) map[string]any {
+	object := make(map[string]any, len(k.fields))
+	for _, f := range k.fields {
+		name, value := member(f.name, f.at(&record))
+		object[name] = value
+	}
+	return object
+}
+
+// dash returns a text, and - for none.
+func dash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}

@@ -1,0 +1,27 @@
+package service
+
+import (
+	"context"
+	"crypto/rand"
+	"time"
+
+	"github.com/admitone/admitone/cmd/ticketd/internal/api"
+	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/verify/replay"
+)
+
+// checks returns the checks of /readyz: everything that issuing or redeeming a ticket
+// needs. The keyrings are not among them: if a keyring cannot be read again, the last
+// good keys stay in use.
+func checks(db *directory.DB, store replay.Store) []api.Check {
+	return []api.Check{
+		{Name: "directory", Ask: db.Ping},
+		{Name: "replay store", Ask: func(ctx context.Context) error {
+			now := time.Now()
+			c := replay.Claim{NotBefore: now, Expires: now.Add(time.Minute), RetainUntil: now.Add(2 * time.Minute)}
+			_, _ = rand.Read(c.Nonce[:]) // of no ticket; rand.Read never fails
+			_, err := store.Peek(ctx, c)
+			return err
+		}},
+	}
+}

@@ -1,0 +1,167 @@
+package service
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
+	"github.com/admitone/admitone/cmd/ticketd/internal/state"
+	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/journal"
+	"github.com/admitone/admitone/verify/replay/localtier"
+	"github.com/admitone/admitone/verify/replay/memory"
+	"github.com/admitone/admitone/verify/replay/pgstore"
+	"github.com/admitone/admitone/verify/replay/redisstore"
+)
+
+// Replay says where redeemed one-time tickets are remembered.
+type Replay struct {
+	URI      string // memory, journal:DIR, redis://…, rediss://… or postgres://…
+	MaxBytes int64  // bound of a memory or journal, in bytes; 0 for the default of the store
+	Timeout  time.Duration
+	Durable  bool   // Redis loses nothing at a restart
+	Wait     int    // replicas of Redis that must have a claim before its answer
+	CAFile   string // PEM file of the authorities to trust for rediss; "" for the system's
+}
+
+// StoreKind is a kind of replay store.
+type StoreKind string
+
+// The kinds of replay store.
+const (
+	Memory   StoreKind = "memory"
+	Journal  StoreKind = "journal"
+	Redis    StoreKind = "redis"
+	Postgres StoreKind = "postgres"
+)
+
+// Shared reports whether several processes can use one store of the kind.
+func (k StoreKind) Shared() bool { return k == Redis || k == Postgres }
+
+// Kind returns the kind of store that the URI names, and "" if the URI names none.
+func (r Replay) Kind() StoreKind {
+	scheme, _, _ := strings.Cut(r.URI, ":")
+	switch scheme {
+	case "memory":
+		if r.URI == "memory" {
+			return Memory
+		}
+	case "journal":
+		if strings.HasPrefix(r.URI, "journal:") {
+			return Journal
+		}
+	case "redis", "rediss", "valkey", "valkeys", "postgres", "postgresql":
+		if _, err := url.Parse(r.URI); err != nil || !strings.HasPrefix(r.URI, scheme+"://") {
+			break
+		}
+		if strings.HasPrefix(scheme, "postgres") {
+			return Postgres
+		}
+		return Redis
+	}
+	return ""
+}
+
+// Name returns the URI without the parts that may be secret: the user, password and
+// parameters of a server.
+func (r Replay) Name() string {
+	if !r.Kind().Shared() {
+		return r.URI
+	}
+	u, err := url.Parse(r.URI)
+	if err != nil { // Kind has parsed the URI
+		return string(r.Kind())
+	}
+	return u.Scheme + "://" + u.Host + u.Path
+}
+
+// Redis returns the configuration of a Redis store.
+func (r Replay) Redis(realm string, roots *tls.Config) redisstore.Config {
+	return redisstore.Config{
+		URL: r.URI, Realm: realm, TLS: roots, Timeout: r.Timeout, Durable: r.Durable,
+		Wait: redisstore.Wait{Replicas: r.Wait},
+	}
+}
+
+// Postgres returns the configuration of a PostgreSQL store.
+func (r Replay) Postgres(realm string, log *slog.Logger) pgstore.Config {
+	return pgstore.Config{URL: r.URI, Realm: realm, Timeout: r.Timeout, Log: log}
+}
+
+// open opens the store, and shows its state in the metrics. A shared store gets a local
+// tier in front. With newKeys, this process made the ticket keys itself.
+func (r Replay) open(
+	ctx context.Context, p state.Place, newKeys bool, m *metrics.Metrics, log *slog.Logger,
+) (replay.Managed, error) {
+	s, err := r.openStore(ctx, p, newKeys, log)
+	if err != nil {
+		return nil, err
+	}
+	m.WatchStore(string(r.Kind()), s)
+	if !r.Kind().Shared() {
+		return s, nil
+	}
+	tier, err := localtier.Open(ctx, localtier.Config{Store: s})
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	m.WatchLocalTier(tier)
+	return tier, nil
+}
+
+// openStore opens the store that the URI names.
+func (r Replay) openStore(
+	ctx context.Context, p state.Place, newKeys bool, log *slog.Logger,
+) (replay.Managed, error) {
+	switch r.Kind() {
+	case Memory:
+		return memory.Open(ctx, memory.Config{NoBarrier: newKeys, MaxBytes: r.MaxBytes})
+	case Journal:
+		dir := strings.TrimPrefix(r.URI, "journal:")
+		if dir == "" {
+			dir = p.File("replay")
+		}
+		return journal.Open(ctx, journal.Config{Dir: dir, MaxBytes: r.MaxBytes})
+	case Postgres:
+		return pgstore.Open(ctx, r.Postgres(p.Realm, log))
+	}
+	roots, err := r.roots()
+	if err != nil {
+		return nil, err
+	}
+	return redisstore.Open(ctx, r.Redis(p.Realm, roots))
+}
+
+// record returns the store as the data folder remembers it.
+func (r Replay) record(s replay.Managed) state.ReplayStore {
+	epoch := s.Epoch()
+	if r.Kind() == Memory {
+		epoch = time.Time{} // each start of a memory is a new epoch, and no loss
+	}
+	return state.ReplayStore{Store: s, Name: r.Name(), Epoch: epoch}
+}
+
+// roots returns the authorities for certificates of Redis; nil for the system's.
+func (r Replay) roots() (*tls.Config, error) {
+	if r.CAFile == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(r.CAFile)
+	if err != nil {
+		return nil, &token.ConfigError{Field: "service.Replay.CAFile", Reason: "cannot be read", Cause: err}
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, &token.ConfigError{Field: "service.Replay.CAFile", Reason: r.CAFile + " has no PEM certificate; " +
+			"give the certificates of the authorities that signed the servers'"}
+	}
+	return &tls.Config{RootCAs: pool}, nil
+}

@@ -1,0 +1,99 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
+	"github.com/admitone/admitone/cmd/ticketd/internal/state"
+	"github.com/admitone/admitone/internal/servers"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	servers.End()
+	os.Exit(code)
+}
+
+// The name of a store that is logged and kept says where the store is, and holds no secret.
+func TestReplayName(t *testing.T) {
+	for uri, want := range map[string]string{
+		"memory":   "memory",
+		"journal:": "journal:",
+		"journal:/var/lib/ticketd/replay?password": "journal:/var/lib/ticketd/replay?password",
+		"redis://cache:6379/2":                     "redis://cache:6379/2",
+		"rediss://u:secret@cache?client_cert=k":    "rediss://cache",
+		"valkey://:secret@a:1?addr=b:2#secret":     "valkey://a:1",
+		"postgres://u:secret@h1:1,h2:2/db":         "postgres://h1:1,h2:2/db",
+		"postgres:///db?host=/run&password=secret": "postgres:///db",
+		"postgresql://?password=secret":            "postgresql://",
+	} {
+		r := Replay{URI: uri}
+		require.NotEmpty(t, r.Kind(), uri)
+		assert.Equal(t, want, r.Name(), uri)
+	}
+}
+
+// The log tells of a store that is another, or has lost its past, and of nothing else.
+//
+// trap R30
+func TestTellOfAmnesia(t *testing.T) {
+	var b bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&b, nil))
+	data := t.TempDir()
+	// serve opens the data folder with a store, as a start of the service does.
+	serve := func(uri string) string {
+		t.Helper()
+		b.Reset()
+		place := state.Place{Data: data}
+		r := Replay{URI: uri}
+		s, err := r.open(t.Context(), place, false, metrics.New(), log)
+		require.NoError(t, err)
+		_, _, err = place.ResumeReplay(r.record(s), 0, time.Now(), log)
+		require.NoError(t, err)
+		require.NoError(t, s.Close())
+		return b.String()
+	}
+	journal := filepath.Join(data, "replay")
+	assert.Empty(t, serve("journal:"), "the first start")
+	assert.Empty(t, serve("journal:"), "it is as it was")
+	require.NoError(t, os.RemoveAll(journal))
+	assert.Contains(t, serve("journal:"), `level=WARN msg="the replay store has lost what it knew`)
+	assert.Empty(t, serve("journal:"), "it is told once")
+
+	// Restored from a copy.
+	require.NoError(t, os.CopyFS(journal+".copy", os.DirFS(journal)))
+	require.NoError(t, os.RemoveAll(journal))
+	require.NoError(t, os.Rename(journal+".copy", journal))
+	assert.Contains(t, serve("journal:"), "the replay store has lost what it knew")
+
+	assert.Contains(t, serve("memory"), `level=WARN msg="another replay store than before is in use`)
+	assert.Empty(t, serve("memory"), "that it forgets is what a memory is")
+
+	database := servers.Database(t)
+	assert.Contains(t, serve(database), "another replay store")
+	assert.Empty(t, serve(database))
+	conn, err := pgx.Connect(t.Context(), database)
+	require.NoError(t, err)
+	defer conn.Close(context.Background())
+	_, err = conn.Exec(t.Context(), "TRUNCATE admitone_replay.claims")
+	require.NoError(t, err)
+	assert.Contains(t, serve(database), "the replay store has lost what it knew")
+	assert.Empty(t, serve(database))
+
+	redis := servers.Redis(t, "", servers.Forgetful...)
+	assert.Contains(t, serve(redis.URL), "another replay store")
+	assert.Empty(t, serve(redis.URL))
+	redis.Do("FLUSHALL")
+	assert.Contains(t, serve(redis.URL), "the replay store has lost what it knew")
+	assert.Empty(t, serve(redis.URL))
+}

@@ -1,0 +1,320 @@
+// Package service is ticketd while it runs: it opens the state, the directory and the
+// replay store, listens, serves the API, and ends when all accepted requests are
+// answered.
+//
+// The answers themselves belong to package api. The flags, variables and files that
+// make a Config belong to package settings. What must survive a restart belongs to
+// package state.
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/admitone/admitone/cmd/ticketd/internal/api"
+	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
+	"github.com/admitone/admitone/cmd/ticketd/internal/ratelimit"
+	"github.com/admitone/admitone/cmd/ticketd/internal/state"
+	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/verify"
+	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/web"
+)
+
+// Config says what to serve and where.
+type Config struct {
+	State         state.Place
+	Listen        string // HOST:PORT
+	MetricsListen string // HOST:PORT of the metrics' own listener; "" for none
+	PublicURL     string // URL under which browsers reach the service; "" for the address listened on
+	CertFile      string // PEM file of the TLS certificate; "" for plain HTTP
+	KeyFile       string // PEM file of the certificate's key
+	Replay        Replay
+	RateStore     string        // URL of the Redis that counts the requests of API keys; "" for this process's memory
+	Skew          time.Duration // tolerance for the clocks of other issuers
+	MaxLifetime   time.Duration // longest lifetime of a ticket
+	DrainDelay    time.Duration // time between the request to stop and the end of listening
+	Live          Live
+	Log           *slog.Logger // nil means slog.Default()
+}
+
+// Live holds the settings that can change while the service runs.
+type Live struct {
+	Limit          ratelimit.Limit // of API keys without a limit of their own
+	Proxies        api.Proxies     // in front of the service
+	Headers        web.Headers     // names of /auth/check's headers
+	AgentHome      string          // path to which agents go after the entry
+	NamelessTicket bool            // tickets of the older form ?=TA<ticket> are taken too
+	IntegerStatus  bool            // the status in answers is a number
+}
+
+// Service is an open ticketd.
+type Service struct {
+	config    Config
+	log       *slog.Logger
+	metrics   *metrics.Metrics
+	keyrings  *state.Keyrings
+	directory *directory.DB
+	channels  *token.Channels
+	api       api.Config // without the live settings
+	handler   handler
+	listener  net.Listener
+	scrapes   net.Listener // of the metrics; nil for none
+	cert      *certificate // nil for plain HTTP
+	closers   []io.Closer  // in the order of opening
+}
+
+// Open opens everything that the service needs. The lock is the one of the data
+// folder; Close closes it with the rest, and so does Open if it fails. With newKeys,
+// this process made the ticket keys itself, so no ticket under them can have been
+// redeemed before.
+func Open(ctx context.Context, c Config, lock io.Closer, newKeys bool) (_ *Service, err error) {
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	s := &Service{config: c, log: c.Log, metrics: metrics.New(), closers: []io.Closer{lock}}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if err := s.openState(ctx); err != nil {
+		return nil, err
+	}
+	// The folder is locked: whatever another process redeemed from it was redeemed
+	// before now.
+	store, maxSkew, err := s.openReplay(ctx, newKeys)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	if err := s.prepareAPI(ctx, store, maxSkew); err != nil {
+		return nil, err
+	}
+	return s, s.Apply(c.Live)
+}
+
+// openState opens the keyrings and the directory, and compares their lifetimes.
+func (s *Service) openState(ctx context.Context) (err error) {
+	c := &s.config
+	if s.keyrings, err = c.State.OpenKeyrings(s.log, s.checkReloaded); err != nil {
+		return err
+	}
+	s.closers = append(s.closers, s.keyrings)
+	s.metrics.WatchRings(s.keyrings.Rings)
+	if s.directory, err = directory.Open(ctx, c.State.Directory()); err != nil {
+		return fmt.Errorf("opening the directory: %w", err)
+	}
+	s.closers = append(s.closers, s.directory)
+	return s.checkLifetimes(ctx)
+}
+
+// checkLifetimes refuses settings under which a ticket could outlive its key, or could
+// be issued for longer than it is accepted.
+func (s *Service) checkLifetimes(ctx context.Context) error {
+	longest := s.config.MaxLifetime
+	if kept := s.keyrings.Rings[keyring.Ticket].Report().Policy.Lifetime; longest > kept {
+		return &token.ConfigError{Field: "service.Config.MaxLifetime", Reason: fmt.Sprintf(
+			"%v exceeds the %v for which the ticket keyring keeps its keys; "+
+				"lower it, or raise the keyring's with keyring policy --lifetime", longest, kept)}
+	}
+	allowed, owner, err := s.directory.LongestLifetime(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the settings: %w", err)
+	}
+	if owner != "" && allowed > longest {
+		return &token.ConfigError{Field: "service.Config.MaxLifetime", Reason: fmt.Sprintf(
+			"%v is less than the %v that %s allows; raise it, or lower the lifetimes of %s", longest, allowed, owner, owner)}
+	}
+	return nil
+}
+
+// checkReloaded logs a change of the ticket keyring's policy that checkLifetimes would
+// have refused at the start.
+func (s *Service) checkReloaded(r keyring.Report) {
+	if r.Kind == keyring.Ticket && s.config.MaxLifetime > r.Policy.Lifetime {
+		s.log.Error("tickets may be issued for longer than their keys are kept; "+
+			"lower --max-lifetime, or raise the keyring's with keyring policy --lifetime",
+			"max_lifetime", s.config.MaxLifetime, "keyring_lifetime", r.Policy.Lifetime)
+	}
+}
+
+// openReplay opens the replay store behind the record of the data folder.
+func (s *Service) openReplay(ctx context.Context, newKeys bool) (replay.Store, time.Duration, error) {
+	c := &s.config
+	opened, err := c.Replay.open(ctx, c.State, newKeys, s.metrics, s.log)
+	if err != nil {
+		return nil, 0, fmt.Errorf("opening the replay store: %w", err)
+	}
+	s.closers = append(s.closers, opened)
+	return c.State.ResumeReplay(c.Replay.record(opened), c.Skew, time.Now(), s.log)
+}
+
+// listen opens the listeners and the certificate.
+func (s *Service) listen() (err error) {
+	c := &s.config
+	if c.CertFile != "" {
+		if s.cert, err = openCertificate(c.CertFile, c.KeyFile, s.log); err != nil {
+			return err
+		}
+	}
+	if s.listener, err = net.Listen("tcp", c.Listen); err != nil {
+		return cannotListen("service.Config.Listen", err)
+	}
+	s.closers = append(s.closers, s.listener)
+	if c.MetricsListen != "" {
+		if s.scrapes, err = net.Listen("tcp", c.MetricsListen); err != nil {
+			return cannotListen("service.Config.MetricsListen", err)
+		}
+		s.closers = append(s.closers, s.scrapes)
+	}
+	if c.PublicURL == "" {
+		c.PublicURL = reachable(s.listener.Addr(), s.cert != nil)
+	}
+	return nil
+}
+
+// cannotListen is the error for an address that cannot be listened on.
+func cannotListen(field string, err error) error {
+	return &token.ConfigError{Field: field, Reason: "cannot be listened on; choose another address", Cause: err}
+}
+
+// reachable returns the URL under which this machine reaches a listener.
+func reachable(a net.Addr, secure bool) string {
+	address := a.String()
+	if tcp, ok := a.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		address = net.JoinHostPort("localhost", strconv.Itoa(tcp.Port))
+	}
+	if secure {
+		return "https://" + address
+	}
+	return "http://" + address
+}
+
+// prepareAPI makes everything that the API is made of, but for the live settings.
+func (s *Service) prepareAPI(ctx context.Context, store replay.Store, maxSkew time.Duration) error {
+	c := &s.config
+	tickets, realm := s.keyrings.Rings[keyring.Ticket], c.State.Realm
+	issuer, err := token.NewIssuer(token.Config{Sealer: tickets, Realm: realm, MaxLifetime: c.MaxLifetime})
+	if err != nil {
+		return err
+	}
+	verifier, err := verify.New(verify.Config{
+		Opener: tickets, Realm: realm, AnyBrand: true, Store: s.metrics.Store(store), MaxLifetime: c.MaxLifetime,
+		Skew: c.Skew, MaxSkew: maxSkew,
+	})
+	if err != nil {
+		return err
+	}
+	if s.channels, err = token.NewChannels(s.keyrings.Rings[keyring.Channel], realm); err != nil {
+		return err
+	}
+	sessions, err := s.newSessions()
+	if err != nil {
+		return err
+	}
+	limiter, err := s.openLimiter(ctx)
+	if err != nil {
+		return err
+	}
+	tracer, stop, err := openTracer(ctx, s.log)
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, stop)
+	s.api = api.Config{
+		Directory: s.directory, Issuer: issuer, Opener: tickets, Realm: realm, Verifier: verifier,
+		Channels: s.channels, Sessions: sessions, Metrics: s.metrics, Log: s.log, Now: time.Now,
+		MaxLifetime: c.MaxLifetime, Limiter: limiter, Checks: checks(s.directory, store), Tracer: tracer,
+	}
+	return nil
+}
+
+// newSessions returns the sessions of those who entered.
+func (s *Service) newSessions() (*web.Sessions, error) {
+	// Chats are embedded in the pages of other sites. Browsers keep partitioned cookies
+	// over TLS only.
+	insecure, partitioned := !strings.HasPrefix(s.config.PublicURL, "https:"), token.Customer
+	if insecure {
+		partitioned = 0
+	}
+	return web.NewSessions(web.SessionConfig{
+		Keys: s.keyrings.Rings[keyring.Session], Realm: s.config.State.Realm,
+		NotBefore: api.NotBefore(s.directory, s.log, time.Now),
+		Insecure:  insecure, Partitioned: partitioned,
+	})
+}
+
+// limitedKeys is the least number of API keys whose requests a process counts at a
+// time.
+const limitedKeys = 10_000
+
+// openLimiter opens the counter of the API keys' requests.
+func (s *Service) openLimiter(ctx context.Context) (ratelimit.Limiter, error) {
+	if s.config.RateStore == "" {
+		return ratelimit.NewLocal(limitedKeys, nil), nil
+	}
+	r, err := ratelimit.OpenRedis(ctx, ratelimit.RedisConfig{
+		URL: s.config.RateStore, Realm: s.config.State.Realm, Log: s.log,
+	})
+	if err != nil {
+		return nil, &token.ConfigError{Field: "service.Config.RateStore", Reason: "cannot be used", Cause: err}
+	}
+	s.closers = append(s.closers, r)
+	return r, nil
+}
+
+// Apply puts live settings into effect. Requests that are being answered keep the
+// settings from before.
+func (s *Service) Apply(l Live) error {
+	c := s.api
+	c.Limit, c.Proxies, c.Headers = l.Limit, l.Proxies, l.Headers
+	c.AgentHome, c.NamelessTicket, c.IntegerStatus = l.AgentHome, l.NamelessTicket, l.IntegerStatus
+	h, err := api.New(c)
+	if err != nil {
+		return err
+	}
+	s.handler.api.Store(&h)
+	return nil
+}
+
+// ReloadCertificate reads the TLS certificate again, if there is one. After an error
+// the last good certificate stays in use.
+func (s *Service) ReloadCertificate() error {
+	if s.cert == nil {
+		return nil
+	}
+	return s.cert.load()
+}
+
+// Directory returns the open directory.
+func (s *Service) Directory() *directory.DB { return s.directory }
+
+// PublicURL returns the URL under which browsers reach the service.
+func (s *Service) PublicURL() string { return s.config.PublicURL }
+
+// ChatURL returns the URL at which customers enter a channel of a brand.
+func (s *Service) ChatURL(brand, channel string) (string, error) {
+	code, err := s.channels.Code(brand, channel)
+	return s.config.PublicURL + "/chat/" + code, err
+}
+
+// Close closes everything, in the reverse order of opening.
+func (s *Service) Close() {
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		if err := s.closers[i].Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			s.log.Error("closing", "error", err)
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package settings
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/cmd/ticketd/internal/service"
+	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/verify"
+	"github.com/admitone/admitone/verify/web"
+)
+
+// entry holds the flags about how people enter that need to be parsed.
+type entry struct {
+	headers string // pairs such as user=X-User, separated by commas
+}
+
+// addFlags adds the flags about how people enter, and about the answers to proxies.
+func (e *entry) addFlags(f *pflag.FlagSet, c *service.Config) {
+	f.BoolVar(&c.Live.NamelessTicket, "nameless-ticket", false,
+		"accept tickets in the older form /login?=TA<ticket> as well")
+	f.StringVar(&c.Live.AgentHome, "agent-home", "",
+		"`path` to which agents go after /login if the URL has no next, such as /inbox "+
+			"(default: a page that says who is signed in)")
+	f.StringVar(&e.headers, "check-headers", "",
+		"other `names` for the headers of /auth/check, such as user=X-User,email=X-Email; "+
+			"the headers are user, name, email, groups, brand, audience, channel, ticket-id, key-id and actor "+
+			"(default: Remote-User and so on)")
+}
+
+// check checks the flags, and puts the parsed ones into c.
+func (e *entry) check(c *service.Config) (err error) {
+	if c.Live.Headers, err = parseHeaders(e.headers); err != nil {
+		return err
+	}
+	if !homely(c.Live.AgentHome) {
+		return cli.Flagf("agent-home", "%q is not a path of this site, such as /inbox", printable(c.Live.AgentHome))
+	}
+	// Only the check itself knows which names are possible.
+	if _, err := web.NewCheck(new(web.Sessions), token.Agent, c.Live.Headers); err != nil {
+		return cli.Flagf("check-headers", "is refused: %s", strings.TrimPrefix(err.Error(), "web: "))
+	}
+	return nil
+}
+
+// parseHeaders reads pairs of a header's field and its name.
+func parseHeaders(text string) (h web.Headers, err error) {
+	fields := map[string]*string{
+		"user": &h.User, "name": &h.Name, "email": &h.Email, "groups": &h.Groups, "brand": &h.Brand,
+		"audience": &h.Audience, "channel": &h.Channel, "ticket-id": &h.TicketID, "key-id": &h.KeyID, "actor": &h.Actor,
+	}
+	for _, pair := range SplitList(text) {
+		field, name, ok := strings.Cut(pair, "=")
+		at := fields[strings.TrimSpace(field)]
+		switch name = strings.TrimSpace(name); {
+		case !ok || name == "":
+			return h, cli.Flagf("check-headers", "has %q, which is not a pair such as user=X-User", printable(pair))
+		case at == nil:
+			return h, cli.Flagf("check-headers", "has no header %q; the headers are %s",
+				printable(field), strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
+		case *at != "":
+			return h, cli.Flagf("check-headers", "names %s twice", field)
+		}
+		*at = name
+	}
+	return h, nil
+}
+
+// SplitList returns the parts of a text between commas, without spaces around them and
+// without empty ones.
+func SplitList(text string) (list []string) {
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			list = append(list, part)
+		}
+	}
+	return list
+}
+
+// homely reports whether package web takes a path for the way on.
+func homely(path string) bool {
+	_, err := web.New(web.Config{
+		Verifier: new(verify.Verifier), Sessions: new(web.Sessions), Home: path,
+		Use: func(*http.Request, string) verify.Use { return verify.Use{} },
+	})
+	return err == nil
+}

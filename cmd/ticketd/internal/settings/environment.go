@@ -1,0 +1,86 @@
+package settings
+
+import (
+	"log/slog"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/admitone/admitone/cmd/internal/cli"
+)
+
+// prefix begins the name of each variable.
+const prefix = "ADMITONE_"
+
+// variable returns the environment variable of a flag.
+func variable(flag string) string {
+	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// knownVariables returns the names, without the prefix, of the variables that a command
+// of admitone reads.
+func knownVariables() []string {
+	known := []string{"KEYRING", "ACTOR"} // of the commands ticket and keyring
+	var s Service
+	cmd := new(cobra.Command)
+	s.AddServeFlags(cmd.Flags())
+	for _, name := range Names(cmd) {
+		known = append(known, strings.TrimPrefix(variable(name), prefix))
+	}
+	return known
+}
+
+// serviceLink matches the variables that Kubernetes sets in every pod for a Service
+// called admitone or admitone-…: ADMITONE_SERVICE_HOST, ADMITONE_PORT,
+// ADMITONE_PORT_8080_TCP_ADDR and the like. None of these is a setting.
+var serviceLink = regexp.MustCompile(
+	`_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+
+// unknownVariables returns the variables that have the prefix and are not settings.
+func unknownVariables(environ []string) (names []string) {
+	known := knownVariables()
+	for _, pair := range environ {
+		name, text, _ := strings.Cut(pair, "=")
+		setting, ok := strings.CutPrefix(name, prefix)
+		if ok && text != "" && !slices.Contains(known, setting) && !serviceLink.MatchString(name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// WarnOfVariables logs the variables that have the prefix and are not settings. The
+// KEK may name a variable with its passphrase or PIN, which may be called anything.
+func WarnOfVariables(log *slog.Logger, kek string) {
+	for _, name := range unknownVariables(os.Environ()) {
+		if !strings.Contains(kek, "env:"+name) {
+			log.Warn("an environment variable is called like a setting and is none; it is ignored",
+				"variable", printable(name))
+		}
+	}
+}
+
+// FromEnvironment sets the named flags that the command line does not set. An empty
+// variable counts as absent. A variable that is nearly called like a setting is an
+// error.
+func FromEnvironment(cmd *cobra.Command, names ...string) error {
+	for _, name := range unknownVariables(os.Environ()) {
+		if known := nearest(strings.TrimPrefix(name, prefix), knownVariables()); known != "" {
+			return cli.Usagef("there is no setting %s; did you mean %s? If not, call it something else",
+				printable(name), prefix+known)
+		}
+	}
+	for _, name := range names {
+		text := os.Getenv(variable(name))
+		if text == "" || cmd.Flags().Changed(name) {
+			continue
+		}
+		if err := cli.SetFrom(cmd.Flags(), name, text, variable(name)); err != nil {
+			return cli.Usage(err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,74 @@
+package settings
+
+import (
+	"net"
+	"net/url"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/cmd/ticketd/internal/service"
+)
+
+// addListenFlags adds the flags about where the service is reached.
+func addListenFlags(f *pflag.FlagSet, c *service.Config, listen string) {
+	f.StringVar(&c.Listen, "listen", listen, "`HOST:PORT` to listen on; port 0 takes a free port")
+	AddPublicURLFlag(f, &c.PublicURL, " (default: http and the address listened on)")
+	f.StringVar(&c.MetricsListen, "metrics-listen", "",
+		"`HOST:PORT` to serve /metrics on, for Prometheus and for nobody else: it is not authenticated (default: nowhere)")
+}
+
+// addTLSFlags adds the flags of the certificate.
+func addTLSFlags(f *pflag.FlagSet, c *service.Config) {
+	f.StringVar(&c.CertFile, "tls-cert", "",
+		"PEM `FILE` with the certificate of the service and the ones between it and its authority; turns HTTPS on, "+
+			"and is read again when it changes")
+	f.StringVar(&c.KeyFile, "tls-key", "", "PEM `FILE` with the private key of the certificate in --tls-cert")
+}
+
+// AddPublicURLFlag adds --public-url. The note about its default ends its help.
+func AddPublicURLFlag(f *pflag.FlagSet, u *string, note string) {
+	f.StringVar(u, "public-url", "", "`URL` under which browsers reach the service; with https, cookies are Secure"+note)
+}
+
+// checkListen checks the flags about where the service is reached, and completes the
+// public URL.
+func checkListen(c *service.Config) error {
+	if !isHostPort(c.Listen) {
+		return cli.Flagf("listen", "%q is not HOST:PORT, such as 127.0.0.1:8080 or :8080", c.Listen)
+	}
+	if c.MetricsListen != "" && !isHostPort(c.MetricsListen) {
+		return cli.Flagf("metrics-listen", "%q is not HOST:PORT, such as 127.0.0.1:9464", c.MetricsListen)
+	}
+	if (c.CertFile == "") != (c.KeyFile == "") {
+		return cli.Usage(&cli.FlagError{
+			Flag: "tls-cert", Others: []string{"tls-key"}, Reason: "and --tls-key belong together: give both",
+		})
+	}
+	if c.PublicURL == "" {
+		return nil
+	}
+	return CheckPublicURL(&c.PublicURL)
+}
+
+// isHostPort reports whether an address is HOST:PORT.
+func isHostPort(address string) bool {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port) // a number up to 65535, or a name such as https
+	}
+	return err == nil
+}
+
+// CheckPublicURL refuses a --public-url that is not the root of a site, and brings it
+// into one form, without a slash at the end.
+func CheckPublicURL(text *string) error {
+	u, err := url.Parse(*text)
+	if err != nil || u.Hostname() == "" || u.Port() != "" && !isHostPort(u.Host) ||
+		u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
+		return cli.Flagf("public-url", "is not an http or https URL without a path, such as https://login.example.com")
+	}
+	*text = u.Scheme + "://" + u.Host
+	return nil
+}

@@ -1,0 +1,116 @@
+package settings
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/cmd/ticketd/internal/service"
+)
+
+// addReplayFlags adds the flags about where redeemed one-time tickets are remembered.
+func addReplayFlags(f *pflag.FlagSet, r *service.Replay, store string) {
+	f.StringVar(&r.URI, "replay", store,
+		"`store` that remembers redeemed one-time tickets: memory, journal:DIR (journal: alone is DATA/replay), "+
+			"redis://…, rediss://… or postgres://…")
+	f.Var((*Size)(&r.MaxBytes), "replay-memory",
+		"largest `SIZE` in memory of a memory or journal store; a full store admits no one-time ticket "+
+			"(default 64MiB for memory, 256MiB for a journal; see ticketd replay plan)")
+	f.DurationVar(&r.Timeout, "replay-timeout", 0,
+		"time limit for the answer of a redis or postgres store to a redemption (default 1s for redis, 3s for postgres)")
+	f.BoolVar(&r.Durable, "replay-durable", false,
+		"refuse no good ticket after a restart of a redis store. "+
+			"Only for servers with appendonly yes and appendfsync always, "+
+			"and with every replica that may take over counted in --replay-wait; other servers would admit tickets twice")
+	f.IntVar(&r.Wait, "replay-wait", 0,
+		"`replicas` of a redis store that must have the claim of a ticket before the ticket is admitted (default 0)")
+	f.StringVar(&r.CAFile, "replay-ca", "",
+		"PEM `FILE` with the authorities to trust for a rediss store, in place of the system's "+
+			"(for postgres, write sslrootcert=FILE into the URL)")
+}
+
+// The least values of the flags; the stores themselves accept no less.
+const (
+	minReplayMemory  = 64 << 10
+	minReplayTimeout = 10 * time.Millisecond
+)
+
+// checkReplay refuses values that are wrong, and flags that the store has no use for.
+// The errors do not quote the URI, which may hold a password.
+func checkReplay(f *pflag.FlagSet, r service.Replay) error {
+	kind := r.Kind()
+	scheme, _, _ := strings.Cut(r.URI, ":")
+	switch {
+	case kind == "":
+		return cli.Flagf("replay", "is memory, journal:DIR, redis://…, rediss://… or postgres://…")
+	case f.Changed("replay-memory") && kind == service.Redis:
+		return cli.Flagf("replay-memory", "is for memory and journal stores; "+
+			"bound Redis by its own maxmemory, with maxmemory-policy noeviction")
+	case f.Changed("replay-memory") && kind == service.Postgres:
+		return cli.Flagf("replay-memory", "is for memory and journal stores; the claims of a postgres store are on its disk")
+	case f.Changed("replay-memory") && r.MaxBytes < minReplayMemory:
+		return cli.Flagf("replay-memory", "is less than 64KiB; ticketd replay plan says how much is needed")
+	case f.Changed("replay-timeout") && !kind.Shared():
+		return cli.Flagf("replay-timeout", "is for redis and postgres stores; a %s store waits for no server", kind)
+	case f.Changed("replay-timeout") && r.Timeout < minReplayTimeout:
+		return cli.Flagf("replay-timeout", "%v is less than %v", r.Timeout, minReplayTimeout)
+	case r.Durable && (kind == service.Journal || kind == service.Postgres):
+		return cli.Flagf("replay-durable", "is for redis stores; a %s store is durable without it", kind)
+	case r.Durable && kind != service.Redis:
+		return cli.Flagf("replay-durable",
+			"is for redis stores; for a store that survives a restart give --replay journal:DIR")
+	case f.Changed("replay-wait") && kind == service.Postgres:
+		return cli.Flagf("replay-wait", "is for redis stores; PostgreSQL waits as its synchronous_standby_names says")
+	case f.Changed("replay-wait") && kind != service.Redis:
+		return cli.Flagf("replay-wait", "is for redis stores; a %s store has no replicas", kind)
+	case r.Wait < 0:
+		return cli.Flagf("replay-wait", "%d is less than 0", r.Wait)
+	case r.CAFile != "" && kind == service.Postgres:
+		return cli.Flagf("replay-ca", "is for rediss stores; "+
+			"for PostgreSQL write sslrootcert=FILE and sslmode=verify-full into the URL")
+	case r.CAFile != "" && scheme != "rediss" && scheme != "valkeys":
+		return cli.Flagf("replay-ca", "is for connections with TLS; give --replay rediss://…")
+	}
+	return checkReplayServer(r)
+}
+
+// checkReplayServer has a shared store check its configuration. A file that cannot be
+// read may be there later: opening the store tells.
+func checkReplayServer(r service.Replay) (err error) {
+	switch r.Kind() {
+	case service.Redis:
+		err = r.Redis("", nil).Check()
+	case service.Postgres:
+		err = r.Postgres("", nil).Check()
+	}
+	if _, ok := errors.AsType[*fs.PathError](err); ok || err == nil {
+		return nil
+	}
+	return cli.Usagef("%w", asFlags(err))
+}
+
+// asFlags is a store's error with the names of flags for those of its Config's fields.
+func asFlags(err error) error {
+	text := err.Error()
+	for _, f := range flagOfField {
+		text = strings.ReplaceAll(text, f.field, f.flag)
+	}
+	return renamed{err, text}
+}
+
+var flagOfField = []struct{ field, flag string }{
+	{"Config.URL", "--replay"}, {"Config.Timeout", "--replay-timeout"},
+	{"Config.TLS", "--replay-ca"}, {"Config.Wait.Replicas", "--replay-wait"},
+}
+
+type renamed struct {
+	error
+	text string
+}
+
+func (e renamed) Error() string { return e.text }
+func (e renamed) Unwrap() error { return e.error }

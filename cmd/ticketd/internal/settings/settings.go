@@ -1,0 +1,48 @@
+// Package settings turns flags, environment variables and the configuration file into
+// the values that ticketd's other packages need, and reads them again while the
+// service runs.
+//
+// A setting has the value of its flag on the command line. Without the flag, the
+// setting has the value of its environment variable (--public-url is
+// ADMITONE_PUBLIC_URL); without the variable, the value in the file of --config;
+// without that, its default. This file is that order.
+//
+// Each group of flags has a file: where the state is (place.go), listeners
+// (listen.go), the replay store (replay.go), limits and proxies (limits.go), how
+// people enter (entry.go) and the log (log.go). The values belong to packages state
+// and service, which know nothing of flags.
+package settings
+
+import (
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/admitone/admitone/cmd/ticketd/internal/service"
+)
+
+// Load completes the flags that the command line does not set, and checks all of them.
+func (s *Service) Load(cmd *cobra.Command) (service.Config, error) {
+	if err := FromEnvironment(cmd, Names(cmd)...); err != nil {
+		return service.Config{}, err
+	}
+	if s.configFile != "" {
+		if err := fromFile(cmd, s.configFile); err != nil {
+			return service.Config{}, err
+		}
+	}
+	if err := s.check(cmd); err != nil {
+		return service.Config{}, err
+	}
+	return s.config, nil
+}
+
+// Names returns the flags of a command that are settings: all but those about
+// one call.
+func Names(cmd *cobra.Command) (names []string) {
+	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+		if f.Name != "help" && f.Name != "json" {
+			names = append(names, f.Name)
+		}
+	})
+	return names
+}

@@ -1,0 +1,45 @@
+package settings
+
+import "strings"
+
+// nearest returns the name that differs from the written one in less than a third of
+// its letters, and "" if there is none.
+func nearest(written string, names []string) (found string) {
+	least := 0
+	for _, name := range names {
+		if d := distance(written, name); 3*d < len(name) && (found == "" || d < least) {
+			found, least = name, d
+		}
+	}
+	return found
+}
+
+// distance returns the number of letters to insert, remove or replace between two texts
+// (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		corner := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := corner
+			if a[i] != b[j] {
+				replaced++
+			}
+			corner = row[j+1]
+			row[j+1] = min(replaced, corner+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// printable shortens a name that somebody else wrote.
+func printable(name string) string {
+	if len(name) > 64 {
+		return strings.ToValidUTF8(name[:64], "") + "…"
+	}
+	return name
+}

@@ -1,0 +1,131 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/keyring/kms"
+	"github.com/admitone/admitone/token"
+)
+
+// OpenKEK opens the key-encryption key of the keyrings.
+func (p Place) OpenKEK() (keyring.KEK, error) {
+	kek, err := kms.Open(p.KEKURI(), nil)
+	if err != nil && p.KEK != "" {
+		return nil, &token.ConfigError{Field: "state.Place.KEK", Reason: "cannot be opened", Cause: err}
+	}
+	return kek, err
+}
+
+// MakeKeys makes the key-encryption key and the keyrings that are missing. Keys of
+// tickets are kept for at least maxLifetime. newTickets reports whether the keyring
+// of tickets is new: then no other process has ever issued or redeemed a ticket under
+// these keys.
+func (p Place) MakeKeys(maxLifetime time.Duration) (newTickets bool, err error) {
+	// A new key-encryption key would open none of the keyrings that are there.
+	isNew := !slices.ContainsFunc(kinds, func(k keyring.Kind) bool {
+		_, err := os.Lstat(p.KeyringFile(k))
+		return !errors.Is(err, fs.ErrNotExist)
+	})
+	if p.KEK == "" && isNew {
+		if err := kms.CreateKeyFile(p.keyFile()); err != nil && !errors.Is(err, fs.ErrExist) {
+			return false, fmt.Errorf("making the key-encryption key: %w", err)
+		}
+	}
+	kek, err := p.OpenKEK()
+	if err != nil {
+		return false, err
+	}
+	// The ticket keyring last: if one of the others fails, the next attempt still
+	// finds no ticket keys, and newTickets is right.
+	for _, kind := range []keyring.Kind{keyring.Session, keyring.Channel, keyring.Ticket} {
+		policy := keyring.DefaultPolicy(kind)
+		if kind == keyring.Ticket {
+			policy.Lifetime = max(policy.Lifetime, (maxLifetime + time.Second - 1).Truncate(time.Second))
+		}
+		err := keyring.Create(p.KeyringFile(kind), keyring.Config{Kind: kind, Realm: p.Realm, KEK: kek}, policy, "")
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return false, fmt.Errorf("making the %s keyring: %w", kind, err)
+		}
+		newTickets = kind == keyring.Ticket && err == nil
+	}
+	return newTickets, nil
+}
+
+// Keyrings are the open keyrings of a data folder.
+type Keyrings struct {
+	Rings   map[keyring.Kind]*keyring.Ring
+	closers []io.Closer // in the order of opening
+}
+
+// OpenKeyrings opens all keyrings, and notes their generations from now on. A keyring
+// older than the newest generation noted before is refused. onReload is called after
+// each reload of a keyring; it may be nil.
+func (p Place) OpenKeyrings(log *slog.Logger, onReload func(keyring.Report)) (_ *Keyrings, err error) {
+	kek, err := p.OpenKEK()
+	if err != nil {
+		return nil, err
+	}
+	path := p.File("generations.json")
+	seen, err := readGenerations(path)
+	if err != nil {
+		return nil, err
+	}
+	k := &Keyrings{Rings: make(map[keyring.Kind]*keyring.Ring)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, k.Close())
+		}
+	}()
+	for _, kind := range kinds {
+		ring, err := keyring.Open(p.KeyringFile(kind), keyring.Config{
+			Kind: kind, Realm: p.Realm, KEK: kek, MinGeneration: seen[kind], Log: log, OnReload: onReload,
+		})
+		if err != nil {
+			return nil, err
+		}
+		k.Rings[kind] = ring
+		k.closers = append(k.closers, ring)
+	}
+	noted, err := watchGenerations(path, seen, k.Rings, log)
+	if err != nil {
+		return nil, err
+	}
+	k.closers = append(k.closers, noted)
+	return k, nil
+}
+
+// OpenRing opens one keyring to read it, beside a ticketd that may be running.
+func (p Place) OpenRing(kind keyring.Kind) (*keyring.Ring, error) {
+	kek, err := p.OpenKEK()
+	if err != nil {
+		return nil, err
+	}
+	return keyring.Open(p.KeyringFile(kind), keyring.Config{
+		Kind: kind, Realm: p.Realm, KEK: kek, Log: slog.New(slog.DiscardHandler),
+	})
+}
+
+// Report returns the state of each keyring.
+func (k *Keyrings) Report() (all []keyring.Report) {
+	for _, kind := range kinds {
+		all = append(all, k.Rings[kind].Report())
+	}
+	return all
+}
+
+// Close notes the generations once more and closes the keyrings.
+func (k *Keyrings) Close() error {
+	var errs []error
+	for _, c := range slices.Backward(k.closers) {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,93 @@
+// Package state keeps what ticketd must find again after a restart: the data folder
+// and its lock, the key-encryption key, the keyrings and the newest generation seen
+// of each, and the record of the replay store in use.
+//
+// The contents of the directory belong to package directory, and the claims of
+// one-time tickets to the replay stores. What a running service opens beside these,
+// such as listeners, belongs to package service.
+package state
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/admitone/admitone/internal/durable"
+	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/token"
+)
+
+// Place says where the state of a ticketd is, and how its keyrings open.
+type Place struct {
+	Data     string // data folder
+	Database string // directory, as directory.Open takes it; "" for a file in Data
+	Realm    string // realm of keys and tickets
+	KEK      string // URI of the key-encryption key; "" for a key file in Data
+}
+
+// kinds are the keyrings of a data folder, in the order in which they are made and
+// reported.
+var kinds = []keyring.Kind{keyring.Ticket, keyring.Session, keyring.Channel}
+
+// Kinds returns the kinds of keyring that a data folder has.
+func Kinds() []keyring.Kind { return append([]keyring.Kind(nil), kinds...) }
+
+// File returns the path of a file in the data folder.
+func (p Place) File(name string) string { return filepath.Join(p.Data, name) }
+
+// KeyringFile returns the path of a keyring.
+func (p Place) KeyringFile(kind keyring.Kind) string { return p.File(string(kind) + ".keyring") }
+
+// Directory returns where the directory is, as directory.Open takes it.
+func (p Place) Directory() string { return cmp.Or(p.Database, p.File("admitone.db")) }
+
+// KEKURI returns the URI of the key-encryption key.
+func (p Place) KEKURI() string { return cmp.Or(p.KEK, "file:"+p.keyFile()) }
+
+// keyFile returns the path of the key-encryption key that has no URI of its own.
+func (p Place) keyFile() string { return p.File("kek.key") }
+
+// Lock reserves the data folder for this process until the lock is closed.
+func (p Place) Lock() (io.Closer, error) {
+	if p.Data == "" {
+		return nil, &token.ConfigError{Field: "state.Place.Data", Reason: "is empty; name a folder"}
+	}
+	if info, err := os.Stat(p.Data); err != nil {
+		return nil, fmt.Errorf("the data folder cannot be used: %w", err)
+	} else if !info.IsDir() {
+		return nil, fmt.Errorf("the data folder %s is a file; give a folder", p.Data)
+	}
+	lock, err := durable.Lock(p.File("ticketd.lock"))
+	if errors.Is(err, durable.ErrLocked) {
+		return nil, fmt.Errorf("another ticketd uses %s; stop it, or use another data folder: %w", p.Data, err)
+	}
+	return lock, err
+}
+
+// FindDirectory fails if the directory is a file that is missing or empty. Opening
+// such a file would make a new directory, and a folder that was not mounted must not
+// look like a new deployment.
+func (p Place) FindDirectory() error {
+	path := p.Directory()
+	if !p.directoryIsFile() {
+		return nil
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("no directory: %w; mount the data folder, or make one with: ticketd init --data DIR", err)
+	case err != nil:
+		return fmt.Errorf("no directory: %w", err)
+	case info.Size() == 0:
+		return fmt.Errorf("no directory: %s is empty; restore it from a copy", path)
+	}
+	return nil
+}
+
+// directoryIsFile reports whether the directory is an SQLite file, not a server.
+func (p Place) directoryIsFile() bool { return !strings.Contains(p.Directory(), "://") }
