@@ -1,5 +1,5 @@
-// Package apidoc reads an OpenAPI document for showing it to people: in the order
-// in which it is written, with its references resolved.
+// Package apidoc reads an OpenAPI document in order to show the document to people: in
+// the order of the text, with references resolved.
 package apidoc
 
 import (
@@ -12,7 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// A Document is what a page shows.
+// A Document is the content of a page.
 type Document struct {
 	Title       string
 	Summary     string
@@ -33,7 +33,7 @@ type Operation struct {
 	ID          string
 	Method      string
 	Path        string
-	Server      string // where the operation is, if not where the document is
+	Server      string // URL and description of another server; "": the server of the document
 	Summary     string
 	Description template.HTML
 	Secured     bool
@@ -42,27 +42,27 @@ type Operation struct {
 	Responses   []Response
 }
 
-// A Body is what a request carries.
+// A Body describes the body of a request.
 type Body struct {
 	Type        string
 	Description template.HTML
-	Schemas     []string // names of Schemas, any of which it may be
+	Schemas     []string // names of the alternatives in Schemas
 	Examples    []Example
 }
 
-// An Example is JSON.
+// An Example is a body in JSON.
 type Example struct {
 	Summary string
 	JSON    string
 }
 
-// A Response is what may be answered.
+// A Response describes an answer.
 type Response struct {
 	Status      string
 	Description template.HTML
 	Headers     []Field
 	Type        string
-	Schema      string // name of one of Schemas, or ""
+	Schema      string // a name in Schemas, or ""
 	Example     string // JSON, or ""
 }
 
@@ -70,12 +70,12 @@ type Response struct {
 type Field struct {
 	Name        string
 	Type        string
-	Schema      string // name of one of Schemas, if that is its type
+	Schema      string // a name in Schemas, or ""
 	Required    bool
 	Description template.HTML
 }
 
-// A Schema is an object or a value with a name.
+// A Schema is a named object or value.
 type Schema struct {
 	Name        string
 	Type        string
@@ -83,8 +83,8 @@ type Schema struct {
 	Fields      []Field
 }
 
-// Read returns what the document says. It takes no more of OpenAPI than our own
-// documents have: everything beyond the basics is under components.
+// Read returns the content of the document. It reads the part of OpenAPI that the
+// service's own documents use.
 func Read(document []byte) (*Document, error) {
 	var root yaml.Node
 	if err := yaml.Unmarshal(document, &root); err != nil {
@@ -96,21 +96,21 @@ func Read(document []byte) (*Document, error) {
 	r := &reader{root: node{root.Content[0]}}
 	info := r.root.get("info")
 	d := &Document{Title: info.text("title"), Summary: info.text("summary"), Description: prose(info.text("description"))}
-	place := make(map[string]int)
+	groups := make(map[string]int)
 	for _, tag := range r.root.get("tags").items() {
-		place[tag.text("name")] = len(d.Groups)
+		groups[tag.text("name")] = len(d.Groups)
 		d.Groups = append(d.Groups, Group{Name: tag.text("name"), Description: prose(tag.text("description"))})
 	}
 	for path, item := range r.root.get("paths").members() {
 		for method, op := range item.members() {
 			if !op.has("operationId") {
-				continue // what all operations of the path share
+				continue // such as the parameters of all operations of the path
 			}
 			tags := op.get("tags").items()
 			if len(tags) == 0 {
 				return nil, fmt.Errorf("%s %s has no tag", method, path)
 			}
-			i, ok := place[tags[0].n.Value]
+			i, ok := groups[tags[0].n.Value]
 			if !ok {
 				return nil, fmt.Errorf("%s %s has a tag that is not listed", method, path)
 			}
@@ -118,7 +118,7 @@ func Read(document []byte) (*Document, error) {
 		}
 	}
 	for name, schema := range r.root.get("components").get("schemas").members() {
-		if !schema.has("oneOf") { // such a choice is shown where it is made
+		if !schema.has("oneOf") { // a choice is shown with the body that offers the choice
 			d.Schemas = append(d.Schemas, r.schema(name, schema))
 		}
 	}
@@ -130,7 +130,8 @@ type reader struct {
 	err  error // the first reference that leads nowhere
 }
 
-// resolve follows a reference, and returns the name that it leads to.
+// resolve follows a reference. It returns the target and its name, or n and "" if n is
+// no reference.
 func (r *reader) resolve(n node) (node, string) {
 	ref := n.text("$ref")
 	if ref == "" {
@@ -208,7 +209,7 @@ func (r *reader) response(status string, n node) Response {
 	return to
 }
 
-// field is a parameter or header: what has a schema.
+// field returns a parameter or a header, both of which have a schema.
 func (r *reader) field(name string, n node, required bool) Field {
 	f := Field{Name: name, Required: required, Description: prose(n.text("description"))}
 	f.Type, f.Schema = r.kind(n.get("schema"))
@@ -222,8 +223,8 @@ func (r *reader) schema(name string, n node) Schema {
 	return s
 }
 
-// fields are the members of an object; those of an object within it follow its own
-// member, by their whole names.
+// fields returns the members of an object. The members of an inner object follow its
+// own entry, with their whole names.
 func (r *reader) fields(prefix string, n node) (all []Field) {
 	required := make(map[string]bool)
 	for _, name := range n.get("required").items() {
@@ -238,7 +239,7 @@ func (r *reader) fields(prefix string, n node) (all []Field) {
 	return all
 }
 
-// kind says in words what values a schema allows, or names the schema.
+// kind describes in words the values that a schema allows, or names the schema.
 func (r *reader) kind(n node) (words, name string) {
 	if to, name := r.resolve(n); name != "" {
 		return to.text("type"), name
@@ -261,7 +262,7 @@ func (r *reader) kind(n node) (words, name string) {
 	return words, ""
 }
 
-// node is a YAML node that may be absent.
+// node is a YAML node, or none.
 type node struct{ n *yaml.Node }
 
 func (n node) get(name string) node {
@@ -282,7 +283,7 @@ func (n node) text(name string) string {
 	return ""
 }
 
-// members yields an object's members in order.
+// members yields the members of an object in order.
 func (n node) members() func(yield func(string, node) bool) {
 	return func(yield func(string, node) bool) {
 		if n.n == nil || n.n.Kind != yaml.MappingNode {
@@ -305,7 +306,7 @@ func (n node) items() (all []node) {
 	return all
 }
 
-// json is the value as indented JSON, with its members in order.
+// json returns the value as indented JSON, with its members in order.
 func (n node) json() string {
 	var flat, indented bytes.Buffer
 	n.write(&flat)
@@ -348,11 +349,11 @@ func quote(s string) string {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(s) // a string always is
+	_ = e.Encode(s) // a string always has an encoding
 	return strings.TrimSpace(b.String())
 }
 
-// prose is text with paragraphs and `code`, escaped.
+// prose returns HTML for text with paragraphs and `code`.
 func prose(text string) template.HTML {
 	var b strings.Builder
 	for paragraph := range strings.SplitSeq(strings.TrimSpace(text), "\n\n") {

@@ -12,8 +12,8 @@ const (
 	maxGroup  = 64 // bytes of a group's name
 )
 
-// An Agent is a user of a brand's management system. Only the username is unique
-// in the brand.
+// An Agent is a user of a brand's management system. Only the username is unique in the
+// brand.
 type Agent struct {
 	Brand     string
 	Username  string // compared byte for byte; at most 255 bytes
@@ -22,45 +22,46 @@ type Agent struct {
 	UniqueID  string
 	FirstName string
 	LastName  string
-	Groups    []string // for applications behind the service; at most 64 names of at most 64 bytes, without commas
+	Groups    []string // for applications behind the service: 64 names of 64 bytes at most, without commas
 	Active    bool     // whether the agent may enter
 }
 
 var agents = table[Agent]{
 	kind: "agent", name: "agent", keys: 2,
-	columns: []string{"brand", "username", "email", "phone1", "uniqueid", "first_name", "last_name", "group_names", "active"},
+	columns: []string{
+		"brand", "username", "email", "phone1", "uniqueid", "first_name", "last_name", "group_names", "active",
+	},
 	fields: func(a *Agent) []any {
-		return []any{&a.Brand, &a.Username, &a.Email, &a.Phone1, &a.UniqueID, &a.FirstName, &a.LastName, texts[string]{&a.Groups}, &a.Active}
+		return []any{
+			&a.Brand, &a.Username, &a.Email, &a.Phone1, &a.UniqueID, &a.FirstName, &a.LastName,
+			texts[string]{&a.Groups}, &a.Active,
+		}
 	},
 	label:   func(a *Agent) string { return a.Username },
 	prepare: func(a *Agent) error { return a.Validate() },
 }
 
-// Validate says with a *FieldError why the directory would refuse the agent.
+// Validate returns a *FieldError if the directory would refuse the agent.
 func (a Agent) Validate() error {
 	err := cmp.Or(
 		checkName("brand", a.Brand, maxBrand),
 		checkName("username", a.Username, maxIdentifier),
-		checkText("email", a.Email, maxIdentifier),
-		checkText("uniqueId", a.UniqueID, maxIdentifier),
-		checkText("firstName", a.FirstName, maxName),
-		checkText("lastName", a.LastName, maxName),
-		checkPhone("phone1", a.Phone1),
+		checkPerson(a.Email, a.UniqueID, a.FirstName, a.LastName, a.Phone1),
 		checkGroups(a.Groups))
 	if err != nil || a.Phone1 == "" {
 		return err
 	}
-	// A number in another form, such as with a 0 after the country code, would
-	// be stored and never match.
+	// A number in another form, such as with a 0 after the country code, would be stored
+	// and never match.
 	if same, err := E164(a.Phone1, ""); err != nil || same != a.Phone1 {
 		return refuse("phone1", "is not the E.164 form of a possible number; "+
-			"write + and the country code, then the number without the 0 that is dialed within the country")
+			"write + and the country code, then the number without the 0 for calls within the country")
 	}
 	return nil
 }
 
-// checkGroups refuses groups that a header which lists them, separated by commas,
-// could not carry.
+// checkGroups refuses groups that do not fit into a header with a list separated by
+// commas.
 func checkGroups(groups []string) error {
 	if len(groups) > maxGroups {
 		return refuse("groups", "has more than %d names; give fewer", maxGroups)
@@ -81,17 +82,17 @@ func checkGroups(groups []string) error {
 	return nil
 }
 
-// AddAgent adds an agent. The error wraps ErrExists when the brand has one of
-// this username, and ErrNotFound when there is no such brand.
+// AddAgent adds an agent. If the brand has an agent with the username, the error wraps
+// ErrExists; if the brand does not exist, ErrNotFound.
 func (db *DB) AddAgent(ctx context.Context, a Agent) error { return agents.add(ctx, db, &a) }
 
-// UpdateAgent lets edit change the agent, as UpdateBrand does.
+// UpdateAgent changes the agent by edit, as UpdateBrand does.
 func (db *DB) UpdateAgent(ctx context.Context, brand, username string, edit func(*Agent) error) (Agent, error) {
 	return agents.update(ctx, db, edit, brand, username)
 }
 
-// Agent looks an agent of the brand up by username, active or not. The error
-// wraps ErrNotFound when there is none.
+// Agent looks up an agent of the brand by username, active or not. If the agent does
+// not exist, the error wraps ErrNotFound.
 func (db *DB) Agent(ctx context.Context, brand, username string) (Agent, error) {
 	v, err := agents.get(ctx, db.read, brand, username)
 	return v.record, err

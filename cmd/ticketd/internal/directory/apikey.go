@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// A Scope is something that an API key may be used for.
+// A Scope is a use of API keys.
 type Scope string
 
 // The scopes.
@@ -21,21 +21,21 @@ const (
 	ScopeRedeem Scope = "redeem" // inspect and redeem tickets
 )
 
-// An APIKey is what the directory knows of a key. Any number of keys are good at
-// the same time, so that one can be replaced before it is revoked.
+// An APIKey is the directory's record of a key. Any number of keys are good at the same
+// time, so that a key can be replaced before its revocation.
 type APIKey struct {
 	ID     string // 10 characters; fit for logs
 	Scopes []Scope
 
-	// A key is for the brands, in the order of their names, or for every brand,
-	// those of the future too.
+	// A key is for the brands, in the order of their names, or for every brand, including
+	// future ones.
 	Brands    []string
 	AllBrands bool
 
-	Note string // for people: whose it is; at most 512 bytes
+	Note string // for people, such as the name of the holder; at most 512 bytes
 
-	// Rate is how many requests a second the key may make in the long run, and
-	// Burst how many at once; 0: as the service has it.
+	// Rate is the number of requests a second in the long run, and Burst the number at
+	// once. 0 means the default of the service.
 	Rate  float64
 	Burst int
 
@@ -45,19 +45,19 @@ type APIKey struct {
 	LastUsed time.Time // to the minute
 }
 
-// Allows reports whether the key may be used for the scope at the brand. That it
-// is neither revoked nor expired, Authenticate has seen to.
+// Allows reports whether the key may be used for the scope at the brand. Authenticate
+// has already refused revoked and expired keys.
 func (k APIKey) Allows(scope Scope, brand string) bool {
 	return slices.Contains(k.Scopes, scope) && (k.AllBrands || slices.Contains(k.Brands, brand))
 }
 
 const (
-	minRate  = 0.001 // 3.6 an hour; with less, the times that callers are told overflow
+	minRate  = 0.001 // 3.6 an hour; with a lower rate, the waiting times in answers overflow
 	maxRate  = 1e6
 	maxBurst = 1e6
 )
 
-// prepare refuses a key that makes no sense, and puts it into its one form.
+// prepare refuses a wrong key and normalizes a good one.
 func (k *APIKey) prepare() error {
 	switch {
 	case len(k.Scopes) == 0:
@@ -66,8 +66,9 @@ func (k *APIKey) prepare() error {
 		return refuse("brands", "is empty; name the key's brands, or say that it is for all of them")
 	case len(k.Brands) > 0 && k.AllBrands:
 		return refuse("brands", "names brands, and the key is for all of them; choose one")
-	case k.Rate != 0 && !(k.Rate >= minRate && k.Rate <= maxRate): // nor NaN
-		return refuse("rate", "is not a number of requests a second from %v to %d, nor 0 for the service's", minRate, int(maxRate))
+	case k.Rate != 0 && !(k.Rate >= minRate && k.Rate <= maxRate): // NaN is refused, too
+		return refuse("rate", "is not a number of requests a second from %v to %d, nor 0 for the service's",
+			minRate, int(maxRate))
 	case k.Burst < 0 || k.Burst > maxBurst:
 		return refuse("burst", "is not a number of requests from 0 to %d", int(maxBurst))
 	case k.Rate == 0 && k.Burst != 0:
@@ -94,8 +95,8 @@ func (k *APIKey) prepare() error {
 	return cmp.Or(checkText("note", k.Note, maxRemark))
 }
 
-// An API key, as its holder has it, is keyPrefix, the ID, _ and the secret; the
-// last two in keyEncoding. For secret scanners: adm_[a-z2-7]{10}_[a-z2-7]{52}
+// An API key in the form for its holder is keyPrefix, the ID, _ and the secret; ID and
+// secret are in keyEncoding. For secret scanners: adm_[a-z2-7]{10}_[a-z2-7]{52}
 const (
 	keyPrefix   = "adm_"
 	keyAlphabet = "abcdefghijklmnopqrstuvwxyz234567"
@@ -108,8 +109,8 @@ var (
 	secretLength = keyEncoding.EncodedLen(secretBytes)
 )
 
-// parseKey takes a key apart. The secret stays text: it is the text that was
-// hashed, so that exactly one string is the key.
+// parseKey splits a key into ID and secret. The secret is not decoded: the hash is of
+// the text, so that exactly one string is the key.
 func parseKey(bearer string) (id, secret string, ok bool) {
 	rest, ok := strings.CutPrefix(bearer, keyPrefix)
 	if !ok {
@@ -124,16 +125,15 @@ func isKeyText(s string, length int) bool {
 	return len(s) == length && strings.Trim(s, keyAlphabet) == ""
 }
 
-// randomText is 32 random bytes in keyEncoding.
+// randomText returns 32 random bytes in keyEncoding.
 func randomText() string {
 	raw := make([]byte, secretBytes)
 	rand.Read(raw) // never fails: crypto/rand ends the program instead
 	return keyEncoding.EncodeToString(raw)
 }
 
-// hashSecret is the column value of a secret. One round of SHA-256 is enough for
-// 256 random bits; what makes hashes of passwords slow is that passwords are
-// guessable.
+// hashSecret returns the column value of a secret. One round of SHA-256 is enough for
+// 256 random bits. Hashes of passwords are slow because passwords are guessable.
 func hashSecret(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
 	return hex.EncodeToString(sum[:])

@@ -209,14 +209,14 @@ func TestAuthErrorTexts(t *testing.T) {
 		assert.False(t, seen[text], "each reason has its own text")
 		seen[text] = true
 		assert.Equal(t, reason != AuthMalformed, strings.Contains(text, "abc"))
-		assert.Contains(t, text, ": ", "and a remedy")
+		assert.Contains(t, text, "; ", "and a remedy")
 	}
 }
 
 func TestRevokeAPIKey(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		ctx := t.Context()
-		db := d.fresh(t)
+		db := d.empty(t)
 		bearer, id := issueKey(t, db)
 		other, _ := issueKey(t, db)
 		require.NoError(t, db.RevokeAPIKey(ctx, id))
@@ -244,7 +244,7 @@ func TestRevokeAPIKey(t *testing.T) {
 // error.
 func TestRevokeAPIKeyDoesNotRepeatASecret(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
-		db := d.fresh(t)
+		db := d.empty(t)
 		bearer, _ := issueKey(t, db)
 		err := db.RevokeAPIKey(t.Context(), bearer)
 		require.ErrorIs(t, err, ErrNotFound)
@@ -350,7 +350,7 @@ func TestLastUsedFailureFailsNothing(t *testing.T) {
 func TestAuthenticateDoesNotWaitForTheWriter(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		ctx := t.Context()
-		db := d.fresh(t)
+		db := d.empty(t)
 		var bearers []string
 		for range useBacklog + 10 { // more than the queue holds
 			bearer, _ := issueKey(t, db)
@@ -410,7 +410,7 @@ func TestAuthenticateConcurrently(t *testing.T) {
 func TestAuthenticateWhileClosing(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		ctx := t.Context()
-		db := d.fresh(t)
+		db := d.empty(t)
 		bearer, _ := issueKey(t, db)
 		var wg sync.WaitGroup
 		for i := range 8 {
@@ -432,10 +432,10 @@ func TestAuthenticateWhileClosing(t *testing.T) {
 // Of two processes that write one key's last use, the later use stays.
 func TestLastUsedDoesNotGoBack(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
-		db := d.fresh(t)
+		db := d.empty(t)
 		bearer, id := issueKey(t, db)
-		db.jobs.putUse(t.Context(), use{id, start})
-		db.jobs.putUse(t.Context(), use{id, start.Add(-time.Hour)})
+		db.jobs.putUse(t.Context(), keyUse{id, start})
+		db.jobs.putUse(t.Context(), keyUse{id, start.Add(-time.Hour)})
 		k, err := db.Authenticate(t.Context(), bearer, start)
 		require.NoError(t, err)
 		assert.Equal(t, start, k.LastUsed)

@@ -6,49 +6,48 @@ import (
 	"time"
 )
 
-// An AuthReason is why a key was not accepted.
+// An AuthReason tells why a key was not accepted.
 type AuthReason string
 
 // The reasons.
 const (
-	AuthMalformed   AuthReason = "malformed"    // not of the form of a key
-	AuthUnknown     AuthReason = "unknown"      // no key has this ID
-	AuthWrongSecret AuthReason = "wrong_secret" // the ID exists, and its secret is another
+	AuthMalformed   AuthReason = "malformed"    // without the form of a key
+	AuthUnknown     AuthReason = "unknown"      // no key has the ID
+	AuthWrongSecret AuthReason = "wrong_secret" // the ID exists with another secret
 	AuthRevoked     AuthReason = "revoked"
 	AuthExpired     AuthReason = "expired"
 )
 
-// An AuthError says why Authenticate did not accept a key. It is for operators:
-// a stranger learns from all of them the same, that the key was not accepted.
-// Nothing of the secret is in it.
+// An AuthError tells operators why Authenticate did not accept a key. Tell strangers
+// only that the key was not accepted. The error holds nothing of the secret.
 type AuthError struct {
 	Reason AuthReason
-	KeyID  string // as the caller wrote it; empty if malformed
+	KeyID  string // as sent by the caller; empty if malformed
 }
 
 func (e *AuthError) Error() string {
 	const text = "API key "
 	switch e.Reason {
 	case AuthMalformed:
-		return text + "is malformed: send the whole key as it was shown, beginning with " + keyPrefix
+		return text + "is malformed; send the whole key as it was shown, beginning with " + keyPrefix
 	case AuthRevoked, AuthExpired:
-		return text + e.KeyID + " is " + string(e.Reason) + ": create another"
+		return text + e.KeyID + " is " + string(e.Reason) + "; create another"
 	case AuthWrongSecret:
-		return text + e.KeyID + " came with a wrong secret: send the whole key as it was shown"
+		return text + e.KeyID + " came with a wrong secret; send the whole key as it was shown"
 	}
-	return text + e.KeyID + " is unknown: send the whole key as it was shown, or create one"
+	return text + e.KeyID + " is unknown; send the whole key as it was shown, or create one"
 }
 
-// Authenticate returns the key that the bearer, the text after "Bearer " in an
-// Authorization header, is the whole of. Whether the key may do what is asked is
-// for [APIKey.Allows] to say. At its Expires, now is too late.
+// Authenticate returns the key with the text bearer, which is the whole text after
+// "Bearer " in an Authorization header. [APIKey.Allows] then decides whether the key
+// may be used for the request. At the time Expires the key has expired.
 //
-// The error is an *AuthError when the key is not accepted; any other means that
-// the directory could not be asked. The directory is asked each time, so that a
-// revocation holds from the moment at which RevokeAPIKey returns.
+// If the key is not accepted, the error is an *AuthError. Any other error means that
+// the directory could not be asked. Every call asks the directory, so that a revocation
+// holds from the moment when RevokeAPIKey returns.
 //
-// The time of the key's last use is written at most once a minute, and later:
-// it neither delays the answer nor makes it fail.
+// The time of the key's last use is written at most once a minute, and after the
+// answer: a failed write changes no answer.
 func (db *DB) Authenticate(ctx context.Context, bearer string, now time.Time) (APIKey, error) {
 	id, secret, ok := parseKey(bearer)
 	if !ok {
@@ -62,11 +61,12 @@ func (db *DB) Authenticate(ctx context.Context, bearer string, now time.Time) (A
 		return APIKey{}, &AuthError{Reason: AuthUnknown, KeyID: id}
 	}
 	k := found.key
-	// The secret comes first: only who has it moves the other reasons.
+	// The secret is compared first, so that only a caller with the secret learns the other
+	// reasons.
 	switch {
 	case subtle.ConstantTimeCompare([]byte(hashSecret(secret)), []byte(found.hash)) != 1:
 		return APIKey{}, &AuthError{Reason: AuthWrongSecret, KeyID: id}
-	case !k.Revoked.IsZero(): // whatever the time: clocks step back
+	case !k.Revoked.IsZero(): // at any time: clocks step back
 		return APIKey{}, &AuthError{Reason: AuthRevoked, KeyID: id}
 	case !k.Expires.IsZero() && !now.Before(k.Expires):
 		return APIKey{}, &AuthError{Reason: AuthExpired, KeyID: id}

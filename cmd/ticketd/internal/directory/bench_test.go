@@ -14,7 +14,7 @@ func BenchmarkTicketLookups(b *testing.B) {
 	for _, d := range both {
 		b.Run(d.name, func(b *testing.B) {
 			ctx := b.Context()
-			db := d.fresh(b)
+			db := d.empty(b)
 			const brands, agents = 50, 200
 			var bearers []string
 			for i := range brands {

@@ -13,29 +13,31 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// agentFields are the fields that a brand may make mandatory for its agents.
+// agentFields lists the fields for RequiredAgentFields.
 var agentFields = []string{"email", "phone1", "uniqueId", "firstName", "lastName"}
 
-// A Brand is a business account and its settings.
+// A Brand is a business account with its settings.
 type Brand struct {
 	Name   string // at most 64 bytes
 	Region string // ISO 3166 code of the region of phone numbers without a country code; "": none
 
-	// RequiredAgentFields are the fields that a request for an agent's ticket
-	// must give beside the username: email, phone1, uniqueId, firstName,
-	// lastName. That a request gives them is for the caller to see to.
+	// RequiredAgentFields are the fields that a request for an agent's ticket must have
+	// beside the username: email, phone1, uniqueId, firstName, lastName. The caller of
+	// MatchAgent enforces the rule.
 	RequiredAgentFields []string
 
 	AgentLifetime  time.Duration // as Settings.CustomerLifetime; 0: token.AgentLifetime
-	LoginAddresses Addresses     // from where agents may log in; empty: anywhere
-	SessionsSince  time.Time     // sessions of the brand that began before are over
+	LoginAddresses Addresses     // allowed addresses of agents who log in; empty: any
+	SessionsSince  time.Time     // sessions of the brand that began earlier are over
 
 	Settings
 }
 
 var brands = table[Brand]{
 	kind: "brand", name: "brand", keys: 1,
-	columns: slices.Concat([]string{"name", "region", "required_agent_fields", "agent_lifetime", "login_addresses", "sessions_since"}, settingColumns),
+	columns: slices.Concat([]string{
+		"name", "region", "required_agent_fields", "agent_lifetime", "login_addresses", "sessions_since",
+	}, settingColumns),
 	fields: func(b *Brand) []any {
 		return append([]any{&b.Name, &b.Region, texts[string]{&b.RequiredAgentFields}, lifetime{&b.AgentLifetime},
 			prefixes{&b.LoginAddresses}, instant{&b.SessionsSince}}, b.Settings.fields()...)
@@ -66,21 +68,19 @@ func (b *Brand) prepare() error {
 		checkLifetime("customerLifetime", b.CustomerLifetime, longest))
 }
 
-// AddBrand adds a brand. The error wraps ErrExists when there is one of this
-// name.
+// AddBrand adds a brand. If a brand with the name exists, the error wraps ErrExists.
 func (db *DB) AddBrand(ctx context.Context, b Brand) error { return brands.add(ctx, db, &b) }
 
-// UpdateBrand lets edit change the brand's settings, and returns the brand as it
-// is then. It is for one brand's change as a whole: of two at the same time, the
-// second is made from what the first has left, and so edit may run more than
-// once. When edit returns an error, nothing changes. The error wraps ErrNotFound
-// when there is no such brand.
+// UpdateBrand changes the brand's settings by edit, and returns the changed brand.
+// Concurrent changes of one brand are made one after the other, each from the result of
+// the one before; so edit may run more than once. If edit returns an error, nothing
+// changes. If the brand does not exist, the error wraps ErrNotFound.
 func (db *DB) UpdateBrand(ctx context.Context, name string, edit func(*Brand) error) (Brand, error) {
 	return brands.update(ctx, db, edit, name)
 }
 
-// Brand looks a brand up by its name. The error wraps ErrNotFound when there is
-// none.
+// Brand looks up a brand by name. If the brand does not exist, the error wraps
+// ErrNotFound.
 func (db *DB) Brand(ctx context.Context, name string) (Brand, error) {
 	v, err := brands.get(ctx, db.read, name)
 	return v.record, err
@@ -91,18 +91,19 @@ func (db *DB) Brands(ctx context.Context, after string, limit int) ([]Brand, err
 	return brands.page(ctx, db.read, nil, after, limit)
 }
 
-// placeQuery gives brand $1, and its channel $2 where there is one, in the columns of
-// a brand: a channel has its ID in the first, and of its own the name and settings.
+// placeQuery selects brand $1, and channel $2 of the brand if there is one, in the
+// columns of a brand. The first column is the channel's ID, or ” for the brand. A
+// channel has its name and settings, and no other values.
 var placeQuery = "SELECT '', " + strings.Join(brands.columns, ", ") + ` FROM brand WHERE name = $1
 	UNION ALL SELECT id, name, '', '[]', 0, '', NULL, ` + strings.Join(settingColumns, ", ") + `
 	FROM channel WHERE brand = $1 AND id = $2`
 
-// BrandChannel looks up a brand and one of its channels in one statement. The
-// channel is nil when its ID is "" or the brand has no such channel. The error
-// wraps ErrNotFound when there is no such brand.
+// BrandChannel looks up a brand and one of its channels in one statement. The channel
+// is nil if the ID is "" or the channel does not exist. If the brand does not exist,
+// the error wraps ErrNotFound.
 func (db *DB) BrandChannel(ctx context.Context, brand, channel string) (Brand, *Channel, error) {
 	if !isText(brand) {
-		return Brand{}, nil, missing("brand", brand)
+		return Brand{}, nil, notFound("brand", brand)
 	}
 	if !isText(channel) {
 		channel = "" // no channel has such an ID
@@ -126,28 +127,28 @@ func (db *DB) BrandChannel(ctx context.Context, brand, channel string) (Brand, *
 	case err != nil:
 		return Brand{}, nil, failed("look up brand", err)
 	case b == nil:
-		return Brand{}, nil, missing("brand", brand)
+		return Brand{}, nil, notFound("brand", brand)
 	}
 	return *b, c, nil
 }
 
-// Effective are the settings that hold for the brand's channel, or with "" for
-// the brand itself, read in one statement. The error wraps ErrNotFound when one of
-// them does not exist.
+// Effective returns the settings in force for the brand's channel, or with "" for the
+// brand itself, in one statement. If brand or channel does not exist, the error wraps
+// ErrNotFound.
 func (db *DB) Effective(ctx context.Context, brand, channel string) (Effective, error) {
 	b, c, err := db.BrandChannel(ctx, brand, channel)
 	switch {
 	case err != nil:
 		return Effective{}, err
 	case c == nil && channel != "":
-		return Effective{}, missing("channel", channel)
+		return Effective{}, notFound("channel", channel)
 	}
 	return b.Effective(c), nil
 }
 
-// LongestLifetime returns the longest that any brand or channel lets a ticket
-// live, and whose setting that is: for comparing it with the verifier's. With no
-// settings of one's own that is token.MaxLifetime, and of nobody.
+// LongestLifetime returns the longest lifetime that any brand or channel allows for a
+// ticket, and the owner of that setting, for a comparison with the verifier's maximum.
+// Without any setting the result is token.MaxLifetime and "".
 func (db *DB) LongestLifetime(ctx context.Context) (d time.Duration, whose string, err error) {
 	type setting struct {
 		brand, channel string
@@ -169,11 +170,11 @@ func (db *DB) LongestLifetime(ctx context.Context) (d time.Duration, whose strin
 	return all[0].longest, fmt.Sprintf("channel %q of brand %q", all[0].channel, all[0].brand), nil
 }
 
-// RemoveBrand removes a brand. While it has agents, channels, customers or API
-// keys the error is an *InUseError, unless all of them are to go with it: then
-// keys that are for other brands, too, lose this one, and those that are not are
-// removed. It has no time limit but ctx: a brand may have millions of customers. The
-// error wraps ErrNotFound when there is no such brand.
+// RemoveBrand removes a brand. If the brand has agents, channels, customers or API
+// keys, the error is an *InUseError, unless withAll is set. With withAll these records
+// are removed, too; an API key for several brands loses this brand only. RemoveBrand
+// has no time limit but that of ctx, since a brand may have millions of customers. If
+// the brand does not exist, the error wraps ErrNotFound.
 func (db *DB) RemoveBrand(ctx context.Context, name string, withAll bool) error {
 	return db.retry(ctx, "remove brand", func(ctx context.Context, tx querier) error {
 		if _, err := brands.get(ctx, tx, name); err != nil {
@@ -193,7 +194,7 @@ func (db *DB) RemoveBrand(ctx context.Context, name string, withAll bool) error 
 			`DELETE FROM brand WHERE name = $1`,
 		} {
 			_, err := exec(ctx, tx, statement, name)
-			if isForeignKey(err) { // added meanwhile
+			if isForeignKey(err) { // a record was added meanwhile
 				return errStale
 			}
 			if err != nil {
@@ -204,7 +205,7 @@ func (db *DB) RemoveBrand(ctx context.Context, name string, withAll bool) error 
 	})
 }
 
-// inUse returns an *InUseError if there is anything of the brand.
+// inUse returns an *InUseError if the brand has any records.
 func inUse(ctx context.Context, tx querier, brand string) error {
 	e := &InUseError{Brand: brand}
 	for query, to := range map[string]*int{

@@ -12,7 +12,7 @@ import (
 func TestBrandRoundTrip(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		ctx := t.Context()
-		db := d.fresh(t)
+		db := d.empty(t)
 		for _, b := range []Brand{
 			{Name: "plain"},
 			{Name: "full", Region: "GB", RequiredAgentFields: []string{"email", "phone1", "uniqueId", "firstName", "lastName"},
@@ -46,7 +46,7 @@ func TestBrandRoundTrip(t *testing.T) {
 
 func TestBrandsOfEmptyDirectory(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
-		all, err := d.fresh(t).Brands(t.Context(), "", 100)
+		all, err := d.empty(t).Brands(t.Context(), "", 100)
 		require.NoError(t, err)
 		assert.Empty(t, all)
 	})
@@ -54,7 +54,7 @@ func TestBrandsOfEmptyDirectory(t *testing.T) {
 
 func TestAddBrandRefuses(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
-		db := d.fresh(t)
+		db := d.empty(t)
 		const day = 24 * time.Hour
 		for name, c := range map[string]struct {
 			brand       Brand

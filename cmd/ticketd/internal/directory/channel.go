@@ -6,14 +6,14 @@ import (
 	"slices"
 )
 
-// A Channel is one place of a brand where its customers enter. Its settings, where
-// it has any, take precedence over the brand's.
+// A Channel is a place of a brand where its customers enter. The settings of a channel
+// take precedence over the brand's.
 type Channel struct {
 	Brand string
 	ID    string // unique in the brand; at most 64 bytes
 	Name  string // for operators; at most 100 bytes; may be empty
 
-	// The CustomerLifetime may not exceed the MaxLifetime where both are set.
+	// If both are set, CustomerLifetime is at most MaxLifetime.
 	Settings
 }
 
@@ -28,7 +28,7 @@ var channels = table[Channel]{
 }
 
 func (c *Channel) prepare() error {
-	longest := cmp.Or(c.MaxLifetime, c.CustomerLifetime) // without its own, the brand's holds
+	longest := cmp.Or(c.MaxLifetime, c.CustomerLifetime) // 0: the brand's maximum, which may change, holds
 	return cmp.Or(
 		checkName("brand", c.Brand, maxBrand),
 		checkName("channel", c.ID, maxChannel),
@@ -38,17 +38,17 @@ func (c *Channel) prepare() error {
 		checkLifetime("customerLifetime", c.CustomerLifetime, longest))
 }
 
-// AddChannel adds a channel. The error wraps ErrExists when the brand has one of
-// this ID, and ErrNotFound when there is no such brand.
+// AddChannel adds a channel. If the brand has a channel with the ID, the error wraps
+// ErrExists; if the brand does not exist, ErrNotFound.
 func (db *DB) AddChannel(ctx context.Context, c Channel) error { return channels.add(ctx, db, &c) }
 
-// UpdateChannel lets edit change the channel, as UpdateBrand does.
+// UpdateChannel changes the channel by edit, as UpdateBrand does.
 func (db *DB) UpdateChannel(ctx context.Context, brand, id string, edit func(*Channel) error) (Channel, error) {
 	return channels.update(ctx, db, edit, brand, id)
 }
 
-// Channel looks a channel of the brand up by its ID. The error wraps ErrNotFound
-// when there is none.
+// Channel looks up a channel of the brand by ID. If the channel does not exist, the
+// error wraps ErrNotFound.
 func (db *DB) Channel(ctx context.Context, brand, id string) (Channel, error) {
 	v, err := channels.get(ctx, db.read, brand, id)
 	return v.record, err
@@ -62,7 +62,7 @@ func (db *DB) Channels(ctx context.Context, brand, after string, limit int) ([]C
 	return channels.page(ctx, db.read, []any{brand}, after, limit)
 }
 
-// RemoveChannel removes a channel. Its published URLs lead nowhere from then on.
+// RemoveChannel removes a channel. The published URLs of the channel then lead nowhere.
 func (db *DB) RemoveChannel(ctx context.Context, brand, id string) error {
 	return channels.remove(ctx, db, brand, id)
 }

@@ -5,13 +5,12 @@ import (
 	"database/sql/driver"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 )
 
-// The kinds of columns whose value is not that of their field. Each holds a
-// pointer to the field and is both a source and a destination, so that a record's
-// fields are listed once for all its queries.
+// The kinds of columns with a value unlike that of their field. Each kind holds a
+// pointer to the field and is both a source and a destination, so that the fields of a
+// record are listed once for all queries.
 
 // lifetime is a duration in milliseconds.
 type lifetime struct{ to *time.Duration }
@@ -49,7 +48,7 @@ func (c instant) Scan(src any) error {
 	return nil
 }
 
-// texts is a list as a JSON array; an empty one is nil.
+// texts is a list as a JSON array. An empty list is nil in Go.
 type texts[S ~string] struct{ to *[]S }
 
 func (c texts[S]) Value() (driver.Value, error) {
@@ -72,7 +71,7 @@ func (c texts[S]) Scan(src any) error {
 	if err := json.Unmarshal([]byte(column.V), c.to); err != nil {
 		return err
 	}
-	// A list that means something when it is empty must not become so by damage.
+	// An empty list may have a meaning of its own. Damage must not make a list empty.
 	if len(*c.to) == 0 {
 		return errors.New("not a list")
 	}
@@ -96,7 +95,7 @@ func (c prefixes) Scan(src any) error {
 	return err
 }
 
-// folded is the form in which an email is compared. It is only written.
+// folded is an email address in the form for comparison. It is only written.
 type folded struct{ from *string }
 
 func (c folded) Value() (driver.Value, error) { return foldEmail(*c.from), nil }
@@ -107,5 +106,5 @@ func isNull(valid bool) error {
 	if valid {
 		return nil
 	}
-	return fmt.Errorf("a column is NULL that should not be")
+	return errors.New("a column without NULLs has a NULL")
 }

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// A Customer is a person whom a brand's customer tickets name. Email, Phone1 and
-// UniqueID are the strong identifiers: each is unique in the brand, and a record
-// has at least one.
+// A Customer is a person named by a brand's customer tickets. Email, Phone1 and
+// UniqueID are the strong identifiers: each is unique in the brand, and a record has at
+// least one of the three.
 type Customer struct {
-	ID        int64 // given by the directory and never given again
+	ID        int64 // chosen by the database, never given twice
 	Brand     string
-	Email     string // as it was given, compared without regard to case
+	Email     string // as given; compared without regard to case
 	Phone1    string // E.164 with the leading +, as E164 gives it
 	UniqueID  string
 	FirstName string
@@ -27,16 +27,21 @@ type Customer struct {
 
 var customers = table[Customer]{
 	kind: "customer", name: "customer", keys: 2,
-	columns: []string{"brand", "id", "email", "email_fold", "phone1", "uniqueid", "first_name", "last_name", "remark", "created", "updated"},
+	columns: []string{
+		"brand", "id", "email", "email_fold", "phone1", "uniqueid", "first_name", "last_name", "remark",
+		"created", "updated",
+	},
 	fields: func(c *Customer) []any {
-		return []any{&c.Brand, &c.ID, &c.Email, folded{&c.Email}, &c.Phone1, &c.UniqueID, &c.FirstName, &c.LastName, &c.Remark,
-			instant{&c.Created}, instant{&c.Updated}}
+		return []any{
+			&c.Brand, &c.ID, &c.Email, folded{&c.Email}, &c.Phone1, &c.UniqueID, &c.FirstName, &c.LastName, &c.Remark,
+			instant{&c.Created}, instant{&c.Updated},
+		}
 	},
 	label:   func(c *Customer) string { return fmt.Sprint(c.ID) },
 	prepare: func(c *Customer) error { return c.check() },
 }
 
-// insertCustomer inserts a customer, to whom the database gives an ID.
+// insertCustomer is the statement that inserts a customer. The database chooses the ID.
 var insertCustomer = insertSQL("customer", slices.Delete(slices.Clone(customers.columns), 1, 2), 1) + " RETURNING id"
 
 func (c Customer) check() error {
@@ -45,12 +50,8 @@ func (c Customer) check() error {
 	}
 	return cmp.Or(
 		checkName("brand", c.Brand, maxBrand),
-		checkText("email", c.Email, maxIdentifier),
-		checkText("uniqueId", c.UniqueID, maxIdentifier),
-		checkText("firstName", c.FirstName, maxName),
-		checkText("lastName", c.LastName, maxName),
-		checkText("remark", c.Remark, maxRemark),
-		checkPhone("phone1", c.Phone1))
+		checkPerson(c.Email, c.UniqueID, c.FirstName, c.LastName, c.Phone1),
+		checkText("remark", c.Remark, maxRemark))
 }
 
 // insert inserts c and sets its ID.
@@ -66,9 +67,9 @@ func (c *Customer) insert(ctx context.Context, tx querier) error {
 	return err
 }
 
-// AddCustomer adds a customer and returns the record. ID, Created and Updated of
-// c are not looked at. The error wraps ErrExists when another customer of the
-// brand has one of the identifiers, and ErrNotFound when there is no such brand.
+// AddCustomer adds a customer and returns the record. ID, Created and Updated of c are
+// ignored. If another customer of the brand has one of the identifiers, the error wraps
+// ErrExists; if the brand does not exist, ErrNotFound.
 func (db *DB) AddCustomer(ctx context.Context, c Customer) (Customer, error) {
 	if err := c.check(); err != nil {
 		return Customer{}, err
@@ -81,7 +82,7 @@ func (db *DB) AddCustomer(ctx context.Context, c Customer) (Customer, error) {
 		case isDuplicate(err):
 			return fmt.Errorf("a customer with one of these identifiers: %w", ErrExists)
 		case isForeignKey(err):
-			return missing("brand", c.Brand)
+			return notFound("brand", c.Brand)
 		}
 		return err
 	})
@@ -91,9 +92,11 @@ func (db *DB) AddCustomer(ctx context.Context, c Customer) (Customer, error) {
 	return c, nil
 }
 
-// UpdateCustomer lets edit change the customer, as UpdateBrand does. The error
-// wraps ErrExists when another customer of the brand has one of the identifiers.
-func (db *DB) UpdateCustomer(ctx context.Context, brand string, id int64, edit func(*Customer) error) (Customer, error) {
+// UpdateCustomer changes the customer by edit, as UpdateBrand does. If another customer
+// of the brand has one of the identifiers, the error wraps ErrExists.
+func (db *DB) UpdateCustomer(
+	ctx context.Context, brand string, id int64, edit func(*Customer) error,
+) (Customer, error) {
 	return customers.update(ctx, db, func(c *Customer) error {
 		was := *c
 		if err := edit(c); err != nil {
@@ -107,15 +110,15 @@ func (db *DB) UpdateCustomer(ctx context.Context, brand string, id int64, edit f
 	}, brand, id)
 }
 
-// Customer looks a customer of the brand up by ID. The error wraps ErrNotFound
-// when there is none.
+// Customer looks up a customer of the brand by ID. If the customer does not exist, the
+// error wraps ErrNotFound.
 func (db *DB) Customer(ctx context.Context, brand string, id int64) (Customer, error) {
 	v, err := customers.get(ctx, db.read, brand, id)
 	return v.record, err
 }
 
-// FindCustomers returns the customers of the brand, three at most, who have one
-// of the identifiers of c, in the order of their IDs.
+// FindCustomers returns the customers of the brand with one of the identifiers of c, at
+// most three, in the order of their IDs.
 func (db *DB) FindCustomers(ctx context.Context, brand string, c Customer) ([]Customer, error) {
 	c.Brand = brand
 	if err := c.check(); err != nil {
@@ -135,8 +138,8 @@ func (db *DB) FindCustomers(ctx context.Context, brand string, c Customer) ([]Cu
 	return records, nil
 }
 
-// Customers lists up to limit customers of the brand, in the order of their IDs,
-// which is that of their creation, from the one after the given.
+// Customers lists up to limit customers of the brand in the order of their IDs, which
+// is the order of creation. The list begins after the ID after.
 func (db *DB) Customers(ctx context.Context, brand string, after int64, limit int) ([]Customer, error) {
 	if _, err := db.Brand(ctx, brand); err != nil {
 		return nil, err
@@ -144,19 +147,19 @@ func (db *DB) Customers(ctx context.Context, brand string, after int64, limit in
 	return customers.page(ctx, db.read, []any{brand}, after, limit)
 }
 
-// RemoveCustomer removes a customer. The next ticket that names the person makes
-// a new record.
+// RemoveCustomer removes a customer. The next ticket for the person makes a new record.
 func (db *DB) RemoveCustomer(ctx context.Context, brand string, id int64) error {
 	return customers.remove(ctx, db, brand, id)
 }
 
-// matchQuery finds the records of brand $1 that have uniqueId $2, email $3 or
-// phone $4, and with a 1 in the last column the record that ticket $5 has changed.
-// It is a union so that each part uses its index, which the inequalities make
-// eligible; they also keep empty values from matching.
+// matchQuery selects the records of brand $1 with uniqueId $2, email $3 or phone $4.
+// With a 1 in the last column it selects the record changed by ticket $5. The parts of
+// the union use an index each; the inequalities make the partial indexes eligible and
+// keep empty values from matching.
 var matchQuery = func() string {
 	from := func(changed string) string {
-		return "SELECT " + strings.Join(customers.columns, ", ") + ", revision, " + changed + " FROM customer WHERE brand = $1 AND "
+		return "SELECT " + strings.Join(customers.columns, ", ") + ", revision, " + changed +
+			" FROM customer WHERE brand = $1 AND "
 	}
 	return strings.Join([]string{
 		from("0") + `uniqueid = $2 AND uniqueid <> ''`,
@@ -166,10 +169,11 @@ var matchQuery = func() string {
 	}, " UNION ") + ` ORDER BY id`
 }()
 
-// matches returns the up to three records of the brand that have one of c's
-// identifiers, and the record that the ticket has changed, or nil. No record is
-// changed by the ticket "".
-func matches(ctx context.Context, q querier, c Customer, ticket string) (found []version[Customer], changed *version[Customer], err error) {
+// matches returns the records of the brand with one of c's identifiers, at most three,
+// and the record changed by the ticket, or nil. No record is changed by the ticket "".
+func matches(
+	ctx context.Context, q querier, c Customer, ticket string,
+) (found []version[Customer], changed *version[Customer], err error) {
 	_, err = list(ctx, q, func(r row) (none struct{}, err error) {
 		var v version[Customer]
 		var isChanged int

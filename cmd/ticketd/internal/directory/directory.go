@@ -1,30 +1,33 @@
-// Package directory is the directory of ticketd: brands with their settings,
-// their channels, agents and customers, and the API keys of the backends that ask
-// for tickets. It answers what issuing and redeeming need to know.
+// Package directory holds the brands of ticketd with their settings, channels, agents
+// and customers, and the API keys of the backends that ask for tickets. Issuing and
+// redeeming read from here who and what exists.
 //
-// It is kept in one SQLite file, or in a PostgreSQL database that several
-// services share; the queries and the answers are the same. Nothing is cached: a
-// change, such as the revocation of a key, is in force when the call that made it
-// returns, in every process.
+// A directory is one SQLite file, or a PostgreSQL database that several services share.
+// The queries and the answers are the same. Nothing is cached: a change, such as the
+// revocation of a key, is in force in every process when the call that made the change
+// returns.
 //
-// Brands are strangers to each other. Every look-up of an agent, channel or
-// customer takes the brand, and nothing of one brand is found through another.
+// Brands are strangers to each other. Every look-up of an agent, channel or customer
+// takes the brand, and finds nothing of another brand.
 //
-// Names are compared byte for byte, usernames and channel IDs too; email
-// addresses without regard to case (see [EqualEmails]), phone numbers in E.164
-// form (see [E164]). Text is valid UTF-8 without control characters and no
-// longer than the same field of a ticket: what the directory holds, a ticket
-// can carry. Anything else is refused with a [*FieldError] that names the field.
+// Names are compared byte for byte, usernames and channel IDs too. Email addresses are
+// compared without regard to case (see [EqualEmails]), phone numbers in E.164 form (see
+// [E164]). Text is valid UTF-8 without control characters, and no longer than the same
+// field of a ticket, so that a ticket can carry everything in the directory. Anything
+// else is refused with a [*FieldError].
 //
-// Times are kept in whole milliseconds and returned in UTC; the zero time
-// stands for "none". Lists are in the order of their names, a page at a time:
-// after is the last name of the page before, "" for the first.
+// Times are kept in whole milliseconds and returned in UTC; the zero time stands for
+// "none". Lists are in the order of names and come a page at a time: the argument after
+// is the last name of the page before, or "" for the first page.
 //
-// A call that changes something waits at most 15 seconds, any other 5, unless it
-// says otherwise, and where it fails nothing has changed; when the connection breaks in the very moment of
-// a commit, it may have. Errors that wrap neither [ErrNotFound] nor [ErrExists]
-// and are neither a *FieldError, an [*AuthError] nor an [*InUseError] mean that
-// the database could not be asked: they are never an answer.
+// A change waits at most 15 seconds and any other call at most 5 seconds, unless the
+// documentation of the call says otherwise. A call that fails has changed nothing, with
+// one exception: if the connection breaks during a commit, the change may have been
+// made.
+//
+// Any error apart from [ErrNotFound], [ErrExists], *FieldError, [*AuthError] and
+// [*InUseError] means that the database could not be asked. Such an error is never an
+// answer.
 package directory
 
 import (
@@ -40,15 +43,16 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// ErrNotFound is wrapped by every error that says that a brand, agent, channel,
-// customer or API key does not exist, or that an agent's record does not match.
+// ErrNotFound is wrapped by every error for a missing brand, agent, channel, customer
+// or API key, and for an agent with other details in the record.
 var ErrNotFound = errors.New("not found in the directory")
 
-// ErrExists is wrapped by every error that says that a record cannot be added,
-// or changed to, because another has its name or identifier.
+// ErrExists is wrapped by every error for a change refused because another record has
+// the same name or identifier.
 var ErrExists = errors.New("exists already in the directory")
 
-// An InUseError says what is still there of a brand that was not removed.
+// An InUseError counts the records of a brand. Because of these records the brand was
+// not removed.
 type InUseError struct {
 	Brand                             string
 	Agents, Channels, Customers, Keys int
@@ -74,34 +78,34 @@ func (e *InUseError) Error() string {
 // DB is an open directory. Its methods may be called concurrently.
 type DB struct {
 	read   *pool
-	write  *pool // SQLite has one writer, which queues here; for PostgreSQL it is read
+	write  *pool // for SQLite the one writer, for PostgreSQL the same as read
 	tracer *tracer
 	now    func() time.Time
 	jobs   *jobs
 	close  func() error
 }
 
-// Open opens the directory that dsn names and brings its schema up to date. A
-// schema that is newer than this program is refused. ctx is for opening alone.
+// Open opens the directory at dsn and brings the schema up to date. A schema newer than
+// this program is refused. The context bounds the opening alone.
 //
-// A dsn that begins with postgres:// or postgresql:// is a connection string as
-// libpq and pgx take it. The tables are made in the first schema of the role's
-// search path; Open says what keeps the server from being a directory. Unless the
-// string says otherwise there are at most 16 connections (pool_max_conns),
-// connecting takes 5 seconds at most (connect_timeout), and statements are not
-// prepared (default_query_exec_mode=exec), so that PgBouncer may stand between.
-// When the server is gone calls fail, and when it is back they work again.
+// A dsn that begins with postgres:// or postgresql:// is a connection string in the
+// form of libpq and pgx. The tables are made in the first schema of the role's search
+// path. If the server is not good enough, the error names the remedy. Unless the string
+// says otherwise, the pool has at most 16 connections (pool_max_conns), connecting
+// takes at most 5 seconds (connect_timeout), and statements are not prepared
+// (default_query_exec_mode=exec), so that PgBouncer may stand between. While the server
+// is away calls fail; when the server is back, calls work again.
 //
-// Any other dsn is the path of an SQLite file, which is made with mode 0600 if
-// there is none; the folder must exist. An existing file that others may access
-// has its mode narrowed. Several processes of one machine may have it open. The
-// file is in WAL mode with synchronous=FULL, so that what was answered survives a
-// crash; FILE-wal and FILE-shm belong to it, and a copy of FILE alone is not a
-// backup while the service runs. It wants a local file system: SQLite's locks do
-// not hold on many network ones.
+// Any other dsn is the path of an SQLite file. A missing file is made with mode 0600;
+// the folder must exist. If others may access an existing file, its mode is narrowed.
+// Several processes of one machine may have the file open. The file is in WAL mode with
+// synchronous=FULL, so that every answered change survives a crash. FILE-wal and
+// FILE-shm belong to the file, and a copy of FILE alone is no backup while the service
+// runs. Use a local file system: SQLite's locks do not hold on many network file
+// systems.
 //
-// The directory holds personal data, and of each API key no more than the
-// SHA-256 of its secret. No error repeats the dsn, which may hold a password.
+// The directory holds personal data. Of an API key it holds the SHA-256 of the secret,
+// and not the secret. No error repeats the dsn, which may hold a password.
 func Open(ctx context.Context, dsn string) (*DB, error) {
 	if err := Check(dsn); err != nil {
 		return nil, err
@@ -112,9 +116,8 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	return openSQLite(ctx, dsn)
 }
 
-// Check reports what is wrong with a dsn as it is written, in a *token.ConfigError
-// whose Field is directory.dsn. It asks no server, and looks at no file of a
-// directory.
+// Check reports what is wrong with the text of a dsn, in a *token.ConfigError whose
+// Field is directory.dsn. It asks no server and looks at no file of a directory.
 func Check(dsn string) error {
 	scheme, _, isURL := strings.Cut(dsn, "://")
 	switch {
@@ -125,23 +128,23 @@ func Check(dsn string) error {
 	case isURL, strings.HasPrefix(dsn, "postgres:"), strings.HasPrefix(dsn, "postgresql:"):
 		return badDSN("is not of a database that is known; give the path of a file, "+
 			"or postgres://user:password@host:5432/database", nil)
-	case keywords.MatchString(dsn):
+	case keywordForm.MatchString(dsn):
 		return badDSN("is a connection string in keywords; write postgres://user:password@host:5432/database", nil)
 	}
 	return nil
 }
 
-// badDSN returns the error for a dsn that cannot be one.
+// badDSN returns the error for a wrong dsn.
 func badDSN(reason string, cause error) error {
 	return &token.ConfigError{Field: "directory.dsn", Reason: reason, Cause: cause}
 }
 
-// keywords finds libpq's other form of connection string, which would make a
-// file with a password in its name.
-var keywords = regexp.MustCompile(`(^|\s)(host|hostaddr|dbname|user|password|service)\s*=`)
+// keywordForm matches libpq's other form of connection string. Taken for a path, such a
+// string would make a file with a password in its name.
+var keywordForm = regexp.MustCompile(`(^|\s)(host|hostaddr|dbname|user|password|service)\s*=`)
 
-// newDB is the DB on two pools, whose schema is up to date. closePools closes
-// them.
+// newDB returns the DB on two pools with an up-to-date schema. closePools closes the
+// pools.
 func newDB(read, write *sql.DB, closePools func() error) *DB {
 	t := new(tracer)
 	db := &DB{read: &pool{read, t}, write: &pool{write, t}, tracer: t, now: time.Now}
@@ -153,24 +156,24 @@ func newDB(read, write *sql.DB, closePools func() error) *DB {
 	return db
 }
 
-// Close writes what is still to be written and closes the directory. Later calls
-// of other methods fail; a second Close returns what the first one did.
+// Close writes the pending last uses of keys and closes the directory. Later calls of
+// other methods fail. A second Close returns the error of the first.
 func (db *DB) Close() error { return db.close() }
 
-// Ping reads from the directory and reports whether that worked.
+// Ping reads from the directory and returns an error if reading fails.
 func (db *DB) Ping(ctx context.Context) error {
 	_, err := list(ctx, db.read, func(r row) (some bool, err error) { return some, r.Scan(&some) },
 		`SELECT EXISTS (SELECT 1 FROM brand)`)
 	return failed("read", err)
 }
 
-// missing is the error for a record that does not exist.
-func missing(kind, name string) error {
+// notFound returns the error for a record that does not exist.
+func notFound(kind, name string) error {
 	return fmt.Errorf("%s %q: %w", kind, name, ErrNotFound)
 }
 
-// failed is err with what failed, unless it says so itself.
-func failed(what string, err error) error {
+// failed adds to err the operation that failed, unless err is an answer.
+func failed(operation string, err error) error {
 	var field *FieldError
 	var inUse *InUseError
 	switch {
@@ -179,7 +182,8 @@ func failed(what string, err error) error {
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrExists), errors.As(err, &field), errors.As(err, &inUse):
 		return err
 	case isBusy(err):
-		return fmt.Errorf("%s: another process keeps the database to itself, as an import does; try again when it has ended: %w", what, err)
+		return fmt.Errorf("%s: another process has the database to itself, as an import does; "+
+			"try again when that process has ended: %w", operation, err)
 	}
-	return fmt.Errorf("%s: %w", what, err)
+	return fmt.Errorf("%s: %w", operation, err)
 }

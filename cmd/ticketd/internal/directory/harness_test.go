@@ -60,8 +60,8 @@ func open(t testing.TB, dsn string) *DB {
 	return db
 }
 
-// fresh opens an empty directory.
-func (d database) fresh(t testing.TB) *DB {
+// empty opens an empty directory.
+func (d database) empty(t testing.TB) *DB {
 	t.Helper()
 	return open(t, d.place(t))
 }
@@ -69,7 +69,7 @@ func (d database) fresh(t testing.TB) *DB {
 // withBrands opens a directory that has these brands and nothing else.
 func (d database) withBrands(t testing.TB, names ...string) *DB {
 	t.Helper()
-	db := d.fresh(t)
+	db := d.empty(t)
 	for _, name := range names {
 		require.NoError(t, db.AddBrand(t.Context(), Brand{Name: name}))
 	}

@@ -24,7 +24,7 @@ func TestManyBrands(t *testing.T) {
 	}
 	onBoth(t, func(t *testing.T, d database) {
 		ctx := t.Context()
-		db := d.fresh(t)
+		db := d.empty(t)
 		if d.name == sqliteFile.name {
 			do(t, db, `PRAGMA synchronous = OFF`)
 		}

@@ -9,18 +9,17 @@ import (
 
 const (
 	useInterval   = time.Minute      // between two writes of one key's last use
-	purgeInterval = time.Minute      // between two looks for redemptions to forget
+	purgeInterval = time.Minute      // between two deletions of expired redemptions
 	jobTimeout    = 10 * time.Second // for one write
-	useBacklog    = 64               // keys whose last use waits to be written
+	useBacklog    = 64               // uses that wait to be written
 )
 
-// jobs are the writes that nobody waits for: when API keys were last used, and
-// forgetting the redemptions of tickets that are useless by now. A failure is let
-// pass: what is not written now is a minute later, and a directory that cannot
-// write fails where that matters.
+// jobs does the writes without a waiting caller: the last use of API keys, and the
+// deletion of expired redemptions. Failures are ignored: the next attempt follows a
+// minute later, and a directory without writes fails in the calls that matter.
 type jobs struct {
 	write *sql.DB
-	queue chan use
+	queue chan keyUse
 	quit  chan struct{}
 	done  chan struct{}
 
@@ -28,7 +27,8 @@ type jobs struct {
 	last map[string]time.Time // by key ID: the last use that was queued
 }
 
-type use struct {
+// keyUse is the use of an API key.
+type keyUse struct {
 	id string
 	at time.Time
 }
@@ -36,7 +36,7 @@ type use struct {
 func startJobs(write *sql.DB) *jobs {
 	j := &jobs{
 		write: write,
-		queue: make(chan use, useBacklog),
+		queue: make(chan keyUse, useBacklog),
 		quit:  make(chan struct{}),
 		done:  make(chan struct{}),
 		last:  make(map[string]time.Time),
@@ -45,8 +45,8 @@ func startJobs(write *sql.DB) *jobs {
 	return j
 }
 
-// noteUse queues the use of a key, whose last written one is given, unless one of
-// the same minute has been. It does not wait.
+// noteUse queues the use of a key. written is the key's last use in the directory. A
+// use in the same minute as the last one is left out. noteUse does not wait.
 func (j *jobs) noteUse(id string, written, now time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -58,13 +58,13 @@ func (j *jobs) noteUse(id string, written, now time.Time) {
 		return
 	}
 	select {
-	case j.queue <- use{id, now}:
+	case j.queue <- keyUse{id, now}:
 		j.last[id] = now
-	default: // writing is behind; the key's next use asks again
+	default: // the queue is full; the key's next use tries again
 	}
 }
 
-// stop writes what is queued and ends.
+// stop writes the queued uses and ends the jobs.
 func (j *jobs) stop() {
 	close(j.quit)
 	<-j.done
@@ -81,8 +81,8 @@ func (j *jobs) run() {
 		case now := <-purge.C:
 			j.purge(now)
 		case <-j.quit:
-			// All of it together: a service that ends does not wait for a
-			// database that is gone.
+			// One time limit for all writes: the end of the service does not wait for a lost
+			// database.
 			ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
 			defer cancel()
 			for {
@@ -98,7 +98,7 @@ func (j *jobs) run() {
 }
 
 // putUse writes one use.
-func (j *jobs) putUse(ctx context.Context, u use) {
+func (j *jobs) putUse(ctx context.Context, u keyUse) {
 	ctx, cancel := context.WithTimeout(ctx, jobTimeout)
 	defer cancel()
 	_, _ = exec(ctx, j.write,
@@ -106,7 +106,7 @@ func (j *jobs) putUse(ctx context.Context, u use) {
 		u.id, u.at.UnixMilli())
 }
 
-// purge forgets the redemptions whose time is over.
+// purge deletes the redemptions that have expired.
 func (j *jobs) purge(now time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
 	defer cancel()

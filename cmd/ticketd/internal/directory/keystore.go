@@ -6,14 +6,15 @@ import (
 	"fmt"
 )
 
-// A storedKey is an API key as it was read.
+// A storedKey is an API key as read from the database.
 type storedKey struct {
 	key      APIKey
 	hash     string
 	revision int64
 }
 
-const keyColumns = `id, secret_sha256, scopes, all_brands, note, rate, burst, created, expires, revoked, last_used, revision`
+const keyColumns = `id, secret_sha256, scopes, all_brands, note, rate, burst,
+	created, expires, revoked, last_used, revision`
 
 func (s *storedKey) fields() []any {
 	k := &s.key
@@ -21,9 +22,9 @@ func (s *storedKey) fields() []any {
 		instant{&k.Created}, instant{&k.Expires}, instant{&k.Revoked}, instant{&k.LastUsed}, &s.revision}
 }
 
-// keysIn returns the keys that the query finds, each once: the query gives
-// keyColumns and one of the key's brands, in order.
-func keysIn(ctx context.Context, q querier, query string, args ...any) ([]storedKey, error) {
+// queryKeys returns the keys that the query selects. A row has keyColumns and one brand
+// of the key; the rows of a key follow each other.
+func queryKeys(ctx context.Context, q querier, query string, args ...any) ([]storedKey, error) {
 	var keys []storedKey
 	_, err := list(ctx, q, func(r row) (none struct{}, err error) {
 		var s storedKey
@@ -44,7 +45,7 @@ func keysIn(ctx context.Context, q querier, query string, args ...any) ([]stored
 
 // getKey returns the key with the ID, or nil.
 func getKey(ctx context.Context, q querier, id string) (*storedKey, error) {
-	keys, err := keysIn(ctx, q, `SELECT `+keyColumns+`, brand FROM api_key
+	keys, err := queryKeys(ctx, q, `SELECT `+keyColumns+`, brand FROM api_key
 		LEFT JOIN api_key_brand ON key_id = id WHERE id = $1 ORDER BY brand`, id)
 	if err != nil || len(keys) == 0 {
 		return nil, err
@@ -52,28 +53,30 @@ func getKey(ctx context.Context, q querier, id string) (*storedKey, error) {
 	return &keys[0], nil
 }
 
-// findKey is getKey with the error for a key that does not exist.
+// findKey returns the key with the ID. If the key does not exist, the error wraps
+// ErrNotFound.
 func findKey(ctx context.Context, q querier, id string) (*storedKey, error) {
-	if !isKeyText(id, idLength) { // perhaps a whole key: not to be repeated
-		return nil, fmt.Errorf("not the ID of an API key: give the %d characters after %s: %w", idLength, keyPrefix, ErrNotFound)
+	if !isKeyText(id, idLength) { // the text may be a whole key, and is not repeated
+		return nil, fmt.Errorf("not the ID of an API key; give the %d characters after %s: %w",
+			idLength, keyPrefix, ErrNotFound)
 	}
 	s, err := getKey(ctx, q, id)
 	if err == nil && s == nil {
-		err = missing("API key", id)
+		err = notFound("API key", id)
 	}
 	return s, err
 }
 
-// CreateAPIKey stores a new key and returns it in the form in which its holder
-// sends it, adm_<id>_<secret>. This is the only time that the secret can be
-// seen. The caller chooses Scopes, Brands or AllBrands, Expires, Rate, Burst and
-// Note and leaves the rest empty. The error wraps ErrNotFound when one of the
-// brands does not exist.
+// CreateAPIKey stores a new key and returns the key in the form for its holder,
+// adm_<id>_<secret>. The secret cannot be seen again. The caller chooses Scopes, Brands
+// or AllBrands, Expires, Rate, Burst and Note, and leaves the rest empty. If one of the
+// brands does not exist, the error wraps ErrNotFound.
 func (db *DB) CreateAPIKey(ctx context.Context, k APIKey) (secret string, err error) {
 	now := wholeMillis(db.now())
 	switch {
 	case k.ID != "" || !k.Created.IsZero() || !k.Revoked.IsZero() || !k.LastUsed.IsZero():
-		return "", refuse("id", "and the times of creation, revocation and last use are the directory's to set; leave them empty")
+		return "", refuse("id", "and the times of creation, revocation and last use are set by the directory; "+
+			"leave them empty")
 	case !k.Expires.IsZero() && !now.Before(k.Expires):
 		return "", refuse("expires", "is not in the future; give a later time")
 	}
@@ -100,12 +103,12 @@ func (db *DB) CreateAPIKey(ctx context.Context, k APIKey) (secret string, err er
 	return keyPrefix + id + "_" + secret, nil
 }
 
-// writeBrands stores the brands of a key that has none stored.
+// writeBrands stores the brands of a key without stored brands.
 func writeBrands(ctx context.Context, tx querier, k APIKey) error {
 	for _, brand := range k.Brands {
 		_, err := exec(ctx, tx, `INSERT INTO api_key_brand (key_id, brand) VALUES ($1, $2)`, k.ID, brand)
 		if isForeignKey(err) {
-			return missing("brand", brand)
+			return notFound("brand", brand)
 		}
 		if err != nil {
 			return err
@@ -114,9 +117,9 @@ func writeBrands(ctx context.Context, tx querier, k APIKey) error {
 	return nil
 }
 
-// UpdateAPIKey lets edit change what the caller chooses of a key, as UpdateBrand
-// does. It holds for the key's next request. The secret stays; so do revocation
-// and expiry once they have come.
+// UpdateAPIKey changes by edit the fields that the caller of CreateAPIKey chooses, as
+// UpdateBrand does. The change holds from the next request with the key. The secret
+// stays the same. A revocation stays, and so does an expiry in the past.
 func (db *DB) UpdateAPIKey(ctx context.Context, id string, edit func(*APIKey) error) (APIKey, error) {
 	var result APIKey
 	err := db.change(ctx, "change API key", func(ctx context.Context, tx querier) error {
@@ -131,8 +134,10 @@ func (db *DB) UpdateAPIKey(ctx context.Context, id string, edit func(*APIKey) er
 		now := wholeMillis(db.now())
 		moved := !k.Expires.Equal(was.key.Expires)
 		switch {
-		case k.ID != id || !k.Created.Equal(was.key.Created) || !k.Revoked.Equal(was.key.Revoked) || !k.LastUsed.Equal(was.key.LastUsed):
-			return refuse("id", "and the times of creation, revocation and last use are the directory's to set; leave them as they are")
+		case k.ID != id || !k.Created.Equal(was.key.Created) || !k.Revoked.Equal(was.key.Revoked) ||
+			!k.LastUsed.Equal(was.key.LastUsed):
+			return refuse("id", "and the times of creation, revocation and last use are set by the directory; "+
+				"leave them as they are")
 		case moved && !was.key.Expires.IsZero() && !now.Before(was.key.Expires):
 			return refuse("expires", "has come; create another key")
 		case moved && !k.Expires.IsZero() && !now.Before(k.Expires):
@@ -146,8 +151,8 @@ func (db *DB) UpdateAPIKey(ctx context.Context, id string, edit func(*APIKey) er
 			return err
 		}
 		expires, _ := instant{&k.Expires}.Value()
-		n, err := exec(ctx, tx, `UPDATE api_key SET scopes = $2, all_brands = $3, note = $4, rate = $5, burst = $6, expires = $7,
-			revision = revision + 1 WHERE id = $1 AND revision = $8`,
+		n, err := exec(ctx, tx, `UPDATE api_key SET scopes = $2, all_brands = $3, note = $4, rate = $5, burst = $6,
+			expires = $7, revision = revision + 1 WHERE id = $1 AND revision = $8`,
 			id, scopes, k.AllBrands, k.Note, k.Rate, k.Burst, expires, was.revision)
 		if err != nil {
 			return err
@@ -167,9 +172,8 @@ func (db *DB) UpdateAPIKey(ctx context.Context, id string, edit func(*APIKey) er
 	return result, nil
 }
 
-// RevokeAPIKey makes Authenticate refuse the key from now on, for good. Revoking
-// it again changes nothing. The error wraps ErrNotFound when there is no key with
-// this ID.
+// RevokeAPIKey makes Authenticate refuse the key from now on, for good. A second
+// revocation changes nothing. If the key does not exist, the error wraps ErrNotFound.
 func (db *DB) RevokeAPIKey(ctx context.Context, id string) error {
 	return db.change(ctx, "revoke API key", func(ctx context.Context, tx querier) error {
 		if _, err := findKey(ctx, tx, id); err != nil {
@@ -181,8 +185,8 @@ func (db *DB) RevokeAPIKey(ctx context.Context, id string) error {
 	})
 }
 
-// APIKey looks a key up by its ID, whether or not it is still good. The error
-// wraps ErrNotFound when there is none.
+// APIKey looks up a key by ID, good or not. If the key does not exist, the error wraps
+// ErrNotFound.
 func (db *DB) APIKey(ctx context.Context, id string) (APIKey, error) {
 	s, err := findKey(ctx, db.read, id)
 	if err != nil {
@@ -191,15 +195,15 @@ func (db *DB) APIKey(ctx context.Context, id string) (APIKey, error) {
 	return s.key, nil
 }
 
-// APIKeys lists up to limit keys in the order of their IDs: those that are for
-// the brand, with "" all of them.
+// APIKeys lists up to limit keys in the order of their IDs: the keys for the brand, or
+// with "" all keys.
 func (db *DB) APIKeys(ctx context.Context, brand, after string, limit int) ([]APIKey, error) {
 	if brand != "" {
 		if _, err := db.Brand(ctx, brand); err != nil {
 			return nil, err
 		}
 	}
-	found, err := keysIn(ctx, db.read, `SELECT `+keyColumns+`, brand FROM (
+	found, err := queryKeys(ctx, db.read, `SELECT `+keyColumns+`, brand FROM (
 			SELECT * FROM api_key WHERE id > $1
 			AND ($2 = '' OR all_brands OR id IN (SELECT key_id FROM api_key_brand WHERE brand = $2))
 			ORDER BY id LIMIT $3
@@ -214,8 +218,8 @@ func (db *DB) APIKeys(ctx context.Context, brand, after string, limit int) ([]AP
 	return keys, nil
 }
 
-// RemoveAPIKey removes a key, and what is known of it. To end a key's use,
-// revoking it says more: its next request is then logged as what it is.
+// RemoveAPIKey removes the record of a key. To end the use of a key, rather revoke the
+// key: the log then says that later requests came with a revoked key.
 func (db *DB) RemoveAPIKey(ctx context.Context, id string) error {
 	return db.change(ctx, "remove API key", func(ctx context.Context, tx querier) error {
 		if _, err := findKey(ctx, tx, id); err != nil {

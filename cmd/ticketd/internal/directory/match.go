@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Fields are what a request says of an agent beside the username; empty ones say
-// nothing.
+// Fields are the details of an agent in a request, beside the username. An empty detail
+// is not compared.
 type Fields struct {
 	Email     string
 	Phone1    string // E.164 with the leading +, as E164 gives it
@@ -17,10 +17,10 @@ type Fields struct {
 	LastName  string
 }
 
-// A MismatchError says why MatchAgent found no agent. It wraps ErrNotFound.
+// A MismatchError tells why MatchAgent found no agent. It wraps ErrNotFound.
 //
-// The reason is for operators. A stranger who were told which field differs
-// could find an agent's data out one field at a time.
+// The reason is for operators. A stranger who learns which field differs could find out
+// an agent's data field by field.
 type MismatchError struct {
 	Brand    string
 	Username string
@@ -34,13 +34,13 @@ func (e *MismatchError) Error() string {
 // Unwrap returns ErrNotFound.
 func (e *MismatchError) Unwrap() error { return ErrNotFound }
 
-// MatchAgent looks an active agent of the brand up and compares every given
-// field with the record: email addresses without regard to case, all others
-// exactly. A field that the record lacks does not match. With no field given the
-// username decides alone; whether that is enough is for the caller to say.
+// MatchAgent looks up an active agent of the brand and compares every given detail with
+// the record: email addresses without regard to case, all others exactly. A detail
+// missing in the record does not match. Without any detail the username decides alone;
+// whether the username is enough is decided by the caller.
 //
-// The error is a *MismatchError, which wraps ErrNotFound, when there is no such
-// agent, when it is inactive, and when a field differs.
+// If there is no such agent, the agent is inactive, or a detail differs, the error is a
+// *MismatchError, which wraps ErrNotFound.
 func (db *DB) MatchAgent(ctx context.Context, brand, username string, given Fields) (Agent, error) {
 	a, err := db.Agent(ctx, brand, username)
 	reason := ""
@@ -59,7 +59,7 @@ func (db *DB) MatchAgent(ctx context.Context, brand, username string, given Fiel
 	return Agent{}, &MismatchError{Brand: brand, Username: username, Reason: reason}
 }
 
-// differ names the given fields that are not as in the agent's record.
+// differ names the given details that differ from the record.
 func (f Fields) differ(a Agent) []string {
 	var names []string
 	for _, field := range []struct {

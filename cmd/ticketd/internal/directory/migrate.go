@@ -13,11 +13,11 @@ import (
 //go:embed migrations
 var migrations embed.FS
 
-// versionTable is where goose keeps the schema's version. Its usual name would
-// be that of any other program in the same database.
+// versionTable is the table with the schema's version. Any other program in the same
+// database may use goose's usual name.
 const versionTable = "directory_version"
 
-// migrate brings the schema up to date by the scripts of the folder.
+// migrate brings the schema up to date with the scripts of the folder.
 func migrate(ctx context.Context, pool *sql.DB, dialect goose.Dialect, folder string) error {
 	dir, err := fs.Sub(migrations, "migrations/"+folder)
 	if err != nil {
@@ -33,8 +33,8 @@ func migrate(ctx context.Context, pool *sql.DB, dialect goose.Dialect, folder st
 		_, upErr := p.Up(ctx)
 		before := current
 		current, target, err = p.GetVersions(ctx)
-		// A migration may fail because another process has just done it: that
-		// is progress, and only a failure without progress is one.
+		// A migration may fail because another process has just done the same. The schema has
+		// a higher version then, and only a failure without progress counts.
 		if upErr != nil && current <= before {
 			return fmt.Errorf("migrate: %w", upErr)
 		}

@@ -6,8 +6,8 @@ import (
 	"github.com/nyaruka/phonenumbers"
 )
 
-// maxPhoneInput bounds what E164 looks at, in bytes: a number of full length
-// with a separator after every digit is shorter.
+// maxPhoneInput bounds the text that E164 reads, in bytes. A number of full length with
+// a separator after every digit is shorter.
 const maxPhoneInput = 64
 
 // phoneSeparators may stand between the digits of a number.
@@ -18,27 +18,27 @@ const (
 	writePhone = "write it with + and the country code, such as +442012345678"
 
 	phoneEmpty     = "is empty; " + writePhone
-	phoneCharacter = "has a character that is none of digits, a leading + and the separators space - . ( ) /; " + writePhone
-	phoneRegion    = "has no country code and the brand no default region; " + writePhone
-	phoneForeign   = "is not possible in any country; " + writePhone
-	phoneNational  = "is not possible in the brand's default region; " +
+	phoneCharacter = "has a character other than digits, a leading + and the separators space - . ( ) /; " +
+		writePhone
+	phoneRegion   = "has no country code and the brand no default region; " + writePhone
+	phoneForeign  = "is not possible in any country; " + writePhone
+	phoneNational = "is not possible in the brand's default region; " +
 		"write it with its area code, or with + and the country code, such as +442012345678"
 )
 
-// E164 is the E.164 form, with the leading +, of a phone number as people and
-// programs write it. It is at most 32 bytes long.
+// E164 returns the E.164 form, with the leading +, of a phone number as people and
+// programs write it. The form is at most 32 bytes long.
 //
-// A number of digits alone, or with a leading +, is international and begins
-// with its country code; after a leading + there may be separators. One with
-// separators and no + is a number of the region, an ISO 3166 code such as "GB",
-// and without a region ("") it is refused.
+// A number of digits alone, or with a leading +, is international and begins with its
+// country code; after a leading + there may be separators. A number with separators and
+// no + belongs to the region, an ISO 3166 code such as "GB". Without a region ("") such
+// a number is refused.
 //
-// The number must be possible, which is a matter of its length, and need not be
-// one that is assigned: number plans change faster than this program does.
-// A number that can only be dialed within its own area is not possible here.
+// The number must be possible by its length, and need not be assigned: number plans
+// change faster than this program. A number that can be dialed only within its own area
+// is not possible here.
 //
-// The error is a *FieldError for phone1, which says how to write the number and
-// never repeats it.
+// The error is a *FieldError for phone1 with the remedy. It never repeats the number.
 func E164(number, region string) (string, error) {
 	number = strings.Trim(number, " ")
 	digits, plus := strings.CutPrefix(number, "+")
@@ -63,12 +63,12 @@ func E164(number, region string) (string, error) {
 	return possible(bare, region, phoneNational)
 }
 
-// possible returns the E.164 form of the number. A number that is not possible is
-// refused for the reason.
+// possible returns the E.164 form of the number, or refuses an impossible number for
+// the reason.
 func possible(number, region, reason string) (string, error) {
 	parsed, err := phonenumbers.Parse(number, region)
-	// IsPossibleNumber would also admit numbers without their area code, which
-	// belong to a different person in every area.
+	// IsPossibleNumber would also admit numbers without their area code, which belong to a
+	// different person in every area.
 	if err != nil || phonenumbers.IsPossibleNumberWithReason(parsed) != phonenumbers.IS_POSSIBLE {
 		return "", &FieldError{Field: "phone1", Reason: reason}
 	}
@@ -89,9 +89,9 @@ func isDigits(s string) bool {
 	return s != ""
 }
 
-// checkPhone refuses what has not at least the shape of E.164: a + and digits,
-// the first of them not 0. It is for numbers that E164 has been over, perhaps
-// in another process with other tables, and so does not look at them again.
+// checkPhone refuses a number without the shape of E.164: a + and digits, the first of
+// them not 0. The number comes from E164, perhaps in another process with other tables,
+// and so its length is not looked at again.
 func checkPhone(field, number string) error {
 	if number == "" {
 		return nil

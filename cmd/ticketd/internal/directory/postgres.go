@@ -43,7 +43,8 @@ func openPostgres(ctx context.Context, dsn string) (*DB, error) {
 		err = migratePostgres(ctx, pool, config.ConnConfig)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("postgres %s:%d/%s: %w", cc.Host, cc.Port, cc.Database, err), closePools())
+		err = fmt.Errorf("postgres %s:%d/%s: %w", cc.Host, cc.Port, cc.Database, err)
+		return nil, errors.Join(err, closePools())
 	}
 	return newDB(pool, pool, closePools), nil
 }
@@ -58,8 +59,7 @@ func postgresConfig(dsn string) (*pgxpool.Config, error) {
 	return config, err
 }
 
-// checkServer refuses a server that would forget, or could not hold, what the
-// directory is given.
+// checkServer refuses a server that would forget or could not hold the records.
 func checkServer(ctx context.Context, pool *sql.DB) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
@@ -83,9 +83,10 @@ func checkServer(ctx context.Context, pool *sql.DB) error {
 	return nil
 }
 
-// migratePostgres brings the schema up to date, one process at a time. The lock
-// is a transaction's, which PgBouncer keeps on one connection; that is not one of
-// the pool's, of which there may be no second.
+// migratePostgres brings the schema up to date, one process at a time. The lock belongs
+// to a transaction, since PgBouncer keeps a transaction on one connection. The
+// connection is outside the pool: a pool of one connection must still be able to
+// migrate.
 func migratePostgres(ctx context.Context, pool *sql.DB, config *pgx.ConnConfig) error {
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {

@@ -8,49 +8,49 @@ import (
 	"time"
 )
 
-// redemptionMargin is how long a redemption is remembered after its ticket's
-// last moment: for clocks that differ and requests that are on their way.
+// redemptionMargin is the time for which a redemption is remembered after the end of
+// its ticket. It covers differences of clocks and requests under way.
 const redemptionMargin = time.Hour
 
-// A Redemption is on whose behalf a customer's record is found or made.
+// A Redemption is the redemption for which a record is found or made.
 type Redemption struct {
-	// Ticket is the ticket's ID. A ticket changes the directory once: when its
-	// redemption is repeated, the answer is the customer whom it changed, as the
-	// record is then. Without a ticket ("") each call stands for itself.
+	// Ticket is the ticket's ID. A ticket changes the directory once: a repeated
+	// redemption is answered with the present record of the customer whom the first one
+	// changed. Without a ticket ("") each call stands for itself.
 	Ticket  string
-	Expires time.Time // when the ticket is good no more
+	Expires time.Time // end of the ticket
 
-	// Override is whether a record that is found takes what the ticket says.
+	// Override tells whether a found record takes the ticket's values.
 	Override bool
 }
 
-// ResolveCustomer finds the record of the brand's customer whom the ticket's
-// fields in c name, or creates it, in one transaction: any number of concurrent
-// redemptions make one record. ID, Created and Updated of c are not looked at,
-// and Brand may be empty.
+// ResolveCustomer finds the record of the brand's customer named by the fields of c, or
+// creates the record, in one transaction: any number of concurrent redemptions make one
+// record. ID, Created and Updated of c are ignored, and Brand may be empty.
 //
-// Where the identifiers name several records, uniqueId decides before email and
-// email before phone1, and records are never merged. A record whose own uniqueId
-// differs from the given one is another person by the brand's word, and is not
-// found by an email or phone that they share (families do).
+// If the identifiers match several records, uniqueId decides before email and email
+// before phone1. Records are never merged. A record with another uniqueId than the
+// given one belongs to another person by the brand's word. An email or a phone number
+// that two people share, as families do, does not find such a record.
 //
-// Without override a record that is found stays exactly as it is. With override
-// it takes those given fields that are not empty. In neither case does an
-// identifier move from one record to another: one that another record owns is
-// left out.
+// Without override a found record stays as it is. With override the record takes the
+// given fields that are not empty. No identifier ever moves from one record to another:
+// an identifier of another record is left out.
 //
-// The error wraps ErrNotFound when there is no such brand.
-func (db *DB) ResolveCustomer(ctx context.Context, brand string, c Customer, on Redemption) (_ Customer, created bool, err error) {
+// If the brand does not exist, the error wraps ErrNotFound.
+func (db *DB) ResolveCustomer(
+	ctx context.Context, brand string, c Customer, on Redemption,
+) (_ Customer, created bool, err error) {
 	if err := c.prepare(brand, on); err != nil {
 		return Customer{}, false, err
 	}
-	// Without override a known customer is the usual case, in which nothing is written
-	// and no writer is waited for. What was found of others serves the first attempt to
-	// create the record: its identifiers and the ticket are unique, so that whatever
-	// was done in between makes the attempt fail, and the next one looks again.
+	// Without override most customers are known already. Their records are read without
+	// waiting for a writer. The same lookup serves the first attempt to create a record:
+	// identifiers and ticket are unique, so that an attempt fails if a concurrent change
+	// made the lookup stale. The next attempt looks again.
 	var first *lookup
 	if !on.Override {
-		l, err := look(ctx, db.read, c, on)
+		l, err := lookUp(ctx, db.read, c, on)
 		if err != nil {
 			return Customer{}, false, failed("look up a customer", err)
 		}
@@ -63,7 +63,7 @@ func (db *DB) ResolveCustomer(ctx context.Context, brand string, c Customer, on 
 	err = db.change(ctx, "resolve customer", func(ctx context.Context, tx querier) (err error) {
 		l := first
 		if first = nil; l == nil {
-			again, err := look(ctx, tx, c, on)
+			again, err := lookUp(ctx, tx, c, on)
 			if err != nil {
 				return err
 			}
@@ -71,10 +71,10 @@ func (db *DB) ResolveCustomer(ctx context.Context, brand string, c Customer, on 
 		}
 		record, created, err = db.resolve(ctx, tx, c, on, *l)
 		switch {
-		case isDuplicate(err): // somebody else has just made the record, or redeemed the ticket
+		case isDuplicate(err): // a concurrent redemption made the record, or used the ticket
 			return errors.Join(errStale, err)
 		case isForeignKey(err):
-			return missing("brand", brand)
+			return notFound("brand", brand)
 		}
 		return err
 	})
@@ -85,39 +85,39 @@ func (db *DB) ResolveCustomer(ctx context.Context, brand string, c Customer, on 
 }
 
 // KnownCustomer returns the record that ResolveCustomer would find, and changes
-// nothing. The error wraps ErrNotFound where it would create one.
+// nothing. If ResolveCustomer would create a record, the error wraps ErrNotFound.
 func (db *DB) KnownCustomer(ctx context.Context, brand string, c Customer, on Redemption) (Customer, error) {
 	if err := c.prepare(brand, on); err != nil {
 		return Customer{}, err
 	}
-	l, err := look(ctx, db.read, c, on)
+	l, err := lookUp(ctx, db.read, c, on)
 	if err != nil {
 		return Customer{}, failed("look up a customer", err)
 	}
 	if l.known == nil {
-		return Customer{}, missing("customer", "of these identifiers")
+		return Customer{}, notFound("customer", "of these identifiers")
 	}
 	return l.known.record, nil
 }
 
-// prepare puts c into the brand, and refuses what cannot be looked for.
+// prepare sets the brand of c and refuses wrong fields.
 func (c *Customer) prepare(brand string, on Redemption) error {
 	if c.Brand != "" && c.Brand != brand {
-		return refuse("brand", "of the customer is not the brand that is asked; leave it empty")
+		return refuse("brand", "of the customer differs from the brand of the call; leave it empty")
 	}
 	c.Brand = brand
 	return cmp.Or(c.check(), checkText("ticket", on.Ticket, maxBrand))
 }
 
-// A lookup is what the directory has of a customer.
+// A lookup is the state of the directory for a customer.
 type lookup struct {
-	known   *version[Customer]  // the record that is the customer's, or nil
-	changed bool                // whether the ticket has changed it already
-	found   []version[Customer] // the records that have one of the customer's identifiers
+	known   *version[Customer]  // the record of the customer, or nil
+	changed bool                // whether the ticket has changed the known record already
+	found   []version[Customer] // the records with one of the customer's identifiers
 }
 
-// look finds the record that is c's, in one statement.
-func look(ctx context.Context, q querier, c Customer, on Redemption) (lookup, error) {
+// lookUp finds the record of c, in one statement.
+func lookUp(ctx context.Context, q querier, c Customer, on Redemption) (lookup, error) {
 	found, changed, err := matches(ctx, q, c, on.Ticket)
 	switch {
 	case err != nil:
@@ -128,8 +128,10 @@ func look(ctx context.Context, q querier, c Customer, on Redemption) (lookup, er
 	return lookup{known: choose(found, c), found: found}, nil
 }
 
-// resolve is ResolveCustomer within its transaction.
-func (db *DB) resolve(ctx context.Context, tx querier, c Customer, on Redemption, l lookup) (_ Customer, created bool, err error) {
+// resolve is the part of ResolveCustomer within the transaction.
+func (db *DB) resolve(
+	ctx context.Context, tx querier, c Customer, on Redemption, l lookup,
+) (_ Customer, created bool, err error) {
 	known, found := l.known, l.found
 	if l.changed {
 		return known.record, false, nil
@@ -155,7 +157,7 @@ func (db *DB) resolve(ctx context.Context, tx querier, c Customer, on Redemption
 	return record, false, remember(ctx, tx, record, on)
 }
 
-// remember notes whose record the ticket has changed.
+// remember stores the record that the ticket has changed.
 func remember(ctx context.Context, tx querier, c Customer, on Redemption) error {
 	if on.Ticket == "" {
 		return nil
@@ -165,7 +167,7 @@ func remember(ctx context.Context, tx querier, c Customer, on Redemption) error 
 	return err
 }
 
-// identifiers in the order in which a record is found by them.
+// identifiers are in order of precedence.
 var identifiers = []struct {
 	of   func(c *Customer) *string
 	same func(a, b string) bool
@@ -175,7 +177,7 @@ var identifiers = []struct {
 	{func(c *Customer) *string { return &c.Phone1 }, func(a, b string) bool { return a == b }},
 }
 
-// choose returns the one of the found records that is c's, or nil.
+// choose returns the record of c among the found records, or nil.
 func choose(found []version[Customer], c Customer) *version[Customer] {
 	for _, id := range identifiers {
 		given := *id.of(&c)
@@ -191,8 +193,8 @@ func choose(found []version[Customer], c Customer) *version[Customer] {
 	return nil
 }
 
-// merge returns the record with the fields of c that are not empty, but for
-// identifiers that another of the found records owns.
+// merge returns the record with the fields of c that are not empty. Identifiers of
+// another found record are left out.
 func merge(record, c Customer, found []version[Customer]) Customer {
 	for _, id := range identifiers {
 		given := *id.of(&c)

@@ -14,7 +14,7 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// What happens when somebody enters where another user's session is present.
+// The fate of a session of another user in the browser of somebody who enters.
 const (
 	Replace = "replace" // the new session takes its place
 	Confirm = "confirm" // the person is asked
@@ -26,36 +26,36 @@ const (
 	maxLanguage       = 35 // bytes, which RFC 5646 asks for
 )
 
-// Settings are what a channel may decide for itself and a brand for its channels
-// and itself. Whatever is left zero is as the brand has it, and for a brand what
-// is said here.
+// Settings are the settings that a brand has for itself and its channels, and that a
+// channel may override. A zero field of a channel means the brand's setting; a zero
+// field of a brand means the default stated here.
 type Settings struct {
-	TicketLogin *bool // whether tickets are issued and redeemed at all; they are
-	OneTime     *bool // whether a ticket is one-time when the request does not say; it is not
+	TicketLogin *bool // whether tickets are issued and redeemed; default true
+	OneTime     *bool // whether a ticket is one-time if the request does not say; default false
 
-	// Whole milliseconds: how long a customer's ticket is good when the request
-	// does not say (token.CustomerLifetime), and the longest that a request may
-	// ask for (token.MaxLifetime).
+	// Whole milliseconds: the lifetime of a customer's ticket if the request has none
+	// (default token.CustomerLifetime), and the longest lifetime that a request may ask
+	// for (default token.MaxLifetime).
 	CustomerLifetime time.Duration
 	MaxLifetime      time.Duration
 
-	APIAddresses Addresses // from where tickets are asked for; anywhere
+	APIAddresses Addresses // allowed addresses of callers of the API; default any
 
-	Confirm   *bool  // whether a person is asked before a ticket is spent; not
-	OtherUser string // Replace, Confirm or Refuse; Replace
+	Confirm   *bool  // whether a person is asked before a ticket is spent; default false
+	OtherUser string // Replace, Confirm or Refuse; default Replace
 
-	DisplayName string // what pages call the brand, at most 100 bytes; its name
-	Colour      string // of pages, #rrggbb; the service's
-	Language    string // of pages, a BCP 47 tag; the browser's
+	DisplayName string // name of the brand on pages, at most 100 bytes; default the brand's name
+	Colour      string // of pages, #rrggbb; default the service's
+	Language    string // of pages, a BCP 47 tag; default the browser's
 
-	// FrameAncestors are the pages that may show this one in a frame, as
-	// sources of the CSP directive frame-ancestors: https://host, http://host,
-	// with a port or with *. for the first label, 'self', or 'none' alone;
+	// FrameAncestors are the pages that may show this page in a frame, as sources of the
+	// CSP directive frame-ancestors: https://host or http://host, with an optional port
+	// and an optional *. for the first label, 'self', or 'none' alone. The default is
 	// 'none'.
 	FrameAncestors []string
 }
 
-// Effective are the settings that hold for a brand, or for one of its channels.
+// Effective is the settings in force for a brand or for a channel.
 type Effective struct {
 	Brand               string
 	Channel             string // "" for the brand itself
@@ -65,8 +65,8 @@ type Effective struct {
 	TicketLogin bool
 	OneTime     bool
 
-	// The first two never exceed the third, which the service's own maximum may
-	// lower further.
+	// AgentLifetime and CustomerLifetime are at most MaxLifetime, and the maximum of the
+	// service may be lower still.
 	AgentLifetime    time.Duration
 	CustomerLifetime time.Duration
 	MaxLifetime      time.Duration
@@ -84,9 +84,8 @@ type Effective struct {
 	FrameAncestors []string
 }
 
-// Effective are the settings that hold for the brand's channel, or for the brand
-// itself if there is none: the channel's own, then the brand's, then what
-// Settings says.
+// Effective returns the settings in force for the channel, or with nil for the brand:
+// the channel's settings, then the brand's, then the defaults that Settings states.
 func (b Brand) Effective(c *Channel) Effective {
 	var own Settings
 	id := ""
@@ -113,16 +112,18 @@ func (b Brand) Effective(c *Channel) Effective {
 	}
 }
 
-func first(own, brand *bool, byDefault bool) bool {
+// first returns the first value that is set.
+func first(channel, brand *bool, byDefault bool) bool {
 	switch {
-	case own != nil:
-		return *own
+	case channel != nil:
+		return *channel
 	case brand != nil:
 		return *brand
 	}
 	return byDefault
 }
 
+// firstList returns the first list that is not empty.
 func firstList[S ~[]E, E any](lists ...S) S {
 	for _, list := range lists {
 		if len(list) > 0 {
@@ -132,24 +133,29 @@ func firstList[S ~[]E, E any](lists ...S) S {
 	return nil
 }
 
-var settingColumns = []string{"ticket_login", "one_time", "customer_lifetime", "max_lifetime", "api_addresses", "confirm",
-	"other_user", "display_name", "colour", "language", "frame_ancestors"}
-
-func (s *Settings) fields() []any {
-	return []any{&s.TicketLogin, &s.OneTime, lifetime{&s.CustomerLifetime}, lifetime{&s.MaxLifetime}, prefixes{&s.APIAddresses}, &s.Confirm,
-		&s.OtherUser, &s.DisplayName, &s.Colour, &s.Language, texts[string]{&s.FrameAncestors}}
+var settingColumns = []string{
+	"ticket_login", "one_time", "customer_lifetime", "max_lifetime", "api_addresses", "confirm",
+	"other_user", "display_name", "colour", "language", "frame_ancestors",
 }
 
-var colour = regexp.MustCompile(`^#[0-9a-f]{6}$`)
+func (s *Settings) fields() []any {
+	return []any{
+		&s.TicketLogin, &s.OneTime, lifetime{&s.CustomerLifetime}, lifetime{&s.MaxLifetime},
+		prefixes{&s.APIAddresses}, &s.Confirm, &s.OtherUser, &s.DisplayName, &s.Colour, &s.Language,
+		texts[string]{&s.FrameAncestors},
+	}
+}
 
-// prepare refuses settings that make no sense, and puts them into their one form.
+var colourForm = regexp.MustCompile(`^#[0-9a-f]{6}$`)
+
+// prepare refuses wrong settings and normalizes good ones.
 func (s *Settings) prepare() error {
 	s.Colour = strings.ToLower(s.Colour)
-	if s.Colour != "" && !colour.MatchString(s.Colour) {
+	if s.Colour != "" && !colourForm.MatchString(s.Colour) {
 		return refuse("colour", "is not of the form #rrggbb; write it like #1a73e8")
 	}
 	if s.OtherUser != "" && !slices.Contains([]string{Replace, Confirm, Refuse}, s.OtherUser) {
-		return refuse("otherUser", "is none of replace, confirm and refuse; give one of them")
+		return refuse("otherUser", "is not replace, confirm or refuse; give one of these")
 	}
 	if s.Language != "" {
 		tag, err := language.Parse(s.Language)
@@ -167,8 +173,7 @@ func (s *Settings) prepare() error {
 	return checkText("displayName", s.DisplayName, maxName)
 }
 
-// checkAddresses refuses a list that was not made by ParseAddresses and would
-// not be read again.
+// checkAddresses refuses a list if ParseAddresses cannot read the text of the list.
 func checkAddresses(field string, list *Addresses) error {
 	same, err := ParseAddresses(list.String())
 	if err != nil {
@@ -180,7 +185,8 @@ func checkAddresses(field string, list *Addresses) error {
 
 func (s *Settings) checkFrameAncestors() error {
 	if len(s.FrameAncestors) > maxFrameAncestors {
-		return refuse("frameAncestors", "has more than %d sources; give fewer, with *. for the first label", maxFrameAncestors)
+		return refuse("frameAncestors", "has more than %d sources; give fewer, with *. for the first label",
+			maxFrameAncestors)
 	}
 	for i, source := range s.FrameAncestors {
 		if slices.Contains(s.FrameAncestors[:i], source) {
@@ -190,20 +196,21 @@ func (s *Settings) checkFrameAncestors() error {
 		case source == "'none'" && len(s.FrameAncestors) > 1:
 			return refuse("frameAncestors", "has 'none' beside others; give it alone")
 		case source != "'none'" && source != "'self'" && !isOrigin(source):
-			return refuse("frameAncestors", "has a source that is none of https://host, http://host, 'self' and 'none'; "+
+			return refuse("frameAncestors", "has a source other than https://host, http://host, 'self' and 'none'; "+
 				"write it like https://www.example.com or https://*.example.com")
 		}
 	}
 	return nil
 }
 
-var host = regexp.MustCompile(`^(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
+var hostForm = regexp.MustCompile(`^(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
 
-// isOrigin reports whether s is a scheme and a host in lower case, perhaps with a
-// port, and no more: what stands in a header must not end its directive.
+// isOrigin reports whether s is only a scheme and a host in lower case, with an
+// optional port. The value stands in a header and must not end its directive.
 func isOrigin(s string) bool {
 	u, err := url.Parse(s)
-	if err != nil || len(s) > maxIdentifier || (u.Scheme != "https" && u.Scheme != "http") || !host.MatchString(u.Hostname()) {
+	if err != nil || len(s) > maxIdentifier || u.Scheme != "https" && u.Scheme != "http" ||
+		!hostForm.MatchString(u.Hostname()) {
 		return false
 	}
 	origin := u.Scheme + "://" + u.Hostname()
@@ -213,8 +220,8 @@ func isOrigin(s string) bool {
 	return s == origin
 }
 
-// checkLifetime refuses a lifetime that a ticket cannot have, or that exceeds
-// the longest; 0 is none.
+// checkLifetime refuses a lifetime that exceeds the longest or the format of tickets. 0
+// means no lifetime.
 func checkLifetime(field string, d, longest time.Duration) error {
 	if d < 0 || d%time.Millisecond != 0 || d > math.MaxUint32*time.Millisecond {
 		return refuse(field, "is not a whole number of milliseconds from 0 to %d", uint32(math.MaxUint32))

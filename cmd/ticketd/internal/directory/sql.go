@@ -18,7 +18,7 @@ import (
 const (
 	readTimeout  = 5 * time.Second
 	writeTimeout = 15 * time.Second
-	maxAttempts  = 20 // at a change that others' changes keep getting in the way of
+	maxAttempts  = 20 // at a change while concurrent changes get in the way
 )
 
 // row is a *sql.Row or *sql.Rows.
@@ -41,10 +41,10 @@ func (t *tracer) note(statement string) {
 	}
 }
 
-// Trace calls f with the text of each SQL statement before the statement is sent,
-// from the goroutine of the caller who waits for the answer; nil ends it. The text
-// has placeholders for the values. BEGIN and COMMIT are left out, and so are the
-// writes that nobody waits for, such as the last use of an API key.
+// Trace calls f with the text of each SQL statement before the statement is sent; nil
+// ends the trace. The text has placeholders for the values. f runs in the goroutine of
+// the caller and may be called concurrently. BEGIN and COMMIT are left out, and so are
+// writes without a waiting caller, such as the last use of an API key.
 func (db *DB) Trace(f func(statement string)) {
 	if f == nil {
 		db.tracer.f.Store(nil)
@@ -53,7 +53,7 @@ func (db *DB) Trace(f func(statement string)) {
 	db.tracer.f.Store(&f)
 }
 
-// A pool is a pool of connections whose statements Trace shows.
+// A pool is a pool of connections with traced statements.
 type pool struct {
 	*sql.DB
 	tracer *tracer
@@ -69,7 +69,7 @@ func (p *pool) ExecContext(ctx context.Context, query string, args ...any) (sql.
 	return p.DB.ExecContext(ctx, query, args...)
 }
 
-// A transaction is a transaction whose statements Trace shows.
+// A transaction is a transaction with traced statements.
 type transaction struct {
 	*sql.Tx
 	tracer *tracer
@@ -85,8 +85,8 @@ func (t transaction) ExecContext(ctx context.Context, query string, args ...any)
 	return t.Tx.ExecContext(ctx, query, args...)
 }
 
-// list returns what scan makes of each row of the query. Outside a transaction,
-// which has a time limit of its own if it needs one, it waits for readTimeout.
+// list returns the result of scan for each row of the query. Outside a transaction, the
+// query has the time limit readTimeout.
 func list[T any](ctx context.Context, q querier, scan func(row) (T, error), query string, args ...any) ([]T, error) {
 	if _, alone := q.(*pool); alone {
 		var cancel context.CancelFunc
@@ -100,16 +100,16 @@ func list[T any](ctx context.Context, q querier, scan func(row) (T, error), quer
 	defer rows.Close()
 	var all []T
 	for rows.Next() {
-		one, err := scan(rows)
+		item, err := scan(rows)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, one)
+		all = append(all, item)
 	}
 	return all, rows.Err()
 }
 
-// number returns the one number that the query gives.
+// number returns the single number selected by the query.
 func number(ctx context.Context, q querier, query string, args ...any) (int, error) {
 	all, err := list(ctx, q, func(r row) (n int, err error) { return n, r.Scan(&n) }, query, args...)
 	if err != nil {
@@ -127,20 +127,25 @@ func exec(ctx context.Context, q querier, query string, args ...any) (int64, err
 	return result.RowsAffected()
 }
 
-// errStale says that somebody else changed what a change was made from.
-var errStale = errors.New("others kept changing the same record: try again")
+// errStale is the error of a change whose record was changed meanwhile by another
+// change.
+var errStale = errors.New("the same record was changed by others again and again; try again")
 
-// change runs f in a transaction that waits for writeTimeout, as retry does.
-func (db *DB) change(ctx context.Context, what string, f func(ctx context.Context, tx querier) error) error {
+// change runs f in a transaction with the time limit writeTimeout, as retry does.
+func (db *DB) change(
+	ctx context.Context, operation string, f func(ctx context.Context, tx querier) error,
+) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	return db.retry(ctx, what, f)
+	return db.retry(ctx, operation, f)
 }
 
-// retry runs f in a transaction, and runs it again when another transaction got
-// in its way. At every level of isolation, f must hold on to what it has read by
-// writing with the revision that it has seen, or by an index that is unique.
-func (db *DB) retry(ctx context.Context, what string, f func(ctx context.Context, tx querier) error) error {
+// retry runs f in a transaction, and runs f again if another transaction got in the
+// way. At every level of isolation, f must protect its reads: by writing with the
+// revision that f has read, or by a unique index.
+func (db *DB) retry(
+	ctx context.Context, operation string, f func(ctx context.Context, tx querier) error,
+) error {
 	var err error
 	for attempt := range maxAttempts {
 		err = inTx(ctx, db.write, f)
@@ -149,11 +154,11 @@ func (db *DB) retry(ctx context.Context, what string, f func(ctx context.Context
 		}
 		select {
 		case <-ctx.Done():
-			return failed(what, errors.Join(ctx.Err(), err))
+			return failed(operation, errors.Join(ctx.Err(), err))
 		case <-time.After(rand.N(time.Millisecond << min(attempt, 6))):
 		}
 	}
-	return failed(what, err)
+	return failed(operation, err)
 }
 
 // inTx runs f in a transaction.
@@ -169,33 +174,34 @@ func inTx(ctx context.Context, p *pool, f func(ctx context.Context, tx querier) 
 	return tx.Commit()
 }
 
-// isConflict reports whether a transaction failed for what another one did at the
-// same time, and may succeed when it is run again.
+// isConflict reports whether a transaction failed because of a concurrent one, and may
+// succeed when run again.
 func isConflict(err error) bool {
 	state := sqlState(err)
 	return errors.Is(err, errStale) || state == "40001" || state == "40P01" // serialization failure, deadlock
 }
 
-// isForeignKey reports whether a write failed for naming a brand that does not
-// exist, or for removing what others name.
+// isForeignKey reports whether a write failed because the record names a brand that
+// does not exist, or because other records still name the removed one.
 func isForeignKey(err error) bool {
 	return sqliteCode(err) == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY || sqlState(err) == "23503"
 }
 
-// isDuplicate reports whether a write failed because another record has the same
-// name or identifier.
+// isDuplicate reports whether a write failed because another record has the same name
+// or identifier.
 func isDuplicate(err error) bool {
 	code := sqliteCode(err)
-	return code == sqlite3.SQLITE_CONSTRAINT_UNIQUE || code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY || sqlState(err) == "23505"
+	return code == sqlite3.SQLITE_CONSTRAINT_UNIQUE || code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY ||
+		sqlState(err) == "23505"
 }
 
-// isBusy reports whether a statement failed because another process has the SQLite
-// file to itself.
+// isBusy reports whether a statement failed because another process has the SQLite file
+// to itself.
 func isBusy(err error) bool {
 	return sqliteCode(err)&0xff == sqlite3.SQLITE_BUSY // with any extension
 }
 
-// sqliteCode is SQLite's extended result code of the error, 0 if it has none.
+// sqliteCode returns SQLite's extended result code of the error, or 0.
 func sqliteCode(err error) int {
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
@@ -204,7 +210,7 @@ func sqliteCode(err error) int {
 	return e.Code()
 }
 
-// sqlState is PostgreSQL's code of the error, "" if it has none.
+// sqlState returns PostgreSQL's code of the error, or "".
 func sqlState(err error) string {
 	var e *pgconn.PgError
 	if !errors.As(err, &e) {
@@ -213,8 +219,8 @@ func sqlState(err error) string {
 	return e.Code
 }
 
-// values are the values of fields, each a pointer or one of the kinds of columns
-// in column.go.
+// values returns the values of fields, each a pointer or one of the kinds of columns in
+// column.go.
 func values(fields []any) ([]any, error) {
 	out := make([]any, len(fields))
 	for i, f := range fields {

@@ -18,7 +18,7 @@ import (
 
 const (
 	maxReaders  = 8                // connections that read at the same time
-	busyTimeout = 10 * time.Second // for a lock that another process holds, such as an import
+	busyTimeout = 10 * time.Second // for the lock of another process, such as an import
 )
 
 // openSQLite opens the directory in the file at path.
@@ -28,7 +28,7 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 		return nil, err
 	}
 	write, err := openPool(file, 1, url.Values{
-		"_txlock":       {"immediate"}, // a transaction that reads first must not fail when it comes to write
+		"_txlock":       {"immediate"}, // else a transaction that reads first may fail when writing
 		"_journal_mode": {"WAL"},
 		"_synchronous":  {"FULL"},
 	})
@@ -40,7 +40,7 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 		err = migrate(ctx, write, goose.DialectSQLite3, "sqlite")
 	}
 	if err == nil {
-		err = narrowModes(file) // only now: of any other file, access is not ours to take
+		err = narrowModes(file) // only now: the mode of a file that is no directory stays
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w%s", file, err, remedy(err)), write.Close())
@@ -52,7 +52,7 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 	return newDB(read, write, func() error { return errors.Join(read.Close(), write.Close()) }), nil
 }
 
-// remedy is what to do about an error of opening a file, where SQLite does not say.
+// remedy returns the remedy for an error of opening a file, where SQLite gives none.
 func remedy(err error) string {
 	switch sqliteCode(err) & 0xff { // without any extension
 	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
@@ -65,13 +65,11 @@ func remedy(err error) string {
 	return ""
 }
 
-// prepareFile creates the file at path if there is none, with mode 0600, and
-// returns its absolute name without symbolic links, beside which SQLite puts
-// its other files.
+// prepareFile makes a missing file at path with mode 0600. It returns the absolute name
+// without symbolic links; SQLite puts its other files beside that name.
 //
-// An existing file is never opened here: closing it would release the locks
-// that SQLite may hold on it elsewhere in this process (POSIX locks are like
-// that).
+// An existing file is never opened here: closing the file would release the POSIX locks
+// that SQLite may hold on the same file elsewhere in this process.
 func prepareFile(path string) (string, error) {
 	if path == "" {
 		return "", badDSN("is empty; say where the directory is to be kept", nil)
@@ -103,11 +101,11 @@ func prepareFile(path string) (string, error) {
 	return file, nil
 }
 
-// suffixes are those of the files of a directory.
+// suffixes end the names of the files of a directory.
 var suffixes = []string{"", "-wal", "-shm"}
 
-// narrowModes takes all access to the directory's files from everyone but their
-// owner. SQLite gives the files that it adds later the mode of the first.
+// narrowModes takes all access to the directory's files from everyone but their owner.
+// Files that SQLite adds later get the mode of the first.
 func narrowModes(file string) error {
 	for _, suffix := range suffixes {
 		info, err := os.Stat(file + suffix)
@@ -130,9 +128,9 @@ func narrowModes(file string) error {
 func openPool(file string, size int, params url.Values) (*sql.DB, error) {
 	params.Set("_busy_timeout", strconv.FormatInt(busyTimeout.Milliseconds(), 10))
 	params.Set("_foreign_keys", "1")
-	params.Set("_dqs", "0")       // "x" is a name and never a string, as in PostgreSQL
+	params.Set("_dqs", "0")       // "x" is always a name, as in PostgreSQL
 	params.Set("_defensive", "1") // no SQL that damages the file
-	params.Set("_error_rc", "1")  // error texts of the failing call, not of an earlier one
+	params.Set("_error_rc", "1")  // error texts of the failing call, not of an earlier call
 	name := url.URL{Scheme: "file", Path: filepath.ToSlash(file), RawQuery: params.Encode()}
 	pool, err := sql.Open("sqlite", name.String())
 	if err != nil {
@@ -144,7 +142,7 @@ func openPool(file string, size int, params url.Values) (*sql.DB, error) {
 }
 
 // connect makes the first connection, which puts a new file into WAL mode. While
-// another process is doing that, SQLite says "busy" without waiting.
+// another process does the same, SQLite answers "busy" without waiting.
 func connect(ctx context.Context, pool *sql.DB) error {
 	ctx, cancel := context.WithTimeout(ctx, busyTimeout)
 	defer cancel()

@@ -14,7 +14,7 @@ import (
 )
 
 func TestOpenSettings(t *testing.T) {
-	db := sqliteFile.fresh(t)
+	db := sqliteFile.empty(t)
 	for pool, settings := range map[*pool]map[string]string{
 		db.write: {"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "10000", "query_only": "0"},
 		db.read:  {"journal_mode": "wal", "foreign_keys": "1", "busy_timeout": "10000", "query_only": "1"},
@@ -41,7 +41,7 @@ func TestLockedByAnother(t *testing.T) {
 	require.NoError(t, err)
 	_, err = tx.ExecContext(t.Context(), `UPDATE brand SET revision = revision + 1`)
 	require.NoError(t, err)
-	assert.ErrorContains(t, db.AddBrand(t.Context(), Brand{Name: "other"}), "try again when it has ended")
+	assert.ErrorContains(t, db.AddBrand(t.Context(), Brand{Name: "other"}), "try again when that process has ended")
 	_, err = db.Brand(t.Context(), "acme")
 	assert.NoError(t, err, "readers do not wait")
 	require.NoError(t, tx.Rollback())

@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// A table says how records of type T are kept: brands, channels and agents by
-// their names, customers by their IDs. The first keys of the columns name a
-// record, and all of them but the last the brand that it belongs to.
+// A table describes how records of type T are kept. Names are the keys of brands,
+// channels and agents; IDs are the keys of customers. The first columns are the key;
+// all of these but the last name the brand.
 type table[T any] struct {
 	kind    string // for errors
 	name    string
@@ -17,10 +17,10 @@ type table[T any] struct {
 	columns []string
 	fields  func(*T) []any // of the columns, in their order
 	label   func(*T) string
-	prepare func(*T) error // refuses a record, and puts it into its one form
+	prepare func(*T) error // refuses a wrong record and normalizes a good one
 }
 
-// where is the condition that names one record, by the first arguments.
+// where returns the condition for one record; the first arguments are the key.
 func (t *table[T]) where() string {
 	parts := make([]string, t.keys)
 	for i, column := range t.columns[:t.keys] {
@@ -33,7 +33,7 @@ func (t *table[T]) selected() string {
 	return "SELECT " + strings.Join(t.columns, ", ") + ", revision FROM " + t.name
 }
 
-// A version is a record as it was read.
+// A version is a record with the revision read from the database.
 type version[T any] struct {
 	record   T
 	revision int64
@@ -45,8 +45,8 @@ func (t *table[T]) scan(r row) (version[T], error) {
 	return v, err
 }
 
-// isText reports whether every database compares with s. No record has a key of
-// which that is not so.
+// isText reports whether s can be an argument of a query in every database. No record
+// has a key for which that is false.
 func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
 // get returns the record with the key.
@@ -54,7 +54,7 @@ func (t *table[T]) get(ctx context.Context, q querier, key ...any) (version[T], 
 	last := fmt.Sprint(key[len(key)-1])
 	for _, k := range key {
 		if s, ok := k.(string); ok && !isText(s) {
-			return version[T]{}, missing(t.kind, last)
+			return version[T]{}, notFound(t.kind, last)
 		}
 	}
 	all, err := list(ctx, q, t.scan, t.selected()+t.where(), key...)
@@ -62,13 +62,13 @@ func (t *table[T]) get(ctx context.Context, q querier, key ...any) (version[T], 
 		return version[T]{}, failed("look up "+t.kind, err)
 	}
 	if len(all) == 0 {
-		return version[T]{}, missing(t.kind, last)
+		return version[T]{}, notFound(t.kind, last)
 	}
 	return all[0], nil
 }
 
-// page returns records of the brand, or of all if there is none, in the order of
-// their keys, from the one after the given.
+// page returns up to limit records of the brand in the order of their keys, from the
+// record after the given key. Without a brand, the records of all brands are listed.
 func (t *table[T]) page(ctx context.Context, q querier, brand []any, after any, limit int) ([]T, error) {
 	query := t.selected() + " WHERE "
 	if t.keys == 2 {
@@ -87,7 +87,8 @@ func (t *table[T]) page(ctx context.Context, q querier, brand []any, after any, 
 	return records, nil
 }
 
-// insertSQL inserts so many rows of the columns, at revision 1.
+// insertSQL returns the statement that inserts so many rows of the columns, at revision
+// 1.
 func insertSQL(table string, columns []string, rows int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "INSERT INTO %s (%s, revision) VALUES ", table, strings.Join(columns, ", "))
@@ -104,8 +105,8 @@ func insertSQL(table string, columns []string, rows int) string {
 	return b.String()
 }
 
-// add inserts a record, unless there is one with its key or one of its
-// identifiers.
+// add inserts a record. A record with the same key or with one of the identifiers must
+// not exist.
 func (t *table[T]) add(ctx context.Context, db *DB, record *T) error {
 	if err := t.prepare(record); err != nil {
 		return err
@@ -120,13 +121,13 @@ func (t *table[T]) add(ctx context.Context, db *DB, record *T) error {
 		case isDuplicate(err):
 			return fmt.Errorf("%s %q: %w", t.kind, t.label(record), ErrExists)
 		case isForeignKey(err):
-			return missing("brand", fmt.Sprint(args[0]))
+			return notFound("brand", fmt.Sprint(args[0]))
 		}
 		return err
 	})
 }
 
-// update lets edit change the record with the key, and writes it.
+// update changes the record with the key by edit, and writes the record.
 func (t *table[T]) update(ctx context.Context, db *DB, edit func(*T) error, key ...any) (T, error) {
 	var result T
 	err := db.change(ctx, "change "+t.kind, func(ctx context.Context, tx querier) error {
@@ -145,14 +146,14 @@ func (t *table[T]) update(ctx context.Context, db *DB, edit func(*T) error, key 
 		return t.write(ctx, tx, version[T]{record, was.revision}, key...)
 	})
 	if err != nil {
-		var none T
-		return none, err
+		var zero T
+		return zero, err
 	}
 	return result, nil
 }
 
-// write replaces the record with the key by v.record, if its revision still is
-// v's.
+// write replaces the record with the key by v.record, provided that the record's
+// revision is still v.revision.
 func (t *table[T]) write(ctx context.Context, tx querier, v version[T], key ...any) error {
 	args, err := values(t.fields(&v.record))
 	if err != nil {
@@ -163,12 +164,12 @@ func (t *table[T]) write(ctx context.Context, tx querier, v version[T], key ...a
 			return refuse(t.columns[i], "of the %s cannot change; add another %s instead", t.kind, t.kind)
 		}
 	}
-	var set []string
+	var assignments []string
 	for i, column := range t.columns[t.keys:] {
-		set = append(set, fmt.Sprintf("%s = $%d", column, t.keys+i+1))
+		assignments = append(assignments, fmt.Sprintf("%s = $%d", column, t.keys+i+1))
 	}
 	n, err := exec(ctx, tx, fmt.Sprintf("UPDATE %s SET %s, revision = revision + 1%s AND revision = $%d",
-		t.name, strings.Join(set, ", "), t.where(), len(args)+1), append(args, v.revision)...)
+		t.name, strings.Join(assignments, ", "), t.where(), len(args)+1), append(args, v.revision)...)
 	switch {
 	case isDuplicate(err):
 		return fmt.Errorf("another %s has an identifier of %q: %w", t.kind, t.label(&v.record), ErrExists)

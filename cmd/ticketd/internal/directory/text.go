@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -11,7 +12,7 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// Limits in bytes, those of the same fields in a ticket.
+// Limits in bytes, the same as for these fields of a ticket.
 const (
 	maxBrand      = 64
 	maxChannel    = 64
@@ -21,12 +22,12 @@ const (
 	maxRemark     = 512
 )
 
-// A FieldError is the error for a record with a field that the directory refuses:
-// the Field has its name in the API, such as brand or uniqueId. Records and tickets
-// have fields of the same names and share the type.
+// A FieldError is the error for a refused field of a record. Field is the name in the
+// API, such as brand or uniqueId. Records and tickets have fields of the same names and
+// share the type.
 type FieldError = token.FieldError
 
-// refuse is the FieldError for the field.
+// refuse returns the FieldError for the field.
 func refuse(field, format string, args ...any) error {
 	return &FieldError{Field: field, Reason: fmt.Sprintf(format, args...)}
 }
@@ -39,7 +40,7 @@ func checkText(field, value string, limit int) error {
 	return nil
 }
 
-// checkName is checkText for a field that must not be empty.
+// checkName refuses empty text, and text refused by checkText.
 func checkName(field, value string, limit int) error {
 	if value == "" {
 		return refuse(field, "is empty; give one")
@@ -47,15 +48,25 @@ func checkName(field, value string, limit int) error {
 	return checkText(field, value, limit)
 }
 
-// EqualEmails reports whether two addresses are the same but for case.
+// checkPerson refuses wrong values of the fields that agents and customers have.
+func checkPerson(email, uniqueID, firstName, lastName, phone1 string) error {
+	return cmp.Or(
+		checkText("email", email, maxIdentifier),
+		checkText("uniqueId", uniqueID, maxIdentifier),
+		checkText("firstName", firstName, maxName),
+		checkText("lastName", lastName, maxName),
+		checkPhone("phone1", phone1))
+}
+
+// EqualEmails reports whether two addresses are equal apart from case.
 //
-// Letters that differ only by simple case folding are equal, save that no ASCII
-// letter equals one outside ASCII: with plain Unicode folding the Kelvin sign
-// (U+212A) would equal k and the long s (U+017F) s, and whoever could have such
-// an address confirmed would enter as the owner of the ordinary one.
+// Letters that differ only by simple case folding are equal, but no ASCII letter equals
+// a letter outside ASCII. Under plain Unicode folding the Kelvin sign (U+212A) would
+// equal k, and the long s (U+017F) would equal s. Anybody who could confirm an address
+// with such a letter would enter as the owner of the ordinary address.
 func EqualEmails(a, b string) bool { return foldEmail(a) == foldEmail(b) }
 
-// foldEmail maps all addresses that are equal to the same string.
+// foldEmail maps all equal addresses to the same string.
 func foldEmail(email string) string {
 	if !utf8.ValidString(email) { // Map would make all invalid bytes the same character
 		return email
@@ -63,8 +74,8 @@ func foldEmail(email string) string {
 	return strings.Map(foldRune, email)
 }
 
-// foldRune is the lower-case form of an ASCII character, and for any other the
-// least of those outside ASCII that case folding holds equal to it.
+// foldRune returns the lower-case form of an ASCII character. For any other character
+// it returns the least character outside ASCII that is equal under case folding.
 func foldRune(r rune) rune {
 	if r < utf8.RuneSelf {
 		return unicode.ToLower(r)
@@ -78,7 +89,7 @@ func foldRune(r rune) rune {
 	return least
 }
 
-// wholeMillis is t as it is stored and returned.
+// wholeMillis returns t in the form that is stored and returned.
 func wholeMillis(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Time{}

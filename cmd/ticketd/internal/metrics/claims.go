@@ -27,7 +27,7 @@ func (c counting) Claim(ctx context.Context, claim replay.Claim) (replay.Answer,
 	return a, err
 }
 
-// What a claim comes to, beside a replay.Status.
+// Results of a claim beside the words of replay.Status.
 const (
 	repeated    = "repeated"
 	unavailable = "unavailable"
@@ -56,7 +56,7 @@ func claimResults() []string {
 	return all
 }
 
-// result is the word for what a Verifier said.
+// result returns the label for an answer of a Verifier.
 func result(err error) string {
 	if err == nil {
 		return accepted

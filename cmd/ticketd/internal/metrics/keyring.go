@@ -10,14 +10,14 @@ import (
 	"github.com/admitone/admitone/keyring"
 )
 
-// The state of the keyrings, read when it is asked for.
+// The state of the keyrings, read at each scrape.
 var (
 	generation = keyringDesc("generation", "Generation of the keyring that is in use.", "kind")
-	primaryAge = keyringDesc("primary_age_seconds", "How long ago the key that seals first became the primary.", "kind")
-	stale      = keyringDesc("stale_seconds", "How long ago a look at the keyring's file last ended well.", "kind")
+	primaryAge = keyringDesc("primary_age_seconds", "Time since the sealing key first became the primary.", "kind")
+	stale      = keyringDesc("stale_seconds", "Time since the keyring's file was last read without an error.", "kind")
 	keys       = keyringDesc("keys", "Keys of the keyring that is in use, by state.", "kind", "state")
-	sealed     = keyringDesc("sealed_total", "What was sealed, by the state that its key has when that is counted.", "kind", "state")
-	opened     = keyringDesc("opened_total", "What was opened, by the state that its key has when that is counted.", "kind", "state")
+	sealed     = keyringDesc("sealed_total", "Values sealed, by the state of their key when counted.", "kind", "state")
+	opened     = keyringDesc("opened_total", "Values opened, by the state of their key when counted.", "kind", "state")
 )
 
 func keyringDesc(name, help string, labels ...string) *prometheus.Desc {
@@ -26,8 +26,8 @@ func keyringDesc(name, help string, labels ...string) *prometheus.Desc {
 
 var keyStates = []keyring.State{keyring.Staged, keyring.Pending, keyring.Primary, keyring.Retiring, keyring.Disabled}
 
-// ringWatch counts what a Ring did by the states of its keys. A Ring counts by
-// key, and from 0 when a key is enabled again.
+// ringWatch counts the uses of a Ring by the states of its keys. The Ring itself counts
+// by key, and begins at 0 when a key is enabled again.
 type ringWatch struct {
 	ring *keyring.Ring
 
@@ -36,12 +36,14 @@ type ringWatch struct {
 	sealed, opened map[keyring.State]uint64
 }
 
-// WatchRings shows the state of keyrings, of which there is one of a kind.
+// WatchRings shows the state of keyrings, one for each kind.
 func (m *Metrics) WatchRings(rings map[keyring.Kind]*keyring.Ring) {
 	var all []*ringWatch
 	for _, r := range rings {
-		all = append(all, &ringWatch{ring: r, seen: make(map[keyring.KeyID]keyring.KeyUse),
-			sealed: make(map[keyring.State]uint64), opened: make(map[keyring.State]uint64)})
+		all = append(all, &ringWatch{
+			ring: r, seen: make(map[keyring.KeyID]keyring.KeyUse),
+			sealed: make(map[keyring.State]uint64), opened: make(map[keyring.State]uint64),
+		})
 	}
 	m.registry.MustRegister(state{
 		[]*prometheus.Desc{generation, primaryAge, stale, keys, sealed, opened},
@@ -53,7 +55,7 @@ func (m *Metrics) WatchRings(rings map[keyring.Kind]*keyring.Ring) {
 	})
 }
 
-// count adds what was done since the last time.
+// count adds the uses since the last count.
 func (w *ringWatch) count(r keyring.Report) {
 	for _, use := range r.Use {
 		i := slices.IndexFunc(r.Keys, func(k keyring.Key) bool { return k.ID == use.ID })
@@ -78,17 +80,18 @@ func (w *ringWatch) collect(e *emitter) {
 	kind, now := string(r.Kind), time.Now()
 	e.gauge(generation, float64(r.Generation), kind)
 	e.gauge(stale, max(0, now.Sub(r.Good).Seconds()), kind)
-	have := make(map[keyring.State]int)
+	count := make(map[keyring.State]int)
 	for _, k := range r.Keys {
-		have[k.State]++
+		count[k.State]++
 		if k.State == keyring.Primary {
 			e.gauge(primaryAge, max(0, now.Sub(k.Promoted).Seconds()), kind)
 		}
 	}
 	for _, s := range keyStates {
-		e.gauge(keys, float64(have[s]), kind, string(s))
+		e.gauge(keys, float64(count[s]), kind, string(s))
 	}
-	// A key that seals is the primary, or was it a moment ago; those of other states open.
+	// A key that seals is the primary, or was the primary a moment ago. Keys in other
+	// states only open.
 	for _, s := range []keyring.State{keyring.Primary, keyring.Retiring} {
 		e.counter(sealed, w.sealed[s], kind, string(s))
 	}

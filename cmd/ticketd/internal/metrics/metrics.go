@@ -1,8 +1,8 @@
-// Package metrics counts what ticketd does, and shows it to Prometheus.
+// Package metrics counts what ticketd does and shows the counts to Prometheus.
 //
-// No label has a value that strangers or callers choose: no ticket, brand, key,
-// address or URL. Values are words of ours (a verify.Reason, a replay.Status), the
-// routes of the service, and HTTP status codes.
+// No label has a value chosen by strangers or callers: no ticket, brand, key, address
+// or URL. Label values are the service's own words (a verify.Reason, a replay.Status),
+// routes, and HTTP status codes.
 package metrics
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/admitone/admitone/verify"
 )
 
-// Metrics are the service's. They are safe for concurrent use.
+// Metrics are the metrics of the service. They are safe for concurrent use.
 type Metrics struct {
 	registry      *prometheus.Registry
 	issued        *prometheus.CounterVec
@@ -31,7 +31,7 @@ type Metrics struct {
 	claimDuration prometheus.Histogram
 }
 
-// Call is how a ticket was verified.
+// Call tells how a ticket was verified.
 type Call string
 
 // The calls of a verify.Verifier.
@@ -40,10 +40,10 @@ const (
 	Inspect Call = "inspect"
 )
 
-// accepted stands where others have a verify.Reason.
+// accepted is the result of a ticket without a reason for a refusal.
 const accepted = "accepted"
 
-// other stands for a word that is none of ours.
+// other stands for a word that is unknown here.
 const other = "other"
 
 var reasons = []verify.Reason{
@@ -58,41 +58,32 @@ var reasons = []verify.Reason{
 func New() *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
-		issued: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "ticketd_tickets_issued_total",
-			Help: "Tickets issued, by audience and whether they are good once.",
-		}, []string{"audience", "one_time"}),
-		verifications: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "ticketd_ticket_verifications_total",
-			Help: "Tickets that were redeemed or inspected, by what came of it: accepted, or the reason why not.",
-		}, []string{"call", "result"}),
-		age: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "ticketd_redeemed_ticket_age_ratio",
-			Help:    "Age of tickets when they were redeemed, as a fraction of their lifetime.",
-			Buckets: []float64{0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1},
-		}),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "ticketd_http_requests_total",
-			Help: "Requests answered, by route and status code.",
-		}, []string{"route", "code"}),
+		issued: counters("tickets_issued_total",
+			"Tickets issued, by audience and whether they are one-time.", "audience", "one_time"),
+		verifications: counters("ticket_verifications_total",
+			"Tickets redeemed or inspected, by result: accepted, or the reason of the refusal.", "call", "result"),
+		age: histogram("redeemed_ticket_age_ratio",
+			"Age of tickets when they were redeemed, as a fraction of their lifetime.",
+			0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1),
+		requests: counters("http_requests_total",
+			"Requests answered, by route and status code.", "route", "code"),
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "ticketd_http_request_duration_seconds",
-			Help:    "Time from a request's header to the end of its answer, by route.",
+			Name:    namespace + "http_request_duration_seconds",
+			Help:    "Time from the header of a request to the end of the answer, by route.",
 			Buckets: []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10},
 		}, []string{"route"}),
-		claims: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "ticketd_replay_claims_total",
-			Help: "Claims of one-time tickets in the replay store, by its answer; repeated is an admission told again to its own binding, unavailable and invalid are errors.",
-		}, []string{"result"}),
-		claimDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "ticketd_replay_claim_duration_seconds",
-			Help:    "Time that the replay store took for a claim.",
-			Buckets: []float64{1e-6, 1e-5, 1e-4, 2.5e-4, 5e-4, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5},
-		}),
+		claims: counters("replay_claims_total",
+			"Claims of one-time tickets in the replay store, by answer. "+
+				"An admission told again to the same binding is repeated; unavailable and invalid are errors.",
+			"result"),
+		claimDuration: histogram("replay_claim_duration_seconds",
+			"Time that the replay store took for a claim.",
+			1e-6, 1e-5, 1e-4, 2.5e-4, 5e-4, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 	}
 	m.registry.MustRegister(m.issued, m.verifications, m.age, m.requests, m.durations, m.claims, m.claimDuration,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
-	// What is to be alarmed at is there before it happens.
+		collectors.NewGoCollector(), collectors.NewBuildInfoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	// Every result has a counter from the start, so that alarms can watch the first rise.
 	for _, audience := range []token.Audience{token.Agent, token.Customer} {
 		for _, oneTime := range []bool{false, true} {
 			m.issued.WithLabelValues(audience.String(), strconv.FormatBool(oneTime))
@@ -108,8 +99,19 @@ func New() *Metrics {
 	return m
 }
 
-// Handler answers scrapes. It is not for strangers: the numbers tell how much is
-// going on.
+// namespace begins the names of the metrics.
+const namespace = "ticketd_"
+
+func counters(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: namespace + name, Help: help}, labels)
+}
+
+func histogram(name, help string, buckets ...float64) prometheus.Histogram {
+	return prometheus.NewHistogram(prometheus.HistogramOpts{Name: namespace + name, Help: help, Buckets: buckets})
+}
+
+// Handler answers scrapes. Keep the handler from strangers: the numbers tell how much
+// is going on.
 func (m *Metrics) Handler(log *slog.Logger) http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
 		ErrorLog:            slog.NewLogLogger(log.Handler(), slog.LevelError),
@@ -122,7 +124,7 @@ func (m *Metrics) Issued(t *token.Ticket) {
 	m.issued.WithLabelValues(t.Audience.String(), strconv.FormatBool(t.OneTime)).Inc()
 }
 
-// Verified counts what a verify.Verifier said at now: of t, or why not.
+// Verified counts the answer of a verify.Verifier at the time now: t, or the error.
 func (m *Metrics) Verified(call Call, t token.Ticket, err error, now time.Time) {
 	m.verifications.WithLabelValues(string(call), result(err)).Inc()
 	if call == Redeem && err == nil {
@@ -130,7 +132,7 @@ func (m *Metrics) Verified(call Call, t token.Ticket, err error, now time.Time) 
 	}
 }
 
-// Request counts a request. The route is the pattern that it matched.
+// Request counts a request. The route is the pattern of the request.
 func (m *Metrics) Request(route string, status int, duration time.Duration) {
 	m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
 	m.durations.WithLabelValues(route).Observe(duration.Seconds())

@@ -68,7 +68,7 @@ func TestLocalMemory(t *testing.T) {
 	limit := Limit{Rate: 0.001, Burst: 1}
 	for i := range 10_000 {
 		l.Take(t.Context(), fmt.Sprint(i), limit)
-		assert.LessOrEqual(t, len(l.young)+len(l.old), 200)
+		assert.LessOrEqual(t, len(l.recent)+len(l.previous), 200)
 	}
 	for i := 9_900; i < 10_000; i++ {
 		assert.False(t, l.Take(t.Context(), fmt.Sprint(i), limit).OK, "the last 100 are remembered")

@@ -16,13 +16,12 @@ import (
 )
 
 const (
-	redisTimeout = 250 * time.Millisecond // for an answer, before the process counts for itself
-	redisPause   = time.Second            // until Redis is asked again after that
-	localCallers = 100_000                // for whom the process counts itself meanwhile
+	redisTimeout = 250 * time.Millisecond // for an answer; after that the process counts for itself
+	redisPause   = time.Second            // from a failure until Redis is asked again
+	localCallers = 100_000                // remembered at least while the process counts for itself
 )
 
-// Redis counts in Redis or Valkey, together with all other processes of the same
-// realm.
+// Redis counts in Redis or Valkey, together with all other processes of the realm.
 type Redis struct {
 	client rueidis.Client
 	prefix string
@@ -30,10 +29,10 @@ type Redis struct {
 	log    *slog.Logger
 	now    func() time.Time
 	wait   time.Duration // redisTimeout
-	resume atomic.Int64  // when Redis may be asked again, in nanoseconds since 1970; 0: now
+	resume atomic.Int64  // time of the next attempt after a failure, in nanoseconds since 1970; 0: no failure
 }
 
-// A RedisConfig says which Redis counts, and for whom.
+// A RedisConfig says which Redis counts, and for which realm.
 type RedisConfig struct {
 	// URL is the address of the server, such as redis://user:password@host:6379/0.
 	// With rediss:// the connection uses TLS. Clusters and Sentinels are written as
@@ -45,8 +44,8 @@ type RedisConfig struct {
 	Log   *slog.Logger // nil: slog.Default()
 }
 
-// OpenRedis connects to the server. The error is a *token.ConfigError when the URL
-// cannot be one.
+// OpenRedis connects to the server. If the URL is wrong, the error is a
+// *token.ConfigError.
 func OpenRedis(ctx context.Context, c RedisConfig) (*Redis, error) {
 	opt, err := parseURL(c.URL)
 	if err != nil {
@@ -75,14 +74,14 @@ func OpenRedis(ctx context.Context, c RedisConfig) (*Redis, error) {
 	return r, nil
 }
 
-// Check reports what is wrong with the Config, in a *token.ConfigError. It asks no
-// server.
+// Check reports what is wrong with the configuration, in a *token.ConfigError. It asks
+// no server.
 func (c RedisConfig) Check() error {
 	_, err := parseURL(c.URL)
 	return err
 }
 
-// badURL returns the error for a URL that cannot be one.
+// badURL returns the error for a wrong URL.
 func badURL(reason string) error {
 	return &token.ConfigError{Field: "ratelimit.RedisConfig.URL", Reason: reason}
 }
@@ -93,7 +92,7 @@ func parseURL(rawURL string) (rueidis.ClientOption, error) {
 		return rueidis.ClientOption{}, badURL("has skip_verify, with which anybody could answer for the server; " +
 			"leave it out and install the server's root certificate")
 	}
-	if err == nil && u.Path == "/" { // the client library takes that for a database's name
+	if err == nil && u.Path == "/" { // the client library takes "/" for the name of a database
 		u.Path = ""
 		rawURL = u.String()
 	}
@@ -111,14 +110,14 @@ func (r *Redis) Close() error {
 	return nil
 }
 
-// gcra is the generic cell rate algorithm (ITU-T I.371), which is a token bucket
-// kept as one number: the moment at which the bucket is full again. The clock is
-// the server's. A moment further away than a whole bucket, left by a clock that
-// stepped back or by a greater limit, counts as a whole bucket.
+// gcra is the generic cell rate algorithm (ITU-T I.371): a token bucket kept as one
+// number, the moment when the bucket is full again. The clock is the server's. A moment
+// further away than a whole bucket counts as a whole bucket; a clock that stepped back
+// or a greater limit may have left such a moment.
 //
-// KEYS[1] the caller; ARGV[1] microseconds for one request, ARGV[2] the burst.
-// The answer: 1 or 0 for allowed or not, and the microseconds until the bucket is
-// full.
+// KEYS[1] is the caller; ARGV[1] is the time for one request in microseconds, and
+// ARGV[2] the burst. The answer is 1 if the request is allowed or 0 if not, then the
+// microseconds until the bucket is full.
 var gcra = rueidis.NewLuaScript(`
 local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000000 + tonumber(t[2])
@@ -145,10 +144,10 @@ func (r *Redis) Take(ctx context.Context, key string, l Limit) Answer {
 	got, err := gcra.Exec(asked, r.client, []string{r.prefix + key},
 		[]string{strconv.FormatFloat(one, 'f', -1, 64), strconv.Itoa(l.Burst)}).AsIntSlice()
 	if err == nil && len(got) != 2 {
-		err = errors.New("its answer is none of the script's")
+		err = errors.New("the answer is not the script's")
 	}
 	if err != nil {
-		if ctx.Err() == nil { // else it is the caller who has gone
+		if ctx.Err() == nil { // the caller still waits, so Redis is at fault
 			r.resume.Store(r.now().Add(redisPause).UnixNano())
 			if resume == 0 {
 				r.log.Warn("rate limits: Redis does not answer; each process counts for itself", "error", err)
