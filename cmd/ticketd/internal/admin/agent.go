@@ -23,7 +23,7 @@ var agentFields = []field[directory.Agent]{
 		true, func(a *directory.Agent) any { return &a.Active }},
 }
 
-// Help of the flags that agents and customers share.
+// Help of the flags shared by agents and customers.
 const (
 	emailUsage    = "email address"
 	phoneUsage    = "phone number, with + and country code, or as it is written in the brand's region"
@@ -68,7 +68,7 @@ func agentCommand(s *shell) *cobra.Command {
 	return cmd
 }
 
-// preparePhone brings the phone number of a record, if given, into its one form.
+// preparePhone rewrites a phone number in the E.164 form. The empty number stays empty.
 func preparePhone(ctx context.Context, db *directory.DB, brand string, phone *string) error {
 	if *phone == "" {
 		return nil

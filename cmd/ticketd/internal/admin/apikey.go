@@ -73,7 +73,7 @@ same time: to replace a key, add another, change the backend, and revoke the fir
 	return cmd
 }
 
-// addKeyCommand returns the command that makes an API key.
+// addKeyCommand returns the command apikey add.
 func addKeyCommand(s *shell, k *kind[directory.APIKey]) *cobra.Command {
 	v := verb{"add", "Make an API key, and print it once", `add prints the new key, and nothing else, on standard output. No other copy of the
 key exists: keep the output where the backend finds it.`, false}
@@ -98,7 +98,7 @@ key exists: keep the output where the backend finds it.`, false}
 	return add
 }
 
-// printKey prints a new key. A key that cannot be printed is removed again.
+// printKey prints a new key. If printing fails, printKey removes the key.
 func printKey(ctx context.Context, s *shell, k *kind[directory.APIKey], db *directory.DB, key string) error {
 	_, rest, _ := strings.Cut(key, "_")
 	id, _, _ := strings.Cut(rest, "_")
@@ -119,7 +119,7 @@ func printKey(ctx context.Context, s *shell, k *kind[directory.APIKey], db *dire
 	return nil
 }
 
-// revokeCommand returns the command that ends an API key.
+// revokeCommand returns the command apikey revoke.
 func revokeCommand(s *shell, k *kind[directory.APIKey]) *cobra.Command {
 	v := verb{"revoke", "End an API key's use, for good",
 		"revoke makes the service refuse the key from its next request on. The log of the\n" +

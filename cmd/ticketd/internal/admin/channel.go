@@ -10,6 +10,7 @@ import (
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/settings"
+	"github.com/admitone/admitone/cmd/ticketd/internal/state"
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
 )
@@ -54,7 +55,7 @@ func channelCommand(s *shell) *cobra.Command {
 	return cmd
 }
 
-// channelURLCommand returns the command that prints the address of a channel.
+// channelURLCommand returns the command channel url.
 func channelURLCommand(s *shell, k *kind[directory.Channel]) *cobra.Command {
 	var publicURL string
 	v := verb{"url", "Print the address at which customers enter",
@@ -78,7 +79,7 @@ before a rotation work as long as their key is kept.`, true}
 		if _, err := db.Channel(ctx, brand, id); err != nil {
 			return err
 		}
-		code, err := s.channelCode(brand, id)
+		code, err := channelCode(s.place, brand, id)
 		if err != nil {
 			return err
 		}
@@ -95,13 +96,13 @@ before a rotation work as long as their key is kept.`, true}
 }
 
 // channelCode returns the sealed ID of a channel.
-func (s *shell) channelCode(brand, id string) (string, error) {
-	ring, err := s.place.OpenRing(keyring.Channel)
+func channelCode(p state.Place, brand, id string) (string, error) {
+	ring, err := p.OpenRing(keyring.Channel)
 	if err != nil {
 		return "", err
 	}
 	defer ring.Close()
-	channels, err := token.NewChannels(ring, s.place.Realm)
+	channels, err := token.NewChannels(ring, p.Realm)
 	if err != nil {
 		return "", err
 	}

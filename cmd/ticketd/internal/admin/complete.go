@@ -11,7 +11,7 @@ import (
 	"github.com/admitone/admitone/cmd/ticketd/internal/settings"
 )
 
-// maxOffered is the largest number of names that a shell offers.
+// maxOffered is the largest number of names offered to a shell.
 const maxOffered = 200
 
 // offerTimeout is how long a shell waits for names.
@@ -59,4 +59,11 @@ func (s *shell) offerBrands(cmd *cobra.Command, flag string) {
 		return names, err
 	}
 	_ = cmd.RegisterFlagCompletionFunc(flag, s.offerNames(page)) // the flag exists
+}
+
+// addBrandFlag adds the mandatory flag --brand.
+func (s *shell) addBrandFlag(cmd *cobra.Command, brand *string) {
+	cmd.Flags().StringVar(brand, "brand", "", "`brand` to which the record belongs")
+	_ = cmd.MarkFlagRequired("brand") // the flag exists
+	s.offerBrands(cmd, "brand")
 }

@@ -105,7 +105,7 @@ func customerCommand(s *shell) *cobra.Command {
 	return cmd
 }
 
-// identifiers are the fields by which a customer is found.
+// identifiers are the fields for finding a customer.
 var identifiers = customerFields[2:5]
 
 // customerID parses the ID of a customer.

@@ -15,8 +15,8 @@ import (
 	"github.com/admitone/admitone/cmd/ticketd/internal/settings"
 )
 
-// field is one part of a record of the directory. The commands add and set have a flag
-// for the field, show and list print it, and --json has it as a member.
+// field is a part of a record of the directory. Each field has a flag of the commands
+// add and set, a line of show, a column of list, and a member of --json.
 type field[T any] struct {
 	name  string       // name of the flag, such as unique-id; the member is uniqueId
 	usage string       // help of the flag; "" for no flag
@@ -24,8 +24,8 @@ type field[T any] struct {
 	at    func(*T) any // pointer to the field in a record
 }
 
-// fieldValue is the value of a field's flag, which becomes part of a record later.
-// Setting it parses the text at once, so that a mistake is an error of that flag.
+// fieldValue is the value of a field's flag. The value becomes part of a record later,
+// but Set parses the text at once, so a mistake is an error of the flag.
 type fieldValue[T any] struct {
 	field field[T]
 	text  string

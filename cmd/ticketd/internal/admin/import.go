@@ -31,7 +31,7 @@ type column struct {
 	set  func(a *directory.Agent, text, region string) error
 }
 
-// textColumn returns a column whose text is taken as written.
+// textColumn returns a column that takes its text as written.
 func textColumn(name string, at func(*directory.Agent) *string) column {
 	return column{name, func(a *directory.Agent, text, _ string) error { *at(a) = text; return nil }}
 }
@@ -80,8 +80,8 @@ func (e lineError) String() string {
 	return e.Column + ": " + e.Reason
 }
 
-// maxLineErrors is the number of wrong lines after which reading ends: more of them
-// come from one mistake.
+// maxLineErrors is the largest number of wrong lines reported. More wrong lines come
+// from a single mistake.
 const maxLineErrors = 50
 
 func importCommand(s *shell) *cobra.Command {
@@ -207,7 +207,7 @@ func readHeader(r *csv.Reader) (used []column, mistakes []lineError, err error) 
 	return used, mistakes, nil
 }
 
-// parseHeader returns the columns that the header names.
+// parseHeader returns the columns of a header.
 func parseHeader(header []string) (used []column, mistakes []lineError) {
 	wrong := func(column, reason string) { mistakes = append(mistakes, lineError{1, column, reason}) }
 	for i, name := range header {

@@ -34,11 +34,11 @@ type kind[T any] struct {
 	list   func(db *directory.DB, ctx context.Context, brand, after string, limit int) ([]T, error)
 	remove func(db *directory.DB, ctx context.Context, brand, name string) error
 
-	// prepare completes a record that flags were put into; it may be nil.
+	// prepare completes a record after its flags are set; may be nil.
 	prepare func(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand string, record *T) error
 }
 
-// pageSize is the number of records that are read at a time.
+// pageSize is the number of records read at a time.
 const pageSize = 500
 
 // verb describes one command of a kind.
@@ -50,7 +50,7 @@ type verb struct {
 // recordBody is what a command does. The name is empty if the verb takes none.
 type recordBody func(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand, name string) error
 
-// verb makes one of the commands of the kind.
+// verb makes a command of the kind.
 func (k *kind[T]) verb(s *shell, v verb, do recordBody) *cobra.Command {
 	use, args := v.name, cobra.NoArgs
 	if v.named {
@@ -74,13 +74,6 @@ func (k *kind[T]) verb(s *shell, v verb, do recordBody) *cobra.Command {
 		}
 		return do(ctx, db, cmd, brand, name)
 	})
-}
-
-// addBrandFlag adds the mandatory flag --brand.
-func (s *shell) addBrandFlag(cmd *cobra.Command, brand *string) {
-	cmd.Flags().StringVar(brand, "brand", "", "`brand` to which the record belongs")
-	_ = cmd.MarkFlagRequired("brand") // the flag exists
-	s.offerBrands(cmd, "brand")
 }
 
 // offer completes the name of a record.
@@ -130,7 +123,7 @@ func (k *kind[T]) addCommand(s *shell) *cobra.Command {
 	return cmd
 }
 
-// fill puts the given flags into a record, and completes it.
+// fill puts the given flags into a record, and completes the record.
 func (k *kind[T]) fill(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand string, record *T) error {
 	if err := setFields(cmd, k.fields, record); err != nil {
 		return err
@@ -166,7 +159,7 @@ func (k *kind[T]) setCommand(s *shell) *cobra.Command {
 	return cmd
 }
 
-// copyGiven copies the fields whose flags were given from one record to another.
+// copyGiven copies the fields with a given flag to another record.
 func (k *kind[T]) copyGiven(cmd *cobra.Command, to, from *T) {
 	for _, f := range k.fields {
 		if f.usage != "" && cmd.Flags().Changed(f.name) {
@@ -241,7 +234,7 @@ func (k *kind[T]) columns(text func(field[T]) string) (all []string) {
 	return all
 }
 
-// print prints one record; for people, a field on each line.
+// print prints a record; for people, with a line for each field.
 func (k *kind[T]) print(s *shell, record T) error {
 	if s.json {
 		return k.writeJSON(s.stdout, record)

@@ -22,7 +22,7 @@ import (
 	"github.com/admitone/admitone/verify/replay/redisstore"
 )
 
-// Replay says where redeemed one-time tickets are remembered.
+// Replay describes the store of redeemed one-time tickets.
 type Replay struct {
 	URI      string // memory, journal:DIR, redis://…, rediss://… or postgres://…
 	MaxBytes int64  // bound of a memory or journal, in bytes; 0 for the default of the store
@@ -46,7 +46,7 @@ const (
 // Shared reports whether several processes can use one store of the kind.
 func (k StoreKind) Shared() bool { return k == Redis || k == Postgres }
 
-// Kind returns the kind of store that the URI names, and "" if the URI names none.
+// Kind returns the kind of store at the URI; "" for a URI of no store.
 func (r Replay) Kind() StoreKind {
 	scheme, _, _ := strings.Cut(r.URI, ":")
 	switch scheme {
@@ -70,7 +70,7 @@ func (r Replay) Kind() StoreKind {
 	return ""
 }
 
-// Name returns the URI without the parts that may be secret: the user, password and
+// Name returns the URI without the possibly secret parts: the user, password and
 // parameters of a server.
 func (r Replay) Name() string {
 	if !r.Kind().Shared() {
@@ -117,7 +117,7 @@ func (r Replay) open(
 	return tier, nil
 }
 
-// openStore opens the store that the URI names.
+// openStore opens the store at the URI.
 func (r Replay) openStore(
 	ctx context.Context, p state.Place, newKeys bool, log *slog.Logger,
 ) (replay.Managed, error) {
@@ -140,7 +140,7 @@ func (r Replay) openStore(
 	return redisstore.Open(ctx, r.Redis(p.Realm, roots))
 }
 
-// record returns the store as the data folder remembers it.
+// record returns the store in the form for the data folder's record.
 func (r Replay) record(s replay.Managed) state.ReplayStore {
 	epoch := s.Epoch()
 	if r.Kind() == Memory {

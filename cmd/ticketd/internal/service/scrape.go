@@ -32,7 +32,7 @@ type keyringReport struct {
 	Keyrings []keyring.Report `json:"keyrings"`
 }
 
-// writeKeyrings writes which keys are in use. The report holds no key.
+// writeKeyrings writes the IDs and states of the keys in use. The report holds no key.
 func writeKeyrings(w http.ResponseWriter, k *state.Keyrings) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")

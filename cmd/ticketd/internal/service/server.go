@@ -2,8 +2,6 @@ package service
 
 import (
 	"context"
-	"crypto/tls"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -12,10 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 )
-
-// ShutdownGrace is how long the requests that were accepted may take after the service
-// stopped listening. The API gives each request 20 seconds.
-const ShutdownGrace = 25 * time.Second
 
 // IdleGrace is how long connections without a request are kept after the service
 // stopped listening: their clients may be about to send one.
@@ -29,8 +23,8 @@ type handler struct {
 	last     atomic.Bool // each answer is the last on its connection
 }
 
-// ServeHTTP answers a request. A connection is closed together with an answer, so that
-// no client sends its next request on a connection that is about to close.
+// ServeHTTP answers a request. A connection closes together with an answer, so no
+// client sends its next request on a closing connection.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.last.Load() {
 		w.Header().Set("Connection", "close")
@@ -120,62 +114,4 @@ func (c *connections) finish(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// Serve answers requests until ctx is done and the drain delay has passed. Then it
-// stops listening, and answers the requests on connections already accepted.
-func (s *Service) Serve(ctx context.Context) error {
-	conns := connections{open: make(map[net.Conn]bool)}
-	server := newServer(&s.handler, s.log)
-	server.ConnState = conns.note
-	ended, failed := make(chan error, 1), make(chan error, 1)
-	if s.cert == nil {
-		go func() { ended <- server.Serve(s.listener) }()
-	} else {
-		server.TLSConfig = &tls.Config{GetCertificate: s.cert.get}
-		go func() { ended <- server.ServeTLS(s.listener, "", "") }()
-	}
-	s.log.Info("listening", "address", s.listener.Addr().String(),
-		"url", s.config.PublicURL, "replay", s.config.Replay.Name())
-	if s.scrapes != nil {
-		scrapes := newServer(scrapeHandler(s.metrics, s.keyrings, s.log), s.log)
-		defer scrapes.Close() // a scrape need not be waited for
-		go func() { failed <- scrapes.Serve(s.scrapes) }()
-		s.log.Info("serving metrics", "address", s.scrapes.Addr().String(), "path", metricsPath)
-	}
-	select {
-	case err := <-ended:
-		return err
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
-	}
-	s.log.Info("stopping", "drain_delay", s.config.DrainDelay)
-	s.handler.stopping.Store(true)
-	select {
-	case err := <-ended:
-		return err
-	case <-time.After(s.config.DrainDelay):
-	}
-	return s.stop(server, &conns, ended)
-}
-
-// stop ends a server whose drain delay has passed. The server sends to ended when it
-// has stopped accepting connections.
-func (s *Service) stop(server *http.Server, conns *connections, ended <-chan error) error {
-	grace, cancel := context.WithTimeout(context.Background(), ShutdownGrace)
-	defer cancel()
-	// Shutdown comes last: once it is called, net/http drops a request that was read
-	// and not begun.
-	if err := s.listener.Close(); err != nil {
-		return err
-	}
-	<-ended // all accepted connections are noted
-	s.handler.last.Store(true)
-	conns.finish(grace)
-	if err := server.Shutdown(grace); err != nil {
-		return fmt.Errorf("requests were still open after %v: %w", ShutdownGrace, err)
-	}
-	s.log.Info("stopped")
-	return nil
 }

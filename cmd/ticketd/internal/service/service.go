@@ -47,7 +47,7 @@ type Config struct {
 	Log           *slog.Logger // nil means slog.Default()
 }
 
-// Live holds the settings that can change while the service runs.
+// Live holds the settings of a running service that can change.
 type Live struct {
 	Limit          ratelimit.Limit // of API keys without a limit of their own
 	Proxies        api.Proxies     // in front of the service
@@ -73,10 +73,9 @@ type Service struct {
 	closers   []io.Closer  // in the order of opening
 }
 
-// Open opens everything that the service needs. The lock is the one of the data
-// folder; Close closes it with the rest, and so does Open if it fails. With newKeys,
-// this process made the ticket keys itself, so no ticket under them can have been
-// redeemed before.
+// Open opens everything for the service. The lock belongs to the data folder; Close
+// releases the lock, and so does an Open that fails. With newKeys, this process made
+// the ticket keys itself, so no ticket under these keys can have been redeemed before.
 func Open(ctx context.Context, c Config, lock io.Closer, newKeys bool) (_ *Service, err error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
@@ -90,8 +89,7 @@ func Open(ctx context.Context, c Config, lock io.Closer, newKeys bool) (_ *Servi
 	if err := s.openState(ctx); err != nil {
 		return nil, err
 	}
-	// The folder is locked: whatever another process redeemed from it was redeemed
-	// before now.
+	// The folder is locked, so every redemption by another process happened before now.
 	store, maxSkew, err := s.openReplay(ctx, newKeys)
 	if err != nil {
 		return nil, err
@@ -120,8 +118,8 @@ func (s *Service) openState(ctx context.Context) (err error) {
 	return s.checkLifetimes(ctx)
 }
 
-// checkLifetimes refuses settings under which a ticket could outlive its key, or could
-// be issued for longer than it is accepted.
+// checkLifetimes refuses settings that would let a ticket outlive its key, or that
+// would issue tickets for longer than verifiers accept.
 func (s *Service) checkLifetimes(ctx context.Context) error {
 	longest := s.config.MaxLifetime
 	if kept := s.keyrings.Rings[keyring.Ticket].Report().Policy.Lifetime; longest > kept {
@@ -185,12 +183,12 @@ func (s *Service) listen() (err error) {
 	return nil
 }
 
-// cannotListen is the error for an address that cannot be listened on.
+// cannotListen returns the error for an address already in use or not of this machine.
 func cannotListen(field string, err error) error {
 	return &token.ConfigError{Field: field, Reason: "cannot be listened on; choose another address", Cause: err}
 }
 
-// reachable returns the URL under which this machine reaches a listener.
+// reachable returns the URL of a listener for this machine.
 func reachable(a net.Addr, secure bool) string {
 	address := a.String()
 	if tcp, ok := a.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
@@ -241,7 +239,7 @@ func (s *Service) prepareAPI(ctx context.Context, store replay.Store, maxSkew ti
 	return nil
 }
 
-// newSessions returns the sessions of those who entered.
+// newSessions returns the sessions of the people who entered.
 func (s *Service) newSessions() (*web.Sessions, error) {
 	// Chats are embedded in the pages of other sites. Browsers keep partitioned cookies
 	// over TLS only.
@@ -289,8 +287,8 @@ func (s *Service) Apply(l Live) error {
 	return nil
 }
 
-// ReloadCertificate reads the TLS certificate again, if there is one. After an error
-// the last good certificate stays in use.
+// ReloadCertificate reads the TLS certificate again. After an error the last good
+// certificate stays in use. Without TLS, ReloadCertificate does nothing.
 func (s *Service) ReloadCertificate() error {
 	if s.cert == nil {
 		return nil
@@ -301,10 +299,10 @@ func (s *Service) ReloadCertificate() error {
 // Directory returns the open directory.
 func (s *Service) Directory() *directory.DB { return s.directory }
 
-// PublicURL returns the URL under which browsers reach the service.
+// PublicURL returns the URL of the service for browsers.
 func (s *Service) PublicURL() string { return s.config.PublicURL }
 
-// ChatURL returns the URL at which customers enter a channel of a brand.
+// ChatURL returns the URL of a channel's page for customers.
 func (s *Service) ChatURL(brand, channel string) (string, error) {
 	code, err := s.channels.Code(brand, channel)
 	return s.config.PublicURL + "/chat/" + code, err

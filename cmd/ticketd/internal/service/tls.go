@@ -12,8 +12,8 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// certificate is the TLS certificate of the service. Its files can be read again; if
-// they hold no usable pair, the last good one stays in use.
+// certificate is the TLS certificate of the service. The files can be read again; if
+// the files hold no usable pair, the last good pair stays in use.
 type certificate struct {
 	certFile, keyFile string
 	log               *slog.Logger

@@ -49,7 +49,7 @@ func openTracer(ctx context.Context, log *slog.Logger) (_ trace.Tracer, stop io.
 	return provider.Tracer("github.com/admitone/admitone/cmd/ticketd"), stop, nil
 }
 
-// closerFunc is a function that closes something without failing.
+// closerFunc is a function for closing without an error.
 type closerFunc func()
 
 // Close calls the function.

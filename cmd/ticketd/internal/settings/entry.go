@@ -41,7 +41,7 @@ func (e *entry) check(c *service.Config) (err error) {
 	if !homely(c.Live.AgentHome) {
 		return cli.Flagf("agent-home", "%q is not a path of this site, such as /inbox", printable(c.Live.AgentHome))
 	}
-	// Only the check itself knows which names are possible.
+	// Only the check itself knows the rules for names.
 	if _, err := web.NewCheck(new(web.Sessions), token.Agent, c.Live.Headers); err != nil {
 		return cli.Flagf("check-headers", "is refused: %s", strings.TrimPrefix(err.Error(), "web: "))
 	}

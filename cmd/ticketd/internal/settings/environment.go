@@ -12,16 +12,8 @@ import (
 	"github.com/admitone/admitone/cmd/internal/cli"
 )
 
-// prefix begins the name of each variable.
-const prefix = "ADMITONE_"
-
-// variable returns the environment variable of a flag.
-func variable(flag string) string {
-	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
-}
-
-// knownVariables returns the names, without the prefix, of the variables that a command
-// of admitone reads.
+// knownVariables returns the names, without the prefix, of all variables for commands
+// of admitone.
 func knownVariables() []string {
 	known := []string{"KEYRING", "ACTOR"} // of the commands ticket and keyring
 	var s Service
@@ -52,8 +44,8 @@ func unknownVariables(environ []string) (names []string) {
 	return names
 }
 
-// WarnOfVariables logs the variables that have the prefix and are not settings. The
-// KEK may name a variable with its passphrase or PIN, which may be called anything.
+// WarnOfVariables logs the variables with the prefix that are not settings. A variable
+// with the passphrase or PIN of the KEK may have any name, and is not logged.
 func WarnOfVariables(log *slog.Logger, kek string) {
 	for _, name := range unknownVariables(os.Environ()) {
 		if !strings.Contains(kek, "env:"+name) {
@@ -63,9 +55,9 @@ func WarnOfVariables(log *slog.Logger, kek string) {
 	}
 }
 
-// FromEnvironment sets the named flags that the command line does not set. An empty
-// variable counts as absent. A variable that is nearly called like a setting is an
-// error.
+// FromEnvironment sets the named flags from their variables, unless the command line
+// sets them. An empty variable counts as absent. A variable named almost like a setting
+// is an error.
 func FromEnvironment(cmd *cobra.Command, names ...string) error {
 	for _, name := range unknownVariables(os.Environ()) {
 		if known := nearest(strings.TrimPrefix(name, prefix), knownVariables()); known != "" {

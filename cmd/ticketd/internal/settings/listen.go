@@ -27,7 +27,7 @@ func addTLSFlags(f *pflag.FlagSet, c *service.Config) {
 	f.StringVar(&c.KeyFile, "tls-key", "", "PEM `FILE` with the private key of the certificate in --tls-cert")
 }
 
-// AddPublicURLFlag adds --public-url. The note about its default ends its help.
+// AddPublicURLFlag adds --public-url. The note ends the help of the flag.
 func AddPublicURLFlag(f *pflag.FlagSet, u *string, note string) {
 	f.StringVar(u, "public-url", "", "`URL` under which browsers reach the service; with https, cookies are Secure"+note)
 }
@@ -61,8 +61,8 @@ func isHostPort(address string) bool {
 	return err == nil
 }
 
-// CheckPublicURL refuses a --public-url that is not the root of a site, and brings it
-// into one form, without a slash at the end.
+// CheckPublicURL refuses a URL other than the root of a site, and removes a slash at
+// the end.
 func CheckPublicURL(text *string) error {
 	u, err := url.Parse(*text)
 	if err != nil || u.Hostname() == "" || u.Port() != "" && !isHostPort(u.Host) ||

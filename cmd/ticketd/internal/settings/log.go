@@ -28,7 +28,7 @@ func (l *logging) addFlags(f *pflag.FlagSet) {
 		"least important `level` that is logged: debug, info, warn or error; the audit trail has the levels info and warn")
 }
 
-// check refuses values that the flags do not have.
+// check refuses unknown formats and levels.
 func (l *logging) check() error {
 	if l.format != "text" && l.format != "json" {
 		return cli.Flagf("log-format", "%q is neither text nor json", l.format)
@@ -39,7 +39,7 @@ func (l *logging) check() error {
 	return nil
 }
 
-// open returns the log, whose level can be set later.
+// open returns the log. The level can be changed later.
 func (l *logging) open(w io.Writer) *slog.Logger {
 	l.setLevel(l.level)
 	h := &slog.HandlerOptions{Level: &l.inUse}

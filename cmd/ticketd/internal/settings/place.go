@@ -14,8 +14,8 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// AddPlaceFlags adds --data and --database, which say where the state is. Without a
-// usage, --data has a general one.
+// AddPlaceFlags adds --data and --database, the flags for the place of the state. An
+// empty dataUsage stands for a general help text of --data.
 func AddPlaceFlags(f *pflag.FlagSet, p *state.Place, dataUsage string) {
 	dataUsage = cmp.Or(dataUsage, "data `folder`: the directory's database, keyrings and lock")
 	f.StringVar(&p.Data, "data", "", dataUsage+" (environment: ADMITONE_DATA)")
@@ -25,7 +25,7 @@ func AddPlaceFlags(f *pflag.FlagSet, p *state.Place, dataUsage string) {
 			"(environment: ADMITONE_DATABASE; default DATA/admitone.db)")
 }
 
-// AddKeyFlags adds --realm and --kek, under which keyrings open.
+// AddKeyFlags adds --realm and --kek, the flags for opening keyrings.
 func AddKeyFlags(f *pflag.FlagSet, p *state.Place) {
 	f.StringVar(&p.Realm, "realm", "",
 		"`name` of the deployment, to which keys and tickets are bound (environment: ADMITONE_REALM)")
@@ -34,7 +34,7 @@ func AddKeyFlags(f *pflag.FlagSet, p *state.Place) {
 			"(environment: ADMITONE_KEK; default file:DATA/kek.key)")
 }
 
-// CheckPlace refuses a place that cannot be right as written.
+// CheckPlace refuses a place with a wrong database, realm or key-encryption key.
 func CheckPlace(p state.Place) error {
 	if err := CheckDatabase(p); err != nil {
 		return err
@@ -50,8 +50,8 @@ func CheckPlace(p state.Place) error {
 	return nil
 }
 
-// CheckDatabase refuses a --database that names no kind of database. The error quotes
-// nothing of the value, which may hold a password.
+// CheckDatabase refuses a --database of an unknown kind. The error quotes no part of
+// the value, because the value may hold a password.
 func CheckDatabase(p state.Place) error {
 	err := directory.Check(p.Database)
 	if _, ok := errors.AsType[*fs.PathError](err); ok || err == nil {

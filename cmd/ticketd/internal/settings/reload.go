@@ -15,8 +15,8 @@ import (
 	"github.com/admitone/admitone/cmd/ticketd/internal/service"
 )
 
-// reloadable are the settings that take effect while the service runs: those of
-// service.Live, and the level of the log.
+// reloadable are the settings with an immediate effect: the fields of service.Live, and
+// the level of the log.
 var reloadable = []string{
 	"log-level", "rate-limit", "rate-burst", "trusted-proxies", "proxy-header", "integer-status", "nameless-ticket",
 	"agent-home", "check-headers",
@@ -54,7 +54,7 @@ func Open(cmd *cobra.Command, flags *Service, stderr io.Writer) (*Source, servic
 	return s, c, nil
 }
 
-// watchFiles watches the files that have a name.
+// watchFiles watches the files; empty names are left out.
 func watchFiles(paths ...string) *watch {
 	return newWatch(slices.DeleteFunc(paths, func(path string) bool { return path == "" })...)
 }
@@ -95,8 +95,8 @@ func (s *Source) reread() (*Service, service.Config, *cobra.Command, error) {
 	return flags, c, cmd, err
 }
 
-// reload puts the settings into effect that can change while the service runs. If one
-// setting is wrong, all stay as they are.
+// reload puts the changed live settings into effect. If a setting is wrong, all
+// settings stay in effect as before.
 func (s *Source) reload(running *service.Service) {
 	flags, c, cmd, err := s.reread()
 	now, restart := difference(s.cmd, cmd)
@@ -126,8 +126,8 @@ func (s *Source) reloadCertificate(running *service.Service) {
 	}
 }
 
-// difference returns the names of the flags whose values differ: those that take effect
-// now, and those that need a restart.
+// difference returns the names of the flags with different values, in two lists:
+// settings for now, and settings for the next start.
 func difference(a, b *cobra.Command) (now, restart []string) {
 	a.Flags().VisitAll(func(f *pflag.Flag) {
 		other := b.Flags().Lookup(f.Name)

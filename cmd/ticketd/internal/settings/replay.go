@@ -39,8 +39,8 @@ const (
 	minReplayTimeout = 10 * time.Millisecond
 )
 
-// checkReplay refuses values that are wrong, and flags that the store has no use for.
-// The errors do not quote the URI, which may hold a password.
+// checkReplay refuses wrong values, and flags without a meaning for the store. The
+// errors do not quote the URI, because the URI may hold a password.
 func checkReplay(f *pflag.FlagSet, r service.Replay) error {
 	kind := r.Kind()
 	scheme, _, _ := strings.Cut(r.URI, ":")
@@ -78,8 +78,8 @@ func checkReplay(f *pflag.FlagSet, r service.Replay) error {
 	return checkReplayServer(r)
 }
 
-// checkReplayServer has a shared store check its configuration. A file that cannot be
-// read may be there later: opening the store tells.
+// checkReplayServer has a shared store check its configuration. An unreadable file
+// passes: the file may exist when the store is opened.
 func checkReplayServer(r service.Replay) (err error) {
 	switch r.Kind() {
 	case service.Redis:

@@ -26,8 +26,8 @@ type Service struct {
 	configFile string
 }
 
-// AddFlags adds the flags that serve and demo share. The defaults of --listen and
-// --replay differ between them.
+// AddFlags adds the flags common to serve and demo. The two commands have different
+// defaults of --listen and --replay.
 func (s *Service) AddFlags(f *pflag.FlagSet, listen, replay string) {
 	c := &s.config
 	AddPlaceFlags(f, &c.State, "")

@@ -15,12 +15,12 @@ package settings
 
 import (
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/service"
 )
 
-// Load completes the flags that the command line does not set, and checks all of them.
+// Load completes the flags from the environment and the configuration file, and checks
+// all flags.
 func (s *Service) Load(cmd *cobra.Command) (service.Config, error) {
 	if err := FromEnvironment(cmd, Names(cmd)...); err != nil {
 		return service.Config{}, err
@@ -34,15 +34,4 @@ func (s *Service) Load(cmd *cobra.Command) (service.Config, error) {
 		return service.Config{}, err
 	}
 	return s.config, nil
-}
-
-// Names returns the flags of a command that are settings: all but those about
-// one call.
-func Names(cmd *cobra.Command) (names []string) {
-	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
-		if f.Name != "help" && f.Name != "json" {
-			names = append(names, f.Name)
-		}
-	})
-	return names
 }

@@ -10,7 +10,7 @@ import (
 // Size is a number of bytes, as a flag such as 64MiB.
 type Size int64
 
-// String returns the size with its unit, and "" for 0.
+// String returns the size with a unit; "" for 0.
 func (s *Size) String() string {
 	if *s == 0 {
 		return ""

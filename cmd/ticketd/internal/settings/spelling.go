@@ -2,8 +2,8 @@ package settings
 
 import "strings"
 
-// nearest returns the name that differs from the written one in less than a third of
-// its letters, and "" if there is none.
+// nearest returns the name closest to the written name. If every name differs in a
+// third of its letters or more, nearest returns "".
 func nearest(written string, names []string) (found string) {
 	least := 0
 	for _, name := range names {
@@ -36,7 +36,7 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// printable shortens a name that somebody else wrote.
+// printable shortens a name from outside.
 func printable(name string) string {
 	if len(name) > 64 {
 		return strings.ToValidUTF8(name[:64], "") + "…"

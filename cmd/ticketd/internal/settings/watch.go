@@ -15,8 +15,8 @@ type watch struct {
 	seen  [sha256.Size]byte // contents at the last look
 }
 
-// newWatch starts a watch. Start it before the files are first read, so that no change
-// is missed.
+// newWatch starts a watch. Start the watch before the first read of the files, or a
+// change may be missed.
 func newWatch(paths ...string) *watch {
 	w := &watch{paths: paths}
 	w.seen = w.sum()

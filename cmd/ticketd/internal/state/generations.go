@@ -17,8 +17,8 @@ import (
 // noteEvery is the time between two looks at the generations of the keyrings.
 const noteEvery = 5 * time.Second
 
-// generations notes the highest generation seen of each keyring in a file, so that an
-// older keyring file, with a key that was disabled since, is refused after a restart.
+// generations notes the highest generation seen of each keyring in a file. So an older
+// keyring file, with a key disabled since, is refused after a restart.
 type generations struct {
 	path  string
 	rings map[keyring.Kind]*keyring.Ring
@@ -49,8 +49,7 @@ func readGenerations(path string) (map[keyring.Kind]uint64, error) {
 	return seen, nil
 }
 
-// watchGenerations notes the generations now, again every noteEvery, and when it is
-// closed.
+// watchGenerations notes the generations now, every noteEvery, and at Close.
 func watchGenerations(
 	path string, seen map[keyring.Kind]uint64, rings map[keyring.Kind]*keyring.Ring, log *slog.Logger,
 ) (*generations, error) {

@@ -29,7 +29,7 @@ func (p Place) OpenKEK() (keyring.KEK, error) {
 // of tickets is new: then no other process has ever issued or redeemed a ticket under
 // these keys.
 func (p Place) MakeKeys(maxLifetime time.Duration) (newTickets bool, err error) {
-	// A new key-encryption key would open none of the keyrings that are there.
+	// A new key-encryption key would open none of the existing keyrings.
 	isNew := !slices.ContainsFunc(kinds, func(k keyring.Kind) bool {
 		_, err := os.Lstat(p.KeyringFile(k))
 		return !errors.Is(err, fs.ErrNotExist)
@@ -67,7 +67,7 @@ type Keyrings struct {
 
 // OpenKeyrings opens all keyrings, and notes their generations from now on. A keyring
 // older than the newest generation noted before is refused. onReload is called after
-// each reload of a keyring; it may be nil.
+// each reload of a keyring; nil is allowed.
 func (p Place) OpenKeyrings(log *slog.Logger, onReload func(keyring.Report)) (_ *Keyrings, err error) {
 	kek, err := p.OpenKEK()
 	if err != nil {
@@ -102,7 +102,7 @@ func (p Place) OpenKeyrings(log *slog.Logger, onReload func(keyring.Report)) (_ 
 	return k, nil
 }
 
-// OpenRing opens one keyring to read it, beside a ticketd that may be running.
+// OpenRing opens a single keyring for reading. A ticketd may be running meanwhile.
 func (p Place) OpenRing(kind keyring.Kind) (*keyring.Ring, error) {
 	kek, err := p.OpenKEK()
 	if err != nil {

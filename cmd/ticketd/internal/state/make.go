@@ -11,9 +11,9 @@ import (
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 )
 
-// Make makes the data folder with all that is in it, and returns the paths of what it
-// made. Keys of tickets are kept for at least maxLifetime. Make changes nothing that
-// is there: if one of its files is, it fails. A Make that fails leaves no file behind.
+// Make makes the data folder and its files, and returns their paths. Keys of tickets
+// are kept for at least maxLifetime. If one of the files exists already, Make fails and
+// changes nothing. A Make that fails leaves no file behind.
 func (p Place) Make(ctx context.Context, maxLifetime time.Duration) (made []string, err error) {
 	if err := os.MkdirAll(p.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("making the data folder: %w", err)
@@ -49,8 +49,7 @@ func (p Place) Make(ctx context.Context, maxLifetime time.Duration) (made []stri
 	return made, err
 }
 
-// files returns the paths of the files that Make makes. A directory on a server is
-// not among them.
+// files returns the paths of the files for Make. A directory on a server is not a file.
 func (p Place) files() (all []string) {
 	if p.KEK == "" {
 		all = append(all, p.keyFile())
@@ -76,7 +75,7 @@ func absent(paths []string) (all []string) {
 	return all
 }
 
-// remove removes the files, of which some may not exist.
+// remove removes the files. Some may not exist.
 func remove(paths []string) error {
 	var errs []error
 	for _, path := range paths {

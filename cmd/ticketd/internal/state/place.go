@@ -30,12 +30,8 @@ type Place struct {
 	KEK      string // URI of the key-encryption key; "" for a key file in Data
 }
 
-// kinds are the keyrings of a data folder, in the order in which they are made and
-// reported.
+// kinds are the keyrings of a data folder, in the order of reports.
 var kinds = []keyring.Kind{keyring.Ticket, keyring.Session, keyring.Channel}
-
-// Kinds returns the kinds of keyring that a data folder has.
-func Kinds() []keyring.Kind { return append([]keyring.Kind(nil), kinds...) }
 
 // File returns the path of a file in the data folder.
 func (p Place) File(name string) string { return filepath.Join(p.Data, name) }
@@ -43,13 +39,13 @@ func (p Place) File(name string) string { return filepath.Join(p.Data, name) }
 // KeyringFile returns the path of a keyring.
 func (p Place) KeyringFile(kind keyring.Kind) string { return p.File(string(kind) + ".keyring") }
 
-// Directory returns where the directory is, as directory.Open takes it.
+// Directory returns the place of the directory for directory.Open.
 func (p Place) Directory() string { return cmp.Or(p.Database, p.File("admitone.db")) }
 
 // KEKURI returns the URI of the key-encryption key.
 func (p Place) KEKURI() string { return cmp.Or(p.KEK, "file:"+p.keyFile()) }
 
-// keyFile returns the path of the key-encryption key that has no URI of its own.
+// keyFile returns the path of the default key-encryption key.
 func (p Place) keyFile() string { return p.File("kek.key") }
 
 // Lock reserves the data folder for this process until the lock is closed.
@@ -69,9 +65,9 @@ func (p Place) Lock() (io.Closer, error) {
 	return lock, err
 }
 
-// FindDirectory fails if the directory is a file that is missing or empty. Opening
-// such a file would make a new directory, and a folder that was not mounted must not
-// look like a new deployment.
+// FindDirectory fails if the directory is a missing or empty file. Opening the file
+// would make a new directory, and a folder that was not mounted must not look like a
+// new deployment.
 func (p Place) FindDirectory() error {
 	path := p.Directory()
 	if !p.directoryIsFile() {

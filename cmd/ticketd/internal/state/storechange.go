@@ -18,7 +18,7 @@ import (
 // MaxSkew is the largest tolerance for the clocks of other machines.
 const MaxSkew = 24 * time.Hour
 
-// ReplayStore is a replay store that was just opened for a data folder.
+// ReplayStore is a replay store just opened for a data folder.
 type ReplayStore struct {
 	replay.Store
 	Name  string    // kind and address, without secrets
@@ -101,7 +101,7 @@ func readStoreRecord(path string) (r storeRecord, err error) {
 	return r, nil
 }
 
-// barrier is a store that refuses tickets issued at or before since.
+// barrier refuses tickets issued at or before since.
 type barrier struct {
 	replay.Store
 	since time.Time

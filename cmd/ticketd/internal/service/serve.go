@@ -1,0 +1,72 @@
+package service
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+// ShutdownGrace is how long the requests that were accepted may take after the service
+// stopped listening. The API gives each request 20 seconds.
+const ShutdownGrace = 25 * time.Second
+
+// Serve answers requests until ctx is done and the drain delay has passed. Then it
+// stops listening, and answers the requests on connections already accepted.
+func (s *Service) Serve(ctx context.Context) error {
+	conns := connections{open: make(map[net.Conn]bool)}
+	server := newServer(&s.handler, s.log)
+	server.ConnState = conns.note
+	ended, failed := make(chan error, 1), make(chan error, 1)
+	if s.cert == nil {
+		go func() { ended <- server.Serve(s.listener) }()
+	} else {
+		server.TLSConfig = &tls.Config{GetCertificate: s.cert.get}
+		go func() { ended <- server.ServeTLS(s.listener, "", "") }()
+	}
+	s.log.Info("listening", "address", s.listener.Addr().String(),
+		"url", s.config.PublicURL, "replay", s.config.Replay.Name())
+	if s.scrapes != nil {
+		scrapes := newServer(scrapeHandler(s.metrics, s.keyrings, s.log), s.log)
+		defer scrapes.Close() // a scrape need not be waited for
+		go func() { failed <- scrapes.Serve(s.scrapes) }()
+		s.log.Info("serving metrics", "address", s.scrapes.Addr().String(), "path", metricsPath)
+	}
+	select {
+	case err := <-ended:
+		return err
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	s.log.Info("stopping", "drain_delay", s.config.DrainDelay)
+	s.handler.stopping.Store(true)
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(s.config.DrainDelay):
+	}
+	return s.stop(server, &conns, ended)
+}
+
+// stop ends a server after the drain delay. The channel ended receives a value when the
+// server accepts no more connections.
+func (s *Service) stop(server *http.Server, conns *connections, ended <-chan error) error {
+	grace, cancel := context.WithTimeout(context.Background(), ShutdownGrace)
+	defer cancel()
+	// Shutdown comes last: after the call, net/http drops a request already read and
+	// not begun.
+	if err := s.listener.Close(); err != nil {
+		return err
+	}
+	<-ended // all accepted connections are noted
+	s.handler.last.Store(true)
+	conns.finish(grace)
+	if err := server.Shutdown(grace); err != nil {
+		return fmt.Errorf("requests were still open after %v: %w", ShutdownGrace, err)
+	}
+	s.log.Info("stopped")
+	return nil
+}
