@@ -140,8 +140,7 @@ func TestErrorsHaveNoPackagePrefix(t *testing.T) {
 
 // prefixes are the packages whose errors still begin with their names.
 var prefixes = []string{
-	"keyring", "token", "verify", "verify/replay/pgstore",
-	"verify/replay/redisstore", "verify/replay/replaytest", "verify/web",
+	"keyring", "token", "verify", "verify/web",
 }
 
 // The README is short: everything else is in docs.

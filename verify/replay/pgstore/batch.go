@@ -45,8 +45,8 @@ type requests struct {
 }
 
 var (
-	errClosed  = errors.New("pgstore: the store is closed")
-	errTooMany = fmt.Errorf("pgstore: %d claims wait for the server already", maxWaiting)
+	errClosed  = errors.New("the store is closed")
+	errTooMany = fmt.Errorf("%d claims wait for the server already", maxWaiting)
 )
 
 // enqueue returns r's place, for withdraw.

@@ -68,7 +68,7 @@ func (r *row) answer(c *replay.Claim) (replay.Answer, error) {
 		copy(binding[:], r.binding)
 		return c.Spent(time.UnixMilli(*r.firstUsed).UTC(), binding, time.UnixMilli(*r.seen).UTC()), nil
 	}
-	return replay.Answer{}, fmt.Errorf("%w: pgstore: the database answered %q, which is no answer", replay.ErrUnavailable, r.status)
+	return replay.Answer{}, fmt.Errorf("%w: the database answered %q, which is no answer", replay.ErrUnavailable, r.status)
 }
 
 // query sends one statement, has its rows read, and returns when its transaction

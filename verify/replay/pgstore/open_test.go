@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/admitone/admitone/internal/servers"
+	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify/replay"
 )
 
@@ -24,9 +25,9 @@ func TestConfigIsChecked(t *testing.T) {
 		config Config
 		want   string
 	}{
-		{Config{}, "one of Config.URL and Config.Pool"},
-		{Config{URL: url, Pool: &pgxpool.Pool{}}, "one of Config.URL and Config.Pool"},
-		{Config{URL: url, Timeout: -1}, "Timeout is negative"},
+		{Config{}, "pgstore.Config.URL is empty"},
+		{Config{URL: url, Pool: &pgxpool.Pool{}}, "pgstore.Config.URL is set, and so is"},
+		{Config{URL: url, Timeout: -1}, "Timeout is -1ns; give 0"},
 		{Config{URL: url, Realm: strings.Repeat("r", 65)}, "longer than 64 bytes"},
 		{Config{URL: url, Realm: "\xff"}, "UTF-8"},
 		{Config{URL: url, Realm: "a\u2028b"}, "control character"},
@@ -34,6 +35,7 @@ func TestConfigIsChecked(t *testing.T) {
 	}
 	for _, tt := range tests {
 		_, err := Open(context.Background(), tt.config)
+		require.ErrorAs(t, err, new(*token.ConfigError))
 		require.ErrorContains(t, err, tt.want)
 		assert.NotErrorIs(t, err, replay.ErrUnavailable)
 	}

@@ -153,13 +153,20 @@ func (c Config) Check() error {
 	return err
 }
 
+// wrong returns the error for a field of Config.
+func wrong(field, reason string, args ...any) error {
+	return &token.ConfigError{Field: "pgstore.Config." + field, Reason: fmt.Sprintf(reason, args...)}
+}
+
 // check refuses a Config that says nothing sensible.
 func (c *Config) check() error {
 	switch {
-	case (c.URL == "") == (c.Pool == nil):
-		return errors.New("pgstore: give one of Config.URL and Config.Pool")
+	case c.URL == "" && c.Pool == nil:
+		return wrong("URL", "is empty, and Config.Pool is nil; give one of them")
+	case c.URL != "" && c.Pool != nil:
+		return wrong("URL", "is set, and so is Config.Pool; give one of them")
 	case c.Timeout < 0:
-		return errors.New("pgstore: Config.Timeout is negative; give 0 for the default")
+		return wrong("Timeout", "is %v; give 0 for %v", c.Timeout, defaultTimeout)
 	}
 	return token.CheckRealm("pgstore.Config.Realm", c.Realm)
 }
@@ -167,8 +174,8 @@ func (c *Config) check() error {
 // parseURL reads a connection string, with the defaults that Config.URL states.
 func parseURL(url string, timeout time.Duration) (*pgxpool.Config, error) {
 	config, err := postgres.Parse(url, postgres.Defaults{MaxConns: defaultMaxConns, ConnectTimeout: timeout})
-	if wrong, ok := errors.AsType[*postgres.URLError](err); ok {
-		return nil, &token.ConfigError{Field: "pgstore.Config.URL", Reason: wrong.Reason, Cause: wrong.Cause}
+	if bad, ok := errors.AsType[*postgres.URLError](err); ok {
+		return nil, &token.ConfigError{Field: "pgstore.Config.URL", Reason: bad.Reason, Cause: bad.Cause}
 	}
 	return config, err
 }

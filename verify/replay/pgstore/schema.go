@@ -44,7 +44,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	case err != nil:
 		return err
 	case fsync == "off" && !s.noFsync:
-		return errors.New("pgstore: the server's fsync is off, so a power failure would forget spent tickets: set fsync = on, or Config.AllowNoFsync where the storage below keeps them")
+		return errors.New("the server's fsync is off, so a power failure would forget spent tickets: set fsync = on, or Config.AllowNoFsync where the storage below keeps them")
 	}
 	if _, err := s.migrate(ctx); err != nil {
 		return err
@@ -88,7 +88,7 @@ func (s *Store) migrate(ctx context.Context) (made bool, err error) {
 		return err
 	})
 	if sqlState(err) == noRight {
-		return false, fmt.Errorf("pgstore: the schema admitone_replay is not there, and this role may not make it: let an owner run the script of Schema(), then GRANT USAGE ON SCHEMA admitone_replay to this role (%w)", err)
+		return false, fmt.Errorf("the schema admitone_replay is not there, and this role may not make it: let an owner run the script of Schema(), then GRANT USAGE ON SCHEMA admitone_replay to this role (%w)", err)
 	}
 	return err == nil && !there, orUnavailable(err)
 }
@@ -101,13 +101,13 @@ func (s *Store) checkSchema(ctx context.Context) error {
 		JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'admitone_replay' AND relkind = 'r' AND relpersistence <> 'p')::int`).Scan(&version, &unlogged)
 	switch {
 	case sqlState(err) == noRight:
-		return fmt.Errorf("pgstore: GRANT USAGE ON SCHEMA admitone_replay to this role (%w)", err)
+		return fmt.Errorf("GRANT USAGE ON SCHEMA admitone_replay to this role (%w)", err)
 	case err != nil:
 		return unavailable(err)
 	case version != schemaVersion:
-		return fmt.Errorf("pgstore: the schema admitone_replay has version %d, and this program knows %d; use the program that made it, or a newer one", version, schemaVersion)
+		return fmt.Errorf("the schema admitone_replay has version %d, and this program knows %d; use the program that made it, or a newer one", version, schemaVersion)
 	case unlogged > 0:
-		return errors.New("pgstore: a table of the schema admitone_replay is unlogged, so a crash would forget spent tickets: ALTER TABLE … SET LOGGED")
+		return errors.New("a table of the schema admitone_replay is unlogged, so a crash would forget spent tickets: ALTER TABLE … SET LOGGED")
 	}
 	return nil
 }

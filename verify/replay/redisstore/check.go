@@ -66,7 +66,7 @@ func (s *Store) look(ctx context.Context) error {
 // unfitError is about a server that answers and must not be relied on.
 type unfitError struct{ node, why string }
 
-func (e *unfitError) Error() string { return "redisstore: the server " + e.node + " " + e.why }
+func (e *unfitError) Error() string { return "the server " + e.node + " " + e.why }
 
 // checkServers asks every server for INFO, which managed services allow, unlike
 // CONFIG. In a Cluster, nodes out of reach are passed over: whether all that
@@ -78,7 +78,7 @@ func (s *Store) checkServers(ctx context.Context, start bool) error {
 	for address, node := range s.client.Nodes() {
 		info, err := node.Do(ctx, node.B().Info().Build()).ToString()
 		if err != nil {
-			failed = fmt.Errorf("redisstore: asking the server %s for INFO: %w", address, explain(err))
+			failed = fmt.Errorf("asking the server %s for INFO: %w", address, explain(err))
 			continue
 		}
 		reached++

@@ -1,19 +1,15 @@
 package redisstore
 
 import (
+	"cmp"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"net/url"
 	"time"
-
-	"github.com/redis/rueidis"
 
 	"github.com/admitone/admitone/token"
 )
 
-// Config says where the servers are and what is expected of them. URL is
-// mandatory.
+// Config names the servers and states what is expected of them. URL is mandatory.
 type Config struct {
 	// URL names the servers, and holds user and password:
 	//
@@ -23,65 +19,69 @@ type Config struct {
 	//	redis://HOST1:PORT?addr=HOST2:PORT&addr=HOST3:PORT
 	//	                                      some nodes of a Cluster
 	//	redis://USER:PASSWORD@HOST1:26379?addr=HOST2:26379&master_set=NAME
-	//	                                      Sentinels, and the name of what they watch
+	//	                                      Sentinels, and the name of their primary
 	//
-	// valkey:// and valkeys:// mean the same as redis:// and rediss://. A
-	// single address may also be that of a Cluster's node. An empty USER is
-	// the default user. The further parameters are client_name and, where the
-	// Sentinels themselves want to be logged in to, sentinel_username and
-	// sentinel_password. Percent-encode what is special in a URL.
+	// valkey:// and valkeys:// mean the same as redis:// and rediss://. A single
+	// address can also name a Cluster's node. An empty USER is the default user.
+	// Further parameters are client_name, and sentinel_username with
+	// sentinel_password for Sentinels with a login of their own. Percent-encode
+	// special characters.
 	URL string `json:"-"`
 
-	// Realm is the deployment's name, as the verifier's. Realms on one server
-	// know nothing of each other's nonces.
+	// Realm is the deployment's name, as in the verifier's Config. Realms on one
+	// server know nothing of each other's nonces.
 	Realm string
 
-	// TLS adds to rediss://: own root certificates, a client certificate, or
-	// another ServerName than the first host of the URL. All nodes (and
-	// Sentinels) must present a certificate for that one name. It is refused
-	// with another scheme. Nil trusts the system's roots.
+	// TLS adds to rediss:// own root certificates, a client certificate, or a
+	// ServerName other than the first host of the URL. All nodes and Sentinels
+	// must present a certificate for that name. TLS is refused with another
+	// scheme. Nil trusts the system's roots.
 	TLS *tls.Config `json:"-"`
 
-	// Timeout bounds a claim, if its context does not do so sooner, and an
-	// attempt to connect: 0 is 1 s. Where thousands of claims wait on a
-	// server that has stopped answering, the last of them may wait for twice
-	// as long.
+	// Timeout bounds a claim, and an attempt to connect: 0 is 1 s. The claim's
+	// context can end it sooner. Where thousands of claims wait on a server that
+	// has stopped answering, the last of them can wait twice as long.
 	Timeout time.Duration
 
-	// Durable promises that a server that restarts, and one that takes over,
-	// knows all that was answered before: that its appendonly file is on,
-	// with appendfsync always, and that Wait covers all replicas that may
-	// take over. Then a restart refuses nothing. Without that promise, the
-	// tickets issued before a restart or fail-over, and for about one skew
-	// after it, are refused as IssuedBeforeStart. All processes on one server must agree on it.
+	// Durable promises that a server knows all its answers after a restart or a
+	// fail-over: its appendonly file is on, with appendfsync always, and Wait
+	// covers all replicas that can take over. Then a restart refuses nothing.
+	//
+	// Without the promise, tickets issued before a restart or fail-over, and for
+	// about one skew after it, are refused as IssuedBeforeStart. All processes on
+	// one server must agree on Durable.
 	Durable bool
 
 	// Wait makes every admission wait for replicas.
 	Wait Wait
 }
 
-// Wait is Redis' WAIT command: an admission is answered when so many replicas
-// have it in memory, and is ErrUnavailable if they have not in time (the ticket
-// may then be spent). The zero Wait waits for none.
+// Wait is Redis' WAIT command: an admission is answered once so many replicas
+// have it in memory. If they do not in time, the claim is replay.ErrUnavailable,
+// and the nonce may be spent. The zero Wait waits for none.
 type Wait struct {
-	// Replicas counts those of one primary; in a Cluster, of each.
+	// Replicas counts the replicas of one primary; in a Cluster, of each.
 	Replicas int
-	// Timeout is less than Config.Timeout; 0 is half of that.
+	// Timeout is less than Config.Timeout; 0 is half of Config.Timeout.
 	Timeout time.Duration
 }
 
-const defaultTimeout = time.Second
+const (
+	defaultTimeout = time.Second
+	leastTimeout   = 10 * time.Millisecond
+)
 
-// String and GoString leave the URL out, since it holds a password.
+// String and GoString leave out the URL, which holds a password.
 func (c Config) String() string {
-	return fmt.Sprintf("redisstore.Config{Realm: %q, Timeout: %v, Durable: %t, Wait: %+v}", c.Realm, c.Timeout, c.Durable, c.Wait)
+	return fmt.Sprintf("redisstore.Config{Realm: %q, Timeout: %v, Durable: %t, Wait: %+v}",
+		c.Realm, c.Timeout, c.Durable, c.Wait)
 }
 
 // GoString is String.
 func (c Config) GoString() string { return c.String() }
 
-// Check reports what is wrong with c as it is written: what Open refuses without
-// asking a server. Its errors quote nothing of the URL.
+// Check refuses everything that Open refuses without asking a server. The error
+// is a *token.ConfigError, and quotes nothing of the URL.
 func (c Config) Check() error {
 	if err := c.normalize(); err != nil {
 		return err
@@ -90,101 +90,30 @@ func (c Config) Check() error {
 	return err
 }
 
-// normalize checks c and fills its zero values in.
+// wrong returns the error for a field of Config.
+func wrong(field, reason string, args ...any) error {
+	return &token.ConfigError{Field: "redisstore.Config." + field, Reason: fmt.Sprintf(reason, args...)}
+}
+
+// normalize checks all fields but URL and TLS, and fills in zero values.
 func (c *Config) normalize() error {
 	if err := token.CheckRealm("redisstore.Config.Realm", c.Realm); err != nil {
 		return err
 	}
-	if c.Timeout == 0 {
-		c.Timeout = defaultTimeout
-	}
+	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)
 	if c.Wait.Replicas > 0 && c.Wait.Timeout == 0 {
 		c.Wait.Timeout = c.Timeout / 2
 	}
 	switch {
-	case c.Timeout < 10*time.Millisecond:
-		return fmt.Errorf("redisstore: Config.Timeout is %v; give at least 10ms, or 0 for %v", c.Timeout, defaultTimeout)
+	case c.Timeout < leastTimeout:
+		return wrong("Timeout", "is %v; give at least %v, or 0 for %v", c.Timeout, leastTimeout, defaultTimeout)
 	case c.Wait.Replicas < 0:
-		return fmt.Errorf("redisstore: Config.Wait.Replicas is %d; give 0 to wait for none", c.Wait.Replicas)
+		return wrong("Wait.Replicas", "is %d; give 0 to wait for none", c.Wait.Replicas)
 	case c.Wait.Replicas == 0 && c.Wait.Timeout != 0:
-		return errors.New("redisstore: Config.Wait has a Timeout and no Replicas; say how many to wait for")
+		return wrong("Wait.Replicas", "is 0, and Wait.Timeout is set; give the number of replicas to wait for")
 	case c.Wait.Replicas > 0 && (c.Wait.Timeout < time.Millisecond || c.Wait.Timeout >= c.Timeout):
-		return fmt.Errorf("redisstore: Config.Wait.Timeout is %v; give 1ms or more, and less than Config.Timeout, %v", c.Wait.Timeout, c.Timeout)
+		return wrong("Wait.Timeout", "is %v; give 1ms or more, and less than Config.Timeout, %v",
+			c.Wait.Timeout, c.Timeout)
 	}
 	return nil
-}
-
-// parameters are those of the client library's that are of use here, and our own.
-var parameters = map[string]bool{
-	"addr": true, "master_set": true, "db": true, "client_name": true,
-	"sentinel_username": true, "sentinel_password": true,
-}
-
-// clientOption returns what to connect with. Its errors quote nothing of the
-// URL: where it is not well-formed, the password may be in any part of it.
-func (c *Config) clientOption() (opt rueidis.ClientOption, d *dialer, err error) {
-	u, err := url.Parse(c.URL)
-	if err != nil || c.URL == "" {
-		return opt, nil, errors.New("redisstore: Config.URL is not a URL like redis://user:password@host:6379/0; percent-encode what is special in the password")
-	}
-	query, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		return opt, nil, errors.New("redisstore: the parameters in Config.URL are malformed; percent-encode what is special in them")
-	}
-	for name := range query {
-		switch {
-		case name == "skip_verify":
-			return opt, nil, errors.New("redisstore: skip_verify in Config.URL is refused, since anybody could then answer for the server; give its root certificate in Config.TLS")
-		case !parameters[name]:
-			return opt, nil, errors.New("redisstore: Config.URL has a parameter other than addr, master_set, db, client_name, sentinel_username and sentinel_password; remove it (time-outs are in Config.Timeout)")
-		}
-	}
-	if u.Path == "/" { // the client library takes that for a database's name
-		u.Path = ""
-	}
-	if opt, err = rueidis.ParseURL(u.String()); err != nil {
-		return opt, nil, errors.New("redisstore: Config.URL has a scheme other than redis, rediss, valkey, valkeys and unix, or a path that is not a database's number")
-	}
-	if u.Scheme == "unix" && len(opt.InitAddress) != 1 {
-		return opt, nil, errors.New("redisstore: Config.URL names a socket and an addr; give one of them")
-	}
-	if c.TLS != nil {
-		if opt.TLSConfig == nil {
-			return opt, nil, errors.New("redisstore: Config.TLS is set and Config.URL is without TLS; write rediss://")
-		}
-		name, least := opt.TLSConfig.ServerName, opt.TLSConfig.MinVersion
-		opt.TLSConfig = c.TLS.Clone()
-		if opt.TLSConfig.ServerName == "" {
-			opt.TLSConfig.ServerName = name
-		}
-		opt.TLSConfig.MinVersion = max(opt.TLSConfig.MinVersion, least)
-	}
-	network := "tcp"
-	if u.Scheme == "unix" {
-		network = "unix"
-	}
-	d = newDialer(network)
-	opt.DialCtxFn = d.dial
-	opt.Dialer.Timeout = c.Timeout
-	// A connection is pinged when nothing was read for this long, and given up
-	// when the answer takes longer than ConnWriteTimeout.
-	opt.Dialer.KeepAlive = c.Timeout / 2
-	opt.ConnWriteTimeout = c.Timeout
-	// A claim is never sent a second time by the library: its own first
-	// attempt would make it AlreadyUsed.
-	opt.DisableRetry = true
-	opt.DisableCache = true
-	// A caller who gives up must not take the connection down with it, and so
-	// others' claims.
-	opt.AlwaysPipelining = true
-	opt.Sentinel.TLSConfig = opt.TLSConfig
-	opt.Sentinel.Dialer = opt.Dialer
-	opt.Sentinel.Username = query.Get("sentinel_username")
-	opt.Sentinel.Password = query.Get("sentinel_password")
-	if opt.Sentinel.MasterSet != "" {
-		// The switch to another primary is announced once, and a lost
-		// announcement must not be the end.
-		opt.Sentinel.TopologyRefreshInterval = 2 * time.Second
-	}
-	return opt, d, nil
 }

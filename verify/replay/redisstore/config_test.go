@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify/replay"
 )
 
@@ -67,6 +68,7 @@ func TestConfigIsRefused(t *testing.T) {
 	} {
 		s, err := Open(context.Background(), test.config)
 		require.Nil(t, s)
+		require.ErrorAs(t, err, new(*token.ConfigError))
 		require.ErrorContains(t, err, test.want)
 		require.NotErrorIs(t, err, replay.ErrUnavailable, "a faulty configuration does not get better by itself")
 		requireNoSecret(t, err)

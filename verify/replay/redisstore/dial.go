@@ -19,7 +19,7 @@ type dialer struct {
 	closed  bool
 }
 
-var errClosed = errors.New("redisstore: the store is closed")
+var errClosed = errors.New("the store is closed")
 
 type conn struct {
 	net.Conn

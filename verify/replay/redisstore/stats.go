@@ -27,7 +27,7 @@ func (s *Store) Stats(ctx context.Context) (replay.Stats, error) {
 	for address, node := range s.client.Nodes() {
 		text, err := node.Do(ctx, node.B().Info().Build()).ToString()
 		if err != nil {
-			return replay.Stats{}, fmt.Errorf("redisstore: asking the server %s for INFO: %w", address, explain(err))
+			return replay.Stats{}, fmt.Errorf("asking the server %s for INFO: %w", address, explain(err))
 		}
 		info := parseInfo(text)
 		if info["role"] != "master" {
@@ -50,7 +50,7 @@ func (s *Store) Stats(ctx context.Context) (replay.Stats, error) {
 		}
 	}
 	if primaries == 0 {
-		return replay.Stats{}, unavailable(errors.New("redisstore: none of the servers is a primary"))
+		return replay.Stats{}, unavailable(errors.New("none of the servers is a primary"))
 	}
 	if !bounded {
 		st.MaxBytes = 0

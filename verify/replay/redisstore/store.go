@@ -63,7 +63,7 @@ func openWith(ctx context.Context, config Config, script string, every time.Dura
 	}
 	client, err := rueidis.NewClient(option)
 	if err != nil {
-		return nil, fmt.Errorf("redisstore: connecting: %w", explain(err))
+		return nil, fmt.Errorf("connecting: %w", explain(err))
 	}
 	s := &Store{now: now, config: config, client: client, dialer: dialer, script: script, keys: newKeys(config.Realm), db: option.SelectDB, fence: "1"}
 	if config.Durable {
@@ -87,12 +87,12 @@ func (s *Store) begin(ctx context.Context) error {
 	// The server computes the digest, so that no SHA-1 is needed here.
 	sha, err := s.client.Do(ctx, s.client.B().ScriptLoad().Script(s.script).Build()).ToString()
 	if err != nil {
-		return fmt.Errorf("redisstore: loading the script: %w", explain(err))
+		return fmt.Errorf("loading the script: %w", explain(err))
 	}
 	s.sha = sha
 	epochs, err := s.touch(ctx)
 	if err != nil {
-		return fmt.Errorf("redisstore: running the script: %w", explain(err))
+		return fmt.Errorf("running the script: %w", explain(err))
 	}
 	s.epoch = slices.MaxFunc(epochs[:], time.Time.Compare)
 	return nil
@@ -163,7 +163,7 @@ func (s *Store) ask(ctx context.Context, c *replay.Claim, what string) (replay.A
 			return decode(reply)
 		}
 	}
-	return replay.Answer{}, unavailable(errors.New("redisstore: the server's clock leaps about; set it right"))
+	return replay.Answer{}, unavailable(errors.New("the server's clock leaps about; set it right"))
 }
 
 // send has the script run, and waits for replicas if it is to.

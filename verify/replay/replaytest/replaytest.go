@@ -85,7 +85,7 @@ func Run(t *testing.T, h Harness) { run(t, h, 3*time.Minute) }
 
 func run(t *testing.T, h Harness, patience time.Duration) {
 	if h.Open == nil || h.Now == nil {
-		t.Fatal("replaytest: a Harness needs Open and Now")
+		t.Fatal("replaytest.Harness needs Open and Now")
 	}
 	s := &suite{Harness: h, patience: patience}
 	type test struct {

@@ -8,6 +8,9 @@ import (
 
 // fields is the table from the Go fields that errors name to ticketd's flags.
 var fields = cli.Fields{
+	"memory.Config.MaxBytes":          "replay-memory",
+	"journal.Config.MaxBytes":         "replay-memory",
+	"journal.Config.Dir":              "replay",
 	"redisstore.Config.URL":           "replay",
 	"redisstore.Config.Timeout":       "replay-timeout",
 	"redisstore.Config.TLS":           "replay-ca",

@@ -90,27 +90,5 @@ func checkReplayServer(r service.Replay) (err error) {
 	if _, ok := errors.AsType[*fs.PathError](err); ok || err == nil {
 		return nil
 	}
-	return cli.Usagef("%w", asFlags(err))
+	return cli.Usage(err)
 }
-
-// asFlags is a store's error with the names of flags for those of its Config's fields.
-func asFlags(err error) error {
-	text := err.Error()
-	for _, f := range flagOfField {
-		text = strings.ReplaceAll(text, f.field, f.flag)
-	}
-	return renamed{err, text}
-}
-
-var flagOfField = []struct{ field, flag string }{
-	{"Config.URL", "--replay"}, {"Config.Timeout", "--replay-timeout"},
-	{"Config.TLS", "--replay-ca"}, {"Config.Wait.Replicas", "--replay-wait"},
-}
-
-type renamed struct {
-	error
-	text string
-}
-
-func (e renamed) Error() string { return e.text }
-func (e renamed) Unwrap() error { return e.error }
