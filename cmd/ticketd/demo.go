@@ -190,8 +190,8 @@ func demoKey(ctx context.Context, d *directory.DB, path string) (string, error) 
 func (i demoInfo) text(maxLifetime time.Duration) string {
 	var b strings.Builder
 	curl := func(body string) {
-		fmt.Fprintf(&b, "  curl -s %s/auth/ticket -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' -d '%s'\n\n",
-			i.URL, i.APIKey, body)
+		fmt.Fprintf(&b, "  curl -s %s/auth/ticket -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' "+
+			"-d '%s'\n\n", i.URL, i.APIKey, body)
 	}
 	a := i.Agent
 	fmt.Fprintf(&b, `admitone demo: brand %s, agent %s (%s %s), channel %s

@@ -1,5 +1,5 @@
-// Command ticketd is the HTTP service of admitone: it issues login tickets for
-// backends and redeems them for people. Run it without arguments for help.
+// Command ticketd is the HTTP service of admitone. ticketd issues login tickets for
+// backends, and redeems the tickets for people. Run ticketd without arguments for help.
 package main
 
 import (
@@ -14,9 +14,9 @@ func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
-		// The first signal ends the service when it has answered, another one ends the
-		// process. Not by its default action: shells have SIGINT ignored in what they
-		// start in the background.
+		// The first signal ends the service after its last answer. The second ends the
+		// process. The default action of SIGINT would not: shells ignore SIGINT in
+		// background commands.
 		<-signals
 		cancel()
 		os.Exit(128 + int((<-signals).(syscall.Signal)))
