@@ -64,7 +64,8 @@ func TestRead(t *testing.T) {
 	assert.Nil(t, a.Body)
 	require.Len(t, d.Schemas, 2)
 	assert.Equal(t, []Field{
-		{Name: "n", Type: "string", Schema: "B", Required: true}, {Name: "o", Type: "object"}, {Name: "o.i", Type: "array of string", Schema: "B"},
+		{Name: "n", Type: "string", Schema: "B", Required: true}, {Name: "o", Type: "object"}, {Name: "o.i",
+			Type: "array of string", Schema: "B"},
 		{Name: "e", Type: "x or y"}, {Name: "c", Type: `"z"`},
 	}, d.Schemas[0].Fields)
 }

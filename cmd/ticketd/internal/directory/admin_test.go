@@ -85,7 +85,8 @@ func TestUpdatesAreNotLost(t *testing.T) {
 			wg.Go(func() {
 				for range 5 {
 					for {
-						_, err := dbs[i%2].UpdateBrand(t.Context(), "acme", func(b *Brand) error { b.MaxLifetime += time.Second; return nil })
+						_, err := dbs[i%2].UpdateBrand(t.Context(), "acme",
+							func(b *Brand) error { b.MaxLifetime += time.Second; return nil })
 						if errors.Is(err, errStale) { // so says the directory when there is no end of others' changes
 							continue
 						}
@@ -303,7 +304,8 @@ func TestUpdateAPIKey(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		ctx := t.Context()
 		db := d.withBrands(t, "acme", "other")
-		bearer, err := db.CreateAPIKey(ctx, APIKey{Scopes: []Scope{ScopeIssue}, Brands: []string{"acme"}, Note: "a", Expires: start.Add(time.Hour)})
+		bearer, err := db.CreateAPIKey(ctx, APIKey{Scopes: []Scope{ScopeIssue}, Brands: []string{"acme"}, Note: "a",
+			Expires: start.Add(time.Hour)})
 		require.NoError(t, err)
 		id, _, _ := parseKey(bearer)
 		got, err := db.UpdateAPIKey(ctx, id, func(k *APIKey) error {
@@ -311,7 +313,8 @@ func TestUpdateAPIKey(t *testing.T) {
 			return nil
 		})
 		require.NoError(t, err)
-		assert.Equal(t, APIKey{ID: id, Scopes: []Scope{ScopeRedeem}, Brands: []string{"other"}, Note: "b", Rate: 2.5, Burst: 3,
+		assert.Equal(t, APIKey{ID: id, Scopes: []Scope{ScopeRedeem}, Brands: []string{"other"}, Note: "b", Rate: 2.5,
+			Burst:   3,
 			Created: start, Expires: start.Add(2 * time.Hour)}, got)
 		k, err := db.Authenticate(ctx, bearer, start)
 		require.NoError(t, err)

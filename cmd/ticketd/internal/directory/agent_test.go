@@ -18,8 +18,9 @@ func TestAgentRoundTrip(t *testing.T) {
 			{Brand: "acme", Username: "plain"},
 			{Brand: "acme", Username: "ann", Email: "Ann@Example.com", Phone1: "+442501234567", UniqueID: "7",
 				FirstName: "Ann", LastName: "Ash", Groups: []string{"sales", "emea & apac", "Größe"}, Active: true},
-			{Brand: "acme", Username: "Ann", Email: "ann@example.com", Phone1: "+442501234567", UniqueID: "7", Active: true}, // only usernames are unique
-			{Brand: "acme", Username: "ann", LastName: "Oak"},                                                                // replaces all of it
+			{Brand: "acme", Username: "Ann", Email: "ann@example.com", Phone1: "+442501234567", UniqueID: "7",
+				Active: true}, // only usernames are unique
+			{Brand: "acme", Username: "ann", LastName: "Oak"}, // replaces all of it
 		} {
 			replaceAgent(t, db, a)
 			got, err := db.Agent(ctx, "acme", a.Username)
@@ -35,7 +36,8 @@ func TestAgentRoundTrip(t *testing.T) {
 func TestAddAgentRefuses(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		db := d.withBrands(t, "acme")
-		for _, phone := range []string{"442501234567", "+44 250 1234567", "+4402012345678", "+999123456789", "+44", "020 1234 5678"} {
+		for _, phone := range []string{"442501234567", "+44 250 1234567", "+4402012345678", "+999123456789", "+44",
+			"020 1234 5678"} {
 			err := db.AddAgent(t.Context(), Agent{Brand: "acme", Username: "ann", Phone1: phone})
 			var field *FieldError
 			require.ErrorAs(t, err, &field, phone)
@@ -80,8 +82,10 @@ func TestMatchAgent(t *testing.T) {
 			{"uniqueId in other case", "acme", "ann", Fields{UniqueID: "seven"}, "uniqueId not as in the record"},
 			{"first name in other case", "acme", "ann", Fields{FirstName: "ann"}, "firstName not as in the record"},
 			{"last name with a space", "acme", "ann", Fields{LastName: "Ash "}, "lastName not as in the record"},
-			{"one of many", "acme", "ann", Fields{"Ann@Example.com", "+442501234567", "Eight", "Ann", "Ash"}, "uniqueId not as in the record"},
-			{"all of them", "acme", "ann", Fields{"x", "x", "x", "x", "x"}, "email, phone1, uniqueId, firstName, lastName not as in the record"},
+			{"one of many", "acme", "ann", Fields{"Ann@Example.com", "+442501234567", "Eight", "Ann", "Ash"},
+				"uniqueId not as in the record"},
+			{"all of them", "acme", "ann", Fields{"x", "x", "x", "x", "x"},
+				"email, phone1, uniqueId, firstName, lastName not as in the record"},
 			{"field that the record lacks", "acme", "bare", Fields{Email: "bare@example.com"}, "email not as in the record"},
 			{"inactive", "acme", "gone", Fields{}, "inactive"},
 			{"inactive, and differs", "acme", "gone", Fields{Email: "x"}, "inactive"},

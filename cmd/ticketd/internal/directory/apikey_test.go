@@ -30,7 +30,8 @@ func TestAPIKeyRoundTrip(t *testing.T) {
 		seen := make(map[string]bool)
 		for _, k := range []APIKey{
 			{Scopes: []Scope{ScopeIssue}, AllBrands: true},
-			{Scopes: []Scope{ScopeRedeem, ScopeIssue}, Brands: []string{"acme", "other"}, Note: "CRM – nightly", Rate: 0.5, Burst: 3, Expires: start.Add(time.Hour)},
+			{Scopes: []Scope{ScopeRedeem, ScopeIssue}, Brands: []string{"acme", "other"}, Note: "CRM – nightly", Rate: 0.5,
+				Burst: 3, Expires: start.Add(time.Hour)},
 			{Scopes: []Scope{ScopeRedeem}, Brands: []string{"a,b [\"c\"]"}, Expires: start.Add(time.Millisecond)},
 		} {
 			bearer, err := db.CreateAPIKey(ctx, k)
@@ -125,7 +126,8 @@ func TestAuthenticateRefuses(t *testing.T) {
 		bearer, id := issueKey(t, db)
 		other, otherID := issueKey(t, db)
 		secret := bearer[len("adm_")+idLength+1:]
-		expiring, err := db.CreateAPIKey(ctx, APIKey{Scopes: []Scope{ScopeIssue}, AllBrands: true, Expires: start.Add(time.Minute)})
+		expiring, err := db.CreateAPIKey(ctx, APIKey{Scopes: []Scope{ScopeIssue}, AllBrands: true,
+			Expires: start.Add(time.Minute)})
 		require.NoError(t, err)
 		revoked, revokedID := issueKey(t, db)
 		require.NoError(t, db.RevokeAPIKey(ctx, revokedID))
@@ -222,7 +224,8 @@ func TestRevokeAPIKey(t *testing.T) {
 		require.NoError(t, db.RevokeAPIKey(ctx, id))
 		db.now = func() time.Time { return start.Add(time.Hour) }
 		require.NoError(t, db.RevokeAPIKey(ctx, id), "again")
-		assert.Equal(t, int(start.UnixMilli()), count(t, db, `SELECT revoked FROM api_key WHERE id = $1`, id), "the first time stays")
+		assert.Equal(t, int(start.UnixMilli()), count(t, db, `SELECT revoked FROM api_key WHERE id = $1`, id),
+			"the first time stays")
 		_, err := db.Authenticate(ctx, bearer, start)
 		assert.ErrorContains(t, err, "revoked")
 		_, err = db.Authenticate(ctx, other, start)
@@ -342,7 +345,8 @@ func TestLastUsedFailureFailsNothing(t *testing.T) {
 		_, err := db.Authenticate(ctx, bearer, start)
 		require.NoError(t, err)
 		require.NoError(t, db.Close())
-		assert.Equal(t, 1, count(t, open(t, file), `SELECT count(*) FROM api_key WHERE last_used IS NOT NULL`), "and recovers")
+		assert.Equal(t, 1, count(t, open(t, file), `SELECT count(*) FROM api_key WHERE last_used IS NOT NULL`),
+			"and recovers")
 	})
 }
 

@@ -45,7 +45,8 @@ func BenchmarkTicketLookups(b *testing.B) {
 				if _, err := db.Effective(ctx, brand, ""); err != nil {
 					return err
 				}
-				_, _, err := db.ResolveCustomer(ctx, brand, Customer{Email: "jane@example.com"}, Redemption{Ticket: fmt.Sprint(i), Expires: start})
+				_, _, err := db.ResolveCustomer(ctx, brand, Customer{Email: "jane@example.com"},
+					Redemption{Ticket: fmt.Sprint(i), Expires: start})
 				return err
 			}
 			for name, f := range map[string]func(int) error{"issue": issue, "redeem": redeem} {

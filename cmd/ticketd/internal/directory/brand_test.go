@@ -18,11 +18,14 @@ func TestBrandRoundTrip(t *testing.T) {
 			{Name: "full", Region: "GB", RequiredAgentFields: []string{"email", "phone1", "uniqueId", "firstName", "lastName"},
 				AgentLifetime: time.Millisecond, LoginAddresses: addresses(t, "192.0.2.0/24, 2001:db8::/32"), SessionsSince: start,
 				Settings: everySetting(t)},
-			{Name: "full", RequiredAgentFields: []string{"phone1"}, Settings: Settings{OneTime: new(false)}}, // replaces all of it
+			{Name: "full", RequiredAgentFields: []string{"phone1"},
+				Settings: Settings{OneTime: new(false)}}, // replaces all of it
 			{Name: "Full", Region: "US"}, // another brand
-			{Name: "longest", AgentLifetime: math.MaxUint32 * time.Millisecond, Settings: Settings{MaxLifetime: math.MaxUint32 * time.Millisecond}},
+			{Name: "longest", AgentLifetime: math.MaxUint32 * time.Millisecond,
+				Settings: Settings{MaxLifetime: math.MaxUint32 * time.Millisecond}},
 			{Name: "equal", AgentLifetime: 15 * time.Minute, Settings: Settings{CustomerLifetime: 15 * time.Minute}},
-			{Name: "short", AgentLifetime: 30 * time.Second, Settings: Settings{CustomerLifetime: 30 * time.Second, MaxLifetime: 30 * time.Second}},
+			{Name: "short", AgentLifetime: 30 * time.Second, Settings: Settings{CustomerLifetime: 30 * time.Second,
+				MaxLifetime: 30 * time.Second}},
 		} {
 			replaceBrand(t, db, b)
 			got, err := db.Brand(ctx, b.Name)
@@ -60,18 +63,21 @@ func TestAddBrandRefuses(t *testing.T) {
 			brand       Brand
 			field, want string
 		}{
-			"region unknown":      {Brand{Region: "XX"}, "region", "ISO 3166"},
-			"region small":        {Brand{Region: "gb"}, "region", "capital"},
-			"region not ISO":      {Brand{Region: "UK"}, "region", "GB"},
-			"field unknown":       {Brand{RequiredAgentFields: []string{"email", "remark"}}, "requiredAgentFields", "nothing else"},
+			"region unknown": {Brand{Region: "XX"}, "region", "ISO 3166"},
+			"region small":   {Brand{Region: "gb"}, "region", "capital"},
+			"region not ISO": {Brand{Region: "UK"}, "region", "GB"},
+			"field unknown": {Brand{RequiredAgentFields: []string{"email", "remark"}}, "requiredAgentFields",
+				"nothing else"},
 			"field in other case": {Brand{RequiredAgentFields: []string{"uniqueID"}}, "requiredAgentFields", "uniqueId"},
 			"field twice":         {Brand{RequiredAgentFields: []string{"email", "email"}}, "requiredAgentFields", "once"},
 			"agent negative":      {Brand{AgentLifetime: -1}, "agentLifetime", "whole number"},
-			"customer fraction":   {Brand{Settings: Settings{CustomerLifetime: time.Microsecond}}, "customerLifetime", "whole number"},
-			"max negative":        {Brand{Settings: Settings{MaxLifetime: -time.Second}}, "maxLifetime", "whole number"},
-			"max too long":        {Brand{Settings: Settings{MaxLifetime: 50 * day}}, "maxLifetime", "4294967295"},
-			"agent over max":      {Brand{AgentLifetime: time.Hour}, "agentLifetime", "15m0s"},
-			"customer over max":   {Brand{AgentLifetime: time.Second, Settings: Settings{CustomerLifetime: 2 * time.Minute, MaxLifetime: time.Minute}}, "customerLifetime", "2m0s"},
+			"customer fraction": {Brand{Settings: Settings{CustomerLifetime: time.Microsecond}}, "customerLifetime",
+				"whole number"},
+			"max negative":   {Brand{Settings: Settings{MaxLifetime: -time.Second}}, "maxLifetime", "whole number"},
+			"max too long":   {Brand{Settings: Settings{MaxLifetime: 50 * day}}, "maxLifetime", "4294967295"},
+			"agent over max": {Brand{AgentLifetime: time.Hour}, "agentLifetime", "15m0s"},
+			"customer over max": {Brand{AgentLifetime: time.Second,
+				Settings: Settings{CustomerLifetime: 2 * time.Minute, MaxLifetime: time.Minute}}, "customerLifetime", "2m0s"},
 		} {
 			t.Run(name, func(t *testing.T) {
 				c.brand.Name = "acme"
@@ -94,8 +100,9 @@ func TestChannelRoundTrip(t *testing.T) {
 		for _, c := range []Channel{
 			{Brand: "acme", ID: "plain"},
 			{Brand: "acme", ID: "full", Name: "Sales", Settings: everySetting(t)},
-			{Brand: "acme", ID: "full", Settings: Settings{TicketLogin: new(false), OneTime: new(true), CustomerLifetime: 2 * time.Hour}}, // the brand's maximum holds
-			{Brand: "acme", ID: "full", Settings: Settings{MaxLifetime: time.Second}},                                                     // replaces all of it
+			{Brand: "acme", ID: "full", Settings: Settings{TicketLogin: new(false), OneTime: new(true),
+				CustomerLifetime: 2 * time.Hour}}, // the brand's maximum holds
+			{Brand: "acme", ID: "full", Settings: Settings{MaxLifetime: time.Second}}, // replaces all of it
 			{Brand: "acme", ID: "Full", Name: "another"},
 		} {
 			replaceChannel(t, db, c)
@@ -115,11 +122,14 @@ func TestAddChannelRefuses(t *testing.T) {
 			channel Channel
 			field   string
 		}{
-			"no brand":       {Channel{ID: "c"}, "brand"},
-			"negative":       {Channel{Brand: "acme", ID: "c", Settings: Settings{CustomerLifetime: -time.Second}}, "customerLifetime"},
-			"max fraction":   {Channel{Brand: "acme", ID: "c", Settings: Settings{MaxLifetime: 1}}, "maxLifetime"},
-			"over own max":   {Channel{Brand: "acme", ID: "c", Settings: Settings{CustomerLifetime: 2 * time.Second, MaxLifetime: time.Second}}, "customerLifetime"},
-			"beyond tickets": {Channel{Brand: "acme", ID: "c", Settings: Settings{CustomerLifetime: 1200 * time.Hour}}, "customerLifetime"},
+			"no brand": {Channel{ID: "c"}, "brand"},
+			"negative": {Channel{Brand: "acme", ID: "c", Settings: Settings{CustomerLifetime: -time.Second}},
+				"customerLifetime"},
+			"max fraction": {Channel{Brand: "acme", ID: "c", Settings: Settings{MaxLifetime: 1}}, "maxLifetime"},
+			"over own max": {Channel{Brand: "acme", ID: "c", Settings: Settings{CustomerLifetime: 2 * time.Second,
+				MaxLifetime: time.Second}}, "customerLifetime"},
+			"beyond tickets": {Channel{Brand: "acme", ID: "c", Settings: Settings{CustomerLifetime: 1200 * time.Hour}},
+				"customerLifetime"},
 		} {
 			t.Run(name, func(t *testing.T) {
 				var field *FieldError

@@ -44,7 +44,8 @@ func TestResolveCustomerCreates(t *testing.T) {
 func TestResolveCustomer(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		const phoneA, phoneB, phoneC = "+442012345678", "+442012345679", "+442012345670"
-		full := Customer{Email: "a@example.com", Phone1: phoneA, UniqueID: "A", FirstName: "Ann", LastName: "Ash", Remark: "old"}
+		full := Customer{Email: "a@example.com", Phone1: phoneA, UniqueID: "A", FirstName: "Ann", LastName: "Ash",
+			Remark: "old"}
 		for _, c := range []struct {
 			name     string
 			records  []Customer // 0, 1, …
@@ -62,18 +63,22 @@ func TestResolveCustomer(t *testing.T) {
 				Customer{UniqueID: "B", FirstName: "Ann", LastName: "Ash"}},
 
 			{"found, stays as it is", []Customer{{Email: "a@example.com"}},
-				Customer{Email: "A@example.com", Phone1: phoneA, UniqueID: "A", FirstName: "Ann", LastName: "Ash", Remark: "new"}, false, 0,
+				Customer{Email: "A@example.com", Phone1: phoneA, UniqueID: "A", FirstName: "Ann", LastName: "Ash",
+					Remark: "new"}, false, 0,
 				Customer{Email: "a@example.com"}},
 			{"found, takes what is given", []Customer{{Email: "a@example.com"}},
-				Customer{Email: "A@example.com", Phone1: phoneA, UniqueID: "A", FirstName: "Ann", LastName: "Ash", Remark: "new"}, true, 0,
+				Customer{Email: "A@example.com", Phone1: phoneA, UniqueID: "A", FirstName: "Ann", LastName: "Ash",
+					Remark: "new"}, true, 0,
 				Customer{Email: "A@example.com", Phone1: phoneA, UniqueID: "A", FirstName: "Ann", LastName: "Ash", Remark: "new"}},
 			{"found, keeps what is not given", []Customer{full}, Customer{UniqueID: "A", FirstName: "Anna"}, true, 0,
 				Customer{Email: "a@example.com", Phone1: phoneA, UniqueID: "A", FirstName: "Anna", LastName: "Ash", Remark: "old"}},
 			{"new email by uniqueId", []Customer{full}, Customer{UniqueID: "A", Email: "new@example.com"}, true, 0,
-				Customer{Email: "new@example.com", Phone1: phoneA, UniqueID: "A", FirstName: "Ann", LastName: "Ash", Remark: "old"}},
+				Customer{Email: "new@example.com", Phone1: phoneA, UniqueID: "A", FirstName: "Ann", LastName: "Ash",
+					Remark: "old"}},
 			{"new phone by email", []Customer{full}, Customer{Email: "a@example.com", Phone1: phoneB}, true, 0,
 				Customer{Email: "a@example.com", Phone1: phoneB, UniqueID: "A", FirstName: "Ann", LastName: "Ash", Remark: "old"}},
-			{"override of nobody", []Customer{full}, Customer{UniqueID: "B", Remark: "new"}, true, -1, Customer{UniqueID: "B", Remark: "new"}},
+			{"override of nobody", []Customer{full}, Customer{UniqueID: "B", Remark: "new"}, true, -1,
+				Customer{UniqueID: "B", Remark: "new"}},
 
 			{"uniqueId before email", []Customer{{Email: "a@example.com"}, {UniqueID: "A"}},
 				Customer{UniqueID: "A", Email: "a@example.com"}, false, 1, Customer{UniqueID: "A"}},
@@ -85,15 +90,18 @@ func TestResolveCustomer(t *testing.T) {
 				Customer{UniqueID: "A", Email: "a@example.com", Phone1: phoneA}, false, 2, Customer{UniqueID: "A"}},
 
 			{"another's email and phone stay", []Customer{{Phone1: phoneA}, {Email: "a@example.com"}, {UniqueID: "A"}},
-				Customer{UniqueID: "A", Email: "A@Example.com", Phone1: phoneA, FirstName: "Ann"}, true, 2, Customer{UniqueID: "A", FirstName: "Ann"}},
+				Customer{UniqueID: "A", Email: "A@Example.com", Phone1: phoneA,
+					FirstName: "Ann"}, true, 2, Customer{UniqueID: "A", FirstName: "Ann"}},
 			{"another's phone stays, a free email is taken", []Customer{{Phone1: phoneA}, {UniqueID: "A", Phone1: phoneC}},
 				Customer{UniqueID: "A", Email: "a@example.com", Phone1: phoneA}, true, 1,
 				Customer{UniqueID: "A", Email: "a@example.com", Phone1: phoneC}},
 
 			{"another uniqueId is another person, email", []Customer{full},
-				Customer{UniqueID: "B", Email: "A@example.com", FirstName: "Ben"}, false, -1, Customer{UniqueID: "B", FirstName: "Ben"}},
+				Customer{UniqueID: "B", Email: "A@example.com", FirstName: "Ben"}, false, -1, Customer{UniqueID: "B",
+					FirstName: "Ben"}},
 			{"another uniqueId is another person, phone", []Customer{full},
-				Customer{UniqueID: "B", Phone1: phoneA, Email: "b@example.com"}, true, -1, Customer{UniqueID: "B", Email: "b@example.com"}},
+				Customer{UniqueID: "B", Phone1: phoneA, Email: "b@example.com"}, true, -1, Customer{UniqueID: "B",
+					Email: "b@example.com"}},
 			{"another person's email, one's own phone", []Customer{full, {Phone1: phoneB}},
 				Customer{UniqueID: "B", Email: "a@example.com", Phone1: phoneB}, true, 1, Customer{UniqueID: "B", Phone1: phoneB}},
 			{"without a uniqueId of one's own the email decides", []Customer{full},
@@ -139,7 +147,8 @@ func all(t *testing.T, db *DB) []Customer {
 	for rows.Next() {
 		var c Customer
 		var created, updated int64
-		require.NoError(t, rows.Scan(&c.ID, &c.Brand, &c.Email, &c.Phone1, &c.UniqueID, &c.FirstName, &c.LastName, &c.Remark, &created, &updated))
+		require.NoError(t, rows.Scan(&c.ID, &c.Brand, &c.Email, &c.Phone1, &c.UniqueID, &c.FirstName, &c.LastName,
+			&c.Remark, &created, &updated))
 		c.Created, c.Updated = time.UnixMilli(created).UTC(), time.UnixMilli(updated).UTC()
 		all = append(all, c)
 	}
@@ -152,7 +161,8 @@ func TestResolveCustomerUnchangedIsNotUpdated(t *testing.T) {
 		db := d.withBrands(t, "acme")
 		before := put(t, db, Customer{UniqueID: "7", FirstName: "Bob"})
 		db.now = func() time.Time { return start.Add(time.Hour) }
-		got, created, err := db.ResolveCustomer(t.Context(), "acme", Customer{UniqueID: "7", FirstName: "Bob"}, Redemption{Override: true})
+		got, created, err := db.ResolveCustomer(t.Context(), "acme", Customer{UniqueID: "7", FirstName: "Bob"},
+			Redemption{Override: true})
 		require.NoError(t, err)
 		assert.False(t, created)
 		assert.Equal(t, before, got)

@@ -81,7 +81,8 @@ func everyCall(ctx context.Context, db *DB, bearer string, check func(name strin
 	check("Agents", err)
 	_, err = db.MatchAgent(ctx, "acme", "ann", Fields{})
 	check("MatchAgent", err)
-	_, err = db.ImportAgents(ctx, "acme", func(yield func(Agent, error) bool) { yield(Agent{Username: "other"}, nil) }, nil)
+	_, err = db.ImportAgents(ctx, "acme", func(yield func(Agent, error) bool) { yield(Agent{Username: "other"}, nil) },
+		nil)
 	check("ImportAgents", err)
 	check("AddChannel", db.AddChannel(ctx, Channel{Brand: "acme", ID: "new"}))
 	_, err = db.UpdateChannel(ctx, "acme", "web", func(*Channel) error { return nil })
@@ -92,7 +93,8 @@ func everyCall(ctx context.Context, db *DB, bearer string, check func(name strin
 	check("Channels", err)
 	customer, _, err := db.ResolveCustomer(ctx, "acme", Customer{UniqueID: "1"}, Redemption{Ticket: "1", Expires: start})
 	check("ResolveCustomer", err)
-	_, _, err = db.ResolveCustomer(ctx, "acme", Customer{UniqueID: "1", Remark: "x"}, Redemption{Ticket: "2", Expires: start, Override: true})
+	_, _, err = db.ResolveCustomer(ctx, "acme", Customer{UniqueID: "1", Remark: "x"},
+		Redemption{Ticket: "2", Expires: start, Override: true})
 	check("ResolveCustomer, override", err)
 	_, err = db.KnownCustomer(ctx, "acme", Customer{UniqueID: "1"}, Redemption{})
 	check("KnownCustomer", err)

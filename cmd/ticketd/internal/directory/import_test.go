@@ -18,7 +18,8 @@ import (
 func numbered(n int, err error) iter.Seq2[Agent, error] {
 	return func(yield func(Agent, error) bool) {
 		for i := range n {
-			if !yield(Agent{Username: fmt.Sprintf("agent%06d", i), Email: fmt.Sprintf("%d@example.com", i), Groups: []string{"all"}, Active: true}, nil) {
+			if !yield(Agent{Username: fmt.Sprintf("agent%06d", i), Email: fmt.Sprintf("%d@example.com", i),
+				Groups: []string{"all"}, Active: true}, nil) {
 				return
 			}
 		}
@@ -44,7 +45,8 @@ func TestImportAgents(t *testing.T) {
 		assert.Equal(t, []int{importBatch, 2 * importBatch, n}, progress)
 		a, err := db.Agent(ctx, "acme", "agent000007")
 		require.NoError(t, err)
-		assert.Equal(t, Agent{Brand: "acme", Username: "agent000007", Email: "7@example.com", Groups: []string{"all"}, Active: true}, a, "replaced")
+		assert.Equal(t, Agent{Brand: "acme", Username: "agent000007", Email: "7@example.com", Groups: []string{"all"},
+			Active: true}, a, "replaced")
 		_, err = db.Agent(ctx, "acme", "stays")
 		assert.NoError(t, err)
 		a, err = db.Agent(ctx, "other", "agent000007")
@@ -84,13 +86,18 @@ func TestImportAgentsAllOrNothing(t *testing.T) {
 			check  func(err error)
 		}{
 			"error of the reader": {"acme", numbered(3*importBatch+1, stop), func(err error) { assert.ErrorIs(t, err, stop) }},
-			"refused field":       {"acme", then(Agent{Username: "x", Email: "\x00"}), func(err error) { assert.ErrorAs(t, err, &field) }},
-			"no username":         {"acme", then(Agent{Email: "x"}), func(err error) { assert.ErrorAs(t, err, &field) }},
-			"group with a comma":  {"acme", then(Agent{Username: "x", Groups: []string{"a,b"}}), func(err error) { assert.ErrorAs(t, err, &field) }},
-			"another brand":       {"acme", then(Agent{Brand: "other", Username: "x"}), func(err error) { assert.ErrorAs(t, err, &field) }},
-			"twice":               {"acme", then(Agent{Username: "agent000001"}), func(err error) { assert.ErrorAs(t, err, &duplicate) }},
-			"twice in a row":      {"acme", then(Agent{Username: fmt.Sprintf("agent%06d", 3*importBatch-1)}), func(err error) { assert.ErrorAs(t, err, &duplicate) }},
-			"no such brand":       {"nobody", numbered(1, nil), func(err error) { assert.ErrorIs(t, err, ErrNotFound) }},
+			"refused field": {"acme", then(Agent{Username: "x", Email: "\x00"}),
+				func(err error) { assert.ErrorAs(t, err, &field) }},
+			"no username": {"acme", then(Agent{Email: "x"}), func(err error) { assert.ErrorAs(t, err, &field) }},
+			"group with a comma": {"acme", then(Agent{Username: "x", Groups: []string{"a,b"}}),
+				func(err error) { assert.ErrorAs(t, err, &field) }},
+			"another brand": {"acme", then(Agent{Brand: "other", Username: "x"}),
+				func(err error) { assert.ErrorAs(t, err, &field) }},
+			"twice": {"acme", then(Agent{Username: "agent000001"}),
+				func(err error) { assert.ErrorAs(t, err, &duplicate) }},
+			"twice in a row": {"acme", then(Agent{Username: fmt.Sprintf("agent%06d", 3*importBatch-1)}),
+				func(err error) { assert.ErrorAs(t, err, &duplicate) }},
+			"no such brand": {"nobody", numbered(1, nil), func(err error) { assert.ErrorIs(t, err, ErrNotFound) }},
 		} {
 			t.Run(name, func(t *testing.T) {
 				did, err := db.ImportAgents(t.Context(), c.brand, c.agents, nil)

@@ -44,7 +44,8 @@ func TestManyBrands(t *testing.T) {
 			require.NoError(t, db.AddChannel(ctx, Channel{Brand: name(i), ID: "web", Name: name(i)}))
 			bearers[i], err = db.CreateAPIKey(ctx, APIKey{Scopes: []Scope{ScopeIssue, ScopeRedeem}, Brands: []string{name(i)}})
 			require.NoError(t, err)
-			c, created, err := db.ResolveCustomer(ctx, name(i), Customer{Email: "jane@example.com", UniqueID: "1", Phone1: "+442012345678"},
+			c, created, err := db.ResolveCustomer(ctx, name(i), Customer{Email: "jane@example.com", UniqueID: "1",
+				Phone1: "+442012345678"},
 				Redemption{Ticket: "the same", Expires: start, Override: true})
 			require.NoError(t, err)
 			assert.True(t, created)

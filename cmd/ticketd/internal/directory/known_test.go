@@ -13,7 +13,8 @@ func TestKnownCustomer(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		ctx := t.Context()
 		db := d.withBrands(t, "acme")
-		jane, on := Customer{Email: "jane@example.com"}, Redemption{Ticket: "1", Expires: start.Add(time.Hour), Override: true}
+		jane, on := Customer{Email: "jane@example.com"}, Redemption{Ticket: "1", Expires: start.Add(time.Hour),
+			Override: true}
 		_, err := db.KnownCustomer(ctx, "acme", jane, on)
 		assert.ErrorIs(t, err, ErrNotFound)
 		all, err := db.Customers(ctx, "acme", 0, 10)

@@ -131,7 +131,8 @@ func TestCheckPhone(t *testing.T) {
 	for _, ok := range []string{"", "+442012345678", "+1", "+" + strings.Repeat("9", 31)} {
 		assert.NoError(t, checkPhone("phone1", ok), ok)
 	}
-	for _, bad := range []string{"442012345678", "+", "+0442012345678", "+44 20", "+44x", "++44", "+" + strings.Repeat("9", 32), "+４４", "+44\n"} {
+	for _, bad := range []string{"442012345678", "+", "+0442012345678", "+44 20", "+44x", "++44",
+		"+" + strings.Repeat("9", 32), "+４４", "+44\n"} {
 		var field *FieldError
 		require.ErrorAs(t, checkPhone("phone1", bad), &field, bad)
 		assert.Equal(t, "phone1", field.Field)

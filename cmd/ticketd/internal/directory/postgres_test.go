@@ -61,10 +61,12 @@ func TestPostgresConfig(t *testing.T) {
 func TestPostgresModes(t *testing.T) {
 	t.Parallel()
 	for _, parameters := range [][2]string{
-		{"default_query_exec_mode", "exec"}, {"default_query_exec_mode", "cache_statement"}, {"default_query_exec_mode", "cache_describe"},
+		{"default_query_exec_mode", "exec"}, {"default_query_exec_mode", "cache_statement"}, {"default_query_exec_mode",
+			"cache_describe"},
 		{"default_query_exec_mode", "describe_exec"}, {"default_query_exec_mode", "simple_protocol"},
 		{"default_transaction_isolation", "repeatable read"}, {"default_transaction_isolation", "serializable"},
-		{"pool_max_conns", "1"}, {"standard_conforming_strings", "on"}, {"TimeZone", "Asia/Kathmandu"}, {"DateStyle", "German"},
+		{"pool_max_conns", "1"}, {"standard_conforming_strings", "on"}, {"TimeZone", "Asia/Kathmandu"}, {"DateStyle",
+			"German"},
 	} {
 		t.Run(strings.Join(parameters[:], "="), func(t *testing.T) {
 			t.Parallel()
@@ -103,7 +105,8 @@ func TestPostgresRefuses(t *testing.T) {
 		require.NoError(t, err)
 		defer conn.Close(context.Background())
 		before, _, _ := strings.Cut(dsn, "?")
-		_, err = conn.Exec(t.Context(), `CREATE DATABASE `+before[strings.LastIndex(before, "/")+1:]+`ascii ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`)
+		_, err = conn.Exec(t.Context(), `CREATE DATABASE `+before[strings.LastIndex(before,
+			"/")+1:]+`ascii ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`)
 		require.NoError(t, err)
 		_, err = Open(t.Context(), before+"ascii?sslmode=disable")
 		assert.ErrorContains(t, err, "the database's encoding is SQL_ASCII")
@@ -134,7 +137,8 @@ func TestPostgresWithoutRights(t *testing.T) {
 		`GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO `+role)
 	plain := open(t, strings.Replace(dsn, "postgres@", role+"@", 1))
 	require.NoError(t, plain.AddBrand(t.Context(), Brand{Name: "acme"}))
-	_, created, err := plain.ResolveCustomer(t.Context(), "acme", Customer{UniqueID: "1"}, Redemption{Ticket: "t", Expires: start, Override: true})
+	_, created, err := plain.ResolveCustomer(t.Context(), "acme", Customer{UniqueID: "1"},
+		Redemption{Ticket: "t", Expires: start, Override: true})
 	require.NoError(t, err)
 	assert.True(t, created)
 }
@@ -184,7 +188,8 @@ func TestPostgresRestart(t *testing.T) {
 				var mismatch *MismatchError
 				judge(err, errors.As(err, &mismatch))
 				id := fmt.Sprint(worker, "-", i)
-				c, _, err := db.ResolveCustomer(ctx, "acme", Customer{UniqueID: id}, Redemption{Ticket: id, Expires: start, Override: true})
+				c, _, err := db.ResolveCustomer(ctx, "acme", Customer{UniqueID: id},
+					Redemption{Ticket: id, Expires: start, Override: true})
 				judge(err, err == nil)
 				if err == nil {
 					mu.Lock()

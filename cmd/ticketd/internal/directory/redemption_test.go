@@ -19,7 +19,8 @@ func TestRedemptionIsIdempotent(t *testing.T) {
 		ctx := t.Context()
 		db := d.withBrands(t, "acme", "other")
 		resolve := func(brand, ticket string, c Customer, override bool) (Customer, bool) {
-			got, created, err := db.ResolveCustomer(ctx, brand, c, Redemption{Ticket: ticket, Expires: start.Add(time.Minute), Override: override})
+			got, created, err := db.ResolveCustomer(ctx, brand, c,
+				Redemption{Ticket: ticket, Expires: start.Add(time.Minute), Override: override})
 			require.NoError(t, err)
 			return got, created
 		}
@@ -80,7 +81,8 @@ func TestRedemptionsAreForgotten(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		db := d.withBrands(t, "acme")
 		expires := start.Add(time.Minute)
-		_, _, err := db.ResolveCustomer(t.Context(), "acme", Customer{UniqueID: "1"}, Redemption{Ticket: "t", Expires: expires})
+		_, _, err := db.ResolveCustomer(t.Context(), "acme", Customer{UniqueID: "1"},
+			Redemption{Ticket: "t", Expires: expires})
 		require.NoError(t, err)
 		kept := func() int { return count(t, db, `SELECT count(*) FROM redemption`) }
 		for _, now := range []time.Time{start, expires, expires.Add(redemptionMargin)} {
@@ -124,7 +126,8 @@ func TestOverridesAreNotLost(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		db := d.withBrands(t, "acme")
 		put(t, db, Customer{UniqueID: "1"})
-		givens := []Customer{{Email: "a@example.com"}, {Phone1: "+442012345678"}, {FirstName: "Ann"}, {LastName: "Ash"}, {Remark: "vip"}}
+		givens := []Customer{{Email: "a@example.com"}, {Phone1: "+442012345678"}, {FirstName: "Ann"}, {LastName: "Ash"},
+			{Remark: "vip"}}
 		var wg sync.WaitGroup
 		for _, c := range givens {
 			c.UniqueID = "1"

@@ -25,10 +25,12 @@ func TestEffectiveDefaults(t *testing.T) {
 // Setting by setting: a channel's own wins over its brand's, the brand's over the
 // default, and what a channel sets moves no other.
 func TestEffectivePrecedence(t *testing.T) {
-	brand := Settings{TicketLogin: new(false), OneTime: new(true), CustomerLifetime: time.Minute, MaxLifetime: 20 * time.Minute,
+	brand := Settings{TicketLogin: new(false), OneTime: new(true), CustomerLifetime: time.Minute,
+		MaxLifetime:  20 * time.Minute,
 		APIAddresses: addresses(t, "192.0.2.1"), Confirm: new(true), OtherUser: Confirm, DisplayName: "Brand", Colour: "#000000",
 		Language: "de", FrameAncestors: []string{"'self'"}}
-	channel := Settings{TicketLogin: new(true), OneTime: new(false), CustomerLifetime: 2 * time.Minute, MaxLifetime: 10 * time.Minute,
+	channel := Settings{TicketLogin: new(true), OneTime: new(false), CustomerLifetime: 2 * time.Minute,
+		MaxLifetime:  10 * time.Minute,
 		APIAddresses: addresses(t, "any"), Confirm: new(false), OtherUser: Refuse, DisplayName: "Channel", Colour: "#ffffff",
 		Language: "fr", FrameAncestors: []string{"https://example.com"}}
 	name := func(i int) string { return reflect.TypeFor[Settings]().Field(i).Name }
@@ -63,10 +65,13 @@ func TestEffectiveLifetimes(t *testing.T) {
 		channel *Channel
 		want    [3]time.Duration // agents, customers, longest
 	}{
-		{Brand{Settings: Settings{MaxLifetime: 30 * time.Second}}, nil, [3]time.Duration{30 * time.Second, 30 * time.Second, 30 * time.Second}},
-		{Brand{AgentLifetime: 2 * time.Minute, Settings: Settings{CustomerLifetime: 10 * time.Minute, MaxLifetime: time.Hour}}, nil,
+		{Brand{Settings: Settings{MaxLifetime: 30 * time.Second}}, nil,
+			[3]time.Duration{30 * time.Second, 30 * time.Second, 30 * time.Second}},
+		{Brand{AgentLifetime: 2 * time.Minute, Settings: Settings{CustomerLifetime: 10 * time.Minute,
+			MaxLifetime: time.Hour}}, nil,
 			[3]time.Duration{2 * time.Minute, 10 * time.Minute, time.Hour}},
-		{Brand{Settings: Settings{CustomerLifetime: 10 * time.Minute}}, &Channel{Settings: Settings{MaxLifetime: time.Minute}},
+		{Brand{Settings: Settings{CustomerLifetime: 10 * time.Minute}},
+			&Channel{Settings: Settings{MaxLifetime: time.Minute}},
 			[3]time.Duration{time.Minute, time.Minute, time.Minute}},
 		{Brand{Settings: Settings{MaxLifetime: time.Minute}}, &Channel{Settings: Settings{CustomerLifetime: 2 * time.Minute}},
 			[3]time.Duration{time.Minute, time.Minute, time.Minute}},
@@ -129,7 +134,8 @@ func TestSettingsRefuse(t *testing.T) {
 			assert.Equal(t, c.field, field.Field)
 		}
 	}
-	good := Settings{FrameAncestors: []string{"https://example.com", "https://*.example.com", "http://localhost:3000", "https://a-b.c9.example:8443", "'self'"}}
+	good := Settings{FrameAncestors: []string{"https://example.com", "https://*.example.com", "http://localhost:3000",
+		"https://a-b.c9.example:8443", "'self'"}}
 	assert.NoError(t, good.prepare())
 }
 

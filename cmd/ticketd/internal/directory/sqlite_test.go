@@ -16,8 +16,9 @@ import (
 func TestOpenSettings(t *testing.T) {
 	db := sqliteFile.empty(t)
 	for pool, settings := range map[*pool]map[string]string{
-		db.write: {"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "10000", "query_only": "0"},
-		db.read:  {"journal_mode": "wal", "foreign_keys": "1", "busy_timeout": "10000", "query_only": "1"},
+		db.write: {"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "10000",
+			"query_only": "0"},
+		db.read: {"journal_mode": "wal", "foreign_keys": "1", "busy_timeout": "10000", "query_only": "1"},
 	} {
 		for name, want := range settings {
 			var got string
@@ -99,7 +100,8 @@ func TestOpenLeavesOthersFiles(t *testing.T) {
 }
 
 func TestOpenFileNames(t *testing.T) {
-	for _, name := range []string{"a b.db", "50%.db", "%41.db", "what?mode=ro", "x#y.db", "ä.db", ":memory:", "file:x.db", "a&_query_only=1"} {
+	for _, name := range []string{"a b.db", "50%.db", "%41.db", "what?mode=ro", "x#y.db", "ä.db", ":memory:",
+		"file:x.db", "a&_query_only=1"} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			file := filepath.Join(dir, name)
@@ -151,11 +153,12 @@ func TestOpenRefuses(t *testing.T) {
 	require.NoError(t, os.Symlink(filepath.Join(dir, "nowhere"), link))
 
 	for name, c := range map[string]struct{ file, want string }{
-		"no name":           {"", "dsn is empty"},
-		"no folder":         {filepath.Join(dir, "none", "d.db"), "no such file"},
-		"folder":            {dir, "not a regular file"},
-		"dangling link":     {link, "no such file"},
-		"other file":        {write("other", strings.Repeat("not a database ", 1000)), "file is not a database (26); name the directory's file, or restore it from a copy"},
+		"no name":       {"", "dsn is empty"},
+		"no folder":     {filepath.Join(dir, "none", "d.db"), "no such file"},
+		"folder":        {dir, "not a regular file"},
+		"dangling link": {link, "no such file"},
+		"other file": {write("other", strings.Repeat("not a database ", 1000)),
+			"file is not a database (26); name the directory's file, or restore it from a copy"},
 		"truncated":         {half, "malformed"},
 		"newer schema":      {newer, "run the newer program"},
 		"somebody's tables": {foreign(t, dir), "already exists"},

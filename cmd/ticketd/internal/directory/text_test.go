@@ -27,23 +27,53 @@ func TestTextFields(t *testing.T) {
 		}{
 			{"brand", "brand", 64, required, func(s string) error { return db.AddBrand(ctx, Brand{Name: s}) }},
 			{"agent", "username", 255, required, func(s string) error { return addAgent(Agent{Brand: "acme", Username: s}) }},
-			{"agent", "email", 255, optional, func(s string) error { return addAgent(Agent{Brand: "acme", Username: "u", Email: s}) }},
-			{"agent", "uniqueId", 255, optional, func(s string) error { return addAgent(Agent{Brand: "acme", Username: "u", UniqueID: s}) }},
-			{"agent", "firstName", 100, optional, func(s string) error { return addAgent(Agent{Brand: "acme", Username: "u", FirstName: s}) }},
-			{"agent", "lastName", 100, optional, func(s string) error { return addAgent(Agent{Brand: "acme", Username: "u", LastName: s}) }},
+			{"agent", "email", 255, optional, func(s string) error {
+				return addAgent(Agent{Brand: "acme", Username: "u",
+					Email: s})
+			}},
+			{"agent", "uniqueId", 255, optional, func(s string) error {
+				return addAgent(Agent{Brand: "acme", Username: "u",
+					UniqueID: s})
+			}},
+			{"agent", "firstName", 100, optional, func(s string) error {
+				return addAgent(Agent{Brand: "acme", Username: "u",
+					FirstName: s})
+			}},
+			{"agent", "lastName", 100, optional, func(s string) error {
+				return addAgent(Agent{Brand: "acme", Username: "u",
+					LastName: s})
+			}},
 			{"channel", "channel", 64, required, func(s string) error { return addChannel(Channel{Brand: "acme", ID: s}) }},
-			{"channel", "name", 100, optional, func(s string) error { return addChannel(Channel{Brand: "acme", ID: "c", Name: s}) }},
+			{"channel", "name", 100, optional, func(s string) error {
+				return addChannel(Channel{Brand: "acme", ID: "c",
+					Name: s})
+			}},
 			{"channel", "displayName", 100, optional, func(s string) error {
 				return addChannel(Channel{Brand: "acme", ID: "c", Settings: Settings{DisplayName: s}})
 			}},
 			{"agent", "groups", 64, required, func(s string) error {
 				return addAgent(Agent{Brand: "acme", Username: "u", Groups: []string{"first", s}})
 			}},
-			{"customer", "email", 255, optional, func(s string) error { return resolve(t, db, Customer{Phone1: "+441", Email: s}) }},
-			{"customer", "uniqueId", 255, optional, func(s string) error { return resolve(t, db, Customer{Phone1: "+442", UniqueID: s}) }},
-			{"customer", "firstName", 100, optional, func(s string) error { return resolve(t, db, Customer{Phone1: "+443", FirstName: s}) }},
-			{"customer", "lastName", 100, optional, func(s string) error { return resolve(t, db, Customer{Phone1: "+444", LastName: s}) }},
-			{"customer", "remark", 512, optional, func(s string) error { return resolve(t, db, Customer{Phone1: "+445", Remark: s}) }},
+			{"customer", "email", 255, optional, func(s string) error {
+				return resolve(t, db,
+					Customer{Phone1: "+441", Email: s})
+			}},
+			{"customer", "uniqueId", 255, optional, func(s string) error {
+				return resolve(t, db,
+					Customer{Phone1: "+442", UniqueID: s})
+			}},
+			{"customer", "firstName", 100, optional, func(s string) error {
+				return resolve(t, db,
+					Customer{Phone1: "+443", FirstName: s})
+			}},
+			{"customer", "lastName", 100, optional, func(s string) error {
+				return resolve(t, db,
+					Customer{Phone1: "+444", LastName: s})
+			}},
+			{"customer", "remark", 512, optional, func(s string) error {
+				return resolve(t, db,
+					Customer{Phone1: "+445", Remark: s})
+			}},
 			{"API key", "note", 512, optional, func(s string) error {
 				_, err := db.CreateAPIKey(ctx, APIKey{Scopes: []Scope{ScopeIssue}, AllBrands: true, Note: s})
 				return err

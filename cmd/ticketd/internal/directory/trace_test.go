@@ -68,7 +68,8 @@ func TestBrandChannel(t *testing.T) {
 			Name: "acme", Region: "US", RequiredAgentFields: []string{"email"}, AgentLifetime: time.Minute, SessionsSince: start,
 			Settings: Settings{OneTime: &yes, TicketLogin: &yes, DisplayName: "Acme"},
 		}
-		channel := Channel{Brand: "acme", ID: "web", Name: "Web", Settings: Settings{OneTime: &no, FrameAncestors: []string{"'self'"}}}
+		channel := Channel{Brand: "acme", ID: "web", Name: "Web",
+			Settings: Settings{OneTime: &no, FrameAncestors: []string{"'self'"}}}
 		require.NoError(t, db.AddBrand(ctx, brand))
 		require.NoError(t, db.AddChannel(ctx, channel))
 		require.NoError(t, db.AddChannel(ctx, Channel{Brand: "other", ID: "theirs"}))

@@ -49,15 +49,18 @@ func TestStateOfKeyrings(t *testing.T) {
 	sealed := seal()
 	open(sealed, 2)
 	lint(t, m)
-	expect(`generation{kind="ticket"} 1`, `sealed_total{kind="ticket",state="primary"} 1`, `opened_total{kind="ticket",state="primary"} 2`,
-		`opened_total{kind="ticket",state="retiring"} 0`, `keys{kind="ticket",state="primary"} 1`, `keys{kind="ticket",state="retiring"} 0`)
+	expect(`generation{kind="ticket"} 1`,
+		`sealed_total{kind="ticket",state="primary"} 1`,
+		`opened_total{kind="ticket",state="primary"} 2`, `opened_total{kind="ticket",state="retiring"} 0`,
+		`keys{kind="ticket",state="primary"} 1`, `keys{kind="ticket",state="retiring"} 0`)
 	assert.Less(t, labelled(t, m, `ticketd_keyring_primary_age_seconds{kind="ticket"}`), 600.0)
 	assert.Less(t, labelled(t, m, `ticketd_keyring_stale_seconds{kind="ticket"}`), 600.0)
 
 	change(keyring.Step{Do: keyring.Rotate, Now: true})
 	open(sealed, 3)
 	seal()
-	expect(`generation{kind="ticket"} 2`, `sealed_total{kind="ticket",state="primary"} 2`, `opened_total{kind="ticket",state="primary"} 2`,
+	expect(`generation{kind="ticket"} 2`,
+		`sealed_total{kind="ticket",state="primary"} 2`, `opened_total{kind="ticket",state="primary"} 2`,
 		`opened_total{kind="ticket",state="retiring"} 3`, `keys{kind="ticket",state="retiring"} 1`)
 
 	// A key that was away is counted from 0 by the Ring, and not here.

@@ -48,7 +48,8 @@ const other = "other"
 
 var reasons = []verify.Reason{
 	verify.Malformed, verify.UnsupportedVersion, verify.UnknownKey, verify.Forged,
-	verify.NotYetValid, verify.Expired, verify.LifetimeTooLong, verify.WrongBrand, verify.WrongAudience, verify.WrongChannel,
+	verify.NotYetValid, verify.Expired, verify.LifetimeTooLong,
+	verify.WrongBrand, verify.WrongAudience, verify.WrongChannel,
 	verify.RefusedByCaller, verify.AlreadyUsed, verify.PossiblyUsed, verify.IssuedBeforeStart,
 	verify.StoreUnavailable, verify.StoreFull, verify.ClockBehind,
 }

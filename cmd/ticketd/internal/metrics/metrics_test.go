@@ -167,7 +167,10 @@ func TestReasonsAreComplete(t *testing.T) {
 func TestStateOfMemoryAndJournal(t *testing.T) {
 	now := time.Now()
 	claim := func(n byte) replay.Claim {
-		return replay.Claim{Nonce: [16]byte{n}, NotBefore: now.Add(time.Minute), Expires: now.Add(2 * time.Minute), RetainUntil: now.Add(3 * time.Minute)}
+		return replay.Claim{
+			Nonce: [16]byte{n}, NotBefore: now.Add(time.Minute),
+			Expires: now.Add(2 * time.Minute), RetainUntil: now.Add(3 * time.Minute),
+		}
 	}
 	redeem := func(t *testing.T, s replay.Store) {
 		for _, n := range []byte{1, 2, 1, 1} {

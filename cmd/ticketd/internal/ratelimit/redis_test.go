@@ -69,7 +69,8 @@ func TestRedisRefills(t *testing.T) {
 	require.True(t, r.Take(t.Context(), "a", limit).OK)
 	assert.Eventually(t, func() bool { return r.Take(t.Context(), "a", limit).OK }, time.Minute, 10*time.Millisecond)
 	assert.GreaterOrEqual(t, time.Since(start), 100*time.Millisecond)
-	assert.Eventually(t, func() bool { return s.Do("DBSIZE") == "0" }, time.Minute, 20*time.Millisecond, "full buckets take no memory")
+	assert.Eventually(t, func() bool { return s.Do("DBSIZE") == "0" }, time.Minute, 20*time.Millisecond,
+		"full buckets take no memory")
 }
 
 func TestRedisOutage(t *testing.T) {
