@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -10,29 +9,30 @@ import (
 	"github.com/admitone/admitone/keyring"
 )
 
-// auditReport is what audit and audit verify print with --json.
+// auditReport is the JSON of audit and audit verify.
 type auditReport struct {
 	File    string               `json:"file"`
 	Vouched bool                 `json:"vouched"` // the KEK vouches for the log
 	Entries []keyring.AuditEntry `json:"entries"`
 }
 
-// logReading are the flags of the commands that read an audit log.
-type logReading struct {
-	reading
+// auditFlags are the flags of commands that read an audit log.
+type auditFlags struct {
+	readFlags
 	withoutKEK bool
 }
 
-func (l *logReading) flags(cmd *cobra.Command) {
-	l.reading.flags(cmd)
-	cmd.Flags().BoolVar(&l.withoutKEK, "without-kek", false, "check only that the log is whole and fits the file: who can write both can have changed both")
+func (l *auditFlags) flags(cmd *cobra.Command) {
+	l.readFlags.flags(cmd)
+	cmd.Flags().BoolVar(&l.withoutKEK, "without-kek", false,
+		"check the log only by its own hashes and against the file; a person who can write both could have changed both")
 }
 
-func (a *app) readAudit(file string, l logReading) (auditReport, error) {
+func (a *app) readAudit(file string, l auditFlags) (auditReport, error) {
 	r := auditReport{File: file, Vouched: !l.withoutKEK && !a.keys.Cleartext()}
 	var c *keyring.Config
 	if !l.withoutKEK {
-		config, err := a.readConfig(l.reading)
+		config, err := a.readConfig(l.readFlags)
 		if err != nil {
 			return r, err
 		}
@@ -44,15 +44,15 @@ func (a *app) readAudit(file string, l logReading) (auditReport, error) {
 }
 
 func (a *app) auditCommand() *cobra.Command {
-	var l logReading
+	var l auditFlags
 	cmd := &cobra.Command{
 		Use:   "audit FILE",
 		Short: "Show what was done to a keyring: when, by whom and why",
-		Long: `audit verifies the audit log beside FILE (FILE.audit), and shows it, oldest first.
-Each entry has the hash of the one before, and the KEK vouches for the entry of the
-file's generation, and so for all before it: an entry that was edited, removed or
-put elsewhere is found, with exit code 6. Of the last entry it cannot be told
-whether its outcome was cut off, or its writer killed: it shows as unfinished.`,
+		Long: `audit verifies the audit log beside FILE (FILE.audit), and shows the entries, oldest
+first. Each entry has the hash of the entry before. The KEK vouches for the entry of
+the file's generation, and so for all earlier entries: if an entry was edited, removed
+or moved, the exit code is 6. If the last entry has no outcome, because its writer was
+killed or the end of the log was cut off, the entry is shown as unfinished.`,
 		Example: `  keyring audit tickets.keyring --realm prod --kek file:/etc/admitone/kek
   keyring audit verify tickets.keyring --realm prod --kek file:/etc/admitone/kek
   keyring audit begin tickets.keyring --reason lost --realm prod --kek file:/etc/admitone/kek`,
@@ -95,24 +95,25 @@ func (a *app) tellEntry(e keyring.AuditEntry) {
 }
 
 func (a *app) tellVouched(r auditReport) {
-	text := "the KEK vouches for it"
+	text := "the KEK vouches for the log"
 	if !r.Vouched {
-		text = "only its own hashes vouch for it"
+		text = "only the log's own hashes vouch for the log"
 	}
 	last := r.Entries[len(r.Entries)-1]
 	a.say("%d entries, whole, up to generation %d; %s", len(r.Entries), last.Generation, text)
 	if last.Result == keyring.Unfinished {
-		a.say("the last one is unfinished: its writer was killed, or the end of the log was cut off")
+		a.say("the last entry is unfinished: its writer was killed, or the end of the log was cut off")
 	}
 }
 
 func (a *app) verifyCommand() *cobra.Command {
-	var l logReading
+	var l auditFlags
 	cmd := &cobra.Command{
 		Use:   "verify FILE",
-		Short: "Say only whether the audit log is whole",
-		Long: `verify does what audit does, without showing the entries: exit code 0 if the log is
-whole and fits FILE, 6 if not. For a file that is called verify, give ./verify.`,
+		Short: "Verify the audit log without showing its entries",
+		Long: `verify verifies the audit log as audit does, and shows no entries. The exit code is 0
+if the log is whole and fits FILE, and 6 if not. For a file with the name verify, give
+./verify.`,
 		Example: `  keyring audit verify tickets.keyring --realm prod --kek file:/etc/admitone/kek
   keyring audit verify tickets.keyring --without-kek`,
 		Args: cobra.ExactArgs(1),
@@ -130,20 +131,20 @@ whole and fits FILE, 6 if not. For a file that is called verify, give ./verify.`
 }
 
 func (a *app) beginCommand() *cobra.Command {
-	var o changing
+	var o changeFlags
 	cmd := &cobra.Command{
 		Use:   "begin FILE --reason TEXT",
-		Short: "Begin a new audit log where the old one is lost or damaged",
-		Long: `begin begins a new audit log where there is none or the old one is damaged. What is
-left of the old one is kept beside it. Nothing can then be changed unnoticed from
-here on; what was before is no longer proven.`,
+		Short: "Begin a new audit log in place of a lost or damaged log",
+		Long: `begin begins a new audit log if the log is missing or damaged. The rest of the old log
+is kept beside the new log. From then on no change goes unnoticed; the time before is
+no longer proven.`,
 		Example: `  keyring audit begin tickets.keyring --reason lost --realm prod --kek file:/etc/admitone/kek`,
 		Args:    cobra.ExactArgs(1),
 	}
 	o.flags(cmd)
 	return cli.Command(cmd, func(_ *cobra.Command, args []string) error {
 		if o.reason == "" {
-			return cli.Usagef("begin needs --reason, for the record")
+			return cli.Usagef("begin needs --reason, for the audit log")
 		}
 		return a.change(args[0], o, func(info keyring.Info) {
 			a.say("a new audit log of %s is begun (generation %d)", args[0], info.Generation)
@@ -151,11 +152,11 @@ here on; what was before is no longer proven.`,
 	})
 }
 
-// auditHint is what to do about an audit log that is not well.
+// auditHint returns what to do about an audit log that is missing or broken.
 func (a *app) auditHint(file string, err error) string {
 	switch reason(err) {
 	case keyring.AuditMissing, keyring.AuditBroken:
-		return fmt.Sprintf("restore the log, or, if it is lost for good: %s", a.command("audit begin", file, "--reason", "TEXT"))
+		return "restore the log, or, if the log is lost for good: " + a.command("audit begin", file, "--reason", "TEXT")
 	}
 	return ""
 }

@@ -11,56 +11,73 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// result is what the commands that change a keyring print with --json.
+// result is the JSON of commands that change a keyring.
 type result struct {
 	File    string `json:"file"`
 	Changed bool   `json:"changed"`
 	keyring.Info
-	KeyFile  string         `json:"keyFile,omitempty"` // the KEK's, where it was made
+	KeyFile  string         `json:"keyFile,omitempty"` // the key file that was made for the KEK
 	Done     []keyring.Step `json:"done,omitempty"`    // by apply
 	Warnings []string       `json:"warnings,omitempty"`
 }
 
-// reading are the flags of the commands that read a keyring.
-type reading struct {
+// readFlags are the flags of commands that read a keyring.
+type readFlags struct {
 	older         bool
 	minGeneration uint64
 }
 
-func (r *reading) flags(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&r.older, "unsafe-older", false, "take a file that is older than its audit log says, such as one from a backup; "+
-		"keys that were disabled or destroyed since are back")
-	cmd.Flags().Uint64Var(&r.minGeneration, "min-generation", 0, "the highest `generation` that any service is known to have; an older file is refused, and with --unsafe-older the next change goes above it")
+func (r *readFlags) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVar(&r.older, "unsafe-older", false, "accept a file that is older than its audit log says, "+
+		"such as a backup; keys that were disabled or destroyed since then are back")
+	f.Uint64Var(&r.minGeneration, "min-generation", 0, "highest `generation` of the file that any service "+
+		"is known to have; an older file is refused; with --unsafe-older the next change goes above this generation")
 }
 
-// changing are the flags of the commands that change a keyring.
-type changing struct {
-	reading
+// changeFlags are the flags of commands that change a keyring.
+type changeFlags struct {
+	readFlags
 	reason      string
 	clockBehind bool
 }
 
-func (c *changing) flags(cmd *cobra.Command) {
-	c.reading.flags(cmd)
-	cmd.Flags().StringVar(&c.reason, "reason", "", "why, for the audit log: a line of `text`")
-	cmd.Flags().BoolVar(&c.clockBehind, "unsafe-clock-behind", false, "go on although this clock is behind the last change, and date now what the file dates later; "+
-		"if this clock is the wrong one, the old key will seem needed no more while what it sealed is still good")
+func (c *changeFlags) flags(cmd *cobra.Command) {
+	c.readFlags.flags(cmd)
+	cmd.Flags().StringVar(&c.reason, "reason", "", "`text` of one line that tells the audit log why the change was made")
+	clockBehindFlag(cmd, &c.clockBehind)
 }
 
-func (a *app) readConfig(r reading) (keyring.Config, error) {
+func clockBehindFlag(cmd *cobra.Command, on *bool) {
+	cmd.Flags().BoolVar(on, "unsafe-clock-behind", false, "make the change although this machine's clock is behind "+
+		"the last change, and set later times in the file to now; if this clock is the wrong clock, the policy "+
+		"may disable the old key while tickets that the key sealed are still good")
+}
+
+func (a *app) readConfig(r readFlags) (keyring.Config, error) {
 	c, err := a.keys.Config(keyring.AnyKind, false)
 	c.UnsafeOlder, c.MinGeneration, c.Actor = r.older, r.minGeneration, a.actor
 	return c, err
 }
 
-func (a *app) changeConfig(o changing) (keyring.Config, error) {
-	c, err := a.readConfig(o.reading)
+func (a *app) changeConfig(o changeFlags) (keyring.Config, error) {
+	c, err := a.readConfig(o.readFlags)
 	c.UnsafeClockBehind = o.clockBehind
 	return c, err
 }
 
-// change does the steps, and says what came of it as tell does.
-func (a *app) change(file string, o changing, tell func(keyring.Info), steps ...keyring.Step) error {
+// read opens the keyring in file, for commands that change the keyring or show it.
+func (a *app) read(file string, o changeFlags) (keyring.Config, keyring.Info, error) {
+	c, err := a.changeConfig(o)
+	if err != nil {
+		return c, keyring.Info{}, err
+	}
+	info, err := keyring.Read(file, c)
+	return c, info, err
+}
+
+// change does the steps, and calls tell to report the result.
+func (a *app) change(file string, o changeFlags, tell func(keyring.Info), steps ...keyring.Step) error {
 	c, err := a.changeConfig(o)
 	if err != nil {
 		return err
@@ -69,8 +86,8 @@ func (a *app) change(file string, o changing, tell func(keyring.Info), steps ...
 	return a.changed(file, c, info, err, tell)
 }
 
-// changed is the end of a command that changed a keyring, or found that there was
-// nothing to do.
+// changed reports the result of a change to a keyring; err may also be
+// keyring.ErrAlready, for a change that was not needed.
 func (a *app) changed(file string, c keyring.Config, info keyring.Info, err error, tell func(keyring.Info)) error {
 	done := err == nil
 	if errors.Is(err, keyring.ErrAlready) {
@@ -86,7 +103,7 @@ func (a *app) changed(file string, c keyring.Config, info keyring.Info, err erro
 	return a.finish(result{File: file, Changed: done, Info: info})
 }
 
-// finish warns of what is not wise, names the next command and prints the result.
+// finish prints the warnings, the next command and the result.
 func (a *app) finish(r result) error {
 	a.warn(r.Info)
 	a.suggest(r.File, r.Info, time.Now())
@@ -94,9 +111,10 @@ func (a *app) finish(r result) error {
 	return a.printJSON(r)
 }
 
-// onKey is a command with the arguments FILE KEYID that does one step.
-func (a *app) onKey(cmd *cobra.Command, step func(keyring.KeyID) keyring.Step, told string) *cobra.Command {
-	var o changing
+// onKey gives cmd, with the arguments FILE KEYID, a body that does one step and then
+// tells that the key is in its new state.
+func (a *app) onKey(cmd *cobra.Command, step func(keyring.KeyID) keyring.Step, state string) *cobra.Command {
+	var o changeFlags
 	cmd.Args = cobra.ExactArgs(2)
 	o.flags(cmd)
 	return cli.Command(cmd, func(_ *cobra.Command, args []string) error {
@@ -105,7 +123,7 @@ func (a *app) onKey(cmd *cobra.Command, step func(keyring.KeyID) keyring.Step, t
 			return err
 		}
 		return a.change(args[0], o, func(info keyring.Info) {
-			a.say("key %v of %s %s (generation %d)", id, args[0], told, info.Generation)
+			a.say("key %v of %s %s (generation %d)", id, args[0], state, info.Generation)
 		}, step(id))
 	})
 }

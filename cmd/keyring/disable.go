@@ -14,29 +14,29 @@ func (a *app) disableCommand() *cobra.Command {
 	var refuseLive bool
 	cmd := a.onKey(&cobra.Command{
 		Use:   "disable FILE KEYID",
-		Short: "Make a key open nothing",
-		Long: `disable makes a key open nothing any more. KEYID is the key's 8 hex digits, as
-"keyring status" shows them. "enable" undoes it.
+		Short: "Disable a key: from then on the key opens nothing",
+		Long: `disable disables a key: from then on the key opens nothing. KEYID is the key's 8
+hexadecimal digits, as "keyring status" shows them. "enable" undoes the change.
 
-While something that the key sealed may still be good, disable refuses with exit
-code 5: until demoted + propagation + lifetime + 3 x skew. What channel keys seal
-has no end. The primary key cannot be disabled; rotate first.`,
+While tickets or sessions that the key sealed may still be good, disable refuses with
+exit code 5, until demoted + propagation + lifetime + 3 x skew. Channel codes are good
+without end. The primary key cannot be disabled; rotate first.`,
 		Example: `  keyring disable tickets.keyring 2f6a01c4 --realm prod --kek file:/etc/admitone/kek
   keyring disable tickets.keyring 2f6a01c4 --unsafe-refuse-live-tickets --reason leaver --realm prod --kek passphrase:`,
 	}, func(id keyring.KeyID) keyring.Step {
 		return keyring.Step{Do: keyring.Disable, Key: id, Unsafe: refuseLive}
 	}, "is disabled")
-	cmd.Flags().BoolVar(&refuseLive, "unsafe-refuse-live-tickets", false, "disable the key even if what it sealed is still good, and so refuse that")
+	cmd.Flags().BoolVar(&refuseLive, "unsafe-refuse-live-tickets", false,
+		"disable the key although tickets, sessions or channel codes that the key sealed are still good; they are refused")
 	return cmd
 }
 
 func (a *app) enableCommand() *cobra.Command {
 	return a.onKey(&cobra.Command{
 		Use:   "enable FILE KEYID",
-		Short: "Make a disabled or staged key open again",
-		Long: `enable makes a disabled key open what it sealed again: it retires once more. A
-staged key, and one that has never sealed, is pending from now on. A key that was
-revoked stays disabled.`,
+		Short: "Enable a disabled or staged key",
+		Long: `enable lets a disabled key open again: the key is retiring once more. A staged key, or
+a key that has never sealed, becomes pending. A revoked key stays disabled.`,
 		Example: `  keyring enable tickets.keyring 2f6a01c4 --realm prod --kek file:/etc/admitone/kek`,
 	}, func(id keyring.KeyID) keyring.Step { return keyring.Step{Do: keyring.Enable, Key: id} }, "is enabled")
 }
@@ -46,73 +46,71 @@ func (a *app) destroyCommand() *cobra.Command {
 	cmd := a.onKey(&cobra.Command{
 		Use:   "destroy FILE KEYID",
 		Short: "Remove a disabled key",
-		Long: `destroy removes a disabled key from the file; nothing brings it back but a copy of
-an older file. Its ID is never given to another key. Before the policy's
-destroy-after is over, destroy refuses with exit code 5.`,
+		Long: `destroy removes a disabled key from the file. Only a copy of an older file can bring the
+key back. The key's ID is never given to another key. Before the policy's destroy-after
+is over, destroy refuses with exit code 5.`,
 		Example: `  keyring destroy tickets.keyring 2f6a01c4 --realm prod --kek file:/etc/admitone/kek`,
 	}, func(id keyring.KeyID) keyring.Step {
 		return keyring.Step{Do: keyring.Destroy, Key: id, Unsafe: early}
 	}, "is destroyed")
-	cmd.Flags().BoolVar(&early, "unsafe-before-grace", false, "destroy the key before the grace is over: disabling it can no longer be undone")
+	cmd.Flags().BoolVar(&early, "unsafe-before-grace", false,
+		"destroy the key before the policy's destroy-after is over; the key can then no longer be enabled")
 	return cmd
 }
 
-// revocation is what revoke --dry-run prints with --json.
+// revocation is the JSON of revoke --dry-run.
 type revocation struct {
 	File        string        `json:"file"`
 	Key         keyring.KeyID `json:"key"`
-	RefusedFrom time.Time     `json:"refusedFrom,omitzero"` // what was sealed from then
-	RefusedTo   time.Time     `json:"refusedTo,omitzero"`   // until then is refused
+	RefusedFrom time.Time     `json:"refusedFrom,omitzero"` // earliest sealing that is refused although still good
+	RefusedTo   time.Time     `json:"refusedTo,omitzero"`   // latest such sealing
 	DryRun      bool          `json:"dryRun"`
 }
 
 func (a *app) revokeCommand() *cobra.Command {
-	var o changing
+	var o changeFlags
 	var dryRun bool
 	cmd := &cobra.Command{
 		Use:   "revoke FILE KEYID --reason TEXT",
-		Short: "Distrust a key that others may have, at once",
-		Long: `revoke is for a key that others may have. In one step it disables the key for good
-and, if that is the primary, makes a new one which seals at once; keys that wait to
-become the primary are held, since who had the file has them, too.
+		Short: "Disable at once, and for good, a key that others may have",
+		Long: `revoke is for a key that others may have. In one step revoke disables the key for good.
+If the key is the primary, revoke also makes a new primary, which seals at once.
+Pending keys are held, since a person who had the file has those keys too.
 
-It says first what dies: all that the key sealed and that is still good. With
---dry-run it says only that. It waits for nothing, and asks nothing.
+revoke first tells which tickets, sessions or channel codes will be refused: those that
+the key sealed and that are still good. With --dry-run revoke stops there. revoke waits
+for nothing and asks for no confirmation.
 
-Services refuse what the key sealed as soon as they have the new file. Until then
-they also refuse what the new key seals.`,
+A service refuses tickets of the revoked key as soon as the service has the new file.
+Until then the service also refuses tickets of the new key.`,
 		Example: `  keyring revoke tickets.keyring 2f6a01c4 --dry-run --realm prod --kek file:/etc/admitone/kek
   keyring revoke tickets.keyring 2f6a01c4 --reason leaked --realm prod --kek file:/etc/admitone/kek`,
 		Args: cobra.ExactArgs(2),
 	}
 	o.flags(cmd)
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be refused, and change nothing")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "tell what would be refused, and change nothing")
 	return cli.Command(cmd, func(_ *cobra.Command, args []string) error {
 		id, err := parseKeyID(args[1])
 		if err != nil {
 			return err
 		}
 		if o.reason == "" && !dryRun {
-			return cli.Usagef("revoke needs --reason, for the record")
+			return cli.Usagef("revoke needs --reason, for the audit log")
 		}
 		return a.revoke(args[0], id, o, dryRun)
 	})
 }
 
-func (a *app) revoke(file string, id keyring.KeyID, o changing, dryRun bool) error {
-	c, err := a.changeConfig(o)
+func (a *app) revoke(file string, id keyring.KeyID, o changeFlags, dryRun bool) error {
+	c, info, err := a.read(file, o)
 	if err != nil {
 		return err
 	}
-	info, err := keyring.Read(file, c)
-	if err != nil {
-		return err
-	}
-	// A key that there is not is the change's to refuse.
+	// An unknown key is refused below, by the change.
 	r := revocation{File: file, Key: id, DryRun: dryRun}
 	if k, ok := keyOf(info, id); ok {
 		r.RefusedFrom, r.RefusedTo = info.Live(k, time.Now())
-		a.tellDeaths(info, k, r)
+		a.tellRefused(info, k, r)
 	}
 	if dryRun {
 		if _, ok := keyOf(info, id); !ok {
@@ -131,19 +129,20 @@ func (a *app) revoke(file string, id keyring.KeyID, o changing, dryRun bool) err
 			}
 		}
 		if len(others) > 0 {
-			a.say("who had the whole file has %s, too: then revoke that as well", strings.Join(others, ", "))
+			a.say("a person who had the whole file has %s too: if so, revoke those keys as well", strings.Join(others, ", "))
 		}
 	})
 }
 
-// tellDeaths says what is refused when k is revoked.
-func (a *app) tellDeaths(info keyring.Info, k keyring.Key, r revocation) {
+// tellRefused tells what is refused after k is revoked.
+func (a *app) tellRefused(info keyring.Info, k keyring.Key, r revocation) {
 	if r.RefusedFrom.IsZero() {
 		a.say("nothing that key %v sealed is still good", k.ID)
 	} else {
-		a.say("this refuses the %s issued under key %v since %s, until %s, that are still good", things[info.Kind], k.ID, stamp(r.RefusedFrom), stamp(r.RefusedTo))
+		a.say("this refuses the %s issued under key %v since %s, until %s, that are still good",
+			sealedBy[info.Kind], k.ID, stamp(r.RefusedFrom), stamp(r.RefusedTo))
 	}
 	if k.State == keyring.Primary {
-		a.say("a new key seals at once; what it seals is refused where the new file has not arrived")
+		a.say("a new key seals at once; services that do not have the new file yet refuse what the new key seals")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/internal/durable"
 	"github.com/admitone/admitone/keyring"
 )
 
@@ -30,7 +31,7 @@ const (
 	failing verdict = "failed"
 )
 
-// diagnosis is what doctor prints with --json.
+// diagnosis is the JSON of doctor.
 type diagnosis struct {
 	File   string  `json:"file"`
 	Checks []check `json:"checks"`
@@ -45,19 +46,20 @@ func (d *diagnosis) add(name string, v verdict, remedy, format string, args ...a
 }
 
 func (a *app) doctorCommand() *cobra.Command {
-	var r reading
+	var r readFlags
 	var from services
 	var kind string
 	cmd := &cobra.Command{
 		Use:   "doctor FILE",
-		Short: "Look for what is wrong with a keyring on this machine",
-		Long: `doctor looks at what a service on this machine needs of FILE: that it is there,
-private, opens under this KEK and realm, and is of the kind that is expected; that
-the clock is not behind it; that the audit log, if it is here, fits. With --from it
-holds FILE against what services that run here have loaded, and their clocks against
-this one. It shows a line for each check, with the remedy where one failed.
+		Short: "Check a keyring on this machine, and tell how to repair faults",
+		Long: `doctor checks whether a service on this machine can use FILE. The file must exist, be
+private, open under this KEK and realm, and be of the expected kind; the clock must not
+be behind the file; the audit log, if there is a log on this machine, must fit. With
+--from, doctor also compares FILE with the keyrings that running services have loaded,
+and their clocks with this clock. Each check is one line; a failed check tells the
+remedy.
 
-Run it on each node, as the user that the service runs as.
+Run doctor on each node, as the user of the service.
 
 Exit codes: 0 all well, 1 a check failed, 4 something is overdue, 6 FILE is unreadable.`,
 		Example: `  keyring doctor tickets.keyring --realm prod --kek file:/etc/admitone/kek
@@ -65,11 +67,11 @@ Exit codes: 0 all well, 1 a check failed, 4 something is overdue, 6 FILE is unre
 		Args: cobra.ExactArgs(1),
 	}
 	r.flags(cmd)
-	from.flags(cmd, "from", "hold FILE against what these services, a `URL` each, have loaded")
-	cmd.Flags().StringVar(&kind, "kind", "", "what the keys should be for: ticket, session or channel")
+	from.flags(cmd, "from", "compare FILE with the keyrings that these services have loaded")
+	cmd.Flags().StringVar(&kind, "kind", "", "expected kind of the keyring: ticket, session or channel")
 	return cli.Command(cmd, func(cmd *cobra.Command, args []string) error {
 		if kind != "" && keyring.Algorithms(keyring.Kind(kind)) == nil {
-			return cli.Usagef("--kind is ticket, session or channel")
+			return cli.Flagf("kind", "must be ticket, session or channel")
 		}
 		if err := from.check(cmd.Flags().Lookup("from")); err != nil {
 			return err
@@ -87,14 +89,14 @@ Exit codes: 0 all well, 1 a check failed, 4 something is overdue, 6 FILE is unre
 			again = append(again, "--kind", kind)
 		}
 		if len(from.urls) > 0 {
-			again = append(again, "--from", strings.Join(from.names(), ","))
+			again = append(again, "--from", strings.Join(from.redacted(), ","))
 		}
 		return a.tellDiagnosis(d, again)
 	})
 }
 
-// examine looks at the file, and returns what it says.
-func (a *app) examine(d *diagnosis, file string, r reading, kind keyring.Kind) (keyring.Info, bool) {
+// examine checks the file, and returns the file's content.
+func (a *app) examine(d *diagnosis, file string, r readFlags, kind keyring.Kind) (keyring.Info, bool) {
 	if !d.examineFile(file) {
 		return keyring.Info{}, false
 	}
@@ -129,12 +131,12 @@ func (a *app) examine(d *diagnosis, file string, r reading, kind keyring.Kind) (
 	return ring, true
 }
 
-// examineFile looks at what needs no key.
+// examineFile makes the checks for which no key is needed.
 func (d *diagnosis) examineFile(file string) bool {
 	stat, err := os.Stat(file)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		d.add("file", failing, "mount or restore it; keyring init makes a new one", "%s is missing", file)
+		d.add("file", failing, "mount or restore the file; keyring init makes a new keyring", "%s is missing", file)
 		return false
 	case err != nil:
 		d.add("file", failing, "run this as the user that the service runs as", "%v", err)
@@ -145,16 +147,16 @@ func (d *diagnosis) examineFile(file string) bool {
 		return false
 	}
 	d.add("file", well, "", "%s, %d bytes, of %s", file, stat.Size(), stamp(stat.ModTime()))
-	// Windows keeps no such bits.
+	// Windows has no such modes.
 	if m := stat.Mode().Perm(); m&0o137 != 0 && runtime.GOOS != "windows" {
-		d.add("mode", warning, fmt.Sprintf("chmod 0600 %s (in Kubernetes: defaultMode 0400)", cli.Line(cli.Operand(file))), "%04o is wider than 0640", m)
+		d.add("mode", warning, durable.Narrow(cli.Line(cli.Operand(file))), "%04o is wider than 0640", m)
 	} else {
 		d.add("mode", well, "", "%04o", m)
 	}
 	return true
 }
 
-// examineClock holds the clock against the keyring's latest time.
+// examineClock compares the clock with the latest time in the keyring.
 func (d *diagnosis) examineClock(info keyring.Info, now time.Time) {
 	var last time.Time
 	for _, k := range info.Keys {
@@ -165,7 +167,8 @@ func (d *diagnosis) examineClock(info keyring.Info, now time.Time) {
 		}
 	}
 	if behind := last.Sub(now); behind > info.Policy.Skew {
-		d.add("clock", failing, "set this machine's clock, or that of the machine that made the last change", "%s, which is %v before the last change", stamp(now), behind.Round(time.Second))
+		d.add("clock", failing, "set the clock of this machine, or of the machine that made the last change",
+			"%s, which is %v before the last change", stamp(now), behind.Round(time.Second))
 		return
 	}
 	d.add("clock", well, "", "%s; the last change of a key was at %s", stamp(now), stamp(last))
@@ -175,12 +178,13 @@ func (a *app) examineAudit(d *diagnosis, file string, c keyring.Config) {
 	entries, err := keyring.Audit(file, &c)
 	switch {
 	case reason(err) == keyring.AuditMissing:
-		d.add("audit", well, "", "no log here, which is right where nothing is changed")
+		d.add("audit", well, "", "no log here; a machine on which the keyring is never changed needs no log")
 	case err != nil:
 		d.add("audit", failing, a.auditHint(file, err), "%s", cli.Message(err))
 		d.Exit = exitUnreadable
 	case entries[len(entries)-1].Result == keyring.Unfinished:
-		d.add("audit", warning, "see keyring audit; the next change records what became of it", "%d entries, of which the last is unfinished", len(entries))
+		d.add("audit", warning, "see keyring audit; the next change records the outcome",
+			"%d entries, of which the last is unfinished", len(entries))
 	default:
 		d.add("audit", well, "", "%d entries, whole", len(entries))
 	}
@@ -189,7 +193,7 @@ func (a *app) examineAudit(d *diagnosis, file string, c keyring.Config) {
 func (d *diagnosis) examinePolicy(a *app, file string, info keyring.Info, now time.Time) {
 	switch code := dueCode(info.Plan(now)); code {
 	case exitOverdue:
-		d.add("policy", warning, "see whether the timer runs: "+a.command("apply", file), "something is overdue")
+		d.add("policy", warning, "check whether the timer runs: "+a.command("apply", file), "something is overdue")
 		if d.Exit == exitOK {
 			d.Exit = exitOverdue
 		}
@@ -203,34 +207,41 @@ func (d *diagnosis) examinePolicy(a *app, file string, info keyring.Info, now ti
 	}
 }
 
-// examineServices holds the file against what services have.
+// examineServices compares the file with the keyrings of services.
 func (d *diagnosis) examineServices(reports []serviceStatus, info keyring.Info) {
 	for _, s := range reports {
 		name := "service " + s.URL
 		switch {
 		case s.Report == nil:
-			d.add(name, failing, "see whether it runs, and where it serves its report", "%s", s.Error)
+			d.add(name, failing, "check whether the service runs, and where the service serves its report", "%s", s.Error)
 			continue
 		case s.Match == newer:
-			d.add(name, failing, "copy the newest file to this machine", "has generation %d, and FILE is an older one, %d", s.Report.Generation, info.Generation)
+			d.add(name, failing, "copy the newest file to this machine", "has generation %d, and FILE is older: %d",
+				s.Report.Generation, info.Generation)
 		case s.Match == older && s.Report.Error != "":
-			d.add(name, failing, "put right what it says", "has generation %d, and cannot take %d: %s", s.Report.Generation, info.Generation, s.Report.Error)
+			d.add(name, failing, "follow the service's message", "has generation %d, and cannot take %d: %s",
+				s.Report.Generation, info.Generation, s.Report.Error)
 		case s.Match == older:
-			d.add(name, failing, "see whether it reads this FILE, and its log", "has generation %d, and FILE is %d", s.Report.Generation, info.Generation)
+			d.add(name, failing, "check whether the service reads this FILE, and read the service's log",
+				"has generation %d, and FILE is %d", s.Report.Generation, info.Generation)
 		case s.Match != same:
-			d.add(name, failing, "give it the same file and realm", "has another keyring (%s, generation %d)", s.Match, s.Report.Generation)
+			d.add(name, failing, "give the service the same file and realm", "has another keyring (%s, generation %d)",
+				s.Match, s.Report.Generation)
 		case s.Report.Error != "":
-			d.add(name, failing, "put right what it says", "has generation %d, and fails to look at its file for %.0fs: %s", s.Report.Generation, s.Stale, s.Report.Error)
+			d.add(name, failing, "follow the service's message",
+				"has generation %d, and has failed to read its file for %.0fs: %s",
+				s.Report.Generation, s.Stale, s.Report.Error)
 		default:
-			d.add(name, well, "", "has generation %d too, looked at %.0fs ago", s.Report.Generation, s.Stale)
+			d.add(name, well, "", "has generation %d too, read %.0fs ago", s.Report.Generation, s.Stale)
 		}
 		if off := time.Since(s.Clock).Abs(); off > info.Policy.Skew+askTimeout {
-			d.add(name, failing, "set both machines' clocks", "its clock is %v from this one's, and the policy allows %s", off.Round(time.Second), span(info.Policy.Skew))
+			d.add(name, failing, "set the clocks of both machines", "its clock differs from this clock by %v, "+
+				"and the policy allows %s", off.Round(time.Second), span(info.Policy.Skew))
 		}
 	}
 }
 
-// tellDiagnosis shows what was found; again are the flags to look for it once more.
+// tellDiagnosis shows the checks; again are the flags for another run.
 func (a *app) tellDiagnosis(d *diagnosis, again []string) error {
 	a.code = d.Exit
 	rows := [][]string{}

@@ -22,17 +22,18 @@ func (a *app) initCommand() *cobra.Command {
 	var from keyset
 	cmd := &cobra.Command{
 		Use:   "init FILE --kind KIND",
-		Short: "Make a keyring with one key, or with those of a Tink keyset",
-		Long: `init makes the file FILE (mode 0600) with one key. It never overwrites a file. If the
-KEK is file:PATH and there is no such file, init makes it as well; keep a copy of
-it apart from FILE's: without it the keys are lost. It stays if init then fails.
+		Short: "Make a keyring with one new key, or with the keys of a Tink keyset",
+		Long: `init makes the file FILE (mode 0600) with one key. init never overwrites a file. If the
+KEK is file:PATH and there is no such file, init makes that key file as well. Keep a copy
+of the key file, apart from copies of FILE: without the key file the keys are lost. The
+key file stays if init then fails.
 
-With --keyset the keys are those of a Tink keyset (JSON or binary), of which the
-primary is the primary; see "keyring import --help".
+With --keyset the keys come from a Tink keyset (JSON or binary), and the keyset's primary
+is the keyring's primary; see "keyring import --help".
 
 Without flags the policy is: lifetime 15m for tickets and 24h for sessions, rotate
 every 30d, destroy after 30d, propagation 2m, skew 10s. Channel keyrings have no
-lifetime, since published URLs have none, and are not rotated by themselves.`,
+lifetime, since published URLs have none, and are rotated by hand only.`,
 		Example: `  keyring init tickets.keyring --kind ticket --realm prod --kek file:/etc/admitone/kek
   keyring init sessions.keyring --kind session --realm prod --kek passphrase: --lifetime 12h --rotate-every 7d
   keyring init channels.keyring --kind channel --realm prod --kek file:/etc/admitone/kek
@@ -40,11 +41,12 @@ lifetime, since published URLs have none, and are not rotated by themselves.`,
 		Args: cobra.ExactArgs(1),
 	}
 	f := cmd.Flags()
-	f.StringVar(&kind, "kind", "", "what the keys are for: ticket, session or channel")
-	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions([]string{"ticket", "session", "channel"}, cobra.ShellCompDirectiveNoFileComp))
+	f.StringVar(&kind, "kind", "", "`kind` of the keyring, which tells what the keys seal: ticket, session or channel")
+	completeWords(cmd, "kind", string(keyring.Ticket), string(keyring.Session), string(keyring.Channel))
 	a.algorithmFlag(cmd, &algorithm)
-	policy.flags(f)
-	f.StringVar(&from.file, "keyset", "", "take the keys of the Tink keyset in `FILE`; - is standard input")
+	policy.flags(f, defaults)
+	f.StringVar(&from.file, "keyset", "",
+		"`FILE` with a Tink keyset, whose keys the keyring takes in place of a new key; - is standard input")
 	from.flags(f)
 	return cli.Command(cmd, func(_ *cobra.Command, args []string) error {
 		names := keyring.Algorithms(keyring.Kind(kind))
@@ -52,10 +54,10 @@ lifetime, since published URLs have none, and are not rotated by themselves.`,
 			return cli.Usagef("init needs --kind ticket, session or channel")
 		}
 		if algorithm != "" && !slices.Contains(names, algorithm) {
-			return cli.Usagef("for --kind %s, --algorithm is one of %s", kind, strings.Join(names, ", "))
+			return cli.Flagf("algorithm", "is not an algorithm of --kind %s; give one of %s", kind, strings.Join(names, ", "))
 		}
 		if algorithm != "" && from.file != "" {
-			return cli.Usagef("--keyset and --algorithm exclude each other: the keys are the keyset's")
+			return cli.Usagef("--keyset and --algorithm exclude each other: with --keyset no key is made")
 		}
 		if err := from.check(from.file != ""); err != nil {
 			return err
@@ -70,8 +72,7 @@ lifetime, since published URLs have none, and are not rotated by themselves.`,
 }
 
 func (a *app) init(file string, kind keyring.Kind, p keyring.Policy, algorithm string, from keyset) error {
-	// What can be found wrong is found before a passphrase is asked for or a key
-	// file made.
+	// All checks come before the question for a passphrase and before a key file is made.
 	uri, err := a.keys.URI()
 	if err != nil {
 		return err
@@ -91,7 +92,7 @@ func (a *app) init(file string, kind keyring.Kind, p keyring.Policy, algorithm s
 			return err
 		}
 	}
-	keyFile, err := makeKeyFile(uri, file)
+	keyFile, err := makeKeyFile("kek", uri, file)
 	if err != nil {
 		return err
 	}
@@ -102,9 +103,9 @@ func (a *app) init(file string, kind keyring.Kind, p keyring.Policy, algorithm s
 		return keyring.Create(file, c, p, algorithm)
 	})
 	if err != nil && keyFile != "" {
-		// It is not removed: another init may have found it in between, and made a
-		// keyring under it.
-		return fmt.Errorf("%w (the key file %s was made and stays; init takes it when it is run again)", err, keyFile)
+		// The key file is not removed: another init may have made a keyring under the key
+		// file in the meantime.
+		fmt.Fprintf(a.stderr, "the key file %s was made and stays; the next init uses the key file\n", keyFile)
 	}
 	if err != nil {
 		return err
@@ -119,14 +120,16 @@ func (a *app) init(file string, kind keyring.Kind, p keyring.Policy, algorithm s
 	return a.printJSON(result{File: file, Changed: true, Info: info, KeyFile: keyFile, Warnings: info.Warnings()})
 }
 
-// create makes the keyring under the KEK that there is by now.
-func (a *app) create(file string, kind keyring.Kind, create func(keyring.Config) error) (c keyring.Config, info keyring.Info, err error) {
+// create opens the KEK, which exists by now, makes the keyring and reads the keyring back.
+func (a *app) create(
+	file string, kind keyring.Kind, create func(keyring.Config) error,
+) (c keyring.Config, info keyring.Info, err error) {
 	if c, err = a.keys.Config(kind, true); err != nil {
 		return c, info, err
 	}
 	c.Actor = a.actor
 	err = create(c)
-	if errors.Is(err, fs.ErrExist) { // made by another since
+	if errors.Is(err, fs.ErrExist) { // another process made the file in the meantime
 		err = errExists(file)
 	}
 	if err != nil {
@@ -142,17 +145,17 @@ func errExists(file string) error {
 	return fmt.Errorf("%s: %w; init never overwrites", file, fs.ErrExist)
 }
 
-// makeKeyFile makes the key file that a KEK file:PATH names, if there is none,
-// and returns its name if it made one. It is for the keyring in file, and must not
-// be that, nor the log or the lock beside it, which would be written over it.
-func makeKeyFile(uri, file string) (string, error) {
+// makeKeyFile makes the key file of a KEK file:PATH if the key file is missing, and then
+// returns the key file's name. The key file must not be the keyring's file, log or lock,
+// since writing those would overwrite the key.
+func makeKeyFile(flag, uri, file string) (string, error) {
 	path, ok := strings.CutPrefix(uri, "file:")
 	if !ok {
 		return "", nil
 	}
-	of := place(file)
-	if at := place(path); at == of || at == of+".audit" || at == of+".lock" {
-		return "", cli.Usagef("the key file %s would be the keyring's own file, log or lock; give it another name", path)
+	ring := absolute(file)
+	if key := absolute(path); key == ring || key == ring+".audit" || key == ring+".lock" {
+		return "", cli.Flagf(flag, "names %s, the keyring's own file, log or lock; give the key file another name", path)
 	}
 	err := kms.CreateKeyFile(path)
 	switch {
@@ -164,8 +167,8 @@ func makeKeyFile(uri, file string) (string, error) {
 	return path, nil
 }
 
-// place is the absolute name of a file that need not be there yet, without links.
-func place(file string) string {
+// absolute returns the absolute name of a file, without links. The file need not exist.
+func absolute(file string) string {
 	if target, err := filepath.EvalSymlinks(file); err == nil {
 		file = target
 	} else if dir, err := filepath.EvalSymlinks(filepath.Dir(file)); err == nil {

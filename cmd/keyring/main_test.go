@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -21,6 +20,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/cmd/internal/clitest"
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/keyring/kms"
 )
@@ -30,42 +30,13 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
-	const dir = "testdata"
-	scripts, err := filepath.Glob(filepath.Join(dir, "*.txt"))
-	require.NoError(t, err)
-	require.GreaterOrEqual(t, len(scripts), 10, "scripts are missing")
-	testscript.Run(t, testscript.Params{
-		Dir:                 dir,
-		RequireExplicitExec: true,
-		Setup: func(e *testscript.Env) error {
-			e.Setenv("GORACE", "atexit_sleep_ms=10") // else each program waits for a second at its end
-			return nil
-		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"code":       cmdCode,
-			"eventually": cmdEventually,
-			"keyid":      cmdKeyID,
-			"made":       cmdMade,
-			"object":     cmdObject,
-			"rotated":    cmdRotated,
-		},
+	clitest.Run(t, 20, func(*testscript.Env) {}, map[string]clitest.Command{
+		"eventually": cmdEventually,
+		"keyid":      cmdKeyID,
+		"made":       cmdMade,
+		"object":     cmdObject,
+		"rotated":    cmdRotated,
 	})
-}
-
-// cmdCode runs a program that must exit with a certain code: code N PROGRAM ARGS...
-func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	err = ts.Exec(args[1], args[2:]...)
-	got := 0
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		got = exit.ExitCode()
-	} else {
-		ts.Check(err)
-	}
-	if neg || got != want {
-		ts.Fatalf("exit code %d, want %d", got, want)
-	}
 }
 
 // cmdKeyID sets a variable to the ID of a keyring's n-th key: keyid VARIABLE FILE N
@@ -78,34 +49,14 @@ func cmdKeyID(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], header.Keys[n].ID)
 }
 
-// cmdObject requires standard output to be one JSON object, whose fields are as
-// given; a dot leads inwards: object NAME=VALUE...
+// cmdObject requires standard output to be one JSON object with certain fields; a dot
+// leads inwards: object NAME=VALUE...
 func cmdObject(ts *testscript.TestScript, _ bool, args []string) {
-	d := json.NewDecoder(strings.NewReader(ts.ReadFile("stdout")))
-	var object map[string]any
-	ts.Check(d.Decode(&object))
-	if _, err := d.Token(); err != io.EOF {
-		ts.Fatalf("standard output goes on after the object")
+	objects := clitest.Stdout(ts)
+	if len(objects) != 1 {
+		ts.Fatalf("standard output has %d objects", len(objects))
 	}
-	for _, arg := range args {
-		path, want, _ := strings.Cut(arg, "=")
-		var value any = object
-		for name := range strings.SplitSeq(path, ".") {
-			switch v := value.(type) {
-			case map[string]any:
-				value = v[name]
-			case []any:
-				i, err := strconv.Atoi(name)
-				ts.Check(err)
-				value = v[i]
-			}
-		}
-		got, err := json.Marshal(value)
-		ts.Check(err)
-		if strings.Trim(string(got), `"`) != want {
-			ts.Fatalf("%s is %s, want %s", path, got, want)
-		}
-	}
+	clitest.Fields(ts, objects[0], ".", args)
 }
 
 // cmdEventually runs a program, which must succeed, until a line of its standard

@@ -17,8 +17,8 @@ import (
 	"github.com/admitone/admitone/keyring"
 )
 
-// output is standard output. It keeps its first error, so that a result which
-// went nowhere does not pass for one.
+// output is standard output. It keeps the first error, so that the command fails if its
+// result was not written.
 type output struct {
 	w   io.Writer
 	err error
@@ -32,8 +32,7 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// takesColour reports whether w is a terminal, and nobody said that it should have
-// no colours (no-color.org).
+// takesColour reports whether w is a terminal on which colours are wanted (no-color.org).
 func takesColour(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
@@ -55,23 +54,22 @@ func (a *app) printJSON(v any) error {
 	return a.print(v)
 }
 
-// say writes a line for people: to standard output, or, where that is for the
-// JSON object, nowhere.
+// say writes a line for people to standard output. With --json it writes nothing.
 func (a *app) say(format string, args ...any) {
 	if !a.json {
 		fmt.Fprintf(a.stdout, format+"\n", args...)
 	}
 }
 
-// warn tells people what is allowed and not wise.
+// warn tells people about unwise states of the keyring.
 func (a *app) warn(info keyring.Info) {
 	for _, w := range info.Warnings() {
 		fmt.Fprintf(a.stderr, "warning: %s\n", w)
 	}
 }
 
-// command returns a command of this program for the keyring in file, which can be
-// run as it stands.
+// command returns a command line of this program for the keyring in file. The line can be
+// run unchanged.
 func (a *app) command(verb, file string, args ...string) string {
 	words := append([]string{"keyring"}, strings.Fields(verb)...)
 	return a.keys.Command(append(append(words, cli.Operand(file)), args...)...)
@@ -89,7 +87,7 @@ func (a *app) sayNext(verb, file string, args ...string) {
 	fmt.Fprintln(a.stderr, a.next(verb, file, args...))
 }
 
-// suggest names the next sensible command for a keyring as it is now.
+// suggest names the next sensible command for the present state of a keyring.
 func (a *app) suggest(file string, info keyring.Info, now time.Time) {
 	p := info.Plan(now)
 	var staged *keyring.Key
@@ -102,7 +100,8 @@ func (a *app) suggest(file string, info keyring.Info, now time.Time) {
 	case len(p.Due()) > 0:
 		a.sayNext("apply", file)
 	case staged != nil:
-		fmt.Fprintf(a.stderr, "next, when every service knows %s: %s\n", staged.Algorithm, a.command("enable", file, staged.ID.String()))
+		enable := a.command("enable", file, staged.ID.String())
+		fmt.Fprintf(a.stderr, "next, when every service knows %s: %s\n", staged.Algorithm, enable)
 	case len(p.Steps) > 0:
 		fmt.Fprintln(a.stderr, a.nextFrom(p.Steps[0].At, "apply", file))
 	default:
@@ -113,11 +112,10 @@ func (a *app) suggest(file string, info keyring.Info, now time.Time) {
 // stamp shows a time, to the second.
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// stampFrom shows a time from which something may be done: to the second, and never
-// before it.
+// stampFrom shows the earliest time of a step, rounded up to the second.
 func stampFrom(t time.Time) string { return stamp(t.Add(time.Second - 1)) }
 
-// age shows how long ago t was, roughly.
+// age shows the time from t to now, rounded.
 func age(now, t time.Time) string {
 	d := now.Sub(t)
 	switch {
@@ -133,7 +131,7 @@ func age(now, t time.Time) string {
 	return fmt.Sprintf("%dd", d/(24*time.Hour))
 }
 
-// when shows a time from now on as how long that is, and one before as since when.
+// when shows a later time as "in AGE", and an earlier time as "since AGE".
 func when(now, t time.Time) string {
 	if t.After(now) {
 		return "in " + age(t, now)
@@ -141,7 +139,7 @@ func when(now, t time.Time) string {
 	return "since " + age(now, t)
 }
 
-// span is a duration as people give it: Go's, and days.
+// span is a flag's duration in the syntax of Go or in days.
 type span time.Duration
 
 var days = regexp.MustCompile(`^(\d{1,5})d(.*)$`)
@@ -174,7 +172,7 @@ func (s *span) Form() string { return "a duration such as 90s, 15m, 24h, 30d or 
 // Type implements pflag.Value.
 func (s *span) Type() string { return "duration" }
 
-// String shows a duration without units that are zero: 30d, 1h30m, 0s.
+// String returns the duration without zero units: 30d, 1h30m, 0s.
 func (s span) String() string {
 	d := time.Duration(s)
 	if d <= 0 || d%time.Second != 0 {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,30 +17,25 @@ import (
 )
 
 func (a *app) planCommand() *cobra.Command {
-	var r reading
+	var r readFlags
 	var to string
 	cmd := &cobra.Command{
 		Use:   "plan FILE",
-		Short: "Show what the policy wants done, now and later",
-		Long: `plan shows what is due, and from when what else will be. The exit code is 3 if
-something is due, 4 if something is overdue (by more than a tenth of rotate-every).
+		Short: "Show the steps that the policy wants, now and later",
+		Long: `plan shows the steps that are due, and the later steps with their times. The exit code
+is 3 if a step is due, and 4 if a step is overdue (by more than a tenth of rotate-every).
 
-With -o the plan is written to a file, to be looked at, and done by "apply --plan".
-An older plan is replaced, and no other file.
-It is good for this generation of FILE only: after any change, apply refuses it
-with exit code 5. There is nothing secret in it.`,
+With -o the plan is written to a file, for review and for "apply --plan". plan replaces
+an older plan, and no other file. A plan is good for this generation of FILE only: after
+any change, apply refuses the plan with exit code 5. A plan holds no secrets.`,
 		Example: `  keyring plan tickets.keyring --realm prod --kek file:/etc/admitone/kek
   keyring plan tickets.keyring -o plan.json --realm prod --kek file:/etc/admitone/kek`,
 		Args: cobra.ExactArgs(1),
 	}
 	r.flags(cmd)
-	cmd.Flags().StringVarP(&to, "output", "o", "", "write the plan to `PLANFILE` as well, as JSON")
+	cmd.Flags().StringVarP(&to, "output", "o", "", "`PLANFILE` to which the plan is also written, as JSON")
 	return cli.Command(cmd, func(_ *cobra.Command, args []string) error {
-		c, err := a.readConfig(r)
-		if err != nil {
-			return err
-		}
-		info, err := keyring.Read(args[0], c)
+		_, info, err := a.read(args[0], changeFlags{readFlags: r})
 		if err != nil {
 			return err
 		}
@@ -61,13 +57,13 @@ with exit code 5. There is nothing secret in it.`,
 	})
 }
 
-// planned is what plan and apply --dry-run print with --json.
+// planned is the JSON of plan and apply --dry-run.
 type planned struct {
 	File string `json:"file"`
 	keyring.Plan
 }
 
-// dueCode is the exit code that says how a plan stands.
+// dueCode returns the exit code for the most urgent step of a plan.
 func dueCode(p keyring.Plan) int {
 	code := exitOK
 	for _, s := range p.Steps {
@@ -102,7 +98,7 @@ func (a *app) tellPlan(file string, info keyring.Info, p keyring.Plan) {
 	})
 }
 
-// describe says what a step does or did.
+// describe returns a step in words.
 func describe(s keyring.Step) string {
 	text := string(s.Do)
 	if s.Key != 0 {
@@ -126,12 +122,12 @@ func describe(s keyring.Step) string {
 	return text
 }
 
-// writePlan writes the plan to a new file, or over an older plan. Anything else
-// stays as it is: the name may be the keyring's own, or its key's.
+// writePlan writes the plan to a new file, or over an older plan. writePlan does not
+// overwrite any other file, which may be the keyring itself or its key.
 func writePlan(path string, p keyring.Plan) error {
 	if stat, err := os.Stat(path); err == nil && stat.Mode().IsRegular() && stat.Size() > 0 {
 		if _, err := readPlan(path); err != nil {
-			return fmt.Errorf("%s is there already, and is no plan; give another name", path)
+			return fmt.Errorf("%s exists already, and is not a plan; give another name", path)
 		}
 	}
 	data, err := json.MarshalIndent(p, "", "  ")
@@ -144,7 +140,7 @@ func writePlan(path string, p keyring.Plan) error {
 	return nil
 }
 
-// readPlan reads what writePlan wrote.
+// readPlan reads a file of writePlan.
 func readPlan(path string) (*keyring.Plan, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -156,39 +152,39 @@ func readPlan(path string) (*keyring.Plan, error) {
 	err = d.Decode(p)
 	if err == nil {
 		if _, more := d.Token(); more != io.EOF {
-			err = fmt.Errorf("it goes on after its end")
+			err = errors.New("data after the end of the plan")
 		}
 	}
 	if err != nil || p.Generation == 0 || p.Fingerprint == "" {
-		return nil, fmt.Errorf("%s is no plan of keyring plan -o (%v); make a new one", path, err)
+		return nil, fmt.Errorf("%s is not a plan of keyring plan -o (%v); make a new plan", path, err)
 	}
 	return p, nil
 }
 
 func (a *app) applyCommand() *cobra.Command {
-	var o changing
+	var o changeFlags
 	var from string
 	var dryRun bool
 	cmd := &cobra.Command{
 		Use:   "apply FILE",
-		Short: "Do what is due by the policy, and nothing else",
-		Long: `apply does what is due, in one write: it makes a new key, promotes the pending one,
-disables the retired, destroys the disabled. If nothing is due it changes nothing,
-and the exit code is 0 as well. Run it every few minutes, from a systemd timer or a
-Kubernetes CronJob; examples/rotate has both. If a run fails, the next one does it.
+		Short: "Do the steps that are due by the policy, and no others",
+		Long: `apply does all due steps in one write: it makes a new key, promotes the pending key,
+disables the retiring key, destroys the disabled key. If nothing is due, apply changes
+nothing, and the exit code is 0 too. Run apply every few minutes, from a systemd timer
+or a Kubernetes CronJob; examples/rotate has both. If a run fails, the next run does the
+steps.
 
-With --plan it does what was due when the plan was made, if FILE is still the same
-and all of it is still due; if not, nothing is done and the exit code is 5.
-With --dry-run it changes nothing, and exits as "plan" does.`,
+With --plan apply does the steps that were due when the plan was made, if FILE has not
+changed and all the steps are still due. If not, apply does nothing, and the exit code
+is 5. With --dry-run apply changes nothing, and its exit code is that of "plan".`,
 		Example: `  keyring apply tickets.keyring --realm prod --kek file:/etc/admitone/kek
   keyring apply tickets.keyring --plan plan.json --realm prod --kek file:/etc/admitone/kek`,
 		Args: cobra.ExactArgs(1),
 	}
-	o.reading.flags(cmd)
-	cmd.Flags().BoolVar(&o.clockBehind, "unsafe-clock-behind", false, "go on although this clock is behind the last change, and date now what the file dates later; "+
-		"if this clock is the wrong one, the old key will seem needed no more while what it sealed is still good")
-	cmd.Flags().StringVar(&from, "plan", "", "do what the plan in `PLANFILE` says")
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be done, and change nothing")
+	o.readFlags.flags(cmd)
+	clockBehindFlag(cmd, &o.clockBehind)
+	cmd.Flags().StringVar(&from, "plan", "", "`PLANFILE` of \"keyring plan -o\" with the steps to do")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "tell which steps would be done, and change nothing")
 	return cli.Command(cmd, func(_ *cobra.Command, args []string) error {
 		c, err := a.changeConfig(o)
 		if err != nil {
@@ -201,7 +197,7 @@ With --dry-run it changes nothing, and exits as "plan" does.`,
 			}
 		}
 		if dryRun {
-			return a.rehearse(args[0], c, plan, from)
+			return a.showDue(args[0], c, plan, from)
 		}
 		info, done, err := keyring.Apply(args[0], c, plan)
 		if err != nil {
@@ -220,9 +216,9 @@ With --dry-run it changes nothing, and exits as "plan" does.`,
 	})
 }
 
-// rehearse says what apply would do: what is due, or what the plan says that was
-// read from the file from.
-func (a *app) rehearse(file string, c keyring.Config, plan *keyring.Plan, from string) error {
+// showDue shows the steps that apply would do: the due steps, or the steps of the plan in
+// the file from.
+func (a *app) showDue(file string, c keyring.Config, plan *keyring.Plan, from string) error {
 	info, err := keyring.Read(file, c)
 	if err != nil {
 		return err

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,22 +14,56 @@ import (
 	"github.com/admitone/admitone/keyring"
 )
 
-// policyFlags are the flags that make a policy.
+// policyFlags are the flags for the fields of a policy.
 type policyFlags struct {
 	lifetime, propagation, skew, rotateEvery, destroyAfter span
 	rate                                                   int64
 }
 
-func (p *policyFlags) flags(f *pflag.FlagSet) {
-	f.Var(&p.rotateEvery, "rotate-every", "how long a key is the primary; 0 means that only people rotate")
-	f.Var(&p.propagation, "propagation", "the longest time that a new file takes to reach every service")
-	f.Var(&p.lifetime, "lifetime", "the longest lifetime of what the keys seal")
-	f.Var(&p.skew, "skew", "how far two machines' clocks may be apart")
-	f.Var(&p.destroyAfter, "destroy-after", "how long a disabled key is kept, so that disabling it can be undone; 0 means that the policy destroys none")
-	f.Int64Var(&p.rate, "expected-rate", 0, "how many things all services seal together, on average, in a second; 0 means not known")
+// flags adds the flags to f. The help of each flag ends with the default that otherwise
+// tells.
+func (p *policyFlags) flags(f *pflag.FlagSet, otherwise func(func(keyring.Policy) time.Duration) string) {
+	for _, flag := range []struct {
+		to          *span
+		name, usage string
+		field       func(keyring.Policy) time.Duration
+	}{
+		{&p.rotateEvery, "rotate-every", "time for which a key is the primary; 0 means that keys are rotated by hand only",
+			func(p keyring.Policy) time.Duration { return p.RotateEvery }},
+		{&p.propagation, "propagation", "longest time until a changed keyring file has reached every service",
+			func(p keyring.Policy) time.Duration { return p.Propagation }},
+		{&p.lifetime, "lifetime", "longest lifetime of the tickets or sessions that the keys seal",
+			func(p keyring.Policy) time.Duration { return p.Lifetime }},
+		{&p.skew, "skew", "largest difference between the clocks of two machines",
+			func(p keyring.Policy) time.Duration { return p.Skew }},
+		{&p.destroyAfter, "destroy-after", "time for which a disabled key can still be enabled, before the policy " +
+			"destroys the key; 0 means that keys are destroyed by hand only",
+			func(p keyring.Policy) time.Duration { return p.DestroyAfter }},
+	} {
+		f.Var(flag.to, flag.name, flag.usage+" ("+otherwise(flag.field)+")")
+		f.Lookup(flag.name).DefValue = "" // the usage tells the default
+	}
+	f.Int64Var(&p.rate, "expected-rate", 0,
+		"average `number` of tickets, sessions or codes that all services together seal in a second; 0 means unknown")
 }
 
-// set sets what flags of f were given, and reports whether there were any.
+// defaults tells the default of a policy's field, which may depend on the keyring's kind.
+func defaults(field func(keyring.Policy) time.Duration) string {
+	var texts []string
+	for _, kind := range []keyring.Kind{keyring.Ticket, keyring.Session, keyring.Channel} {
+		texts = append(texts, fmt.Sprintf("%s for %s", span(field(keyring.DefaultPolicy(kind))), sealedBy[kind]))
+	}
+	if all := span(field(keyring.DefaultPolicy(keyring.Ticket))).String(); !slices.ContainsFunc(texts,
+		func(text string) bool { return !strings.HasPrefix(text, all+" ") }) {
+		return "default " + all
+	}
+	return "default " + strings.Join(texts, ", ")
+}
+
+// unchanged is the default of a flag that changes a policy's field.
+func unchanged(func(keyring.Policy) time.Duration) string { return "default: no change" }
+
+// set sets the policy's fields whose flags were given, and reports whether there are any.
 func (p *policyFlags) set(f *pflag.FlagSet, to *keyring.Policy) (any bool) {
 	for name, set := range map[string]func(){
 		"lifetime":      func() { to.Lifetime = time.Duration(p.lifetime) },
@@ -46,34 +82,31 @@ func (p *policyFlags) set(f *pflag.FlagSet, to *keyring.Policy) (any bool) {
 }
 
 func (a *app) policyCommand() *cobra.Command {
-	var o changing
+	var o changeFlags
 	var policy policyFlags
 	cmd := &cobra.Command{
 		Use:   "policy FILE",
-		Short: "Show the policy, or change it",
-		Long: `policy shows the policy of a keyring; with flags it changes what they name, and
-leaves the rest. A key is
+		Short: "Show or change the policy",
+		Long: `policy shows the policy of a keyring. With flags, policy changes the fields that the
+flags name. A key is
 
   pending    for propagation + skew, until every service has it
   primary    for rotate-every
-  retiring   for propagation + lifetime + 3 x skew, until what it sealed has run out
+  retiring   for propagation + lifetime + 3 x skew, until the tickets that it sealed have expired
   disabled   for destroy-after
 
-The flags are checked together. What was sealed under a longer policy keeps its
-key for as long as that said. If --expected-rate is more than a key of AES256_GCM
-may seal before the next rotation (2^32), policy warns and says what to do.`,
+The flags are checked together. After a change to a shorter lifetime, a key stays for the
+longer lifetime of the tickets that it has sealed. A key of AES256_GCM may seal 2^32
+tickets; if --expected-rate needs more before the next rotation, policy warns and tells
+what to do.`,
 		Example: `  keyring policy tickets.keyring --realm prod --kek file:/etc/admitone/kek
   keyring policy tickets.keyring --rotate-every 7d --expected-rate 500 --realm prod --kek file:/etc/admitone/kek`,
 		Args: cobra.ExactArgs(1),
 	}
 	o.flags(cmd)
-	policy.flags(cmd.Flags())
+	policy.flags(cmd.Flags(), unchanged)
 	return cli.Command(cmd, func(cmd *cobra.Command, args []string) error {
-		c, err := a.changeConfig(o)
-		if err != nil {
-			return err
-		}
-		info, err := keyring.Read(args[0], c)
+		c, info, err := a.read(args[0], o)
 		if err != nil {
 			return err
 		}
@@ -91,7 +124,8 @@ may seal before the next rotation (2^32), policy warns and says what to do.`,
 			a.say("the policy of %s is changed (generation %d)", args[0], info.Generation)
 			a.tellPolicy(info)
 			if p.Lifetime < old.Lifetime {
-				fmt.Fprintf(a.stderr, "warning: what is sealed for longer than %s from now on may die before its time; see that no service does (ticketd: --max-lifetime)\n", span(p.Lifetime))
+				fmt.Fprintf(a.stderr, "warning: from now on a ticket or session with a lifetime over %s may lose its key "+
+					"before it expires; let no service issue such a lifetime (ticketd: --max-lifetime)\n", span(p.Lifetime))
 			}
 		})
 	})
@@ -116,7 +150,7 @@ func (a *app) tellPolicy(info keyring.Info) {
 }
 
 func errNoKey(id keyring.KeyID) error {
-	return fmt.Errorf("%w %v; keyring status lists those there are", keyring.ErrNoKey, id)
+	return fmt.Errorf("%w %v; keyring status lists the keys", keyring.ErrNoKey, id)
 }
 
-var errNothingPending = errors.New("no key is pending that is not held; make one with keyring rotate")
+var errNothingPending = errors.New("no key is pending and not held; make a key with keyring rotate")

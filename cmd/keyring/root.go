@@ -33,7 +33,7 @@ type app struct {
 	actor string
 
 	colour bool // standard output is a terminal that takes colours
-	code   int  // what a command that did its work ends with
+	code   int  // exit code of a command that did its work
 }
 
 // run runs the command line and returns the exit code.
@@ -44,7 +44,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	cmd, err := root.ExecuteC()
 	if err == nil && out.err != nil {
-		fmt.Fprintf(stderr, "keyring: what was asked for was done, but standard output does not take the result: %v\n", out.err)
+		fmt.Fprintf(stderr, "keyring: the work was done, but the result cannot be written to standard output: %v\n", out.err)
 		return exitFailed
 	}
 	if err == nil {
@@ -62,7 +62,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return code
 }
 
-// asksJSON looks for --json in arguments that were not parsed to their end.
+// asksJSON looks for --json in arguments whose parsing failed.
 func asksJSON(args []string) bool {
 	if i := slices.Index(args, "--"); i >= 0 {
 		args = args[:i]
@@ -70,7 +70,7 @@ func asksJSON(args []string) bool {
 	return slices.Contains(args, "--json") || slices.Contains(args, "--json=true")
 }
 
-// fields maps the Go fields that the libraries' errors name to this command's flags.
+// fields maps the Go fields of library errors to the flags of this command.
 var fields = cli.Fields{
 	"keyring.Config.Realm":             "realm",
 	"keyring.Config.KEK":               "kek",
@@ -86,7 +86,7 @@ var fields = cli.Fields{
 	"keyring.Policy.ExpectedRate":      "expected-rate",
 }
 
-// errorReport is what --json prints when a command fails.
+// errorReport is the JSON of a command that failed.
 type errorReport struct {
 	Error  string         `json:"error"`
 	Reason keyring.Reason `json:"reason,omitempty"` // why the file was not loaded
@@ -100,8 +100,8 @@ func reason(err error) keyring.Reason {
 	return ""
 }
 
-// blocked is the error of what must not be done now; what is there stays as it is.
-type blocked struct {
+// blockedError is the error of a command that must not run now. The keyring is unchanged.
+type blockedError struct {
 	error
 	next string // the command to run instead
 }
@@ -113,12 +113,12 @@ func exitCode(err error) int {
 	return failureCode(err)
 }
 
-// failureCode is the exit code of an error that is not about the command line.
+// failureCode returns the exit code of an error that is not about the command line.
 func failureCode(err error) int {
 	if _, ok := errors.AsType[*keyring.BlockedError](err); ok || errors.Is(err, keyring.ErrStalePlan) {
 		return exitBlocked
 	}
-	if _, ok := errors.AsType[blocked](err); ok {
+	if _, ok := errors.AsType[blockedError](err); ok {
 		return exitBlocked
 	}
 	if c := reason(err); c != "" && c != keyring.Missing && c != keyring.KEKUnavailable {
@@ -133,7 +133,7 @@ func (a *app) afterError(err error, cmd *cobra.Command) string {
 	if exitCode(err) == exitUsage {
 		return fmt.Sprintf("next: %s --help", cmd.CommandPath())
 	}
-	if b, ok := errors.AsType[blocked](err); ok {
+	if b, ok := errors.AsType[blockedError](err); ok {
 		return b.next
 	}
 	if b, ok := errors.AsType[*keyring.BlockedError](err); ok {
@@ -149,7 +149,7 @@ func (a *app) afterError(err error, cmd *cobra.Command) string {
 	case "":
 		return ""
 	case keyring.Missing:
-		// A link that leads nowhere is in init's way.
+		// Over a dangling link, init would fail.
 		if _, err := os.Lstat(file); err != nil {
 			return a.next("init", file, "--kind", "ticket")
 		}
@@ -164,14 +164,15 @@ func (a *app) afterError(err error, cmd *cobra.Command) string {
 	return a.next("doctor", file)
 }
 
-// afterBlocked returns what to do where a step is blocked.
+// afterBlocked returns the line with the next command after a blocked step.
 func (a *app) afterBlocked(b *keyring.BlockedError, file string) string {
 	id := b.ID.String()
 	switch {
 	case b.Do == keyring.Disable && b.State == keyring.Primary:
 		return a.next("rotate", file)
 	case b.Do == keyring.Disable:
-		return fmt.Sprintf("next: wait, or, to refuse what is still good, %s", a.command("disable", file, id, "--unsafe-refuse-live-tickets"))
+		return fmt.Sprintf("next: wait, or, to refuse tickets that are still good, %s",
+			a.command("disable", file, id, "--unsafe-refuse-live-tickets"))
 	case b.Do == keyring.Hold:
 		return a.next("rollback", file)
 	case b.Do == keyring.Promote && b.Held:
@@ -195,50 +196,50 @@ func (a *app) afterBlocked(b *keyring.BlockedError, file string) string {
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "keyring",
-		Short: "Make, look at and rotate the keys of admitone",
+		Short: "Make, show and rotate the keys of admitone",
 		Long: `keyring makes, shows and rotates the keys that seal login tickets, sessions and
 channel codes. The keys of one kind are in one file, encrypted under a
 key-encryption key (KEK) and bound to a realm, the deployment's name. Beside FILE
-are FILE.audit, a log of all that was done to it, and FILE.lock.
+are FILE.audit, a log of all changes, and FILE.lock.
 
-A key is pending until all services have it, then the primary, which seals; then
-it retires, and opens what it sealed until that has run out; then it is disabled,
-and at last destroyed. The keyring's policy says when. "apply" does what is due
-and nothing else, so a timer that runs it every few minutes is all the rotation
-there is. The other commands are for what a policy cannot know.
+A key is pending until all services have the key. Then it is the primary, which seals.
+Then it is retiring, and still opens, until the tickets that it sealed have expired. Then
+it is disabled, and at last destroyed. The keyring's policy sets the times. "apply" does
+the steps that are due, and no others, so rotation needs only a timer that runs "apply"
+every few minutes. The other commands are for people.
 
-A KEK is given as
+The URI of a KEK has one of the forms
   file:PATH             a file of exactly 32 random bytes
   passphrase:           a passphrase, asked for at the terminal
   passphrase:env:NAME   a passphrase in an environment variable
   passphrase:file:PATH  a passphrase in a file
   aws-kms://ARN         a key of AWS KMS
   gcp-kms://NAME        a key of Google Cloud KMS
-  hcvault://HOST/PATH   a key of Vault's transit engine; without HOST, that of VAULT_ADDR
-  pkcs11:ATTRIBUTES     an AES key in a token (of a program built with -tags pkcs11)
-in full, for example,
+  hcvault://HOST/PATH   a key of Vault's transit engine; without HOST, at VAULT_ADDR
+  pkcs11:ATTRIBUTES     an AES key in a token (needs a program built with -tags pkcs11)
+for example
   aws-kms://arn:aws:kms:eu-west-1:123456789012:key/3ee50705-5a82-4f5b-9753-05c4f473922f
   gcp-kms://projects/p/locations/europe-west1/keyRings/r/cryptoKeys/admitone
   hcvault://vault.example:8200/transit/keys/admitone
   'pkcs11:token=hsm;object=admitone?module-path=/usr/lib/m.so&pin-source=file:/etc/pin'
-Credentials come from where the services' own tools have them: AWS_PROFILE and the
-like, GOOGLE_APPLICATION_CREDENTIALS, VAULT_TOKEN or ~/.vault-token.
+Credentials come from the usual places of each service: AWS_PROFILE and the like,
+GOOGLE_APPLICATION_CREDENTIALS, VAULT_TOKEN or ~/.vault-token.
 
-With --json, standard output is one JSON object: the result or, where a command
-failed, {"error","reason","exit"}. Standard error is for people in any case: errors,
-warnings, and the next command to run.
+With --json, standard output is one JSON object: the result or, if the command failed,
+{"error","reason","exit"}. Standard error is always for people: errors, warnings, and the
+next command to run.
 
 Exit codes
-  0  all well; what was asked for was done, or was so already
-  1  failed, also where the KEK's service is out of reach
+  0  done, or no change was needed
+  1  failed, also if the KEK's service cannot be reached
   2  wrong usage
-  3  something is due (status, plan)
-  4  something is overdue (status, plan, doctor): does the timer run?
-  5  blocked: it would refuse what is still good, or the plan is not for this generation;
-     nothing was changed
+  3  a step is due (status, plan)
+  4  a step is overdue (status, plan, doctor): does the timer run?
+  5  blocked: the change would refuse tickets that are still good, or the plan is for
+     another generation; nothing was changed
   6  the file is unreadable: wrong key or realm, damaged, rolled back
 
-Durations are such as 90s, 15m, 24h, 30d or 1d12h. "keyring completion bash" (zsh,
+A duration is written as 90s, 15m, 24h, 30d or 1d12h. "keyring completion bash" (zsh,
 fish, powershell) prints a script for the shell's completion.`,
 		Example: `  keyring init tickets.keyring --kind ticket --realm prod --kek file:/etc/admitone/kek
   keyring status tickets.keyring --realm prod --kek file:/etc/admitone/kek
@@ -250,8 +251,9 @@ fish, powershell) prints a script for the shell's completion.`,
 	root.SetErr(a.stderr)
 	f := root.PersistentFlags()
 	a.keys.AddFlags(f)
-	f.BoolVar(&a.json, "json", false, "print one JSON object instead of text")
-	f.StringVar(&a.actor, "actor", "", "`name` of the person who asks for a change, for the audit log, beside the system user")
+	f.BoolVar(&a.json, "json", false, "print the result as one JSON object instead of text")
+	f.StringVar(&a.actor, "actor", "",
+		"`name` of the person who asks for a change, for the audit log, beside the system user")
 	cli.Variable(f, "actor", "ADMITONE_ACTOR")
 	for _, g := range []struct {
 		title    string
@@ -259,10 +261,14 @@ fish, powershell) prints a script for the shell's completion.`,
 	}{
 		{"Look", []*cobra.Command{a.statusCommand(), a.planCommand(), a.auditCommand(), a.doctorCommand()}},
 		{"What a timer runs", []*cobra.Command{a.applyCommand()}},
-		{"By hand", []*cobra.Command{a.rotateCommand(), a.stageCommand(), a.promoteCommand(), a.holdCommand(), a.unholdCommand(),
-			a.rollbackCommand(), a.disableCommand(), a.enableCommand(), a.destroyCommand()}},
+		{"By hand", []*cobra.Command{
+			a.rotateCommand(), a.stageCommand(), a.promoteCommand(), a.holdCommand(), a.unholdCommand(),
+			a.rollbackCommand(), a.disableCommand(), a.enableCommand(), a.destroyCommand(),
+		}},
 		{"A key that others may have", []*cobra.Command{a.revokeCommand()}},
-		{"The keyring itself", []*cobra.Command{a.initCommand(), a.policyCommand(), a.rewrapCommand(), a.importCommand(), a.exportCommand()}},
+		{"The keyring itself", []*cobra.Command{
+			a.initCommand(), a.policyCommand(), a.rewrapCommand(), a.importCommand(), a.exportCommand(),
+		}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title + ":"})
 		for _, c := range g.commands {

@@ -22,22 +22,22 @@ import (
 	"github.com/admitone/admitone/keyring"
 )
 
-// services are the services that a flag lists.
+// services are the services of a flag.
 type services struct {
 	given []string
 	urls  []*url.URL
 }
 
 func (s *services) flags(cmd *cobra.Command, name, usage string) {
-	cmd.Flags().StringSliceVar(&s.given, name, nil, usage)
+	cmd.Flags().StringSliceVar(&s.given, name, nil, usage+"; `URL`s, separated by commas")
 }
 
-// check reads the URLs. One without a path means its /keyring.
+// check parses the URLs. To a URL without a path it adds /keyring.
 func (s *services) check(flag *pflag.Flag) error {
 	for _, text := range s.given {
 		u, err := url.Parse(text)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return cli.Usagef("--%s takes http or https URLs, such as http://127.0.0.1:9464", flag.Name)
+			return cli.Flagf(flag.Name, "takes http or https URLs, such as http://127.0.0.1:9464")
 		}
 		if strings.Trim(u.Path, "/") == "" {
 			u.Path = "/keyring"
@@ -47,8 +47,8 @@ func (s *services) check(flag *pflag.Flag) error {
 	return nil
 }
 
-// names are the URLs without their passwords.
-func (s *services) names() []string {
+// redacted returns the URLs without their passwords.
+func (s *services) redacted() []string {
 	names := make([]string, len(s.urls))
 	for i, u := range s.urls {
 		names[i] = u.Redacted()
@@ -56,23 +56,23 @@ func (s *services) names() []string {
 	return names
 }
 
-// serviceReport is what a service serves at /keyring.
+// serviceReport is the JSON that a service serves at /keyring.
 type serviceReport struct {
-	Time     time.Time        `json:"time"` // by its clock
+	Time     time.Time        `json:"time"` // by the service's clock
 	Keyrings []keyring.Report `json:"keyrings"`
 }
 
-// serviceStatus is what is known of one service's keyring.
+// serviceStatus is the state of the keyring in a service.
 type serviceStatus struct {
 	URL    string          `json:"url"`
-	Error  string          `json:"error,omitempty"` // why nothing is known
+	Error  string          `json:"error,omitempty"` // why the state is unknown
 	Match  match           `json:"match,omitempty"`
-	Stale  float64         `json:"stale"` // seconds for which what it has may be old
+	Stale  float64         `json:"stale"` // seconds since the service last read its file
 	Clock  time.Time       `json:"clock,omitzero"`
 	Report *keyring.Report `json:"report,omitempty"`
 }
 
-// match says how a service's keyring stands to ours.
+// match compares the keyring of a service with the keyring in the file.
 type match string
 
 const (
@@ -80,10 +80,10 @@ const (
 	older  match = "older"
 	newer  match = "newer"
 	forked match = "forked" // the same generation, with other contents
-	other  match = "other"  // another keyring: none of its keys is ours
+	other  match = "other"  // another keyring: no key is in both
 )
 
-// bad reports whether the service cannot be asked, or has what is not ours.
+// bad reports whether the service gave no report, or has another keyring.
 func (s serviceStatus) bad() bool { return s.Match == "" || s.Match == forked || s.Match == other }
 
 const (
@@ -133,20 +133,21 @@ func ask(ctx context.Context, u *url.URL, info keyring.Info) (*keyring.Report, t
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return nil, time.Time{}, fmt.Errorf("answers %s; give the URL of its report, of ticketd that of --metrics-listen", res.Status)
+		return nil, time.Time{}, fmt.Errorf("answers %s; "+
+			"give the URL of the service's report, for ticketd the URL of --metrics-listen", res.Status)
 	}
 	var all serviceReport
 	if err := json.NewDecoder(io.LimitReader(res.Body, maxReport)).Decode(&all); errors.Is(err, context.DeadlineExceeded) {
 		return nil, time.Time{}, errNoAnswer
 	} else if err != nil {
-		return nil, time.Time{}, fmt.Errorf("its report cannot be read: %w", err)
+		return nil, time.Time{}, fmt.Errorf("gives a report that cannot be read: %w", err)
 	}
 	for _, r := range all.Keyrings {
 		if r.Kind != info.Kind || r.Realm != info.Realm {
 			continue
 		}
 		if sum, err := hex.DecodeString(r.Fingerprint); err != nil || len(sum) != sha256.Size {
-			return nil, time.Time{}, errors.New("its report cannot be read: the fingerprint is no SHA-256 in hex")
+			return nil, time.Time{}, errors.New("gives a report with a fingerprint that is not a SHA-256")
 		}
 		return &r, all.Time, nil
 	}
@@ -172,17 +173,17 @@ func compare(info keyring.Info, r *keyring.Report) match {
 	return forked
 }
 
-// keyTotal is what all services together did with a key since they were started.
+// keyTotal is the use of a key by all services together since their starts.
 type keyTotal struct {
 	ID      keyring.KeyID `json:"id"`
 	State   keyring.State `json:"state"`
 	Sealed  uint64        `json:"sealed"`
 	Opened  uint64        `json:"opened"`
 	LastUse time.Time     `json:"lastUse,omitzero"`
-	Budget  float64       `json:"budget,omitempty"` // fraction of the 2^32 messages of AES-GCM that Sealed is
+	Budget  float64       `json:"budget,omitempty"` // Sealed divided by the 2^32 messages of AES-GCM
 }
 
-// gcmBudget is how many messages a key of AES-GCM may seal with random nonces
+// gcmBudget is the number of messages that a key of AES-GCM may seal with random nonces
 // (NIST SP 800-38D, section 8.3).
 const gcmBudget = 1 << 32
 
@@ -192,7 +193,7 @@ func totals(info keyring.Info, reports []serviceStatus) []keyTotal {
 		t := keyTotal{ID: k.ID, State: k.State}
 		found := false
 		for _, s := range reports {
-			if u, ok := s.use(k.ID); ok && !s.bad() {
+			if u, ok := s.keyUse(k.ID); ok && !s.bad() {
 				found = true
 				t.Sealed += u.Sealed
 				t.Opened += u.Opened
@@ -211,8 +212,8 @@ func totals(info keyring.Info, reports []serviceStatus) []keyTotal {
 	return all
 }
 
-// use returns what the service did with a key.
-func (s serviceStatus) use(id keyring.KeyID) (keyring.KeyUse, bool) {
+// keyUse returns the service's use of a key.
+func (s serviceStatus) keyUse(id keyring.KeyID) (keyring.KeyUse, bool) {
 	if s.Report == nil {
 		return keyring.KeyUse{}, false
 	}
@@ -223,7 +224,7 @@ func (s serviceStatus) use(id keyring.KeyID) (keyring.KeyUse, bool) {
 	return s.Report.Use[i], true
 }
 
-// tellServices shows what the services reported.
+// tellServices shows the reports of the services.
 func (a *app) tellServices(s status) {
 	if len(s.Services) == 0 {
 		return
@@ -234,22 +235,28 @@ func (a *app) tellServices(s status) {
 			rows = append(rows, []string{r.URL, "-", "-", "-", r.Error})
 			continue
 		}
-		rows = append(rows, []string{r.URL, fmt.Sprint(r.Report.Generation), string(r.Match) + " " + r.Report.Fingerprint[:8],
-			fmt.Sprintf("%.0fs", r.Stale), r.Report.Error})
+		rows = append(rows, []string{
+			r.URL, fmt.Sprint(r.Report.Generation), string(r.Match) + " " + r.Report.Fingerprint[:8],
+			fmt.Sprintf("%.0fs", r.Stale), r.Report.Error,
+		})
 	}
 	a.say("")
 	a.table(rows, nil)
-	a.say("\n%s", "what they did since they were started:")
+	a.say("\n%s", "use of the keys since the services were started:")
 	rows = [][]string{{"KEY", "STATE", "SEALED", "OF 2^32", "OPENED", "LAST USE", "BY"}}
 	for _, t := range s.Use {
 		budget := "-"
 		if t.Budget > 0 {
 			budget = fmt.Sprintf("%.2g%%", 100*t.Budget)
 		}
-		rows = append(rows, []string{t.ID.String(), string(t.State), fmt.Sprint(t.Sealed), budget, fmt.Sprint(t.Opened), lastUse(t.LastUse), "all"})
+		rows = append(rows, []string{
+			t.ID.String(), string(t.State), fmt.Sprint(t.Sealed), budget, fmt.Sprint(t.Opened), lastUse(t.LastUse), "all",
+		})
 		for _, r := range s.Services {
-			if u, ok := r.use(t.ID); ok && !r.bad() && u.Sealed+u.Opened > 0 {
-				rows = append(rows, []string{"", "", fmt.Sprint(u.Sealed), "", fmt.Sprint(u.Opened), lastUse(u.LastUse), r.URL})
+			if u, ok := r.keyUse(t.ID); ok && !r.bad() && u.Sealed+u.Opened > 0 {
+				rows = append(rows, []string{
+					"", "", fmt.Sprint(u.Sealed), "", fmt.Sprint(u.Opened), lastUse(u.LastUse), r.URL,
+				})
 			}
 		}
 	}

@@ -104,7 +104,7 @@ func TestStatusFrom(t *testing.T) {
 	stranger := startNode(t, newRing(t))
 	for url, want := range map[string]string{
 		"http://127.0.0.1:1":      "cannot be asked",
-		one.url + "/elsewhere":    "answers 404 Not Found; give the URL of its report",
+		one.url + "/elsewhere":    "answers 404 Not Found; give the URL of the service's report",
 		stranger.url:              " other ",
 		"http://u:secret@[::1]:1": "http://u:xxxxx@",
 	} {
@@ -145,7 +145,7 @@ func TestLyingService(t *testing.T) {
 	t.Cleanup(s.Close)
 	for path, want := range map[string]string{
 		"/error":       "no?[2J?next: rm -rf /?",
-		"/fingerprint": "the fingerprint is no SHA-256",
+		"/fingerprint": "a fingerprint that is not a SHA-256",
 	} {
 		for _, verb := range []string{"status", "doctor"} {
 			code, stdout, stderr := runClear(verb, file, "--from", s.URL+path)
@@ -193,7 +193,7 @@ func TestCompare(t *testing.T) {
 	}
 	code, out := match()
 	assert.Equal(t, exitFailed, code)
-	assert.Contains(t, out, "has generation 2, and FILE is an older one, 1; copy the newest file to this machine")
+	assert.Contains(t, out, "has generation 2, and FILE is older: 1; copy the newest file to this machine")
 
 	// Two machines changed copies of one file.
 	code, _, stderr = runClear("audit", "begin", copied, "--reason", "copied")
@@ -206,14 +206,14 @@ func TestCompare(t *testing.T) {
 	require.NoError(t, os.Remove(copied+".audit"))
 	code, out = match()
 	assert.Equal(t, exitOK, code, out)
-	assert.Contains(t, out, "has generation 2 too, looked at ")
+	assert.Contains(t, out, "has generation 2 too, read ")
 
 	// trap K13: one that cannot read the file any more says so.
 	require.NoError(t, os.Rename(file, file+".away"))
 	assert.Error(t, n.ring.Reload())
 	code, out = match()
 	assert.Equal(t, exitFailed, code)
-	assert.Contains(t, out, "fails to look at its file")
+	assert.Contains(t, out, "has failed to read its file")
 	require.NoError(t, os.Rename(file+".away", file))
 	require.NoError(t, n.ring.Reload())
 	code, out = match()

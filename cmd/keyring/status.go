@@ -12,7 +12,7 @@ import (
 	"github.com/admitone/admitone/keyring"
 )
 
-// status is what status prints with --json.
+// status is the JSON of status.
 type status struct {
 	File string `json:"file"`
 	keyring.Info
@@ -20,50 +20,46 @@ type status struct {
 	Plan     keyring.Plan    `json:"plan"`
 	Warnings []string        `json:"warnings,omitempty"`
 	Services []serviceStatus `json:"services,omitempty"` // of --from
-	Use      []keyTotal      `json:"use,omitempty"`      // by all of them, of the keys that open
+	Use      []keyTotal      `json:"use,omitempty"`      // by all services, of the keys that open
 	Exit     int             `json:"exit"`
 }
 
 type keyStatus struct {
 	keyring.Key
-	PromoteFrom time.Time `json:"promoteFrom,omitzero"` // from when a pending key can be promoted
-	DisableFrom time.Time `json:"disableFrom,omitzero"` // from when a retiring key is needed no more
-	DestroyFrom time.Time `json:"destroyFrom,omitzero"` // from when the policy destroys a disabled key
+	PromoteFrom time.Time `json:"promoteFrom,omitzero"` // earliest promotion of a pending key
+	DisableFrom time.Time `json:"disableFrom,omitzero"` // end of the time for which a retiring key is needed
+	DestroyFrom time.Time `json:"destroyFrom,omitzero"` // time at which the policy destroys a disabled key
 }
 
 func (a *app) statusCommand() *cobra.Command {
-	var r reading
+	var r readFlags
 	var from services
 	cmd := &cobra.Command{
 		Use:   "status FILE",
-		Short: "Show each key: its state, its age, what happens next and when",
-		Long: `status opens FILE and shows its keys, what the policy does next, and a timeline. All
-that it shows is authenticated by the KEK, unless the keyring is in clear.
+		Short: "Show each key: its state, its age and its next step",
+		Long: `status opens FILE and shows the keys, the next steps of the policy, and a timeline.
+The KEK authenticates the whole file, unless the keyring is in clear.
 
-With --from it asks services what they have: generation and fingerprint, since when
-that may be stale, and how often they sealed and opened with each key since they
-were started. So it shows who still uses a retiring key, and how much of the 2^32
-messages that a key of AES256_GCM may seal is spent. A URL is that of ticketd's
---metrics-listen, or of whatever else serves a report at /keyring.
+With --from status also asks services for their keyrings: generation and fingerprint,
+the time since the service last read its file, and how often each key sealed and opened
+since the service was started. So you see which services still use a retiring key, and
+how much of the 2^32 messages of an AES256_GCM key is spent. Give the URL of ticketd's
+--metrics-listen, or of another service that serves a report at /keyring.
 
-Exit codes: 3 if something is due, 4 if something is overdue, 1 if a service
-cannot be asked, or has another keyring.`,
+Exit codes: 3 if a step is due, 4 if a step is overdue, 1 if a service cannot be reached
+or has another keyring.`,
 		Example: `  keyring status tickets.keyring --realm prod --kek file:/etc/admitone/kek
   keyring status tickets.keyring --from http://login1:9464,http://login2:9464 --realm prod --kek file:/etc/admitone/kek
   keyring status tickets.keyring --json | jq -r .primary`,
 		Args: cobra.ExactArgs(1),
 	}
 	r.flags(cmd)
-	from.flags(cmd, "from", "ask these services, a `URL` each, what they have")
+	from.flags(cmd, "from", "ask these services for the state of their keyrings")
 	return cli.Command(cmd, func(cmd *cobra.Command, args []string) error {
 		if err := from.check(cmd.Flags().Lookup("from")); err != nil {
 			return err
 		}
-		c, err := a.readConfig(r)
-		if err != nil {
-			return err
-		}
-		info, err := keyring.Read(args[0], c)
+		_, info, err := a.read(args[0], changeFlags{readFlags: r})
 		if err != nil {
 			return err
 		}
@@ -78,13 +74,14 @@ cannot be asked, or has another keyring.`,
 func newStatus(file string, info keyring.Info, now time.Time) status {
 	s := status{File: file, Info: info, Plan: info.Plan(now), Warnings: info.Warnings()}
 	for _, k := range info.Keys {
-		s.Keys = append(s.Keys, keyStatus{k, info.Policy.PromoteFrom(k), info.Policy.DisableFrom(k), info.Policy.DestroyFrom(k)})
+		p := info.Policy
+		s.Keys = append(s.Keys, keyStatus{k, p.PromoteFrom(k), p.DisableFrom(k), p.DestroyFrom(k)})
 	}
 	s.Exit = dueCode(s.Plan)
 	return s
 }
 
-// addServices adds what services reported.
+// addServices adds the reports of services.
 func (s *status) addServices(reports []serviceStatus) {
 	s.Services = reports
 	s.Use = totals(s.Info, reports)
@@ -103,8 +100,8 @@ func (a *app) showStatus(s status) error {
 	return a.printJSON(s)
 }
 
-// things says what the keys of a kind seal.
-var things = map[keyring.Kind]string{
+// sealedBy tells what the keys of a kind seal.
+var sealedBy = map[keyring.Kind]string{
 	keyring.Ticket:  "tickets",
 	keyring.Session: "sessions",
 	keyring.Channel: "channel codes",
@@ -115,13 +112,16 @@ func (a *app) tellStatus(s status) {
 	if a.keys.Cleartext() {
 		integrity = " (in clear: nothing below is authenticated)"
 	}
-	a.say("%s: %s keyring of realm %q, generation %d, KEK %s%s", s.File, s.Kind, s.Realm, s.Generation, s.KEK, integrity)
+	a.say("%s: %s keyring of realm %q, generation %d, KEK %s%s",
+		s.File, s.Kind, s.Realm, s.Generation, s.KEK, integrity)
 	a.say("sha256 %s", s.Fingerprint)
 	a.say("policy: %s\n", policyLine(s.Policy))
 	now := s.Plan.Made
 	rows := [][]string{{"KEY", "STATE", "AGE", "ALGORITHM", "NOW", "NEXT"}}
 	for _, k := range s.Keys {
-		rows = append(rows, []string{k.ID.String(), string(k.State), age(now, k.Created), k.Algorithm, does(s.Kind, k), s.next(k, now)})
+		rows = append(rows, []string{
+			k.ID.String(), string(k.State), age(now, k.Created), k.Algorithm, effect(s.Kind, k), s.next(k, now),
+		})
 	}
 	a.table(rows, func(column int, text string) string {
 		if column == 1 {
@@ -155,13 +155,13 @@ func policyLine(p keyring.Policy) string {
 	return strings.Join(parts, ", ")
 }
 
-// does says what a key is good for now.
-func does(kind keyring.Kind, k keyStatus) string {
+// effect tells the present use of a key.
+func effect(kind keyring.Kind, k keyStatus) string {
 	switch k.State {
 	case keyring.Primary:
-		return fmt.Sprintf("seals %s since %s", things[kind], stamp(k.Promoted))
+		return fmt.Sprintf("seals %s since %s", sealedBy[kind], stamp(k.Promoted))
 	case keyring.Retiring:
-		return fmt.Sprintf("opens %s sealed until %s", things[kind], stamp(k.Demoted))
+		return fmt.Sprintf("opens %s sealed until %s", sealedBy[kind], stamp(k.Demoted))
 	case keyring.Pending:
 		return "opens, does not seal yet"
 	case keyring.Staged:
@@ -174,13 +174,13 @@ func does(kind keyring.Kind, k keyStatus) string {
 	return text
 }
 
-// next says what happens to a key next, and when.
+// next tells the next step for a key, and its time.
 func (s status) next(k keyStatus, now time.Time) string {
-	at := func(what string, t time.Time) string {
+	at := func(step string, t time.Time) string {
 		if !t.After(now) {
-			return what + " is due"
+			return step + " is due"
 		}
-		return fmt.Sprintf("%s %s, %s", what, when(now, t), stampFrom(t))
+		return fmt.Sprintf("%s %s, %s", step, when(now, t), stampFrom(t))
 	}
 	reason := ""
 	if k.Reason != "" {
@@ -208,7 +208,7 @@ func (s status) next(k keyStatus, now time.Time) string {
 		}
 		return "waits for the pending key before it"
 	case keyring.Retiring:
-		text := "kept: what it sealed has no end"
+		text := "kept: channel codes have no end"
 		if !k.DisableFrom.IsZero() {
 			text = at("disabled", k.DisableFrom)
 		}
@@ -217,7 +217,7 @@ func (s status) next(k keyStatus, now time.Time) string {
 		}
 		return text
 	case keyring.Staged:
-		return "enable it when every service knows its algorithm"
+		return "enable the key when every service knows its algorithm"
 	}
 	if k.DestroyFrom.IsZero() {
 		return "kept until it is destroyed by hand" + reason
@@ -225,34 +225,37 @@ func (s status) next(k keyStatus, now time.Time) string {
 	return at("destroyed", k.DestroyFrom) + reason
 }
 
-// event is something in the timeline.
+// event is a line of the timeline.
 type event struct {
 	at   time.Time
-	what string
+	text string
 }
 
-// pastEvents is how many of the past the timeline shows.
+// pastEvents is the number of past events in the timeline.
 const pastEvents = 8
 
-// timeline shows what was and what will be, with a line for now in between.
+// timeline shows past and planned events, with a line for now between them.
 func (a *app) timeline(s status, now time.Time) {
 	var past []event
 	for _, k := range s.Keys {
-		for _, e := range []event{{k.Created, "made"}, {k.Promoted, "became the primary"}, {k.Demoted, "ceased to be the primary"}, {k.Disabled, "was disabled"}} {
+		for _, e := range []event{
+			{k.Created, "made"}, {k.Promoted, "became the primary"},
+			{k.Demoted, "ceased to be the primary"}, {k.Disabled, "was disabled"},
+		} {
 			if !e.at.IsZero() {
-				past = append(past, event{e.at, k.ID.String() + " " + e.what})
+				past = append(past, event{e.at, k.ID.String() + " " + e.text})
 			}
 		}
 	}
 	slices.SortStableFunc(past, func(a, b event) int { return a.at.Compare(b.at) })
 	a.say("\n%s", a.paint(bold, "TIMELINE (UTC)"))
 	if n := len(past) - pastEvents; n > 0 {
-		a.say("  … %d earlier; all of it: keyring audit", n)
+		a.say("  … %d earlier events; keyring audit shows all", n)
 		past = past[n:]
 	}
 	var rows [][]string
 	for _, e := range past {
-		rows = append(rows, []string{"  " + stamp(e.at), age(now, e.at) + " ago", e.what})
+		rows = append(rows, []string{"  " + stamp(e.at), age(now, e.at) + " ago", e.text})
 	}
 	rows = append(rows, []string{"  " + stamp(now), "now", strings.Repeat("-", 24)})
 	for _, p := range s.Plan.Steps {

@@ -5,7 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// Colours of terminals (ECMA-48), for words that stand there without them, too.
+// Colours of terminals (ECMA-48). They repeat the words, for readers without colours.
 const (
 	bold   = "\x1b[1m"
 	red    = "\x1b[31m"
@@ -15,7 +15,7 @@ const (
 	reset  = "\x1b[0m"
 )
 
-// paint colours a text, if standard output takes colours.
+// paint colours a text if standard output shows colours.
 func (a *app) paint(colour, text string) string {
 	if !a.colour || colour == "" {
 		return text
@@ -23,8 +23,8 @@ func (a *app) paint(colour, text string) string {
 	return colour + text + reset
 }
 
-// table writes rows in columns. Colour says which a cell has, by its column and
-// text; it may be nil.
+// table writes rows in columns. The function colour, which may be nil, returns the colour
+// of a cell by the cell's column and text.
 func (a *app) table(rows [][]string, colour func(column int, text string) string) {
 	var width []int
 	for _, row := range rows {

@@ -15,7 +15,7 @@ import (
 	"github.com/admitone/admitone/keyring/kms"
 )
 
-// keyset is a Tink keyset outside of a keyring, and what it is encrypted under.
+// keyset names a Tink keyset outside of a keyring, and its key-encryption key.
 type keyset struct {
 	file      string
 	kek       string
@@ -23,16 +23,18 @@ type keyset struct {
 }
 
 func (k *keyset) flags(f *pflag.FlagSet) {
-	f.StringVar(&k.kek, "keyset-kek", "", "the Tink keyset is encrypted under this key-encryption key, a `URI`, without associated data")
-	f.BoolVar(&k.cleartext, "keyset-insecure-cleartext", false, "the Tink keyset is not encrypted: whoever reads it has the keys")
+	f.StringVar(&k.kek, "keyset-kek", "",
+		"`URI` of the key-encryption key under which the Tink keyset is encrypted, without associated data")
+	f.BoolVar(&k.cleartext, "keyset-insecure-cleartext", false,
+		"the Tink keyset is not encrypted: a reader of the keyset has the keys")
 }
 
-// check finds what is wrong with the flags. Without a keyset there are none.
-func (k *keyset) check(wanted bool) error {
+// check refuses a wrong combination of flags; given tells whether there is a keyset.
+func (k *keyset) check(given bool) error {
 	switch {
-	case !wanted && (k.kek != "" || k.cleartext):
-		return cli.Usagef("--keyset-kek and --keyset-insecure-cleartext are about the keyset of --keyset")
-	case wanted && (k.kek == "") != k.cleartext:
+	case !given && (k.kek != "" || k.cleartext):
+		return cli.Usagef("--keyset-kek and --keyset-insecure-cleartext need --keyset")
+	case given && (k.kek == "") != k.cleartext:
 		return cli.Usagef("give one of --keyset-kek and --keyset-insecure-cleartext, for the Tink keyset")
 	}
 	return nil
@@ -49,7 +51,7 @@ func (k *keyset) open(repeat bool) (keyring.KEK, error) {
 	return kms.Tink(kek), nil
 }
 
-// read returns the keyset and the KEK that it is encrypted under.
+// read returns the keyset and the keyset's KEK.
 func (k *keyset) read() ([]byte, keyring.KEK, error) {
 	kek, err := k.open(false)
 	if err != nil {
@@ -68,24 +70,24 @@ func (k *keyset) read() ([]byte, keyring.KEK, error) {
 		return nil, nil, fmt.Errorf("the Tink keyset cannot be read: %w", err)
 	}
 	if len(data) == 0 || len(data) > limit {
-		return nil, nil, fmt.Errorf("%s is no Tink keyset: it has %d bytes or more", k.file, len(data))
+		return nil, nil, fmt.Errorf("%s is not a Tink keyset: a keyset has 1 to %d bytes", k.file, limit)
 	}
 	return data, kek, nil
 }
 
 func (a *app) importCommand() *cobra.Command {
-	var o changing
+	var o changeFlags
 	var k keyset
 	cmd := &cobra.Command{
 		Use:   "import FILE KEYSET",
 		Short: "Add the keys of a Tink keyset",
 		Long: `import adds the keys of a Tink keyset, JSON or binary, from the file KEYSET (- is
-standard input). They open what they sealed elsewhere, and are held: none becomes
-the primary by the policy, and none is disabled by it. "unhold" a key to let it
-become the primary. To begin a keyring with the keys of a keyset, see "init --keyset".
+standard input). The keys open, and are held: the policy neither promotes nor disables
+them. After "unhold" a key can become the primary. To begin a keyring with the keys of a
+keyset, see "init --keyset".
 
-The keys must be of an algorithm that keyrings have, with Tink's own output prefix.
-IDs that FILE has, or had, are refused.`,
+The keys must have an algorithm of keyrings and Tink's own output prefix. import refuses
+key IDs that FILE has or had.`,
 		Example: `  keyring import tickets.keyring tink.json --keyset-insecure-cleartext --realm prod --kek file:/etc/admitone/kek
   keyring import tickets.keyring tink.bin --keyset-kek file:/etc/other/kek --realm prod --kek file:/etc/admitone/kek`,
 		Args: cobra.ExactArgs(2),
@@ -120,39 +122,39 @@ IDs that FILE has, or had, are refused.`,
 }
 
 func (a *app) exportCommand() *cobra.Command {
-	var o changing
+	var o changeFlags
 	var k keyset
 	var encoding string
 	cmd := &cobra.Command{
 		Use:   "export FILE -o KEYSET",
 		Short: "Write the keys as a Tink keyset",
 		Long: `export writes the keys to the file KEYSET (mode 0600; - is standard output) as a Tink
-keyset, JSON or binary. It never overwrites a file.
+keyset, JSON or binary. export never overwrites a file.
 
-Whoever has it opens and seals all that the keyring does, and it follows no
-rotation. That it was exported, when and by whom, is in the audit log: an export is
-a new generation of FILE.
+A person with the keyset can open and seal all that the keyring can. The keyset does not
+follow rotations. The audit log tells when and by whom a keyset was exported: an export
+is a new generation of FILE.
 
-In clear, and under a key of AWS KMS, Google Cloud KMS or Vault, Tinkey and Tink in all
-languages that know it read the keyset. file:PATH is AES-256-GCM of a raw key, which
-needs a line of code there; passphrase: and pkcs11: are for package keyring/kms only.`,
+Tinkey, and Tink in other languages, read the keyset in clear, or under a key of AWS KMS,
+Google Cloud KMS or Vault. Under file:PATH, which is AES-256-GCM of a raw key, a program
+needs a line of code more. Only package keyring/kms reads passphrase: and pkcs11:.`,
 		Example: `  keyring export tickets.keyring -o tink.json --keyset-insecure-cleartext --realm prod --kek file:/etc/admitone/kek
   keyring export tickets.keyring -o tink.bin --encoding binary --keyset-kek file:/etc/other/kek --realm prod --kek file:/etc/admitone/kek`,
 		Args: cobra.ExactArgs(1),
 	}
 	o.flags(cmd)
 	k.flags(cmd.Flags())
-	cmd.Flags().StringVarP(&k.file, "output", "o", "", "where to, a `file`; - is standard output")
-	cmd.Flags().StringVar(&encoding, "encoding", string(keyring.JSON), "json or binary")
-	_ = cmd.RegisterFlagCompletionFunc("encoding", cobra.FixedCompletions([]string{"json", "binary"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().StringVarP(&k.file, "output", "o", "", "`file` to which the Tink keyset is written; - is standard output")
+	cmd.Flags().StringVar(&encoding, "encoding", string(keyring.JSON), "`encoding` of the Tink keyset: json or binary")
+	completeWords(cmd, "encoding", string(keyring.JSON), string(keyring.Binary))
 	return cli.Command(cmd, func(_ *cobra.Command, args []string) error {
 		switch {
 		case k.file == "":
 			return cli.Usagef("export needs -o")
 		case k.file == "-" && a.json:
-			return cli.Usagef("-o - and --json exclude each other: standard output takes one of them")
+			return cli.Usagef("-o - and --json exclude each other: both write to standard output")
 		case encoding != string(keyring.JSON) && encoding != string(keyring.Binary):
-			return cli.Usagef("--encoding is json or binary")
+			return cli.Flagf("encoding", "must be json or binary")
 		}
 		if err := k.check(true); err != nil {
 			return err
@@ -161,7 +163,7 @@ needs a line of code there; passphrase: and pkcs11: are for package keyring/kms 
 	})
 }
 
-func (a *app) export(file string, o changing, k keyset, e keyring.Encoding) error {
+func (a *app) export(file string, o changeFlags, k keyset, e keyring.Encoding) error {
 	c, err := a.changeConfig(o)
 	if err != nil {
 		return err
@@ -170,7 +172,7 @@ func (a *app) export(file string, o changing, k keyset, e keyring.Encoding) erro
 	if err != nil {
 		return err
 	}
-	// Made before the keys are taken: the log would tell of an export that nobody has.
+	// The file is made before the export, so that the log tells of no export without a file.
 	out := io.WriteCloser(nopCloser{a.stdout})
 	if k.file != "-" {
 		f, err := os.OpenFile(k.file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -199,7 +201,7 @@ func (a *app) export(file string, o changing, k keyset, e keyring.Encoding) erro
 	return a.printJSON(export{file, k.file, e})
 }
 
-// export is what export prints with --json.
+// export is the JSON of export.
 type export struct {
 	File     string           `json:"file"`
 	Output   string           `json:"output"`

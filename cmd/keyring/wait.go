@@ -13,37 +13,35 @@ import (
 	"github.com/admitone/admitone/keyring"
 )
 
-// waiting is what promote waits for.
-type waiting struct {
+// waitFlags are the flags for services on which promote waits.
+type waitFlags struct {
 	services
 	timeout span
 }
 
-func (w *waiting) flags(cmd *cobra.Command) {
+func (w *waitFlags) flags(cmd *cobra.Command) {
 	w.timeout = span(10 * time.Minute)
-	w.services.flags(cmd, "wait-for", "wait until these services, a `URL` each, report that they have the key")
-	cmd.Flags().Var(&w.timeout, "timeout", "how long to wait for them")
+	w.services.flags(cmd, "wait-for", "wait until these services report that they have the key")
+	cmd.Flags().Var(&w.timeout, "timeout", "longest time to wait for the services of --wait-for")
 }
 
-func (w *waiting) check(cmd *cobra.Command) error {
+func (w *waitFlags) check(cmd *cobra.Command) error {
 	if cmd.Flags().Changed("timeout") && len(w.given) == 0 {
 		return cli.Usagef("--timeout is for --wait-for")
 	}
 	if w.timeout <= 0 {
-		return cli.Usagef("--timeout must be more than 0s")
+		return cli.Flagf("timeout", "must be more than 0s")
 	}
 	return w.services.check(cmd.Flags().Lookup("wait-for"))
 }
 
-// waitPoll is how often services are asked.
+// waitPoll is the time between two questions to a service.
 const waitPoll = time.Second
 
-func (a *app) promote(ctx context.Context, file string, id keyring.KeyID, o changing, before bool, w waiting) error {
-	c, err := a.changeConfig(o)
-	if err != nil {
-		return err
-	}
-	info, err := keyring.Read(file, c)
+func (a *app) promote(
+	ctx context.Context, file string, id keyring.KeyID, o changeFlags, before bool, w waitFlags,
+) error {
+	c, info, err := a.read(file, o)
 	if err != nil {
 		return err
 	}
@@ -52,7 +50,7 @@ func (a *app) promote(ctx context.Context, file string, id keyring.KeyID, o chan
 	case !ok && id != 0:
 		return errNoKey(id)
 	case !ok:
-		return blocked{errNothingPending, a.next("rotate", file)}
+		return blockedError{errNothingPending, a.next("rotate", file)}
 	}
 	if len(w.urls) > 0 && k.State == keyring.Pending && !k.Held {
 		from := info.Policy.PromoteFrom(k)
@@ -60,30 +58,30 @@ func (a *app) promote(ctx context.Context, file string, id keyring.KeyID, o chan
 			from = time.Time{}
 		}
 		if err := a.wait(ctx, info, k.ID, from, w); err != nil {
-			return blocked{err, a.next("status", file, "--from", strings.Join(w.names(), ","))}
+			return blockedError{err, a.next("status", file, "--from", strings.Join(w.redacted(), ","))}
 		}
 	}
 	info, err = keyring.Change(file, c, o.reason, keyring.Step{Do: keyring.Promote, Key: k.ID, Unsafe: before})
-	return a.changed(file, c, info, err, func(info keyring.Info) { a.promoted(file, info) })
+	return a.changed(file, c, info, err, func(info keyring.Info) { a.tellPromoted(file, info) })
 }
 
-// wait waits until from, and until all services have the key; what it waits for it
-// tells as that changes.
-func (a *app) wait(ctx context.Context, info keyring.Info, id keyring.KeyID, from time.Time, w waiting) error {
+// wait waits until from, and until all services have the key. It reports the missing
+// services whenever they change.
+func (a *app) wait(ctx context.Context, info keyring.Info, id keyring.KeyID, from time.Time, w waitFlags) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(w.timeout))
 	defer cancel()
 	tick := time.NewTicker(waitPoll)
 	defer tick.Stop()
 	told := ""
 	for {
-		missing := lacking(w.ask(ctx, info), info, id)
+		missing := missingFrom(w.ask(ctx, info), info, id)
 		if time.Now().Before(from) {
 			missing = append(missing, fmt.Sprintf("the propagation delay ends at %s", stampFrom(from)))
 		}
 		if len(missing) == 0 {
 			return nil
 		}
-		// What is found when the time is up is only that.
+		// After the deadline the answers are only about the deadline.
 		if text := strings.Join(missing, "; "); told == "" || text != told && ctx.Err() == nil {
 			told = text
 			fmt.Fprintf(a.stderr, "waiting: %s\n", told)
@@ -99,11 +97,11 @@ func (a *app) wait(ctx context.Context, info keyring.Info, id keyring.KeyID, fro
 	}
 }
 
-// lacking says which services do not have the key yet, and why.
-func lacking(reports []serviceStatus, info keyring.Info, id keyring.KeyID) []string {
+// missingFrom tells which services do not have the key yet, and why.
+func missingFrom(reports []serviceStatus, info keyring.Info, id keyring.KeyID) []string {
 	var missing []string
 	for _, s := range reports {
-		_, has := s.use(id)
+		_, has := s.keyUse(id)
 		switch {
 		case s.Report == nil:
 			missing = append(missing, s.URL+" "+s.Error)

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/cmd/internal/clitest"
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/keyring/kms"
 	"github.com/admitone/admitone/token"
@@ -30,11 +31,6 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
-	const dir = "testdata"
-	scripts, err := filepath.Glob(filepath.Join(dir, "*.txt"))
-	require.NoError(t, err)
-	require.GreaterOrEqual(t, len(scripts), 9, "scripts are missing")
-
 	// ticketd's main cannot be registered: it is of another package main.
 	programs := t.TempDir()
 	ticketd := filepath.Join(programs, "ticketd")
@@ -44,49 +40,31 @@ func TestScripts(t *testing.T) {
 	out, err := exec.Command("go", "build", "-o", ticketd, "../ticketd").CombinedOutput()
 	require.NoError(t, err, string(out))
 
-	testscript.Run(t, testscript.Params{
-		Dir:                 dir,
-		RequireExplicitExec: true,
-		Setup: func(e *testscript.Env) error {
-			for _, name := range []string{"ADMITONE_KEYRING", "ADMITONE_REALM", "ADMITONE_KEK"} {
-				e.Setenv(name, "")
-			}
-			e.Setenv("TICKETD", ticketd)
-			e.Setenv("GORACE", "atexit_sleep_ms=10") // else each program waits for a second at its end
-			e.Setenv("LONG", strings.Repeat("x", 101))
-			e.Setenv("LINES", "two\nlines")
-			return nil
-		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"cleartext": cmdCleartext,
-			"code":      cmdCode,
-			"demo":      cmdDemo,
-			"fromfile":  cmdFromFile,
-			"issued":    cmdIssued,
-			"keyring":   cmdKeyring,
-			"object":    cmdObject,
-			"page":      cmdPage,
-			"shredded":  cmdShredded,
-			"write":     cmdWrite,
-		},
+	clitest.Run(t, 9, func(e *testscript.Env) {
+		for _, name := range []string{"ADMITONE_KEYRING", "ADMITONE_REALM", "ADMITONE_KEK"} {
+			e.Setenv(name, "")
+		}
+		e.Setenv("TICKETD", ticketd)
+		e.Setenv("LONG", strings.Repeat("x", 101))
+		e.Setenv("LINES", "two\nlines")
+	}, map[string]clitest.Command{
+		"cleartext": cmdCleartext,
+		"code":      cmdCode,
+		"demo":      cmdDemo,
+		"fromfile":  cmdFromFile,
+		"issued":    cmdIssued,
+		"keyring":   cmdKeyring,
+		"object":    cmdObject,
+		"page":      cmdPage,
+		"shredded":  cmdShredded,
+		"write":     cmdWrite,
 	})
 }
 
 // cmdCode runs a program that must exit with a certain code and print no ticket:
 // code N PROGRAM ARGS...
 func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	err = ts.Exec(args[1], args[2:]...)
-	got := 0
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		got = exit.ExitCode()
-	} else {
-		ts.Check(err)
-	}
-	if neg || got != want {
-		ts.Fatalf("exit code %d, want %d", got, want)
-	}
+	clitest.Code(ts, neg, args)
 	cmdShredded(ts, false, nil)
 }
 
@@ -166,31 +144,11 @@ func cmdShredded(ts *testscript.TestScript, _ bool, _ []string) {
 func cmdObject(ts *testscript.TestScript, _ bool, args []string) {
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	lines := strings.Split(strings.TrimSuffix(ts.ReadFile("stdout"), "\n"), "\n")
-	if n > len(lines) {
-		ts.Fatalf("%d lines of output", len(lines))
+	objects := clitest.Stdout(ts)
+	if n > len(objects) {
+		ts.Fatalf("%d objects of output", len(objects))
 	}
-	var object map[string]any
-	for i := len(lines) - 1; i >= 0; i-- {
-		var o map[string]any
-		ts.Check(json.Unmarshal([]byte(lines[i]), &o))
-		if i == n-1 {
-			object = o
-		}
-	}
-	for _, arg := range args[1:] {
-		path, want, _ := strings.Cut(arg, "=")
-		var value any = object
-		for name := range strings.SplitSeq(path, "/") {
-			inner, _ := value.(map[string]any)
-			value = inner[name]
-		}
-		got, err := json.Marshal(value)
-		ts.Check(err)
-		if strings.Trim(string(got), `"`) != want {
-			ts.Fatalf("%s is %s, want %s", path, got, want)
-		}
-	}
+	clitest.Fields(ts, objects[n-1], "/", args[1:])
 }
 
 // cmdDemo starts ticketd demo, which ends with the script, and sets LOGIN and

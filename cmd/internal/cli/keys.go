@@ -29,12 +29,13 @@ type Keys struct {
 // AddFlags adds the flags to f.
 func (k *Keys) AddFlags(f *pflag.FlagSet) {
 	k.flags = f
-	f.StringVar(&k.Realm, "realm", "", "the deployment's `name`, to which keys and tickets are bound")
+	f.StringVar(&k.Realm, "realm", "", "`name` of the deployment, to which keys and tickets are bound")
 	Variable(f, "realm", realmVariable)
 	f.StringVar(&k.kek, "kek", "",
-		"the keyring's key-encryption key, as a `URI`; see keyring --help (environment: "+kekVariable+")")
+		"`URI` of the keyring's key-encryption key, such as file:PATH; "+
+			"keyring --help lists the forms (environment: "+kekVariable+")")
 	f.BoolVar(&k.cleartext, "insecure-cleartext", false,
-		"the keyring file is not encrypted: whoever reads the file has the keys, and a change goes unnoticed")
+		"the keyring file is not encrypted: a reader of the file has the keys, and a change goes unnoticed")
 }
 
 // Cleartext reports whether --insecure-cleartext was given.
