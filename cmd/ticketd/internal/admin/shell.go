@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -38,11 +40,27 @@ func (s *shell) command(cmd *cobra.Command, do body) *cobra.Command {
 		}
 		defer func() { err = errors.Join(err, db.Close()) }()
 		err = do(cmd.Context(), db, cmd, args)
-		if field, ok := errors.AsType[*directory.FieldError](err); ok {
-			return cli.Usage(field)
+		if wrong, ok := errors.AsType[*directory.FieldError](err); ok {
+			if flag := cmd.Flags().Lookup(flagName(wrong.Field)); flag != nil {
+				return cli.Usage(cli.ForFlag(flag.Name, wrong))
+			}
+			return cli.Usage(wrong)
 		}
 		return err
 	})
+}
+
+// flagName returns the name that a flag for the field of a record has: unique-id for
+// uniqueId.
+func flagName(field string) string {
+	var b strings.Builder
+	for _, r := range field {
+		if unicode.IsUpper(r) {
+			b.WriteByte('-')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
 }
 
 // open opens the directory, and makes none: a mistyped name must not look like an empty
