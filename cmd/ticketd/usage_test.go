@@ -48,7 +48,7 @@ func TestExitCodes(t *testing.T) {
 		{2, "--public-url ", "--public-url https://x:99999"},
 		{2, "--replay is ", "--replay http://x"},
 		{2, "--replay has a parameter other", "--replay redis://hunter2@x?y=z"},
-		{2, "skip_verify in --replay is refused", "--replay rediss://hunter2@x?skip_verify=1"},
+		{2, "--replay has skip_verify", "--replay rediss://hunter2@x?skip_verify=1"},
 		{2, "--replay has a scheme other", "--replay redis://hunter2@x/y"},
 		{2, "--replay is not a connection string", "--replay postgres://x/y?sslmode=hunter2"},
 		{1, "--replay names a file that cannot be read", "--replay postgres://hunter2@x/y?sslmode=verify-full&sslrootcert=none"},

@@ -121,7 +121,7 @@ func unfit(info map[string]string, config Config, start bool) string {
 		return fmt.Sprintf("is no primary (its role is %q); give the primary's address, or the Sentinels' with master_set", info["role"])
 	}
 	if replicas, err := strconv.Atoi(info["connected_slaves"]); start && err == nil && replicas < config.Wait.Replicas {
-		return fmt.Sprintf("has %d replicas connected, and Config.Wait wants %d, so nobody would be admitted; connect replicas, or ask for fewer", replicas, config.Wait.Replicas)
+		return fmt.Sprintf("has %d replicas connected, and %d are wanted, so nobody would be admitted; connect replicas, or ask for fewer", replicas, config.Wait.Replicas)
 	}
 	return ""
 }

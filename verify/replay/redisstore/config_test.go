@@ -52,7 +52,7 @@ func TestConfigIsRefused(t *testing.T) {
 		{Config{URL: good + "?db=" + secret}, "scheme"},
 		{Config{URL: good + "?addr=%pa55"}, "parameters"},
 		{Config{URL: good + "?mater_set=" + secret}, "parameter"},
-		{Config{URL: good + "?dial_timeout=1s"}, "Config.Timeout"},
+		{Config{URL: good + "?dial_timeout=1s"}, "time limits are not part of the URL"},
 		{Config{URL: good + "?max_retries=0"}, "parameter"},
 		{Config{URL: strings.Replace(good, "redis", "rediss", 1) + "?skip_verify=true"}, "root certificate"},
 		{Config{URL: "unix:///tmp/socket?addr=" + secret + ":1"}, "socket"},

@@ -30,10 +30,10 @@ func (c *Config) parseURL() (opt rueidis.ClientOption, u *url.URL, query url.Val
 		switch {
 		case name == "skip_verify":
 			return opt, nil, nil, wrong("URL", "has skip_verify, which lets anybody answer for the server; "+
-				"give the server's root certificate in Config.TLS")
+				"trust the server's root certificate instead")
 		case !parameters[name]:
 			return opt, nil, nil, wrong("URL", "has a parameter other than addr, master_set, db, client_name, "+
-				"sentinel_username and sentinel_password; remove it (Config.Timeout has the time limits)")
+				"sentinel_username and sentinel_password; remove it (time limits are not part of the URL)")
 		}
 	}
 	if u.Path == "/" { // the client library takes the slash for a database's name
