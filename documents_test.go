@@ -122,7 +122,7 @@ func blocks(t *testing.T, file string) (all []block) {
 func TestBlocksHaveALanguage(t *testing.T) {
 	for _, file := range documents(t) {
 		for _, b := range blocks(t, file) {
-			assert.Contains(t, []string{"sh", "go", "json", "text", "yaml"}, b.language, "%s:%d", file, b.line)
+			assert.Contains(t, []string{"sh", "go", "json", "text"}, b.language, "%s:%d", file, b.line)
 		}
 		assert.NotRegexp(t, `(?m)^\n {4}\S`, read(t, file), "%s: fence the block, and name its language", file)
 	}
