@@ -78,8 +78,8 @@ func (s *source) rawLines() map[int]bool {
 // longWord is a URL, a vector or a regular expression, which no line break may split.
 var longWord = regexp.MustCompile(`\S{60}`)
 
-// row is one line of a table of cases.
-var row = regexp.MustCompile(`^\s*(("[^"]*"|\w+): *\{.*\}|\{.*\}|"[^"]*": .*),$`)
+// row is one line of a table of cases: it begins with a brace, a text or a name, and ends with a comma.
+var row = regexp.MustCompile(`^\s*(\w+: *\{|[{"]).*,( *//.*)?$`)
 
 // A Go line has at most 120 columns. The reasons for a longer one: a word of 60 characters, a raw
 // string, and in tests a row of a table.

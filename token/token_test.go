@@ -170,7 +170,8 @@ func TestIssueRefuses(t *testing.T) {
 		"claim too long":         {agent(func(t *Ticket) { t.Claims = map[string]string{"a": strings.Repeat("v", 513)} }), "claims.a"},
 		"claim with a newline":   {agent(func(t *Ticket) { t.Claims = map[string]string{"a": "x\ny"} }), "claims.a"},
 		"too long in all": {agent(func(t *Ticket) {
-			t.Claims = map[string]string{"a": strings.Repeat("v", 512), "b": strings.Repeat("v", 512), "c": strings.Repeat("v", 512)}
+			t.Claims = map[string]string{"a": strings.Repeat("v", 512), "b": strings.Repeat("v", 512),
+				"c": strings.Repeat("v", 512)}
 		}), "ticket"},
 	}
 	for i := range fields {
@@ -263,7 +264,8 @@ func TestOneString(t *testing.T) {
 				refused(t, keys, a, s[i+1:])
 			}
 		}
-		for _, v := range []string{s + "=", s + "==", s + "\r\n", s + s, " " + s, s + " ", strings.ToUpper(s), strings.ToLower(s), s + "AAAA"} {
+		for _, v := range []string{s + "=", s + "==", s + "\r\n", s + s, " " + s, s + " ", strings.ToUpper(s),
+			strings.ToLower(s), s + "AAAA"} {
 			refused(t, keys, a, v)
 		}
 		assert.NoError(t, Open(keys, a, s, new(Ticket)), "the untouched ticket still opens")
@@ -277,7 +279,8 @@ func refused(t *testing.T, o Opener, ad []byte, s string) {
 	if err == nil || tk.Brand != "" {
 		t.Fatalf("accepted %q", s)
 	}
-	if !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrUnsupportedVersion) && !errors.Is(err, ErrUnknownKey) && !errors.Is(err, ErrForged) {
+	if !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrUnsupportedVersion) && !errors.Is(err, ErrUnknownKey) &&
+		!errors.Is(err, ErrForged) {
 		t.Fatalf("%q: %v is none of Open's errors", s, err)
 	}
 	if len(s) > 20 && strings.Contains(err.Error(), s[5:20]) {
@@ -459,8 +462,9 @@ func TestChannelCodeOfSpec(t *testing.T) {
 		key = append(key, byte(i+1))
 	}
 	data, err := proto.Marshal(&tinkpb.Keyset{PrimaryKeyId: 0x0a0b0c01, Key: []*tinkpb.Keyset_Key{{
-		KeyData: &tinkpb.KeyData{TypeUrl: "type.googleapis.com/google.crypto.tink.AesSivKey", Value: key, KeyMaterialType: tinkpb.KeyData_SYMMETRIC},
-		Status:  tinkpb.KeyStatusType_ENABLED, KeyId: 0x0a0b0c01, OutputPrefixType: tinkpb.OutputPrefixType_TINK,
+		KeyData: &tinkpb.KeyData{TypeUrl: "type.googleapis.com/google.crypto.tink.AesSivKey", Value: key,
+			KeyMaterialType: tinkpb.KeyData_SYMMETRIC},
+		Status: tinkpb.KeyStatusType_ENABLED, KeyId: 0x0a0b0c01, OutputPrefixType: tinkpb.OutputPrefixType_TINK,
 	}}})
 	require.NoError(t, err)
 	h, err := insecurecleartextkeyset.Read(keyset.NewBinaryReader(bytes.NewReader(data)))
@@ -490,7 +494,9 @@ func TestURLs(t *testing.T) {
 		require.NoError(t, err, row.base)
 		assert.Equal(t, row.want, got)
 	}
-	for _, bad := range []string{"", "/login", "commbox.com/login", "ftp://x/login", "https://x/?ta=old", "https://x/?TA=old", "https://x/?a=%zz", "javascript:alert(1)", "https://x/\x7f", "https://:443/login", "https://x/?=TAtkt1_x"} {
+	for _, bad := range []string{"", "/login", "commbox.com/login", "ftp://x/login", "https://x/?ta=old",
+		"https://x/?TA=old", "https://x/?a=%zz", "javascript:alert(1)", "https://x/\x7f", "https://:443/login",
+		"https://x/?=TAtkt1_x"} {
 		_, err := LoginURL(bad, "tkt1_x")
 		assert.Error(t, err, bad)
 	}

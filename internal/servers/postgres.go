@@ -53,7 +53,8 @@ func (p *Postgres) Standby() *Postgres {
 	p.t.Helper()
 	standby := newPostgres(p.t, p.args)
 	p.t.Cleanup(standby.remove)
-	output(p.t, PostgresProgram(p.t, "pg_basebackup", "--pgdata", standby.dir, "--dbname", p.URL, "--checkpoint=fast", "--no-sync", "--wal-method=stream"))
+	output(p.t, PostgresProgram(p.t, "pg_basebackup", "--pgdata", standby.dir, "--dbname", p.URL, "--checkpoint=fast",
+		"--no-sync", "--wal-method=stream"))
 	if err := os.WriteFile(filepath.Join(standby.dir, "standby.signal"), nil, 0o644); err != nil {
 		p.t.Fatal(err)
 	}
@@ -127,7 +128,8 @@ func (p *Postgres) url(database string) string {
 // Start starts the server, and returns when it takes connections.
 func (p *Postgres) Start() {
 	p.t.Helper()
-	cmd := PostgresProgram(p.t, "postgres", "-D", p.dir, "-p", strconv.Itoa(p.Port), "-k", p.dir, "-c", "listen_addresses=127.0.0.1",
+	cmd := PostgresProgram(p.t, "postgres", "-D", p.dir, "-p", strconv.Itoa(p.Port), "-k", p.dir, "-c",
+		"listen_addresses=127.0.0.1",
 		"-c", "fsync=on", "-c", "max_connections=500", "-c", "shared_buffers=32MB", "-c", "max_wal_size=256MB")
 	cmd.Args = append(cmd.Args, p.args...)
 	p.begin(p.t, cmd)
@@ -198,7 +200,8 @@ func (p *Postgres) signalAll(signal syscall.Signal) {
 
 func (p *Postgres) initialize() {
 	p.t.Helper()
-	output(p.t, PostgresProgram(p.t, "initdb", "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--pgdata", p.dir))
+	output(p.t, PostgresProgram(p.t, "initdb", "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8",
+		"--locale=C", "--pgdata", p.dir))
 }
 
 func (p *Postgres) remove() {

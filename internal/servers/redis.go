@@ -151,7 +151,8 @@ func (s *RedisServer) do(arguments ...string) (string, error) {
 
 // Client returns a client of this one server, without user and password.
 func (s *RedisServer) Client() (rueidis.Client, error) {
-	return rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Address}, ForceSingleClient: true, DisableCache: true})
+	return rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Address}, ForceSingleClient: true,
+		DisableCache: true})
 }
 
 // Replicas starts n replicas of s with the same program, and returns when s sends
@@ -160,7 +161,8 @@ func (s *RedisServer) Client() (rueidis.Client, error) {
 func (s *RedisServer) Replicas(n int, options ...string) (replicas []*RedisServer) {
 	s.t.Helper()
 	for range n {
-		replicas = append(replicas, Redis(s.t, s.program, append([]string{"--replicaof", "127.0.0.1 " + strconv.Itoa(s.Port)}, options...)...))
+		replicas = append(replicas, Redis(s.t, s.program,
+			append([]string{"--replicaof", "127.0.0.1 " + strconv.Itoa(s.Port)}, options...)...))
 	}
 	for _, replica := range replicas {
 		replica.await("master_link_status:up", "INFO", "replication")

@@ -66,7 +66,8 @@ func Port(t testing.TB) int {
 	ports.Lock()
 	defer ports.Unlock()
 	if ports.file == nil {
-		file, err := os.OpenFile(filepath.Join(os.TempDir(), fmt.Sprintf("admitone-test-ports-%d", os.Getuid())), os.O_RDWR|os.O_CREATE, 0o600)
+		file, err := os.OpenFile(filepath.Join(os.TempDir(), fmt.Sprintf("admitone-test-ports-%d", os.Getuid())),
+			os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +80,8 @@ func Port(t testing.TB) int {
 	for range 1000 {
 		port := 10000 + rand.IntN(10000)
 		lock := syscall.Flock_t{Type: syscall.F_WRLCK, Start: int64(port), Len: 1} // ends with the process
-		if !ports.taken[port] && syscall.FcntlFlock(ports.file.Fd(), syscall.F_SETLK, &lock) == nil && free(port) && free(port+10000) {
+		if !ports.taken[port] && syscall.FcntlFlock(ports.file.Fd(), syscall.F_SETLK, &lock) == nil && free(port) &&
+			free(port+10000) {
 			ports.taken[port] = true
 			return port
 		}

@@ -237,7 +237,8 @@ func TestRingThroughOutage(t *testing.T) {
 
 	f.fail.Store(new("ThrottlingException"))
 	copyOver()
-	require.Eventually(t, func() bool { return errors.Is(ring.Report().LastErr, keyring.ErrKEKUnavailable) }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return errors.Is(ring.Report().LastErr, keyring.ErrKEKUnavailable) },
+		30*time.Second, time.Millisecond)
 	assert.ErrorContains(t, ring.Report().LastErr, "too many requests")
 	assert.Equal(t, uint64(1), ring.Report().Generation)
 	_, err = ring.Decrypt(sealed, nil)

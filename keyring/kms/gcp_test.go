@@ -51,7 +51,8 @@ func crc32c(b []byte) int64 {
 }
 
 // begin is what both operations do first.
-func (f *fakeGCP) begin(ctx context.Context, name string, data, ad []byte, dataSum, adSum *wrapperspb.Int64Value) error {
+func (f *fakeGCP) begin(ctx context.Context, name string, data, ad []byte, dataSum,
+	adSum *wrapperspb.Int64Value) error {
 	md, _ := metadata.FromIncomingContext(ctx)
 	if assert.Len(f.t, md.Get("authorization"), 1) {
 		assert.True(f.t, strings.HasPrefix(md.Get("authorization")[0], "Bearer ey"))
@@ -83,7 +84,8 @@ func (f *fakeGCP) ad(ad []byte) string {
 }
 
 func (f *fakeGCP) Encrypt(ctx context.Context, r *kmspb.EncryptRequest) (*kmspb.EncryptResponse, error) {
-	if err := f.begin(ctx, r.Name, r.Plaintext, r.AdditionalAuthenticatedData, r.PlaintextCrc32C, r.AdditionalAuthenticatedDataCrc32C); err != nil {
+	if err := f.begin(ctx, r.Name, r.Plaintext, r.AdditionalAuthenticatedData, r.PlaintextCrc32C,
+		r.AdditionalAuthenticatedDataCrc32C); err != nil {
 		return nil, err
 	}
 	out := f.seal(r.Plaintext, f.ad(r.AdditionalAuthenticatedData))
@@ -98,12 +100,14 @@ func (f *fakeGCP) Encrypt(ctx context.Context, r *kmspb.EncryptRequest) (*kmspb.
 }
 
 func (f *fakeGCP) Decrypt(ctx context.Context, r *kmspb.DecryptRequest) (*kmspb.DecryptResponse, error) {
-	if err := f.begin(ctx, r.Name, r.Ciphertext, r.AdditionalAuthenticatedData, r.CiphertextCrc32C, r.AdditionalAuthenticatedDataCrc32C); err != nil {
+	if err := f.begin(ctx, r.Name, r.Ciphertext, r.AdditionalAuthenticatedData, r.CiphertextCrc32C,
+		r.AdditionalAuthenticatedDataCrc32C); err != nil {
 		return nil, err
 	}
 	out, err := f.open(r.Ciphertext, f.ad(r.AdditionalAuthenticatedData))
 	if err != nil {
-		return nil, status.Error(codes.InvalidArgument, "Decryption failed: verify that 'name' refers to the correct CryptoKey.")
+		return nil, status.Error(codes.InvalidArgument,
+			"Decryption failed: verify that 'name' refers to the correct CryptoKey.")
 	}
 	sum := wrapperspb.Int64(crc32c(out))
 	if f.corrupt.Load() {
@@ -204,7 +208,8 @@ func TestGCPErrors(t *testing.T) {
 		assertOutage(t, kek, wrapped, text)
 	}
 	// A damaged request is not a ciphertext that does not open.
-	f.fail.Store(status.New(codes.InvalidArgument, "The checksum in field ciphertext_crc32c did not match the data in field ciphertext."))
+	f.fail.Store(status.New(codes.InvalidArgument,
+		"The checksum in field ciphertext_crc32c did not match the data in field ciphertext."))
 	assertOutage(t, kek, wrapped, "Google Cloud KMS failed")
 
 	// The SDK repeats these until the time is over.

@@ -50,7 +50,8 @@ func TestOpenRefuses(t *testing.T) {
 		require.True(t, ok, uri)
 		assert.Equal(t, "kms.URI", field.Field)
 	}
-	for _, uri := range []string{"file:absent", "passphrase:", "passphrase:env:X", "passphrase:file:absent", "passphrase:file:a:b"} {
+	for _, uri := range []string{"file:absent", "passphrase:", "passphrase:env:X", "passphrase:file:absent",
+		"passphrase:file:a:b"} {
 		assert.NoError(t, CheckURI(uri), uri)
 	}
 }
@@ -73,7 +74,8 @@ func TestKeyFile(t *testing.T) {
 	assert.Equal(t, "text", string(plain))
 	_, err = kek.Decrypt(wrapped, []byte("other"))
 	assert.Error(t, err)
-	for _, s := range []string{fmt.Sprint(kek), fmt.Sprintf("%+v", kek), fmt.Sprintf("%#v", kek), fmt.Sprintf("%+v", keyring.Config{KEK: kek})} {
+	for _, s := range []string{fmt.Sprint(kek), fmt.Sprintf("%+v", kek), fmt.Sprintf("%#v", kek),
+		fmt.Sprintf("%+v", keyring.Config{KEK: kek})} {
 		assert.NotContains(t, s, key[:8])
 		assert.NotContains(t, s, "48 49 50 51") // the key's bytes as %v shows them
 	}
@@ -99,7 +101,8 @@ func TestKeyFileRefused(t *testing.T) {
 	absent := filepath.Join(t.TempDir(), "absent")
 	_, err := Open("file:"+absent, nil)
 	assert.ErrorIs(t, err, fs.ErrNotExist)
-	assert.ErrorContains(t, err, "the key-encryption key "+absent+" is missing; mount or restore it; keyring init makes one for a new keyring")
+	assert.ErrorContains(t, err,
+		"the key-encryption key "+absent+" is missing; mount or restore it; keyring init makes one for a new keyring")
 	_, err = Open("passphrase:file:"+absent, nil)
 	assert.ErrorIs(t, err, fs.ErrNotExist)
 	assert.ErrorContains(t, err, "the passphrase file "+absent+" is missing")
@@ -236,7 +239,8 @@ func TestPassphraseDecrypt(t *testing.T) {
 		assert.Error(t, err)
 		changed := slices.Clone(wrapped)
 		changed[i] ^= 1 // in the parameters, too: they are authenticated
-		if p := (kdf{binary.BigEndian.Uint32(changed[1:]), binary.BigEndian.Uint32(changed[5:]), changed[9]}); p.check() == nil && p.memory > 1024 {
+		if p := (kdf{binary.BigEndian.Uint32(changed[1:]), binary.BigEndian.Uint32(changed[5:]),
+			changed[9]}); p.check() == nil && p.memory > 1024 {
 			continue // would only take long
 		}
 		_, err = k.Decrypt(changed, []byte("ad"))

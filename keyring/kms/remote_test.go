@@ -121,7 +121,8 @@ func testRemote(t *testing.T, kek keyring.KEK, hint string) {
 		c.KEK = kek
 		_, err = keyring.Read(path, c)
 		require.Error(t, err)
-		assert.Equal(t, exitCause(err), map[bool]keyring.Reason{true: keyring.NotCleartext, false: keyring.WrongKEK}[kek == keyring.InsecureCleartext])
+		assert.Equal(t, exitCause(err), map[bool]keyring.Reason{true: keyring.NotCleartext,
+			false: keyring.WrongKEK}[kek == keyring.InsecureCleartext])
 	}
 }
 
@@ -245,7 +246,8 @@ func TestRemoteDecryptRefuses(t *testing.T) {
 	wrapped, err := kek.Encrypt([]byte("text"), []byte("ad"))
 	require.NoError(t, err)
 	s.unwraps = 0
-	for _, b := range [][]byte{nil, {1}, {1, 0, 0}, {1, 0, 1, 0}, {2, 0, 1, 0}, {1, 0xff, 0xff, 0}, append([]byte{2}, wrapped[1:]...)} {
+	for _, b := range [][]byte{nil, {1}, {1, 0, 0}, {1, 0, 1, 0}, {2, 0, 1, 0}, {1, 0xff, 0xff, 0},
+		append([]byte{2}, wrapped[1:]...)} {
 		_, err := kek.Decrypt(b, []byte("ad"))
 		assert.Error(t, err, "%x", b)
 	}
@@ -308,7 +310,8 @@ func TestRemoteURIs(t *testing.T) {
 		"hcvault://secret", "hcvault://vault.example/transit/secret", "hcvault://user:secret@vault.example/transit/keys/k", "hcvault://vault.example/keys/secret",
 		"hcvault://vault.example/transit/../sys/keys/secret", "hcvault://vault.example/transit/keys/secret?x=1", "hcvault://vault.example:8200/transit/keys/secret/", "hcvault:/transit/keys/secret",
 		"pkcs11:", "pkcs11:secret", "pkcs11:token=secret", "pkcs11:object=secret?module-path=/m", "pkcs11:token=t;object=secret", "pkcs11:token=t;object=secret?module-path=m.so",
-		pkcs11 + "&pin-value=secret", pkcs11 + "&pin-source=secret", pkcs11 + "&pin-source=file:", pkcs11 + "&pin-source=|secret", pkcs11 + "&module-name=secret",
+		pkcs11 + "&pin-value=secret", pkcs11 + "&pin-source=secret", pkcs11 + "&pin-source=file:",
+		pkcs11 + "&pin-source=|secret", pkcs11 + "&module-name=secret",
 		"pkcs11:token=t;token=secret;object=o?module-path=/m", "pkcs11:token=t;object=o;slot-id=1;x=secret?module-path=/m", "pkcs11:token=t;object=;id=secret?module-path=/m",
 		"pkcs11:token=%zz;object=secret?module-path=/m", "pkcs11:token=t;object=secret;type=private?module-path=/m", pkcs11 + "&module-path=/secret",
 	} {

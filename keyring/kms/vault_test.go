@@ -111,7 +111,8 @@ func newVault(t *testing.T) (*fakeVault, string) {
 	t.Cleanup(server.Close)
 	setVault(t, server.URL, f.token)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
-	require.NoError(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
+	require.NoError(t, os.WriteFile(ca,
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
 	t.Setenv("VAULT_CACERT", ca)
 	return f, strings.TrimPrefix(server.URL, "https://")
 }
@@ -146,7 +147,8 @@ func TestVaultBlind(t *testing.T) {
 	f.old.Store(true)
 	kek := mustOpen(t, "hcvault:///transit/keys/admitone")
 	_, err := kek.Encrypt([]byte("text"), []byte("ad"))
-	assert.ErrorContains(t, err, "Vault does not authenticate associated data; nothing was encrypted; Vault does from version 1.13 on")
+	assert.ErrorContains(t, err,
+		"Vault does not authenticate associated data; nothing was encrypted; Vault does from version 1.13 on")
 
 	path := filepath.Join(t.TempDir(), "keyring")
 	c := keyring.Config{Kind: keyring.Ticket, KEK: kek}
@@ -238,7 +240,9 @@ func TestVaultEnvironment(t *testing.T) {
 
 	t.Setenv("VAULT_ADDR", "")
 	_, err = Open("hcvault:///transit/keys/admitone", nil)
-	assert.ErrorContains(t, err, "VAULT_ADDR is not set, and hcvault:/// takes the server from VAULT_ADDR; set the variable, or give hcvault://HOST:PORT/transit/keys/admitone")
+	assert.ErrorContains(t, err,
+		"VAULT_ADDR is not set, and hcvault:/// takes the server from VAULT_ADDR; "+
+			"set the variable, or give hcvault://HOST:PORT/transit/keys/admitone")
 
 	// A server that no trusted authority vouches for.
 	t.Setenv("VAULT_CACERT", "")

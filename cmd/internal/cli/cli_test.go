@@ -102,7 +102,8 @@ func TestURI(t *testing.T) {
 		} else {
 			require.Error(t, err)
 			assert.NotContains(t, err.Error(), "hunter2")
-			assert.True(t, IsUsage(Command(&cobra.Command{}, func(*cobra.Command, []string) error { return err }).RunE(new(cobra.Command), nil)))
+			assert.True(t, IsUsage(Command(&cobra.Command{},
+				func(*cobra.Command, []string) error { return err }).RunE(new(cobra.Command), nil)))
 		}
 	}
 }

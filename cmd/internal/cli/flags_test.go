@@ -64,7 +64,8 @@ func TestExplain(t *testing.T) {
 }
 
 func TestForFlag(t *testing.T) {
-	assert.EqualError(t, ForFlag("kek", &token.ConfigError{Field: "kms.URI", Reason: "names no token"}), "--kek names no token")
+	assert.EqualError(t, ForFlag("kek", &token.ConfigError{Field: "kms.URI", Reason: "names no token"}),
+		"--kek names no token")
 	assert.EqualError(t, ForFlag("realm", &token.FieldError{Field: "realm", Reason: "is missing"}), "--realm is missing")
 	assert.EqualError(t, ForFlag("ca", fs.ErrNotExist), "--ca: file does not exist")
 	assert.ErrorIs(t, ForFlag("ca", fs.ErrNotExist), fs.ErrNotExist)
@@ -73,12 +74,14 @@ func TestForFlag(t *testing.T) {
 // A value of the wrong form may be a secret that was meant for another flag.
 func TestWrongValues(t *testing.T) {
 	const secret = "hunter2"
-	for flag, want := range map[string]string{"replay-timeout": "write a duration such as 10s or 5m", "replicas": "write a whole number"} {
+	for flag, want := range map[string]string{"replay-timeout": "write a duration such as 10s or 5m",
+		"replicas": "write a whole number"} {
 		f := someFlags()
 		err := SetFrom(f, flag, secret, "ADMITONE_X")
 		assert.EqualError(t, fields.Explain(f, err), "ADMITONE_X: --"+flag+": "+want)
 
-		root := &cobra.Command{Use: "x", SilenceErrors: true, SilenceUsage: true, RunE: func(*cobra.Command, []string) error { return nil }}
+		root := &cobra.Command{Use: "x", SilenceErrors: true, SilenceUsage: true,
+			RunE: func(*cobra.Command, []string) error { return nil }}
 		root.Flags().AddFlagSet(someFlags())
 		Finish(root)
 		root.SetArgs([]string{"--" + flag, secret})

@@ -309,7 +309,8 @@ func TestUpdateAPIKey(t *testing.T) {
 		require.NoError(t, err)
 		id, _, _ := parseKey(bearer)
 		got, err := db.UpdateAPIKey(ctx, id, func(k *APIKey) error {
-			k.Scopes, k.Brands, k.Note, k.Rate, k.Expires = []Scope{ScopeRedeem}, []string{"other"}, "b", 2.5, start.Add(2*time.Hour)
+			k.Scopes, k.Brands, k.Note, k.Rate, k.Expires = []Scope{ScopeRedeem}, []string{"other"}, "b", 2.5,
+				start.Add(2*time.Hour)
 			return nil
 		})
 		require.NoError(t, err)

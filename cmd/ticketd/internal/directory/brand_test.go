@@ -153,8 +153,10 @@ func addresses(t testing.TB, text string) Addresses {
 // everySetting has none that is left to others.
 func everySetting(t testing.TB) Settings {
 	s := Settings{
-		TicketLogin: new(true), OneTime: new(false), CustomerLifetime: 90*time.Second + 5*time.Millisecond, MaxLifetime: time.Hour,
-		APIAddresses: addresses(t, "198.51.100.7"), Confirm: new(true), OtherUser: Refuse, DisplayName: "Acme & Sons", Colour: "#1a73e8",
+		TicketLogin: new(true), OneTime: new(false), CustomerLifetime: 90*time.Second + 5*time.Millisecond,
+		MaxLifetime:  time.Hour,
+		APIAddresses: addresses(t, "198.51.100.7"), Confirm: new(true), OtherUser: Refuse, DisplayName: "Acme & Sons",
+		Colour:   "#1a73e8",
 		Language: "de-AT", FrameAncestors: []string{"'self'", "https://*.example.com", "http://localhost:3000"},
 	}
 	for i, f := range s.fields() {

@@ -24,7 +24,8 @@ func TestMigrationsAreTheSame(t *testing.T) {
 		require.NoError(t, err)
 		s := strings.NewReplacer(` COLLATE "C"`, "",
 			"id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT", "id SERIAL",
-			"id BIGINT NOT NULL GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "id SERIAL").Replace(spaces.ReplaceAllString(string(content), " "))
+			"id BIGINT NOT NULL GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+			"id SERIAL").Replace(spaces.ReplaceAllString(string(content), " "))
 		return s
 	}
 	for i, f := range sqlite {
