@@ -132,11 +132,8 @@ func (t *Ticket) setTexts(v *[len(fields)]string) {
 // claims, and their combination. Validate ignores ID, KeyID, IssuedAt and Lifetime. The
 // error is a *FieldError.
 func (t *Ticket) Validate() error {
-	texts := t.texts()
-	for i := range texts {
-		if reason := textrule.Fault(texts[i], fields[i].max); reason != "" {
-			return &FieldError{fields[i].name, reason}
-		}
+	if err := t.ValidateTexts(); err != nil {
+		return err
 	}
 	if len(t.Claims) > 0 {
 		if err := t.validateClaims(); err != nil {
@@ -145,6 +142,18 @@ func (t *Ticket) Validate() error {
 	}
 	if err := t.validateShape(); err != nil {
 		return err
+	}
+	return nil
+}
+
+// ValidateTexts checks the text fields one by one, for a caller who has only some of
+// them yet. The error is a *FieldError.
+func (t *Ticket) ValidateTexts() error {
+	texts := t.texts()
+	for i := range texts {
+		if reason := textrule.Fault(texts[i], fields[i].max); reason != "" {
+			return &FieldError{fields[i].name, reason}
+		}
 	}
 	return nil
 }

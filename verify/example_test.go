@@ -29,9 +29,11 @@ func Example() {
 	ticket := must(issuer.Issue(&token.Ticket{Audience: token.Agent, Brand: "commbox", Username: "john.d", OneTime: true}))
 	link := must(token.LoginURL("https://commbox.com/login", ticket))
 
-	// The login service: the same keys, and a memory of what was redeemed.
+	// The login service, on another machine: the same keys, and a memory of what was redeemed.
 	store := must(memory.Open(context.Background(), memory.Config{NoBarrier: true})) // these keys are newer than it
-	verifier := must(verify.New(verify.Config{Opener: keys, Realm: "prod", Brands: []string{"commbox"}, Store: store}))
+	verifier := must(verify.New(verify.Config{
+		Opener: keys, Realm: "prod", Brands: []string{"commbox"}, Store: store, Skew: verify.Skew,
+	}))
 	t, err := verifier.Redeem(context.Background(), ticket, verify.Use{Audience: token.Agent})
 	fmt.Println(t.Username, err)
 	_, err = verifier.Redeem(context.Background(), ticket, verify.Use{Audience: token.Agent})

@@ -7,7 +7,7 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// Reason is why a ticket was not accepted: a stable word, the same in Go, JSON,
+// Reason tells why a ticket was not accepted: a stable word, the same in Go, JSON,
 // logs and metrics.
 type Reason string
 
@@ -40,43 +40,49 @@ const (
 	ClockBehind      Reason = "clock_behind"
 )
 
-// explanations say to an operator what a reason means and what to do about it.
+// explanations tell an operator the meaning of each reason and what to do.
 var explanations = map[Reason]string{
 	Malformed:          "this is not a ticket in canonical form; pass on the issuer's string unchanged",
-	UnsupportedVersion: "the ticket is of a format that this verifier does not know; update the verifier",
-	UnknownKey:         "the ticket was sealed with a key that is not in the keyring or is disabled; check that issuer and verifier share a keyring",
-	Forged:             "the ticket does not open under its key; it was altered, made up, or issued in another realm",
-	NotYetValid:        "the ticket was issued in the future; check the clocks of issuer and verifier, and the skew",
-	Expired:            "the ticket's lifetime is over; ask for a new one",
-	LifetimeTooLong:    "the ticket's lifetime exceeds this verifier's maximum; shorten it, or raise the maximum",
-	WrongBrand:         "the ticket is for a brand that this verifier does not serve",
-	WrongAudience:      "the ticket is for the other kind of login",
-	WrongChannel:       "the ticket is bound to another channel",
-	RefusedByCaller:    "the service's own check refused the ticket",
-	AlreadyUsed:        "the one-time ticket was redeemed before; ask for a new one",
-	PossiblyUsed:       "the one-time ticket may have been redeemed before, which cannot be ruled out; ask for a new one",
-	IssuedBeforeStart:  "the one-time ticket is older than the replay store's memory; ask for a new one",
-	StoreUnavailable:   "the replay store, or what the service's own check depends on, could not be asked; try again when it is back",
-	StoreFull:          "the replay store's memory is at its bound; raise the bound, or try again later",
-	ClockBehind:        "the clock has stepped back behind what the replay store has forgotten; set it right, or try again later",
+	UnsupportedVersion: "this verifier does not know the ticket's format; update the verifier",
+	UnknownKey: "the ticket was sealed with a key that is not in the keyring or is disabled; " +
+		"check that issuer and verifier share a keyring",
+	Forged: "the ticket does not open under its key; it was altered, made up, or issued in another realm",
+	NotYetValid: "the ticket was issued in the future; " +
+		"check the clocks of issuer and verifier, and the skew",
+	Expired: "the ticket's lifetime is over; ask for a new one",
+	LifetimeTooLong: "the ticket's lifetime exceeds this verifier's maximum; " +
+		"shorten it, or raise the maximum",
+	WrongBrand:      "the ticket is for a brand that this verifier does not serve",
+	WrongAudience:   "the ticket is for the other kind of login",
+	WrongChannel:    "the ticket is bound to another channel",
+	RefusedByCaller: "the service's own check refused the ticket",
+	AlreadyUsed:     "the one-time ticket was redeemed before; ask for a new one",
+	PossiblyUsed: "the one-time ticket may have been redeemed before, which cannot be ruled out; " +
+		"ask for a new one",
+	IssuedBeforeStart: "the one-time ticket is older than the replay store's memory; ask for a new one",
+	StoreUnavailable: "the replay store, or what the service's own check depends on, could not be asked; " +
+		"try again when it is back",
+	StoreFull: "the replay store's memory is at its bound; raise the bound, or try again later",
+	ClockBehind: "the clock has stepped back behind what the replay store has forgotten; " +
+		"set it right, or try again later",
 }
 
 // CannotTell reports whether the reason is an outage on the verifier's side
 // rather than a refusal: the same ticket may be good later. All other reasons
-// are final, and a stranger should not be told which of them it was.
+// are final. Do not tell a stranger which of the final reasons applied.
 func (r Reason) CannotTell() bool {
 	return r == StoreUnavailable || r == StoreFull || r == ClockBehind
 }
 
-// Error is why a ticket was not accepted. Its text is for operators.
+// Error tells why a ticket was not accepted. Its text is for operators.
 type Error struct {
 	Reason    Reason
-	FirstUsed time.Time     // with AlreadyUsed: when the ticket was redeemed, if the store knows
-	Refused   *token.Ticket // what the refused ticket says, for logs only; nil where it is not a ticket of ours
-	Cause     error         // of the caller's check, of the store, or of opening the ticket; nil where there is no more to say
+	FirstUsed time.Time     // with AlreadyUsed: the time of the redemption, if the store knows
+	Refused   *token.Ticket // the contents of the refused ticket, for logs only; nil unless the ticket is genuine
+	Cause     error         // from the caller, the store or the opening of the ticket; may be nil
 }
 
-// Error returns the reason, what it means and what to do. It never contains the
+// Error returns the reason with its meaning and what to do. The text never has the
 // ticket.
 func (e *Error) Error() string {
 	s := string(e.Reason) + ": " + explanations[e.Reason]
@@ -88,6 +94,15 @@ func (e *Error) Error() string {
 
 // Unwrap returns the Cause.
 func (e *Error) Unwrap() error { return e.Cause }
+
+// AsError returns the *Error in err. Any other error is no verdict on a ticket, and
+// becomes the Cause of store_unavailable.
+func AsError(err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return &Error{Reason: StoreUnavailable, Cause: err}
+}
 
 func openReason(err error) Reason {
 	switch {

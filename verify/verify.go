@@ -1,26 +1,28 @@
-// Package verify decides whether a ticket admits.
+// Package verify decides whether a ticket admits its holder.
 //
 // A Verifier checks in a fixed order, and the first check that fails decides:
 //
 //  1. shape: malformed, unsupported_version
 //  2. opening: unknown_key, forged
 //  3. decoding: malformed
-//  4. times: not_yet_valid, expired, lifetime_too_long
-//  5. purpose: wrong_audience, wrong_brand, wrong_channel
-//  6. the caller's own check: refused_by_caller
-//  7. for a one-time ticket, and last of all, one atomic claim in the replay
+//  4. the caller's answer to "what is this ticket used for?" (Use.Complete), if the
+//     answer depends on the ticket: refused_by_caller
+//  5. times: not_yet_valid, expired, lifetime_too_long
+//  6. purpose: wrong_audience, wrong_brand, wrong_channel
+//  7. the caller's own check (Use.Check): refused_by_caller
+//  8. for a one-time ticket, and last of all, one atomic claim in the replay
 //     store: already_used, possibly_used, issued_before_start,
 //     store_unavailable, store_full, clock_behind
 //
-// So a forged, expired or misdirected ticket spends nothing. After the claim
-// the clock is read again: a request that sat too long is refused as expired.
+// So a forged, expired or misdirected ticket spends nothing. After the claim, the
+// Verifier reads the clock again: a request that took too long is refused as expired.
 //
-// Redeem does all of it in one call. Inspect stops before the claim and spends
-// nothing. There is no other step to remember.
+// Redeem does all of this in one call and opens the ticket once. Inspect stops before
+// the claim and spends nothing. Neither call needs another step before or after.
 //
-// A ticket is in time iff issuedAt ≤ now + skew and now < issuedAt + lifetime +
-// skew. A claim is kept until expiry + 3 × MaxSkew + 60 s, well past the last
-// moment at which the ticket could be accepted by any verifier's clock.
+// A ticket is in time if issuedAt ≤ now + skew and now < issuedAt + lifetime +
+// skew. The store keeps a claim until expiry + 3 × MaxSkew + 60 s. By then, no clock
+// of any verifier accepts the ticket.
 package verify
 
 import (
@@ -34,40 +36,52 @@ import (
 	"github.com/admitone/admitone/verify/replay"
 )
 
-// Skew is the tolerance to give where issuer and verifier are different
-// machines.
+// Skew is the tolerance to configure if issuer and verifier are different machines.
 const Skew = 10 * time.Second
 
-// longestSkew keeps the times of a claim from overflowing, which would make a
-// store forget it too soon.
+// longestSkew keeps the times of a claim from overflowing. An overflow would make a
+// store forget the claim too soon.
 const longestSkew = 24 * time.Hour
 
-// retainSlack is how long, beyond expiry and three times the largest skew, a claim is
-// kept: for a request that is slow between its check and its claim.
+// retainSlack is how long the store keeps a claim beyond expiry and three times the
+// largest skew. It covers a request that is slow between its check and its claim.
 const retainSlack = 60 * time.Second
 
-// Config says what a Verifier accepts. Opener, Store and one of Brands and
+// Config says which tickets a Verifier accepts. Opener, Store and either Brands or
 // AnyBrand are mandatory.
 type Config struct {
-	Opener      token.Opener     // opens tickets: a keyring.Ring, a token.Keyset, or any tink.AEAD
-	Realm       string           // the deployment's name, as the issuer's
-	Brands      []string         // the brands whose tickets are accepted: a few, since they are searched in order
-	AnyBrand    bool             // accept every brand, for a service that looks brands up itself; then Brands must be empty
-	Store       replay.Store     // remembers which one-time tickets were redeemed; see package replay
-	MaxLifetime time.Duration    // a ticket with a longer lifetime is refused; 0 means token.MaxLifetime
-	Skew        time.Duration    // tolerance between the clocks of issuer and verifier, at most a day: 0 where they are one process, else Skew
-	Now         func() time.Time // the clock; nil means time.Now
+	Opener token.Opener // opens tickets: a keyring.Ring, a token.Keyset or any tink.AEAD
+	Realm  string       // the deployment's name; the issuer's must be the same
+	Store  replay.Store // remembers the redeemed one-time tickets; see package replay
 
-	// MaxSkew is the largest Skew of all verifiers of this realm, of those that
-	// were ended or changed within the longest lifetime of a ticket included.
-	// For as long after it began or lost its memory, the store refuses one-time
-	// tickets as issued_before_start; and a spent one is remembered for as long
-	// as the laxest verifier may accept it. 0 means Skew, or the constant Skew if
-	// that is larger; where Skew is 0 it means 0, for one process that has always
-	// redeemed its own tickets only. Who raises Skew to more than a minute over
-	// what all verifiers had raises MaxSkew of all of them first, and waits for
-	// the longest lifetime.
+	// Brands are the brands whose tickets are accepted. The Verifier searches them in
+	// order, so keep the list short.
+	Brands []string
+
+	// AnyBrand accepts the tickets of every brand, for a service that looks brands up
+	// itself. Brands must be empty then.
+	AnyBrand bool
+
+	MaxLifetime time.Duration // longest lifetime of a ticket; 0 means token.MaxLifetime
+
+	// Skew is the tolerance between the clocks of issuer and verifier, at most a day:
+	// 0 in one process, the constant Skew between machines.
+	Skew time.Duration
+
+	// MaxSkew is the largest Skew of all verifiers of this realm. Verifiers that ended
+	// or changed within the longest lifetime of a ticket count as well. For this long
+	// after the store began or lost its memory, one-time tickets are refused as
+	// issued_before_start. The store also remembers a spent ticket for as long as the
+	// verifier with the largest Skew may accept the ticket.
+	//
+	// 0 means the larger of Skew and the constant Skew. If Skew is 0 too, MaxSkew is 0:
+	// one process that has always redeemed only its own tickets.
+	//
+	// To raise Skew by more than a minute above the Skew of all verifiers, first raise
+	// the MaxSkew of all of them and wait for the longest lifetime.
 	MaxSkew time.Duration
+
+	Now func() time.Time // the clock; nil means time.Now
 }
 
 // Verifier checks tickets. It is safe for concurrent use.
@@ -76,7 +90,7 @@ type Verifier struct {
 	ad []byte
 }
 
-// New returns a Verifier, or an error that says what in c is wrong.
+// New returns a Verifier. The error is a *token.ConfigError.
 func New(c Config) (*Verifier, error) {
 	if err := token.CheckRealm("verify.Config.Realm", c.Realm); err != nil {
 		return nil, err
@@ -95,136 +109,185 @@ func New(c Config) (*Verifier, error) {
 	if c.Now == nil {
 		v.c.Now = time.Now
 	}
-	switch {
-	case c.Opener == nil:
-		return nil, errors.New("verify: Config.Opener is nil; give a keyring.Ring, a token.Keyset or another tink.AEAD")
-	case c.Store == nil:
-		return nil, errors.New("verify: Config.Store is nil; give a replay store, such as memory.Open's")
-	case c.MaxLifetime < 0 || c.Skew < 0:
-		return nil, errors.New("verify: Config.MaxLifetime and Config.Skew must not be negative")
-	case v.c.MaxSkew > longestSkew || c.Skew > longestSkew:
-		return nil, fmt.Errorf("verify: Config.Skew and Config.MaxSkew must not exceed %v; set the clocks right instead", longestSkew)
-	case v.c.MaxSkew < c.Skew:
-		return nil, errors.New("verify: Config.MaxSkew is less than Skew; give the largest Skew of all verifiers, or 0")
-	case c.AnyBrand && len(c.Brands) > 0:
-		return nil, errors.New("verify: Config has both Brands and AnyBrand; choose one")
-	case !c.AnyBrand && len(c.Brands) == 0:
-		return nil, errors.New("verify: Config names no brand; list Brands, or set AnyBrand and check the brand yourself")
+	if field, reason := v.c.invalid(); field != "" {
+		return nil, &token.ConfigError{Field: "verify.Config." + field, Reason: reason}
 	}
 	v.c.Brands = slices.Clone(c.Brands)
 	return v, nil
 }
 
-// AnyAudience as Use.Audience accepts agents' and customers' tickets alike.
+// invalid returns the field of c, with its defaults filled in, that cannot work, and
+// the reason.
+func (c *Config) invalid() (field, reason string) {
+	tooLong := fmt.Sprintf("exceeds %v; set the clocks right instead", longestSkew)
+	switch {
+	case c.Opener == nil:
+		return "Opener", "is nil; give a keyring.Ring, a token.Keyset or another tink.AEAD"
+	case c.Store == nil:
+		return "Store", "is nil; give a replay store, such as the store of memory.Open"
+	case c.MaxLifetime < 0:
+		return "MaxLifetime", "is negative; give a longer time, or 0 for token.MaxLifetime"
+	case c.Skew < 0:
+		return "Skew", "is negative; give 0 or more"
+	case c.Skew > longestSkew:
+		return "Skew", tooLong
+	case c.MaxSkew > longestSkew:
+		return "MaxSkew", tooLong
+	case c.MaxSkew < c.Skew:
+		return "MaxSkew", "is less than Skew; give the largest Skew of all verifiers, or 0"
+	case c.AnyBrand && len(c.Brands) > 0:
+		return "Brands", "stands beside AnyBrand; choose one of the two"
+	case !c.AnyBrand && len(c.Brands) == 0:
+		return "Brands", "is empty; list the brands, or set AnyBrand and check the brand yourself"
+	}
+	return "", ""
+}
+
+// AnyAudience as Use.Audience accepts the tickets of agents and of customers.
 const AnyAudience token.Audience = 0xff
 
-// Use is what a ticket is about to be used for.
+// Use says what a ticket is about to be used for.
 type Use struct {
 	// Audience is the kind of login. The zero Audience accepts no ticket.
 	Audience token.Audience
 
-	// Channel is the internal ID of the channel that is being entered, and
-	// empty where it is none: then only tickets bound to no channel are good.
+	// Channel is the internal ID of the channel that the holder enters, or empty for
+	// no channel. With an empty Channel, a ticket bound to a channel is refused.
 	Channel string
 
-	// Check, if not nil, is the caller's own check of a ticket that is genuine,
-	// in time and for this use. It runs before anything is spent. An error
-	// refuses the ticket as refused_by_caller, and is wrapped; an error that is
-	// or wraps an *Error keeps that one's reason, so that a check can say
-	// wrong_channel, or store_unavailable when it could not look something up.
+	// Complete, if not nil, completes u, which is a copy of this Use, for a use that
+	// depends on the ticket: for example, a code stands for a channel of the ticket's
+	// brand. The ticket t is genuine, but its times and its purpose are not checked
+	// yet. An error refuses the ticket in the same way as an error of Check.
+	Complete func(t token.Ticket, u *Use) error
+
+	// Check, if not nil, is the caller's own check of a ticket that is genuine, in
+	// time and for this use. It runs before anything is spent. An error refuses the
+	// ticket as refused_by_caller and becomes the Cause. If the error is or wraps an
+	// *Error, the Reason of that *Error counts instead: a check can say wrong_channel,
+	// or store_unavailable if a look-up failed. See ErrAskFirst for a third answer.
 	Check func(token.Ticket) error
 
-	// Binding ties a retry to its first attempt: the SHA-256 of a secret that
-	// the client had before it sent the ticket, such as a cookie. Where an
-	// answer is lost, the same ticket with the same Binding redeems again
-	// within replay.Grace of the first time. Zero means none.
+	// Binding ties a retry to its first attempt. Give the SHA-256 of a secret that the
+	// client had before it sent the ticket, such as a cookie. If the answer is lost,
+	// the same ticket with the same Binding redeems again within replay.Grace of the
+	// first time. Zero means no binding.
 	Binding [32]byte
 }
 
-// Redeem spends a ticket and returns what it says. Of a one-time ticket at most
-// one Redeem succeeds (with a Binding: at most one Binding's); what follows,
+// ErrAskFirst in an error of Use.Check says that the ticket is good and must not be
+// spent by this call, because the person has to be asked first. Redeem then asks the
+// store whether the ticket was used, as Inspect does. A used ticket is refused for its
+// own reason. Any other ticket stays unspent: the error is refused_by_caller and
+// wraps ErrAskFirst.
+var ErrAskFirst = errors.New("the person must be asked first")
+
+// Redeem spends a ticket and returns its contents. Of a one-time ticket at most
+// one Redeem succeeds (with a Binding: at most one Binding's). The work that follows,
 // such as starting a session, should be idempotent per ticket ID.
 //
 // The error is always an *Error.
 func (v *Verifier) Redeem(ctx context.Context, ticket string, use Use) (t token.Ticket, err error) {
-	if err := v.inspect(&t, ticket, &use); err != nil {
+	if err := v.examine(ctx, &t, ticket, &use); err != nil {
 		return token.Ticket{}, err
 	}
 	if !t.OneTime {
 		return t, nil
 	}
 	if err := verdict(v.c.Store.Claim(ctx, v.claim(&t, &use))); err != nil {
-		return refuse(t, err)
+		return token.Ticket{}, refuse(t, err)
 	}
-	if reason := v.timeFault(&t); reason != "" {
-		return refuse(t, &Error{Reason: reason, Cause: errors.New("its time ran out while it was being claimed; it is spent")})
+	if reason := v.checkTimes(&t); reason != "" {
+		spent := errors.New("its time ran out while it was being claimed; it is spent")
+		return token.Ticket{}, refuse(t, &Error{Reason: reason, Cause: spent})
 	}
 	return t, nil
 }
 
-// Inspect returns what a ticket says if Redeem would accept it now, as far as
-// that can be told without spending it: what the store has seen is
+// Inspect returns the contents of a ticket if Redeem would accept the ticket now, as
+// far as the store can tell without spending it. A ticket that the store has seen is
 // already_used.
 //
 // The error is always an *Error.
 func (v *Verifier) Inspect(ctx context.Context, ticket string, use Use) (t token.Ticket, err error) {
-	if err := v.inspect(&t, ticket, &use); err != nil {
+	if err := v.examine(ctx, &t, ticket, &use); err != nil {
 		return token.Ticket{}, err
 	}
-	if !t.OneTime {
-		return t, nil
-	}
-	if err := verdict(v.c.Store.Peek(ctx, v.claim(&t, &use))); err != nil {
-		return refuse(t, err)
+	if err := v.peek(ctx, &t, &use); err != nil {
+		return token.Ticket{}, refuse(t, err)
 	}
 	return t, nil
 }
 
-// refuse returns e with the refused ticket. Its t is a copy, so that a good
-// ticket stays off the heap.
-func refuse(t token.Ticket, e *Error) (token.Ticket, error) {
-	e.Refused = &t
-	return token.Ticket{}, e
+// peek asks the store about a ticket and spends nothing.
+func (v *Verifier) peek(ctx context.Context, t *token.Ticket, use *Use) *Error {
+	if !t.OneTime {
+		return nil
+	}
+	return verdict(v.c.Store.Peek(ctx, v.claim(t, use)))
 }
 
-// inspect fills t and does all checks but the replay store's.
-func (v *Verifier) inspect(t *token.Ticket, ticket string, use *Use) error {
+// refuse returns e with the refused ticket. Its t is a copy, so that a good
+// ticket stays off the heap.
+func refuse(t token.Ticket, e *Error) *Error {
+	e.Refused = &t
+	return e
+}
+
+// examine opens the ticket into t and makes all checks but the replay store's.
+func (v *Verifier) examine(ctx context.Context, t *token.Ticket, ticket string, use *Use) error {
 	if err := token.Open(v.c.Opener, v.ad, ticket, t); err != nil {
 		return &Error{Reason: openReason(err), Cause: err}
 	}
-	reason := v.timeFault(t)
+	if use.Complete != nil {
+		completed := *use // a Use whose address leaves this function would be on the heap
+		if err := use.Complete(*t, &completed); err != nil {
+			return refuse(*t, callersError(err))
+		}
+		*use = completed
+	}
+	reason := v.checkTimes(t)
 	if reason == "" {
-		reason = v.purposeFault(t, use)
+		reason = v.checkPurpose(t, use)
 	}
 	if reason != "" {
-		_, err := refuse(*t, &Error{Reason: reason})
-		return err
+		return refuse(*t, &Error{Reason: reason})
 	}
-	if use.Check != nil {
-		if cause := use.Check(*t); cause != nil {
-			_, err := refuse(*t, callersError(cause))
-			return err
+	if use.Check == nil {
+		return nil
+	}
+	cause := use.Check(*t)
+	if cause == nil {
+		return nil
+	}
+	e := callersError(cause)
+	if errors.Is(e, ErrAskFirst) {
+		if used := v.peek(ctx, t, use); used != nil {
+			e = used
 		}
 	}
-	return nil
+	return refuse(*t, e)
 }
 
-// callersError is what a caller's check comes to. Whatever that returned, it is a
-// refusal: an *Error of its own gives the reason, if it has one.
+// callersError returns the refusal for an error of the caller. An *Error of the
+// caller's keeps its reason, if it has one.
 func callersError(cause error) *Error {
-	var own *Error
-	if !errors.As(cause, &own) || own == nil || own.Reason == "" {
+	own, ok := errors.AsType[*Error](cause)
+	switch {
+	case ok && own == nil:
+		return &Error{Reason: RefusedByCaller, Cause: errors.New("the check returned a nil *verify.Error")}
+	case !ok || own.Reason == "":
 		return &Error{Reason: RefusedByCaller, Cause: cause}
 	}
 	if cause == error(own) {
-		cause = own.Cause // its text repeats no reason
+		cause = own.Cause // otherwise the text would have the reason twice
 	}
 	return &Error{Reason: own.Reason, Cause: cause}
 }
 
-// timeFault compares in whole milliseconds, as the ticket counts: the clock's
-// and the skew's fractions are dropped, which never admits more.
-func (v *Verifier) timeFault(t *token.Ticket) Reason {
+// checkTimes compares in whole milliseconds, as the ticket counts. The fractions of
+// the clock and the skew are dropped, which never admits more.
+func (v *Verifier) checkTimes(t *token.Ticket) Reason {
 	now, skew := v.c.Now().UnixMilli(), v.c.Skew.Milliseconds()
 	issued := t.IssuedAt.UnixMilli()
 	switch {
@@ -238,14 +301,14 @@ func (v *Verifier) timeFault(t *token.Ticket) Reason {
 	return ""
 }
 
-func (v *Verifier) purposeFault(t *token.Ticket, use *Use) Reason {
-	if t.Audience != use.Audience && use.Audience != AnyAudience {
+// checkPurpose compares the ticket with the Verifier's brands and the use.
+func (v *Verifier) checkPurpose(t *token.Ticket, use *Use) Reason {
+	switch {
+	case t.Audience != use.Audience && use.Audience != AnyAudience:
 		return WrongAudience
-	}
-	if !v.c.AnyBrand && !slices.Contains(v.c.Brands, t.Brand) {
+	case !v.c.AnyBrand && !slices.Contains(v.c.Brands, t.Brand):
 		return WrongBrand
-	}
-	if t.Channel != "" && t.Channel != use.Channel {
+	case t.Channel != "" && t.Channel != use.Channel:
 		return WrongChannel
 	}
 	return ""
@@ -262,8 +325,8 @@ func (v *Verifier) claim(t *token.Ticket, use *Use) replay.Claim {
 	}
 }
 
-// verdict turns a store's answer into an error, or nil where it admits. What is
-// not an answer admits nobody.
+// verdict turns a store's answer into an error, or nil if the answer admits. An
+// unknown answer admits nobody.
 func verdict(a replay.Answer, err error) *Error {
 	if err != nil {
 		return &Error{Reason: StoreUnavailable, Cause: err}
@@ -284,5 +347,5 @@ func verdict(a replay.Answer, err error) *Error {
 	case replay.ClockBehind:
 		return &Error{Reason: ClockBehind}
 	}
-	return &Error{Reason: StoreUnavailable, Cause: fmt.Errorf("the replay store answered with status %d, which is none", a.Status)}
+	return &Error{Reason: StoreUnavailable, Cause: fmt.Errorf("the replay store answered with the unknown status %d", a.Status)}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,7 +43,9 @@ func TestNewRefuses(t *testing.T) {
 		bad := good
 		c(&bad)
 		_, err := New(bad)
-		assert.Error(t, err, name)
+		var config *token.ConfigError
+		require.ErrorAs(t, err, &config, name)
+		assert.Regexp(t, `^verify\.Config\.[A-Z][A-Za-z]+$`, config.Field, name)
 	}
 }
 
@@ -254,7 +257,7 @@ func TestCheckRefusesWithAnyError(t *testing.T) {
 		text   string
 	}{
 		"an Error without reason": {&Error{}, RefusedByCaller, ""},
-		"a nil *Error":            {none, RefusedByCaller, ""},
+		"a nil *Error":            {none, RefusedByCaller, "nil"},
 		"wrapped":                 {fmt.Errorf("looking up: %w", &Error{Reason: WrongChannel}), WrongChannel, "looking up"},
 		"with a cause":            {&Error{Reason: StoreUnavailable, Cause: cause}, StoreUnavailable, "(directory: connection refused)"},
 	} {
@@ -268,6 +271,123 @@ func TestCheckRefusesWithAnyError(t *testing.T) {
 		})
 	}
 	w.want(t, "", ticket, agent)
+}
+
+// Complete is asked about a ticket that is decoded, and before its times and purpose.
+func TestCompleteDecidesTheUse(t *testing.T) {
+	w := newWorld(t, nil)
+	ticket := w.issue(t, func(tk *token.Ticket) { customerTicket(tk); tk.Channel = "commbox/web" })
+	asked := 0
+	use := Use{Audience: token.Customer, Complete: func(tk token.Ticket, u *Use) error {
+		asked++
+		assert.Equal(t, token.Customer, u.Audience, "it begins with what the caller gave")
+		u.Channel = tk.Brand + "/web"
+		return nil
+	}}
+	_, err := w.Inspect(t.Context(), ticket, use)
+	require.NoError(t, err)
+	assert.Empty(t, use.Channel, "the caller's own Use stays")
+	w.want(t, "", ticket, use)
+	w.want(t, AlreadyUsed, ticket, use)
+	assert.Equal(t, 3, asked, "once a call")
+	w.want(t, Forged, ticket[:len(ticket)-8]+"AAAAAAAA", use)
+	w.want(t, Malformed, "x", use)
+	assert.Equal(t, 3, asked, "never about what is no ticket of ours")
+
+	// Nothing that it leaves out is skipped.
+	fresh := w.issue(t, customerTicket)
+	w.want(t, WrongAudience, fresh, Use{Complete: func(token.Ticket, *Use) error { return nil }})
+	w.want(t, RefusedByCaller, fresh, Use{Audience: token.Customer,
+		Complete: func(token.Ticket, *Use) error { return nil },
+		Check:    func(token.Ticket) error { return errors.New("no") },
+	})
+	w.want(t, RefusedByCaller, fresh, Use{Audience: token.Customer, Complete: func(_ token.Ticket, u *Use) error {
+		u.Check = func(token.Ticket) error { return errors.New("no") }
+		return nil
+	}})
+
+	// Its error refuses, and hides even that the time is over.
+	cause := errors.New("no such place")
+	failing := func(err error) Use {
+		return Use{Audience: token.Customer, Complete: func(token.Ticket, *Use) error { return err }}
+	}
+	w.want(t, WrongBrand, fresh, failing(&Error{Reason: WrongBrand}))
+	w.step(time.Hour)
+	w.want(t, WrongBrand, fresh, failing(fmt.Errorf("not the key's: %w", &Error{Reason: WrongBrand})))
+	w.want(t, RefusedByCaller, fresh, failing(cause))
+	_, err = w.Redeem(t.Context(), fresh, failing(cause))
+	assert.ErrorIs(t, err, cause)
+	assert.NotNil(t, AsError(err).Refused)
+	w.want(t, Expired, fresh, Use{Audience: token.Customer, Complete: func(token.Ticket, *Use) error { return nil }})
+}
+
+// A check that wants the person asked first leaves a good ticket unspent, and learns
+// of a used ticket that it is used.
+func TestAskFirst(t *testing.T) {
+	w := newWorld(t, nil)
+	counted := &countedOpener{Opener: w.keys}
+	w.config.Opener = counted
+	v := w.verifier(t, w.config)
+	ask := Use{Audience: token.Agent, Check: func(token.Ticket) error { return fmt.Errorf("a page: %w", ErrAskFirst) }}
+	for _, once := range []bool{true, false} {
+		ticket := w.issue(t, func(tk *token.Ticket) { tk.OneTime = once })
+		for _, call := range []func(context.Context, string, Use) (token.Ticket, error){v.Redeem, v.Inspect, v.Redeem} {
+			counted.n = 0
+			_, err := call(t.Context(), ticket, ask)
+			require.ErrorIs(t, err, ErrAskFirst)
+			assert.Equal(t, RefusedByCaller, reasonOf(t, err))
+			assert.Equal(t, 1, counted.n, "opened once")
+		}
+		wantFrom(t, v, "", ticket, agent)
+		_, err := v.Redeem(t.Context(), ticket, ask)
+		if once {
+			assert.NotErrorIs(t, err, ErrAskFirst)
+			assert.Equal(t, AlreadyUsed, reasonOf(t, err))
+			assert.False(t, AsError(err).FirstUsed.IsZero())
+		} else {
+			assert.ErrorIs(t, err, ErrAskFirst)
+		}
+	}
+}
+
+// countedOpener counts what it opens.
+type countedOpener struct {
+	token.Opener
+	n int
+}
+
+func (c *countedOpener) Decrypt(sealed, associatedData []byte) ([]byte, error) {
+	c.n++
+	return c.Opener.Decrypt(sealed, associatedData)
+}
+
+// Log writes one event for each outcome, with the same attributes for the same things.
+func TestLog(t *testing.T) {
+	w := newWorld(t, nil)
+	var b strings.Builder
+	log := slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	ticket := w.issue(t, func(tk *token.Ticket) { tk.Actor = "key1" })
+	w.step(time.Second)
+	for range 2 {
+		tk, err := w.Redeem(t.Context(), ticket, agent)
+		w.Log(log, tk, err, "remote", "192.0.2.1")
+	}
+	_, err := w.Redeem(t.Context(), "x", agent)
+	w.Log(log, token.Ticket{}, err)
+	w.Log(log, token.Ticket{}, errors.New("disk on fire"))
+	const id = `ticket=[0-9a-f]{32} key=[0-9a-f]{8} brand=commbox audience=agent actor=key1`
+	assert.Regexp(t, `^level=INFO msg="ticket redeemed" `+id+` one_time=true age=1s remote=192\.0\.2\.1
+level=WARN msg="ticket refused" reason=already_used `+id+` first_used=\S+ remote=192\.0\.2\.1
+level=WARN msg="ticket refused" reason=malformed cause=".*"
+level=ERROR msg="ticket not decided" reason=store_unavailable cause="disk on fire"
+$`, b.String())
+	assert.NotContains(t, b.String(), "john.d")
+	assert.NotContains(t, b.String(), ticket[5:])
 }
 
 func TestChecksInOrder(t *testing.T) {

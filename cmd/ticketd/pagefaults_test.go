@@ -65,8 +65,8 @@ func browserFailed(t *testing.T, p *pages) {
 	require.NoError(t, err)
 	door, err := web.New(web.Config{
 		Verifier: verifier, Sessions: sessions, Log: slog.New(slog.DiscardHandler),
-		Use: func(*http.Request, string) verify.Use { return verify.Use{Audience: token.Agent} },
-		Admit: func(*http.Request, token.Ticket) (web.Entry, error) {
+		Use: func(*http.Request, *token.Ticket) verify.Use { return verify.Use{Audience: token.Agent} },
+		Admit: func(*http.Request, token.Ticket, verify.Use) (web.Entry, error) {
 			return web.Entry{Then: func(context.Context, *web.Session) error { return errors.New("no record") }}, nil
 		},
 	})

@@ -24,8 +24,8 @@ func main() {
 	verifier := must(verify.New(verify.Config{Opener: tickets, Realm: "prod", Brands: []string{"commbox"}, Store: store, Skew: verify.Skew}))
 	sessions := must(web.NewSessions(web.SessionConfig{Keys: cookies, Realm: "prod"}))
 	http.Handle("/login", must(web.New(web.Config{Verifier: verifier, Sessions: sessions, Home: "/", Log: slog.Default(),
-		Use:   func(*http.Request, string) verify.Use { return verify.Use{Audience: token.Agent} },
-		Admit: func(*http.Request, token.Ticket) (web.Entry, error) { return web.Entry{Confirm: true}, nil },
+		Use:   func(*http.Request, *token.Ticket) verify.Use { return verify.Use{Audience: token.Agent} },
+		Admit: func(*http.Request, token.Ticket, verify.Use) (web.Entry, error) { return web.Entry{Confirm: true}, nil },
 	})))
 	http.Handle("/auth/check", must(web.NewCheck(sessions, token.Agent, web.Headers{})))
 	http.Handle("/logout", sessions.Logout("/"))

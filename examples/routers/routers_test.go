@@ -46,8 +46,8 @@ func tryRouter(t *testing.T, mount func(login, check, logout http.Handler) http.
 	require.NoError(t, err)
 	login, err := web.New(web.Config{
 		Verifier: verifier, Sessions: sessions,
-		Use:   func(*http.Request, string) verify.Use { return verify.Use{Audience: token.Agent} },
-		Admit: func(*http.Request, token.Ticket) (web.Entry, error) { return web.Entry{Confirm: true}, nil },
+		Use:   func(*http.Request, *token.Ticket) verify.Use { return verify.Use{Audience: token.Agent} },
+		Admit: func(*http.Request, token.Ticket, verify.Use) (web.Entry, error) { return web.Entry{Confirm: true}, nil },
 	})
 	require.NoError(t, err)
 	check, err := web.NewCheck(sessions, token.Agent, web.Headers{})

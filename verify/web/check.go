@@ -84,9 +84,9 @@ func NewCheck(sessions SessionStore, a token.Audience, h Headers) (http.Handler,
 	if err != nil {
 		return nil, err
 	}
-	audiences, err := audiencesOf(a)
-	if err != nil {
-		return nil, err
+	audiences := audiencesOf(a)
+	if len(audiences) == 0 {
+		return nil, errors.New("web: the check is for no audience; give token.Agent, token.Customer or verify.AnyAudience")
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// One slice for all values. Their lengths are their capacities: what a
@@ -156,12 +156,14 @@ func encoded(s string, i int, also byte) bool {
 	return c < ' ' || c > '~' || c == '%' || c == also || c == ' ' && (i == 0 || i == len(s)-1)
 }
 
-func audiencesOf(a token.Audience) ([]token.Audience, error) {
+// audiencesOf returns the audiences whose sessions are looked for, in order: none if
+// a is no audience.
+func audiencesOf(a token.Audience) []token.Audience {
 	switch a {
 	case token.Agent, token.Customer:
-		return []token.Audience{a}, nil
+		return []token.Audience{a}
 	case verify.AnyAudience:
-		return []token.Audience{token.Agent, token.Customer}, nil
+		return []token.Audience{token.Agent, token.Customer}
 	}
-	return nil, errors.New("web: the check is for no audience; give token.Agent, token.Customer or verify.AnyAudience")
+	return nil
 }

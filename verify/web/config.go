@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -17,21 +16,22 @@ type Config struct {
 	Verifier *verify.Verifier
 	Sessions SessionStore // a *Sessions, or the service's own sessions
 
-	// Use says what a request's ticket is about to be used for. The ticket is
-	// not yet checked in any way, and empty where the request has none.
-	// Use.Binding is the Handler's to set.
-	Use func(r *http.Request, ticket string) verify.Use
+	// Use says what a ticket at this request's URL is used for: see verify.Use. The
+	// ticket t is genuine, but nothing else about it is checked yet. t is nil if the
+	// request has no ticket: then Audience and Channel say which session the page is
+	// about. The Handler sets Use.Binding itself.
+	Use func(r *http.Request, t *token.Ticket) verify.Use
 
-	// Admit is asked about a ticket that is genuine, in time and for this use,
-	// before anything is spent, and says how its holder enters. An error refuses
-	// the ticket, as one of Use.Check does. It may be asked several times before
-	// an entry. Nil admits everybody, as the ticket describes them.
-	Admit func(r *http.Request, t token.Ticket) (Entry, error)
+	// Admit says how the holder of a ticket enters. The ticket is genuine, in time and
+	// for this use, and nothing is spent yet. An error refuses the ticket, as an error
+	// of verify.Use.Check does. Admit may be called several times before an entry. Nil
+	// admits everybody with the ticket's own details, on pages that look like Page.
+	Admit func(r *http.Request, t token.Ticket, use verify.Use) (Entry, error)
 
-	// Page says how pages look. t is the ticket that the page is about, or the
-	// zero Ticket where it is about none or a refused one: who was refused must
-	// not learn from the page why. Nil means the zero Page.
-	Page func(r *http.Request, t token.Ticket) Page
+	// Page says how the pages look that are about no ticket or about a refused
+	// ticket: a refused person must not learn the reason from the page. The looks of
+	// other pages are Entry.Page. Nil means the zero Page.
+	Page func(r *http.Request) Page
 
 	// Home is where the browser goes after the entry unless the request names
 	// another way in the parameter next: a path of this site, as browsers know it.
@@ -57,15 +57,14 @@ type Config struct {
 	// English, German and Hebrew are built in.
 	Texts map[string]Texts
 
-	// Decided, if not nil, is told what came of each ticket, for counting: err is
-	// nil where t was redeemed, and else a *verify.Error. It is not asked about
-	// tickets that a page asks about first, nor about a session's own ticket that
-	// a reload brings again.
+	// Decided, if not nil, is told the outcome of each ticket, for counting: err is nil
+	// if t was redeemed, and otherwise a *verify.Error. Decided is not called if a page
+	// asks the person first, nor if a reload brings the ticket of the present session.
 	Decided func(r *http.Request, t token.Ticket, err error)
 
-	// Log gets a line for each ticket decided, with the reason and the ticket's
-	// ID, never the ticket. It names the address of Request.RemoteAddr: behind a
-	// proxy, set that to the client's. Nil means none.
+	// Log gets one event for each outcome (see verify.Verifier.Log), with the address
+	// of Request.RemoteAddr: behind a proxy, set RemoteAddr to the client's address.
+	// Nil means slog.Default().
 	Log *slog.Logger
 }
 
@@ -75,6 +74,9 @@ type Entry struct {
 	// empty, the ticket's are taken; Groups stay as they are; all other fields
 	// are the ticket's.
 	Session Session
+
+	// Page says how the pages about this ticket look.
+	Page Page
 
 	// Confirm shows who is about to enter before anything is spent, and lets
 	// them in when they press the button: for links that mail scanners and
@@ -103,37 +105,40 @@ const (
 	RefuseUser                // not at all; the ticket stays unspent
 )
 
-// New returns a Handler, or an error that says what in c is wrong.
+// New returns a Handler. The error is a *token.ConfigError.
 func New(c Config) (*Handler, error) {
+	invalid := func(field, reason string) (*Handler, error) {
+		return nil, &token.ConfigError{Field: "web.Config." + field, Reason: reason}
+	}
 	switch {
 	case c.Verifier == nil:
-		return nil, errors.New("web: Config.Verifier is nil; make one with verify.New")
+		return invalid("Verifier", "is nil; make one with verify.New")
 	case c.Sessions == nil:
-		return nil, errors.New("web: Config.Sessions is nil; give a *Sessions, or the service's own sessions")
+		return invalid("Sessions", "is nil; give a *Sessions, or the service's own sessions")
 	case c.Use == nil:
-		return nil, errors.New("web: Config.Use is nil; give a function that returns verify.Use{Audience: …}")
+		return invalid("Use", "is nil; give a function that returns verify.Use{Audience: …}")
+	case !relativePath(c.Logout):
+		return invalid("Logout", "is not a path of this site; write it like /logout")
 	}
 	if c.Home != "" {
 		home, ok := safeNext(c.Home)
 		if !ok {
-			return nil, errors.New("web: Config.Home is not a path of this site; write it like /inbox")
+			return invalid("Home", "is not a path of this site; write it like /inbox")
 		}
 		c.Home = home
 	}
-	if u, err := url.Parse(c.Logout); err != nil || u.IsAbs() || u.Host != "" || strings.HasPrefix(c.Logout, "//") || strings.ContainsAny(c.Logout, "\\ ") {
-		return nil, errors.New("web: Config.Logout is not a path of this site; write it like /logout")
+	if c.Page == nil {
+		c.Page = func(*http.Request) Page { return Page{} }
 	}
 	if c.Admit == nil {
-		c.Admit = func(*http.Request, token.Ticket) (Entry, error) { return Entry{}, nil }
-	}
-	if c.Page == nil {
-		c.Page = func(*http.Request, token.Ticket) Page { return Page{} }
+		page := c.Page
+		c.Admit = func(r *http.Request, _ token.Ticket, _ verify.Use) (Entry, error) { return Entry{Page: page(r)}, nil }
 	}
 	if c.Decided == nil {
 		c.Decided = func(*http.Request, token.Ticket, error) {}
 	}
 	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
+		c.Log = slog.Default()
 	}
 	l, err := newLanguages(c.Texts)
 	if err != nil {
@@ -142,4 +147,10 @@ func New(c Config) (*Handler, error) {
 	h := &Handler{c: c, languages: l}
 	h.sessions, _ = c.Sessions.(*Sessions)
 	return h, nil
+}
+
+// relativePath reports whether a browser reads path as a path of the same site.
+func relativePath(path string) bool {
+	u, err := url.Parse(path)
+	return err == nil && !u.IsAbs() && u.Host == "" && !strings.HasPrefix(path, "//") && !strings.ContainsAny(path, "\\ ")
 }

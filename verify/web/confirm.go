@@ -52,7 +52,7 @@ func (a *attempt) keepSecret(w http.ResponseWriter) {
 		Name: a.confirmCookie(), Value: base64.RawURLEncoding.EncodeToString(a.secret[:]), Path: "/", MaxAge: confirmMaxAge,
 		Secure: !a.insecure(), HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	}
-	partitioned := len(a.page.FrameAncestors) > 0
+	partitioned := len(a.entry.Page.FrameAncestors) > 0
 	if a.sessions != nil {
 		partitioned = a.sessions.partitioned(a.entry.Session.Audience)
 	}

@@ -15,13 +15,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/verify"
 	"github.com/admitone/admitone/verify/replay"
 )
 
 func confirmWorld(t *testing.T, more func(*world)) *world {
 	t.Helper()
 	w := newWorld(t)
-	w.Admit = func(*http.Request, token.Ticket) (Entry, error) { return Entry{Confirm: true}, nil }
+	w.Admit = func(*http.Request, token.Ticket, verify.Use) (Entry, error) { return Entry{Confirm: true}, nil }
 	if more != nil {
 		more(w)
 	}
@@ -135,7 +136,7 @@ func TestLostAnswer(t *testing.T) {
 func TestFaultAfterClaim(t *testing.T) {
 	fault := errors.New("database gone")
 	w := newWorld(t)
-	w.Admit = func(*http.Request, token.Ticket) (Entry, error) {
+	w.Admit = func(*http.Request, token.Ticket, verify.Use) (Entry, error) {
 		return Entry{Confirm: true, Then: func(context.Context, *Session) error { return fault }}, nil
 	}
 	w.start()
@@ -197,9 +198,7 @@ func TestTwoTabs(t *testing.T) {
 func TestFrames(t *testing.T) {
 	inFrame := []string{"Sec-Fetch-Dest", "iframe", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "cross-site"}
 	framing := func(w *world) {
-		w.Page = func(*http.Request, token.Ticket) Page {
-			return Page{FrameAncestors: []string{"https://shop.example", "https://*.example.com:8443", "'self'"}}
-		}
+		w.looks(Page{FrameAncestors: []string{"https://shop.example", "https://*.example.com:8443", "'self'"}})
 		w.sessions.Partitioned = token.Agent
 	}
 	w := newWorld(t)

@@ -38,8 +38,8 @@ func Example() {
 	login := must(web.New(web.Config{
 		Verifier: verifier,
 		Sessions: sessions,
-		Use:      func(*http.Request, string) verify.Use { return verify.Use{Audience: token.Agent} },
-		Admit: func(r *http.Request, t token.Ticket) (web.Entry, error) {
+		Use:      func(*http.Request, *token.Ticket) verify.Use { return verify.Use{Audience: token.Agent} },
+		Admit: func(r *http.Request, t token.Ticket, _ verify.Use) (web.Entry, error) {
 			// Look the agent up here; an error refuses the ticket and spends nothing.
 			return web.Entry{Session: web.Session{Groups: []string{"support"}}, Switch: web.ConfirmUser}, nil
 		},

@@ -62,56 +62,73 @@ type attempt struct {
 	*Handler
 	r      *http.Request
 	ticket string
-	use    verify.Use
 
 	secret [32]byte // of the browser's cookie
-	bound  bool     // it has one
+	bound  bool     // the browser has that cookie
 
-	entry   Entry   // as admit found it
-	page    Page    // for the ticket
-	current Session // another user's, that is about to be replaced
-	stop    stop    // why nothing may be spent yet
+	use     verify.Use // the answer of Config.Use
+	entry   Entry      // the answer of Config.Admit
+	current Session    // another user's session that the entry would replace
 }
 
-// stop is what keeps a good ticket from being spent by this request.
-type stop uint8
+// pause is the error of attempt.check for a good ticket that this request must not
+// spend. Its value says why, and so which answer the browser gets.
+type pause string
 
 const (
-	goOn          stop = iota
-	alreadyIn          // the session that the ticket bought is there
-	askFirst           // the person must confirm
-	tryCookie          // it must be seen whether cookies stay
-	noCookie           // they do not
-	otherUser          // another user is signed in
-	fromOtherSite      // the confirmation is another site's
-	notFramable        // the answer would show in a frame in which it may not
+	alreadyIn     pause = "the session that the ticket bought is there"
+	askPerson     pause = "the person must confirm"
+	tryCookie     pause = "a redirect must show whether cookies stay"
+	noCookie      pause = "cookies do not stay"
+	otherUser     pause = "another user is signed in"
+	fromOtherSite pause = "another site's page sent the confirmation"
+	notFramable   pause = "another page shows this page in a frame"
 )
 
-// errStop refuses a ticket that is not to be spent yet.
-var errStop = errors.New("not to be spent yet")
+func (p pause) Error() string { return string(p) }
+
+// Unwrap returns verify.ErrAskFirst for a pause after which the ticket will come
+// again. Then a ticket that was used before is refused at once.
+func (p pause) Unwrap() error {
+	switch p {
+	case askPerson, tryCookie, noCookie:
+		return verify.ErrAskFirst
+	}
+	return nil
+}
 
 func (h *Handler) enter(w http.ResponseWriter, r *http.Request, ticket string) {
 	if r.PostForm == nil {
 		_ = r.ParseForm() // of a GET: its query, of which it takes what can be read
 	}
-	a := &attempt{Handler: h, r: r, ticket: ticket, use: h.c.Use(r, ticket)}
-	a.use.Binding = [32]byte{}
+	a := &attempt{Handler: h, r: r, ticket: ticket}
+	use := verify.Use{Complete: a.decideUse, Check: a.check}
 	if a.secret, a.bound = h.bindingSecret(r); a.bound {
-		a.use.Binding = bindingOf(a.secret)
+		use.Binding = bindingOf(a.secret)
 	}
-	use := a.use
-	use.Check = a.check
 	t, err := h.c.Verifier.Redeem(r.Context(), ticket, use)
-	var refused *verify.Error
-	switch {
-	case err == nil:
+	if err == nil {
 		a.admitted(w, t)
-	case a.stop != goOn:
-		errors.As(err, &refused)
-		a.stopped(w, *refused.Refused)
-	default:
-		a.refused(w, err)
+		return
 	}
+	refused := verify.AsError(err)
+	if reason, ok := errors.AsType[pause](err); ok {
+		a.paused(w, *refused.Refused, reason)
+		return
+	}
+	a.refused(w, refused)
+}
+
+// decideUse asks the service what the ticket is used for.
+func (a *attempt) decideUse(t token.Ticket, u *verify.Use) error {
+	a.use = a.c.Use(a.r, &t)
+	if a.use.Complete != nil {
+		if err := a.use.Complete(t, &a.use); err != nil {
+			return err
+		}
+	}
+	u.Audience, u.Channel = a.use.Audience, a.use.Channel
+	return nil
 }
 
 // check runs inside Redeem, before the claim: an error spends nothing.
@@ -121,24 +138,21 @@ func (a *attempt) check(t token.Ticket) (err error) {
 			return err
 		}
 	}
-	if a.entry, err = a.c.Admit(a.r, t); err != nil {
+	if a.entry, err = a.c.Admit(a.r, t, a.use); err != nil {
 		return err
 	}
-	a.complete(t)
+	a.entry.Page = a.entry.Page.checked(a.c.Log)
+	a.completeSession(t)
 	if a.sessions != nil {
 		if err = a.sessions.try(a.entry.Session); err != nil {
 			return err
 		}
 	}
-	a.page = a.c.Page(a.r, t).checked(a.c.Log)
-	if a.stop = a.whether(t); a.stop != goOn {
-		return errStop
-	}
-	return nil
+	return a.mayEnterNow(t)
 }
 
-// complete fills the session with what the ticket says.
-func (a *attempt) complete(t token.Ticket) {
+// completeSession fills the session with the details of the ticket.
+func (a *attempt) completeSession(t token.Ticket) {
 	s := &a.entry.Session
 	s.Audience, s.Brand, s.Channel = t.Audience, t.Brand, a.use.Channel
 	s.TicketID, s.KeyID, s.OneTime, s.Actor, s.Issued = t.ID, t.KeyID, t.OneTime, t.Actor, t.IssuedAt
@@ -162,18 +176,18 @@ func firstOf(texts ...string) string {
 	return ""
 }
 
-// whether decides if the ticket may be spent by this request.
-func (a *attempt) whether(t token.Ticket) stop {
-	current, ok := a.c.Sessions.Current(nil, a.r, t.Audience)
-	if ok && a.bought(&current, t.ID) {
+// mayEnterNow returns nil if this request may spend the ticket, or else a pause.
+func (a *attempt) mayEnterNow(t token.Ticket) error {
+	current, signedIn := a.c.Sessions.Current(nil, a.r, t.Audience)
+	if signedIn && a.bought(&current, t.ID) {
 		return alreadyIn
 	}
 	inFrame, elsewhere := framed(a.r)
-	if inFrame && len(a.page.FrameAncestors) == 0 {
+	if inFrame && len(a.entry.Page.FrameAncestors) == 0 {
 		return notFramable
 	}
 	ask := a.entry.Confirm
-	if ok && (current.Brand != a.entry.Session.Brand || current.User != a.entry.Session.User) {
+	if signedIn && (current.Brand != a.entry.Session.Brand || current.User != a.entry.Session.User) {
 		a.current = current
 		if a.entry.Switch == RefuseUser {
 			return otherUser
@@ -184,7 +198,7 @@ func (a *attempt) whether(t token.Ticket) stop {
 	// is not known who is signed in.
 	post := a.r.Method == http.MethodPost
 	foreign := post && fromElsewhere(a.r)
-	unseen := !ok && !pressed(a.r) && (foreign || post && fromNowhere(a.r))
+	unseen := !signedIn && !pressed(a.r) && (foreign || post && fromNowhere(a.r))
 	ask = ask || unseen && a.entry.Switch != ReplaceUser
 	switch {
 	case pressed(a.r) && foreign:
@@ -192,11 +206,11 @@ func (a *attempt) whether(t token.Ticket) stop {
 	case pressed(a.r) && !a.bound:
 		return noCookie
 	case ask && !(pressed(a.r) && confirms(a.r, a.token())):
-		return askFirst
+		return askPerson
 	case !elsewhere || a.bound:
-		return goOn
+		return nil
 	case post:
-		return askFirst // the button's POST will show whether cookies stay
+		return askPerson // the button's POST will show whether cookies stay
 	case a.r.Form.Has(probeField):
 		return noCookie
 	}
@@ -208,6 +222,7 @@ func (a *attempt) token() string { return confirmToken(a.secret, a.ticket, &a.cu
 // admitted starts the session: the ticket is spent.
 func (a *attempt) admitted(w http.ResponseWriter, t token.Ticket) {
 	a.c.Decided(a.r, t, nil)
+	a.c.Verifier.Log(a.c.Log, t, nil, "remote", remote(a.r))
 	s := a.entry.Session
 	if a.entry.Then != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(a.r.Context()), thenLasts)
@@ -221,17 +236,16 @@ func (a *attempt) admitted(w http.ResponseWriter, t token.Ticket) {
 		a.failed(w, t, err)
 		return
 	}
-	a.c.Log.Info("ticket redeemed", append(about(t), "one_time", t.OneTime, "remote", remote(a.r))...)
-	a.goOn(w)
+	a.redirect(w)
 }
 
 func (a *attempt) failed(w http.ResponseWriter, t token.Ticket, err error) {
-	a.c.Log.Error("entry failed after redemption", append(about(t), "error", err, "remote", remote(a.r))...)
+	a.c.Log.Error("entry failed after redemption", append(verify.Identity(&t), "error", err, "remote", remote(a.r))...)
 	a.showFailed(w, a.r)
 }
 
-// goOn sends the browser on, without the ticket.
-func (a *attempt) goOn(w http.ResponseWriter) {
+// redirect sends the browser on, without the ticket.
+func (a *attempt) redirect(w http.ResponseWriter) {
 	privately(w.Header())
 	to := a.c.Home
 	if to == "" {
@@ -247,29 +261,17 @@ func (a *attempt) goOn(w http.ResponseWriter) {
 	seeOther(w, to)
 }
 
-// stopped answers where the ticket is good and was not spent.
-func (a *attempt) stopped(w http.ResponseWriter, t token.Ticket) {
-	switch a.stop {
+// paused answers if the ticket is good and was not spent.
+func (a *attempt) paused(w http.ResponseWriter, t token.Ticket, reason pause) {
+	switch reason {
 	case alreadyIn:
-		a.goOn(w)
-		return
+		a.redirect(w)
 	case fromOtherSite, notFramable:
-		a.c.Log.Warn("ticket not spent: another site's page sent a confirmation, or frames this one", append(about(t), "remote", remote(a.r))...)
+		a.logUnspent(t, reason)
 		a.showRefused(w, a.r)
-		return
 	case otherUser:
-		a.c.Log.Warn("ticket not spent: another user is signed in", append(about(t), "remote", remote(a.r))...)
+		a.logUnspent(t, reason)
 		a.showOtherUser(w)
-		return
-	}
-	// It can still be known that the ticket was used before.
-	use := a.use
-	use.Check = nil // it has run
-	if _, err := a.c.Verifier.Inspect(a.r.Context(), a.ticket, use); err != nil {
-		a.refused(w, err)
-		return
-	}
-	switch a.stop {
 	case noCookie:
 		a.showNoCookie(w)
 	case tryCookie:
@@ -284,34 +286,23 @@ func (a *attempt) stopped(w http.ResponseWriter, t token.Ticket) {
 	}
 }
 
+func (a *attempt) logUnspent(t token.Ticket, reason pause) {
+	a.c.Log.Warn("ticket not spent", append(verify.Identity(&t), "cause", string(reason), "remote", remote(a.r))...)
+}
+
 // refused logs why a ticket does not admit, and tells the browser only whether
 // to try again.
-func (a *attempt) refused(w http.ResponseWriter, err error) {
-	var e *verify.Error
-	if !errors.As(err, &e) {
-		e = &verify.Error{Reason: verify.StoreUnavailable, Cause: err}
-	}
-	attrs := []any{"reason", string(e.Reason), "remote", remote(a.r)}
-	if e.Refused != nil {
-		if a.ownTicket(e) {
-			a.goOn(w)
-			return
-		}
-		attrs = append(attrs, about(*e.Refused)...)
+func (a *attempt) refused(w http.ResponseWriter, e *verify.Error) {
+	if e.Refused != nil && a.ownTicket(e) {
+		a.redirect(w)
+		return
 	}
 	a.c.Decided(a.r, token.Ticket{}, e)
-	if e.Cause != nil {
-		attrs = append(attrs, "cause", e.Cause.Error())
-	}
-	if !e.FirstUsed.IsZero() {
-		attrs = append(attrs, "first_used", e.FirstUsed)
-	}
+	a.c.Verifier.Log(a.c.Log, token.Ticket{}, e, "remote", remote(a.r))
 	if e.Reason.CannotTell() {
-		a.c.Log.Error("ticket not decided", attrs...)
 		a.showLater(w, a.r)
 		return
 	}
-	a.c.Log.Warn("ticket refused", attrs...)
 	a.showRefused(w, a.r)
 }
 
@@ -330,11 +321,6 @@ func (a *attempt) ownTicket(e *verify.Error) bool {
 // shown again: one that may be used many times may enter another channel, too.
 func (a *attempt) bought(s *Session, id token.ID) bool {
 	return s.TicketID == id && s.Channel == a.use.Channel
-}
-
-// about names a ticket for the log.
-func about(t token.Ticket) []any {
-	return []any{"ticket", t.ID.String(), "key", t.KeyID.String(), "brand", t.Brand, "audience", t.Audience.String(), "actor", t.Actor}
 }
 
 // remote returns the address of who asks. Middleware that takes it from a header

@@ -108,7 +108,7 @@ func TestEncodedTickets(t *testing.T) {
 func TestLookingAheadSpendsNothing(t *testing.T) {
 	for _, confirm := range []bool{false, true} {
 		w := newWorld(t)
-		w.Admit = func(*http.Request, token.Ticket) (Entry, error) { return Entry{Confirm: confirm}, nil }
+		w.Admit = func(*http.Request, token.Ticket, verify.Use) (Entry, error) { return Entry{Confirm: confirm}, nil }
 		w.start()
 		b := w.browser()
 		ticket := w.issue(nil)
@@ -206,7 +206,7 @@ func TestReload(t *testing.T) {
 // and a used one none but its own.
 func TestReloadInAnotherChannel(t *testing.T) {
 	w := newWorld(t)
-	w.Use = func(r *http.Request, _ string) verify.Use {
+	w.Use = func(r *http.Request, _ *token.Ticket) verify.Use {
 		return verify.Use{Audience: token.Customer, Channel: r.PathValue("code")}
 	}
 	w.start()
@@ -244,10 +244,11 @@ func TestAdmit(t *testing.T) {
 	w := newWorld(t)
 	var order []string
 	var fault, thenFault error
-	w.Use = func(r *http.Request, ticket string) verify.Use {
-		return verify.Use{Audience: token.Customer, Channel: r.PathValue("code"), Check: func(token.Ticket) error { order = append(order, "check"); return nil }}
+	w.Use = func(r *http.Request, _ *token.Ticket) verify.Use {
+		check := func(token.Ticket) error { order = append(order, "check"); return nil }
+		return verify.Use{Audience: token.Customer, Channel: r.PathValue("code"), Check: check}
 	}
-	w.Admit = func(r *http.Request, tk token.Ticket) (Entry, error) {
+	w.Admit = func(r *http.Request, tk token.Ticket, _ verify.Use) (Entry, error) {
 		order = append(order, "admit")
 		return Entry{Session: Session{User: "42", Name: "Jane", Groups: []string{"vip"}, Brand: "ignored", Actor: "ignored"}, Then: func(ctx context.Context, s *Session) error {
 			order = append(order, "then")
@@ -290,7 +291,7 @@ func TestAdmit(t *testing.T) {
 func TestSessionTooLarge(t *testing.T) {
 	w := newWorld(t)
 	var before, then []string
-	w.Admit = func(*http.Request, token.Ticket) (Entry, error) {
+	w.Admit = func(*http.Request, token.Ticket, verify.Use) (Entry, error) {
 		return Entry{Session: Session{Groups: before}, Then: func(_ context.Context, s *Session) error {
 			s.Groups = append(s.Groups, then...)
 			return nil
@@ -327,7 +328,7 @@ func TestDecided(t *testing.T) {
 		told = append(told, tk.Username)
 	}
 	confirm := false
-	w.Admit = func(*http.Request, token.Ticket) (Entry, error) { return Entry{Confirm: confirm}, nil }
+	w.Admit = func(*http.Request, token.Ticket, verify.Use) (Entry, error) { return Entry{Confirm: confirm}, nil }
 	w.start()
 	ticket := w.issue(nil)
 	b := w.browser()
@@ -345,7 +346,7 @@ func TestDecided(t *testing.T) {
 func TestPageLanguage(t *testing.T) {
 	w := newWorld(t)
 	wanted := ""
-	w.Page = func(*http.Request, token.Ticket) Page { return Page{Language: wanted} }
+	w.Page = func(*http.Request) Page { return Page{Language: wanted} }
 	w.start()
 	for language, want := range map[string]string{"": "en", "de": "de", "de-AT": "de", "he": "he", "tlh": "en", "?": "en"} {
 		wanted = language
@@ -359,7 +360,7 @@ func TestPageLanguage(t *testing.T) {
 func TestThenOutlastsTheRequest(t *testing.T) {
 	w := newWorld(t)
 	ctx, hangUp := context.WithCancel(t.Context())
-	w.Admit = func(*http.Request, token.Ticket) (Entry, error) {
+	w.Admit = func(*http.Request, token.Ticket, verify.Use) (Entry, error) {
 		return Entry{Then: func(ctx context.Context, _ *Session) error { hangUp(); return ctx.Err() }}, nil
 	}
 	w.Config.Sessions = mustSessions(t, w.sessions)
@@ -374,7 +375,7 @@ func TestThenOutlastsTheRequest(t *testing.T) {
 func TestSwitch(t *testing.T) {
 	for _, policy := range []Switch{ReplaceUser, ConfirmUser, RefuseUser} {
 		w := newWorld(t)
-		w.Admit = func(*http.Request, token.Ticket) (Entry, error) { return Entry{Switch: policy}, nil }
+		w.Admit = func(*http.Request, token.Ticket, verify.Use) (Entry, error) { return Entry{Switch: policy}, nil }
 		w.start()
 		b := w.browser()
 		w.entered(b.get("/login?ta=" + w.issue(nil)))
@@ -421,7 +422,7 @@ func TestSignOutButton(t *testing.T) {
 	for language, button := range map[string]string{"en": "Sign out", "de": "Abmelden", "he": "יציאה מהחשבון"} {
 		w := newWorld(t)
 		w.Logout = map[string]string{"en": "/logout", "de": "logout", "he": "./logout"}[language]
-		w.Admit = func(*http.Request, token.Ticket) (Entry, error) { return Entry{Switch: RefuseUser}, nil }
+		w.Admit = func(*http.Request, token.Ticket, verify.Use) (Entry, error) { return Entry{Switch: RefuseUser}, nil }
 		w.start()
 		b := w.browser()
 		w.entered(b.get("/login?ta=" + w.issue(nil)))
@@ -457,7 +458,7 @@ func TestSwitchFromAnotherSite(t *testing.T) {
 	foreign := []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Origin", "https://evil.example"}
 	for _, policy := range []Switch{ReplaceUser, ConfirmUser, RefuseUser} {
 		w := newWorld(t)
-		w.Admit = func(*http.Request, token.Ticket) (Entry, error) { return Entry{Switch: policy}, nil }
+		w.Admit = func(*http.Request, token.Ticket, verify.Use) (Entry, error) { return Entry{Switch: policy}, nil }
 		w.start()
 		b := w.browser()
 		w.entered(b.get("/login?ta=" + w.issue(nil)))
@@ -505,12 +506,14 @@ func TestNext(t *testing.T) {
 // trap W4: a ticket's own fields inject nothing into pages, headers and the log.
 func TestInjection(t *testing.T) {
 	w := newWorld(t)
-	w.Admit = func(*http.Request, token.Ticket) (Entry, error) {
+	w.Admit = func(*http.Request, token.Ticket, verify.Use) (Entry, error) {
 		return Entry{Confirm: true, Session: Session{Groups: []string{"a,b", "c\r\nX: 1"}}}, nil
 	}
-	w.Page = func(*http.Request, token.Ticket) Page {
-		return Page{Brand: "<b>Brand</b>", Colour: "#fff;} body { display: none", FrameAncestors: []string{"https://a.example; script-src *", "'self'\r\nX: 1"}, RedirectOrigins: []string{"https://app.example", "*", "https://x; script-src *"}}
-	}
+	w.looks(Page{
+		Brand: "<b>Brand</b>", Colour: "#fff;} body { display: none",
+		FrameAncestors:  []string{"https://a.example; script-src *", "'self'\r\nX: 1"},
+		RedirectOrigins: []string{"https://app.example", "*", "https://x; script-src *"},
+	})
 	w.start()
 	b := w.browser()
 	ticket := w.issue(func(tk *token.Ticket) {
@@ -591,7 +594,7 @@ func TestOwnSessions(t *testing.T) {
 	// Theirs need no IDs for it to be seen which user a page told of.
 	w = newWorld(t)
 	w.Config.Sessions = &ownSessions{make(map[string]Session)}
-	w.Admit = func(*http.Request, token.Ticket) (Entry, error) {
+	w.Admit = func(*http.Request, token.Ticket, verify.Use) (Entry, error) {
 		return Entry{Confirm: true, Switch: ConfirmUser}, nil
 	}
 	w.start()

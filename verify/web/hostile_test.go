@@ -42,7 +42,7 @@ func TestCookieBesideThePrefix(t *testing.T) {
 func TestSwitchFromNowhere(t *testing.T) {
 	for policy, want := range map[Switch]int{ReplaceUser: http.StatusSeeOther, ConfirmUser: http.StatusOK, RefuseUser: http.StatusOK} {
 		w := newWorld(t)
-		w.Admit = func(*http.Request, token.Ticket) (Entry, error) { return Entry{Switch: policy}, nil }
+		w.Admit = func(*http.Request, token.Ticket, verify.Use) (Entry, error) { return Entry{Switch: policy}, nil }
 		w.start()
 		for _, body := range []string{"ta=" + w.issue(nil), "confirm=x&ta=" + w.issue(nil)} {
 			b := w.browser() // SameSite=Lax: no cookies come
@@ -101,7 +101,7 @@ func TestSubresourcesSpendNothing(t *testing.T) {
 // What follows the claim must end early enough for the browser to ask again.
 func TestThenLeavesTimeToAskAgain(t *testing.T) {
 	w := newWorld(t)
-	w.Admit = func(*http.Request, token.Ticket) (Entry, error) {
+	w.Admit = func(*http.Request, token.Ticket, verify.Use) (Entry, error) {
 		return Entry{Then: func(ctx context.Context, _ *Session) error {
 			ends, ok := ctx.Deadline()
 			assert.True(t, ok && time.Until(ends) <= replay.Grace/2)
@@ -200,7 +200,7 @@ func TestVary(t *testing.T) {
 // The binding is the page's cookie and nothing else.
 func TestBindingIsTheHandlers(t *testing.T) {
 	w := newWorld(t)
-	w.Use = func(*http.Request, string) verify.Use {
+	w.Use = func(*http.Request, *token.Ticket) verify.Use {
 		return verify.Use{Audience: token.Agent, Binding: [32]byte{1}}
 	}
 	w.start()
@@ -263,8 +263,8 @@ func (a *asking) HasKey(token.KeyID) bool { a.asked++; return false }
 func TestStripPrefix(t *testing.T) {
 	w := newWorld(t)
 	confirm := false
-	w.Admit = func(*http.Request, token.Ticket) (Entry, error) { return Entry{Confirm: confirm}, nil }
-	w.Page = func(*http.Request, token.Ticket) Page { return Page{FrameAncestors: []string{"'self'"}} }
+	w.Admit = func(*http.Request, token.Ticket, verify.Use) (Entry, error) { return Entry{Confirm: confirm}, nil }
+	w.looks(Page{FrameAncestors: []string{"'self'"}})
 	w.start()
 	handler := w.server.Config.Handler
 	mux := http.NewServeMux()
@@ -301,8 +301,8 @@ func TestProxyStripsPrefix(t *testing.T) {
 	inFrame := []string{"Sec-Fetch-Dest", "iframe", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "cross-site"}
 	w := newWorld(t)
 	confirm := false
-	w.Admit = func(*http.Request, token.Ticket) (Entry, error) { return Entry{Confirm: confirm}, nil }
-	w.Page = func(*http.Request, token.Ticket) Page { return Page{FrameAncestors: []string{"'self'"}} }
+	w.Admit = func(*http.Request, token.Ticket, verify.Use) (Entry, error) { return Entry{Confirm: confirm}, nil }
+	w.looks(Page{FrameAncestors: []string{"'self'"}})
 	w.start()
 	proxy := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		path, ok := strings.CutPrefix(r.RequestURI, "/sso/")
@@ -331,7 +331,7 @@ func TestProxyStripsPrefix(t *testing.T) {
 // many presses of one button at once: all get in, and into one session's person.
 func TestManyPressesOverHTTP2(t *testing.T) {
 	w := newWorld(t)
-	w.Admit = func(*http.Request, token.Ticket) (Entry, error) { return Entry{Confirm: true}, nil }
+	w.Admit = func(*http.Request, token.Ticket, verify.Use) (Entry, error) { return Entry{Confirm: true}, nil }
 	w.start()
 	server := httptest.NewUnstartedServer(w.server.Config.Handler)
 	server.EnableHTTP2 = true
@@ -364,10 +364,10 @@ func TestNamesThatDoNotShow(t *testing.T) {
 		"\u200b\u2060\ufeff": "john.d", "\u00a0\u3000 ": "john.d", "\u202e\u2066": "john.d", "\u202eeoD": "eoD", "\u05d3\u05d5\u05d3": "\u05d3\u05d5\u05d3",
 	} {
 		w := confirmWorld(t, func(w *world) {
-			w.Admit = func(*http.Request, token.Ticket) (Entry, error) {
+			w.Admit = func(*http.Request, token.Ticket, verify.Use) (Entry, error) {
 				return Entry{Confirm: true, Session: Session{Name: name}}, nil
 			}
-			w.Page = func(*http.Request, token.Ticket) Page { return Page{Brand: name} }
+			w.looks(Page{Brand: name})
 		})
 		page := w.browser().get("/login?ta=" + w.issue(nil))
 		assert.Contains(t, page.body, "<h1>Continue as \u2068"+want+"\u2069?</h1>", "%q", name)
@@ -390,7 +390,7 @@ func TestOneName(t *testing.T) {
 		name, current, _ := strings.Cut(want, "|")
 		for _, policy := range []Switch{ConfirmUser, RefuseUser} {
 			w := newWorld(t)
-			w.Admit = func(*http.Request, token.Ticket) (Entry, error) { return Entry{Switch: policy}, nil }
+			w.Admit = func(*http.Request, token.Ticket, verify.Use) (Entry, error) { return Entry{Switch: policy}, nil }
 			w.start()
 			b := w.browser()
 			w.entered(b.get("/login?ta=" + w.issue(nil)))

@@ -149,7 +149,7 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, status int, p Pag
 
 // showPlain shows a page that is about no ticket.
 func (h *Handler) showPlain(w http.ResponseWriter, r *http.Request, status int, write func(*Texts) (title, text string)) {
-	p := h.c.Page(r, token.Ticket{}).checked(h.c.Log)
+	p := h.c.Page(r).checked(h.c.Log)
 	l := h.languages.of(r, p.Language)
 	title, text := write(&l.texts)
 	h.show(w, r, status, p, l, view{Title: title, Text: []string{text}})
@@ -174,14 +174,12 @@ func (h *Handler) showFailed(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) showSession(w http.ResponseWriter, r *http.Request) {
 	var s Session
 	var ok bool
-	use := h.c.Use(r, "")
-	if audiences, err := audiencesOf(use.Audience); err == nil {
-		for _, a := range audiences {
-			s, ok = h.c.Sessions.Current(w, r, a)
-			// A session of one channel says nothing in another.
-			if ok = ok && s.Channel == use.Channel; ok {
-				break
-			}
+	use := h.c.Use(r, nil)
+	for _, a := range audiencesOf(use.Audience) {
+		s, ok = h.c.Sessions.Current(w, r, a)
+		// A session of one channel says nothing in another.
+		if ok = ok && s.Channel == use.Channel; ok {
+			break
 		}
 	}
 	if !ok {
@@ -196,19 +194,19 @@ func (h *Handler) showSession(w http.ResponseWriter, r *http.Request) {
 // showOtherUser says that somebody else is signed in, and offers to sign them out. The
 // ticket is not in that form: its link is opened again.
 func (a *attempt) showOtherUser(w http.ResponseWriter) {
-	l := a.languages.of(a.r, a.page.Language)
+	l := a.languages.of(a.r, a.entry.Page.Language)
 	name, current := a.people()
 	v := view{Title: fill(l.texts.OtherUserTitle, name, current), Text: []string{fill(l.texts.OtherUserText, name, current)}}
 	if a.c.Logout != "" {
 		v.Form = &form{Action: a.c.Logout, Button: l.texts.OtherUserButton}
 	}
-	a.show(w, a.r, http.StatusConflict, a.page, l, v)
+	a.show(w, a.r, http.StatusConflict, a.entry.Page, l, v)
 }
 
 // showConfirm shows who is about to enter, with the button that spends the
 // ticket. The ticket is in the form, not in the form's address.
 func (a *attempt) showConfirm(w http.ResponseWriter) {
-	l := a.languages.of(a.r, a.page.Language)
+	l := a.languages.of(a.r, a.entry.Page.Language)
 	s := &a.entry.Session
 	name, current := a.people()
 	v := view{Title: fill(l.texts.ConfirmTitle, name, current), Text: []string{l.texts.ConfirmText}, Form: a.form(l.texts.ConfirmButton)}
@@ -220,7 +218,7 @@ func (a *attempt) showConfirm(w http.ResponseWriter) {
 	if s.Audience == token.Customer {
 		user = "" // the service's own name for them
 	}
-	if plain(a.page.Brand) != "" {
+	if plain(a.entry.Page.Brand) != "" {
 		brand = "" // it stands at the top
 	}
 	for _, f := range []fact{{l.texts.Name, s.Name}, {l.texts.User, user}, {l.texts.Email, s.Email}, {l.texts.Brand, brand}} {
@@ -229,15 +227,15 @@ func (a *attempt) showConfirm(w http.ResponseWriter) {
 			v.Facts = append(v.Facts, f)
 		}
 	}
-	a.show(w, a.r, http.StatusOK, a.page, l, v)
+	a.show(w, a.r, http.StatusOK, a.entry.Page, l, v)
 }
 
 // showNoCookie offers to go on where cookies stay.
 func (a *attempt) showNoCookie(w http.ResponseWriter) {
-	l := a.languages.of(a.r, a.page.Language)
+	l := a.languages.of(a.r, a.entry.Page.Language)
 	v := view{Title: l.texts.NoCookieTitle, Text: []string{l.texts.NoCookieText}, Form: a.form(l.texts.NoCookieButton)}
 	v.Form.NewTab = true
-	a.show(w, a.r, http.StatusOK, a.page, l, v)
+	a.show(w, a.r, http.StatusOK, a.entry.Page, l, v)
 }
 
 func (a *attempt) form(button string) *form {

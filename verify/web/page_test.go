@@ -10,13 +10,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/admitone/admitone/token"
 )
 
 func TestStylesheet(t *testing.T) {
 	w := confirmWorld(t, func(w *world) {
-		w.Page = func(*http.Request, token.Ticket) Page { return Page{Brand: "Commbox", Colour: "#FFCC00"} }
+		w.looks(Page{Brand: "Commbox", Colour: "#FFCC00"})
 	})
 	page := w.browser().get("/login?ta=" + w.issue(nil))
 	href := regexp.MustCompile(`href="(\?admitone-css=ffcc00\.[0-9a-f]{8})"`).FindStringSubmatch(page.body)

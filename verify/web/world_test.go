@@ -54,7 +54,7 @@ func newWorld(t *testing.T) *world {
 	w.Verifier, err = verify.New(verify.Config{Opener: keys, Realm: "prod", AnyBrand: true, Store: w.store, Now: w.clock.now})
 	require.NoError(t, err)
 	w.sessions = SessionConfig{Keys: keys, Realm: "prod", Now: w.clock.now}
-	w.Use = func(*http.Request, string) verify.Use { return verify.Use{Audience: token.Agent} }
+	w.Use = func(*http.Request, *token.Ticket) verify.Use { return verify.Use{Audience: token.Agent} }
 	w.Log = slog.New(slog.NewTextHandler(&w.log, nil))
 	t.Cleanup(func() {
 		for _, s := range w.secrets {
@@ -101,6 +101,19 @@ func (w *world) issue(change func(*token.Ticket)) string {
 	require.NoError(w.t, err)
 	w.secrets = append(w.secrets, s[5:])
 	return s
+}
+
+// looks makes all pages look like p.
+func (w *world) looks(p Page) {
+	w.Page = func(*http.Request) Page { return p }
+	admit := w.Admit
+	w.Admit = func(r *http.Request, t token.Ticket, use verify.Use) (e Entry, err error) {
+		if admit != nil {
+			e, err = admit(r, t, use)
+		}
+		e.Page = p
+		return e, err
+	}
 }
 
 func jane(tk *token.Ticket) { tk.Username, tk.FirstName, tk.LastName = "jane.r", "Jane", "Roe" }

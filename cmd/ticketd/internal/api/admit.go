@@ -12,64 +12,85 @@ import (
 	"github.com/admitone/admitone/verify"
 )
 
-// holder is what the directory knows of a ticket's holder.
-type holder struct {
-	settings directory.Effective
-	agent    directory.Agent // of an agent's ticket
+// site is the place where a ticket is used: the ticket's brand and, if the holder
+// enters a channel, that channel. Each request reads it once from the directory.
+type site struct {
+	settings directory.Effective // the channel's, or the brand's if there is no such channel
+	missing  error               // says that the directory lacks the brand or the channel
 }
 
-// admit is the service's own check of a ticket that is genuine and in time: the
-// brand, the channel if one is entered, and the agent still exist, and none was
-// switched off since. It changes nothing. from is the person's address.
-func (s *server) admit(ctx context.Context, t token.Ticket, channel string, from netip.Addr) (h holder, err error) {
-	h.settings, err = s.Directory.Effective(ctx, t.Brand, channel)
-	switch {
-	case err != nil && channel == "":
-		return h, lookup(err, fmt.Sprintf("the directory has no brand %q", t.Brand))
-	case err != nil:
-		return h, lookup(err, fmt.Sprintf("the directory has no brand %q with a channel %q", t.Brand, channel))
-	case !h.settings.TicketLogin:
-		return h, fmt.Errorf("ticket login is switched off for brand %q, channel %q", t.Brand, channel)
-	case t.Lifetime > h.settings.MaxLifetime:
-		return h, &verify.Error{Reason: verify.LifetimeTooLong}
-	case t.Audience != token.Agent:
-		return h, nil
-	case !h.settings.LoginAddresses.Allow(from):
-		return h, errors.New("the person's address is not on the brand's allow-list")
+// lookUpSite reads the brand and, unless channel is "", its channel. The error is a
+// *verify.Error: the directory could not be asked.
+func (s *server) lookUpSite(ctx context.Context, brand, channel string) (site, error) {
+	b, c, err := s.Directory.BrandChannel(ctx, brand, channel)
+	missing := fmt.Errorf("the directory has no brand %q", brand)
+	if channel != "" {
+		missing = fmt.Errorf("the directory has no brand %q with a channel %q", brand, channel)
 	}
-	h.agent, err = s.Directory.Agent(ctx, t.Brand, t.Username)
 	switch {
+	case errors.Is(err, directory.ErrNotFound):
+		return site{missing: missing}, nil
 	case err != nil:
-		return h, lookup(err, "the agent is not in the directory")
-	case !h.agent.Active:
-		return h, errors.New("the agent is inactive")
+		return site{}, notAsked(err)
+	case channel != "" && c == nil:
+		return site{b.Effective(nil), missing}, nil
 	}
-	return h, nil
+	return site{b.Effective(c), nil}, nil
 }
 
-// lookup tells what the directory does not have, which refuses a ticket, from a
-// directory that could not be asked, which is no verdict. The directory's own words
-// would name the person in the audit trail.
-func lookup(err error, absent string) error {
-	if errors.Is(err, directory.ErrNotFound) {
-		return errors.New(absent)
-	}
+// notAsked is the verdict on a ticket if the directory could not be asked.
+func notAsked(err error) *verify.Error {
 	return &verify.Error{Reason: verify.StoreUnavailable, Cause: err}
 }
 
-// findCustomer finds or makes the record of a customer's ticket. It comes before
-// the ticket is spent, so that nothing is where the directory fails.
-func (s *server) findCustomer(ctx context.Context, t token.Ticket) (directory.Customer, error) {
-	c, _, err := s.Directory.ResolveCustomer(ctx, t.Brand, customerOf(t), redemptionOf(t, false))
-	if err != nil {
-		return c, lookup(err, fmt.Sprintf("the directory has no brand %q", t.Brand))
+// admit is the service's own check of a ticket that is genuine, in time and for this
+// use. The brand, the channel and the agent must still exist, and none may be switched
+// off. The check changes nothing. from is the person's address. The agent is the
+// record of an agent's ticket.
+func (s *server) admit(ctx context.Context, t token.Ticket, at site, from netip.Addr) (directory.Agent, error) {
+	var none directory.Agent
+	set := at.settings
+	switch {
+	case at.missing != nil:
+		return none, at.missing
+	case !set.TicketLogin:
+		return none, fmt.Errorf("ticket login is switched off for brand %q, channel %q", set.Brand, set.Channel)
+	case t.Lifetime > set.MaxLifetime:
+		return none, &verify.Error{Reason: verify.LifetimeTooLong}
+	case t.Audience != token.Agent:
+		return none, nil
+	case !set.LoginAddresses.Allow(from):
+		return none, errors.New("the person's address is not on the brand's allow-list")
 	}
-	return c, nil
+	agent, err := s.Directory.Agent(ctx, t.Brand, t.Username)
+	switch {
+	case errors.Is(err, directory.ErrNotFound):
+		// The directory's own words would name the person in the audit trail.
+		return none, errors.New("the agent is not in the directory")
+	case err != nil:
+		return none, notAsked(err)
+	case !agent.Active:
+		return none, errors.New("the agent is inactive")
+	}
+	return agent, nil
 }
 
-// updateCustomer gives a customer's record what the ticket says, where it says
-// so, once that is spent. The person is in by then, whether or not the record can
-// be written and the browser still waits.
+// findCustomer finds or makes the record of a customer's ticket. This comes before
+// the ticket is spent: if the directory fails, nothing is lost.
+func (s *server) findCustomer(ctx context.Context, t token.Ticket) (c directory.Customer, made bool, err error) {
+	c, made, err = s.Directory.ResolveCustomer(ctx, t.Brand, customerOf(t), redemptionOf(t, false))
+	switch {
+	case errors.Is(err, directory.ErrNotFound):
+		return c, false, fmt.Errorf("the directory has no brand %q", t.Brand)
+	case err != nil:
+		return c, false, notAsked(err)
+	}
+	return c, made, nil
+}
+
+// updateCustomer writes the ticket's details into a customer's record, if the ticket
+// asks for that, once the ticket is spent. The person is in by then: a failure is
+// logged, and a browser that no longer waits changes nothing.
 func (s *server) updateCustomer(ctx context.Context, t token.Ticket, c directory.Customer) directory.Customer {
 	if !t.OverrideUserInfo {
 		return c
@@ -84,26 +105,23 @@ func (s *server) updateCustomer(ctx context.Context, t token.Ticket, c directory
 	return updated
 }
 
-// customerOf returns what a ticket says of a customer.
+// customerOf returns the ticket's details of a customer.
 func customerOf(t token.Ticket) directory.Customer {
 	return directory.Customer{
-		Email: t.Email, Phone1: t.Phone1, UniqueID: t.UniqueID, FirstName: t.FirstName, LastName: t.LastName, Remark: t.Remark,
+		Email: t.Email, Phone1: t.Phone1, UniqueID: t.UniqueID,
+		FirstName: t.FirstName, LastName: t.LastName, Remark: t.Remark,
 	}
 }
 
-// redemptionOf returns on whose behalf a customer's record is found or made.
+// redemptionOf returns the redemption for which a customer's record is found or made.
 func redemptionOf(t token.Ticket, override bool) directory.Redemption {
 	return directory.Redemption{Ticket: t.ID.String(), Expires: t.Expires(), Override: override}
 }
 
-// channelOf returns the ID of the channel that a code stands for in the brand
-// of a ticket, or "" where there is none. It decides nothing about the ticket.
-func (s *server) channelOf(ticket, code string) string {
-	var t token.Ticket
-	if token.Open(s.Opener, s.ad, ticket, &t) != nil {
-		return ""
-	}
-	id, err := s.Channels.ID(t.Brand, code)
+// channelOf returns the ID of the channel that a code stands for in a brand, or "" if
+// the code stands for none.
+func (s *server) channelOf(brand, code string) string {
+	id, err := s.Channels.ID(brand, code)
 	if err != nil {
 		return ""
 	}

@@ -26,8 +26,6 @@ import (
 type Config struct {
 	Directory *directory.DB
 	Issuer    *token.Issuer
-	Opener    token.Opener // opens tickets, as the Verifier does
-	Realm     string
 	Verifier  *verify.Verifier
 	Channels  *token.Channels
 	Sessions  *web.Sessions // NotBefore makes their SessionConfig.NotBefore
@@ -56,7 +54,6 @@ type Config struct {
 
 type server struct {
 	Config
-	ad       []byte // of tickets
 	failures ratelimit.Limiter
 	ready    readiness
 	codes    codes
@@ -67,15 +64,11 @@ type server struct {
 
 // New returns the service's handler.
 func New(c Config) (http.Handler, error) {
-	ad, err := token.AssociatedData(c.Realm)
-	if err != nil {
-		return nil, err
-	}
 	if !(c.Limit.Rate > 0) || c.Limit.Burst < 1 {
 		return nil, errors.New("api: the limit of API keys is none; give a rate above 0 and a burst of 1 or more")
 	}
-	s := &server{Config: c, ad: ad, failures: ratelimit.NewLocal(failureClients, c.Now)}
-	if err := s.makeDoors(); err != nil {
+	s := &server{Config: c, failures: ratelimit.NewLocal(failureClients, c.Now)}
+	if err := s.makeEntries(); err != nil {
 		return nil, err
 	}
 	routes, err := s.routes()
@@ -84,7 +77,7 @@ func New(c Config) (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	for _, r := range routes {
-		mux.HandleFunc(r.pattern, r.handle)
+		mux.Handle(r.pattern, r.handler)
 	}
 	mux.HandleFunc("/auth/", s.noOperation)
 	return s.guard(mux), nil
@@ -92,7 +85,7 @@ func New(c Config) (http.Handler, error) {
 
 type route struct {
 	pattern string // of http.ServeMux
-	handle  http.HandlerFunc
+	handler http.Handler
 }
 
 // routes are all that is served, but for noOperation. openapi.yaml describes each
@@ -103,20 +96,22 @@ func (s *server) routes() ([]route, error) {
 		{"/auth/ticket", s.operation("issue", directory.ScopeIssue, s.ticket)},
 		{"/auth/inspect", s.operation("inspect", directory.ScopeRedeem, s.inspect)},
 		{"/auth/redeem", s.operation("redeem", directory.ScopeRedeem, s.redeem)},
-		{"GET /login", s.login},
-		{"POST /login", s.login},
-		{"GET /chat/{code}", s.chat},
-		{"POST /chat/{code}", s.chat},
-		{"/auth/check", s.check},
-		{"/auth/check/{path...}", s.check},
-		{"/auth/check-customer", s.checkCustomer},
-		{"/auth/check-customer/{path...}", s.checkCustomer},
-		{"POST /logout", s.logout},
-		{"GET /healthz", healthz},
-		{"GET /readyz", s.readyz},
-		{"GET /openapi.yaml", docs.serveYAML},
-		{"GET /docs", docs.servePage},
-		{"GET /docs.css", serveStyle},
+		{"GET /login", s.agents},
+		{"POST /login", s.agents},
+		{"GET /chat/{code}", s.customers},
+		{"POST /chat/{code}", s.customers},
+		// A proxy asks the checks with any path and method. The client must not choose
+		// the audience: some proxies append the client's path to theirs.
+		{"/auth/check", s.checkAgents},
+		{"/auth/check/{path...}", s.checkAgents},
+		{"/auth/check-customer", s.checkCustomers},
+		{"/auth/check-customer/{path...}", s.checkCustomers},
+		{"POST /logout", s.Sessions.Logout("login")},
+		{"GET /healthz", http.HandlerFunc(healthz)},
+		{"GET /readyz", http.HandlerFunc(s.readyz)},
+		{"GET /openapi.yaml", http.HandlerFunc(docs.serveYAML)},
+		{"GET /docs", http.HandlerFunc(docs.servePage)},
+		{"GET /docs.css", http.HandlerFunc(serveStyle)},
 	}, err
 }
 

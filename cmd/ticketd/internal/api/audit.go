@@ -1,72 +1,50 @@
 package api
 
 import (
-	"errors"
 	"net/http"
 
+	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
 )
 
-// The audit trail: what was issued, redeemed and refused, joined by the ticket's
-// ID. It never has a ticket, nor what a ticket says of a person.
+// The audit trail has an event for each ticket that was issued, inspected, redeemed or
+// refused. Events of one ticket have the same ID. No event has a ticket, or what a
+// ticket says of a person. Redemptions are logged by verify.Verifier.Log.
 
 func (s *server) logIssued(r *http.Request, t *token.Ticket) {
 	traceTicket(r, t)
-	s.Log.Info("ticket issued", "ticket", t.ID, "key", t.KeyID.String(), "brand", t.Brand, "audience", t.Audience,
-		"one_time", t.OneTime, "lifetime", t.Lifetime, "actor", t.Actor, "remote", remote(r))
+	s.Log.Info("ticket issued", append(verify.Identity(t),
+		"one_time", t.OneTime, "lifetime", t.Lifetime, "remote", remote(r))...)
 }
 
-// logRedeemed says who asked for the ticket (actor), and in more who redeemed
-// it where that was not the person's browser.
-func (s *server) logRedeemed(r *http.Request, t token.Ticket, more ...any) {
-	traceTicket(r, &t)
-	s.Log.Info("ticket redeemed", append([]any{"ticket", t.ID, "key", t.KeyID.String(), "brand", t.Brand, "audience", t.Audience,
-		"one_time", t.OneTime, "age", s.Now().Sub(t.IssuedAt), "actor", t.Actor, "remote", remote(r)}, more...)...)
-}
-
-// logInspected says who looked at a ticket: the answer tells what is in it. t is a
-// good ticket, foreign one that is not for the caller's brands.
-func (s *server) logInspected(r *http.Request, t, foreign *token.Ticket, err error, by string) {
+// logInspected says who looked at a ticket: the answer tells the ticket's contents.
+func (s *server) logInspected(r *http.Request, t token.Ticket, err error, by string) {
 	log, attrs := s.Log.Info, []any{"result", "acceptable"}
-	if err != nil {
-		e := asError(err)
+	if err == nil {
+		attrs = append(attrs, verify.Identity(&t)...)
+	} else {
+		e := verify.AsError(err)
 		attrs = []any{"result", "refused", "reason", e.Reason}
 		if e.Reason.CannotTell() {
 			log, attrs[1] = s.Log.Error, "cannot_tell"
 		}
-		if cause := errors.Unwrap(e); cause != nil {
-			attrs = append(attrs, "cause", cause.Error())
+		if e.Refused != nil {
+			attrs = append(attrs, verify.Identity(e.Refused)...)
 		}
-		if t = e.Refused; t == nil {
-			t = foreign
+		if e.Cause != nil {
+			attrs = append(attrs, "cause", e.Cause.Error())
 		}
-	}
-	if t != nil {
-		attrs = append(attrs, "ticket", t.ID, "brand", t.Brand, "actor", t.Actor)
 	}
 	log("ticket inspected", append(attrs, "inspected_by", by, "remote", remote(r))...)
 }
 
-// logRefusal says why a ticket does not admit.
-func (s *server) logRefusal(r *http.Request, err error, more ...any) *verify.Error {
-	e := asError(err)
-	attrs := []any{"reason", e.Reason, "remote", remote(r)}
-	if t := e.Refused; t != nil {
-		traceTicket(r, t)
-		attrs = append(attrs, "ticket", t.ID, "key", t.KeyID.String(), "brand", t.Brand, "audience", t.Audience, "actor", t.Actor)
+// countRedemption counts the outcome of a redemption and names the ticket in the trace
+// of the request.
+func (s *server) countRedemption(r *http.Request, t token.Ticket, err error) {
+	s.Metrics.Verified(metrics.Redeem, t, err, s.Now())
+	traceTicket(r, &t)
+	if err != nil {
+		traceTicket(r, verify.AsError(err).Refused)
 	}
-	if cause := errors.Unwrap(e); cause != nil {
-		attrs = append(attrs, "cause", cause.Error())
-	}
-	if !e.FirstUsed.IsZero() {
-		attrs = append(attrs, "first_used", e.FirstUsed)
-	}
-	attrs = append(attrs, more...)
-	if e.Reason.CannotTell() {
-		s.Log.Error("ticket not decided", attrs...)
-	} else {
-		s.Log.Warn("ticket refused", attrs...)
-	}
-	return e
 }

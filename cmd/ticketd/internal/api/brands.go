@@ -22,12 +22,10 @@ func pageOf(set directory.Effective) web.Page {
 	return p
 }
 
-// pageAgent is of the ticket's brand, and without one of the brand whose session
-// the browser has. The page of a refused ticket says nothing of its brand.
-func (s *server) pageAgent(r *http.Request, t token.Ticket) web.Page {
-	if t.ID != (token.ID{}) {
-		return pageOf(visitOf(r).settings)
-	}
+// pageAgent returns the looks of a page that is about no ticket: those of the brand
+// whose session the browser has. The page of a refused ticket does not tell the
+// ticket's brand.
+func (s *server) pageAgent(r *http.Request) web.Page {
 	session, ok := s.Sessions.Current(nil, r, token.Agent)
 	if !ok {
 		return web.Page{}
@@ -35,12 +33,9 @@ func (s *server) pageAgent(r *http.Request, t token.Ticket) web.Page {
 	return s.pageIn(r.Context(), place{session.Brand, ""})
 }
 
-// pageCustomer is of the ticket's brand, and without one of the brand that the
-// URL's code is of.
-func (s *server) pageCustomer(r *http.Request, t token.Ticket) web.Page {
-	if t.ID != (token.ID{}) {
-		return pageOf(visitOf(r).settings)
-	}
+// pageCustomer returns the looks of a page that is about no ticket: those of the brand
+// of the code in the URL.
+func (s *server) pageCustomer(r *http.Request) web.Page {
 	return s.pageIn(r.Context(), s.placeOf(r.Context(), r.PathValue("code")))
 }
 

@@ -19,9 +19,9 @@ func (s *server) ticket(w http.ResponseWriter, r *http.Request, c call) *refusal
 	if len(wrong) > 0 {
 		return badFields(wrong)
 	}
-	t, text, no := s.issue(r, c.key, q)
-	if no != nil {
-		return no
+	t, text, denied := s.issue(r, c.key, q)
+	if denied != nil {
+		return denied
 	}
 	s.Metrics.Issued(t)
 	s.logIssued(r, t)
@@ -29,15 +29,12 @@ func (s *server) ticket(w http.ResponseWriter, r *http.Request, c call) *refusal
 	return nil
 }
 
-// issue makes the ticket that is asked for.
-func (s *server) issue(r *http.Request, key directory.APIKey, q ticketRequest) (_ *token.Ticket, text string, no *refusal) {
+// issue makes the ticket that the request asks for.
+func (s *server) issue(r *http.Request, key directory.APIKey, q ticketRequest) (*token.Ticket, string, *refusal) {
 	t := &token.Ticket{
 		Audience: token.Customer, Brand: q.brand, Username: q.username, Email: q.email, UniqueID: q.uniqueID,
 		FirstName: q.firstName, LastName: q.lastName, Remark: q.remark, Channel: q.channel,
 		OverrideUserInfo: q.overrideUserInfo, Actor: key.ID,
-	}
-	if q.phone1 != "" {
-		t.Phone1 = "+1" // stands in until the brand's region is known
 	}
 	if t.Username != "" {
 		t.Audience = token.Agent
@@ -45,73 +42,90 @@ func (s *server) issue(r *http.Request, key directory.APIKey, q ticketRequest) (
 		t.OverrideUserInfo = false
 	}
 	// Before any look-up, so that a field too long is told from a record not found.
-	var field *token.FieldError
-	if err := t.Validate(); errors.As(err, &field) {
-		return nil, "", badField(field.Field, field.Reason)
+	if wrong := invalid(t, q); wrong != nil {
+		return nil, "", badFields([]fault{*wrong})
 	}
-	set, no := s.settings(r, key, t)
-	if no != nil {
-		return nil, "", no
+	set, denied := s.issueSettings(r, key, t)
+	if denied != nil {
+		return nil, "", denied
 	}
 	if q.phone1 != "" {
 		phone, err := directory.E164(q.phone1, set.Region)
-		if e, ok := errors.AsType[*directory.FieldError](err); ok {
-			return nil, "", badField(e.Field, e.Reason)
+		if wrong, ok := errors.AsType[*token.FieldError](err); ok {
+			return nil, "", badField(wrong.Field, wrong.Reason)
 		} else if err != nil {
 			return nil, "", internal(err)
 		}
 		t.Phone1 = phone
 	}
 	if t.Audience == token.Agent {
-		if no := s.matchAgent(r, set, t); no != nil {
-			return nil, "", no
+		if denied := s.matchAgent(r, set, t); denied != nil {
+			return nil, "", denied
 		}
 	}
-	if no := s.apply(set, t, q); no != nil {
-		return nil, "", no
+	if denied := s.apply(set, t, q); denied != nil {
+		return nil, "", denied
 	}
 	text, err := s.Issuer.Issue(t)
-	if errors.As(err, &field) {
-		return nil, "", badField(field.Field, field.Reason)
+	if wrong, ok := errors.AsType[*token.FieldError](err); ok {
+		return nil, "", badField(wrong.Field, wrong.Reason)
 	} else if err != nil {
 		return nil, "", internal(err)
 	}
 	return t, text, nil
 }
 
-// settings finds the brand, and the channel if the ticket is for one, and checks
-// that the key may issue for it and that tickets are switched on.
-func (s *server) settings(r *http.Request, key directory.APIKey, t *token.Ticket) (directory.Effective, *refusal) {
-	var none directory.Effective
-	brand, err := s.Directory.Brand(r.Context(), t.Brand)
+// invalid returns what is wrong with a ticket whose phone number is not known yet: the
+// brand's region decides how to read the number.
+func invalid(t *token.Ticket, q ticketRequest) *fault {
+	if err := t.ValidateTexts(); err != nil {
+		wrong, _ := errors.AsType[*token.FieldError](err)
+		return &fault{wrong.Field, wrong.Reason}
+	}
+	switch {
+	case t.Audience == token.Agent && t.Channel != "":
+		return &fault{"channel", "is for customers' tickets only; leave it out"}
+	case t.Audience == token.Customer && q.email == "" && q.uniqueID == "" && q.phone1 == "":
+		return &fault{"email", "is missing, and so are uniqueId and phone1; give at least one of them"}
+	}
+	return nil
+}
+
+// issueSettings finds the brand, and the channel if the ticket is for one, and checks
+// that the key may issue there and that tickets are switched on.
+func (s *server) issueSettings(r *http.Request, key directory.APIKey, t *token.Ticket) (set directory.Effective, _ *refusal) {
+	brand, channel, err := s.Directory.BrandChannel(r.Context(), t.Brand, t.Channel)
 	switch {
 	case errors.Is(err, directory.ErrNotFound):
-		return none, &refusal{status: http.StatusNotFound, description: "Not found: there is no such brand; check its spelling", reason: "no such brand"}
+		return set, notFound("there is no such brand; check its spelling", "no such brand")
 	case err != nil:
-		return none, internal(err)
+		return set, internal(err)
 	case !key.Allows(directory.ScopeIssue, brand.Name):
-		return none, &refusal{status: http.StatusUnauthorized, description: "Unauthorized: the API key is not for this brand; use one of the brand's", reason: "API key of another brand"}
+		return set, unauthorized("the API key is not for this brand; use one of the brand's", "API key of another brand")
+	case t.Channel != "" && channel == nil:
+		return set, notFound("the brand has no such channel; give the channel's internal ID", "no such channel")
 	}
-	set, place := brand.Effective(nil), "brand"
-	if t.Channel != "" {
-		c, err := s.Directory.Channel(r.Context(), t.Brand, t.Channel)
-		switch {
-		case errors.Is(err, directory.ErrNotFound):
-			return none, &refusal{status: http.StatusNotFound, description: "Not found: the brand has no such channel; give the channel's internal ID", reason: "no such channel"}
-		case err != nil:
-			return none, internal(err)
-		}
-		if set = brand.Effective(&c); c.TicketLogin != nil {
-			place = "channel"
-		}
-	}
-	if !set.APIAddresses.Allow(clientOf(r)) {
-		return none, addressRefused()
-	}
-	if !set.TicketLogin {
-		return none, &refusal{status: http.StatusNotImplemented, description: "Not implemented: ticket login is switched off for this " + place, reason: "ticket login off"}
+	set = brand.Effective(channel)
+	switch {
+	case !set.APIAddresses.Allow(clientOf(r)):
+		return set, addressRefused()
+	case !set.TicketLogin && channel != nil && channel.TicketLogin != nil:
+		return set, switchedOff("channel")
+	case !set.TicketLogin:
+		return set, switchedOff("brand")
 	}
 	return set, nil
+}
+
+func notFound(description, reason string) *refusal {
+	return &refusal{status: http.StatusNotFound, description: "Not found: " + description, reason: reason}
+}
+
+func switchedOff(where string) *refusal {
+	return &refusal{
+		status: http.StatusNotImplemented, reason: "ticket login off",
+		description: "Not implemented: ticket login is switched off for this " + where,
+	}
 }
 
 // matchAgent checks that an agent's ticket names an agent of the brand by all
@@ -137,7 +151,7 @@ func (s *server) matchAgent(r *http.Request, set directory.Effective, t *token.T
 	var mismatch *directory.MismatchError
 	switch {
 	case errors.As(err, &mismatch):
-		return &refusal{status: http.StatusNotFound, description: "Not found: the brand has no agent with this username and these details", reason: mismatch.Error()}
+		return notFound("the brand has no agent with this username and these details", mismatch.Error())
 	case err != nil:
 		return internal(err)
 	}

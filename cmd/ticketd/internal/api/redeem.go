@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"crypto/sha256"
 	"errors"
 	"net/http"
@@ -29,8 +28,6 @@ type redemption struct {
 	channelCode string
 	address     netip.Addr // the person's; zero: not given
 	binding     [32]byte   // zero: none
-
-	foreign *token.Ticket // what the ticket says, for the log only, where it is not for the caller's brands
 }
 
 func parseRedemption(raw []byte) (q redemption, _ []fault, err error) {
@@ -96,154 +93,170 @@ func unescaped(ticket string) string {
 	return ticket
 }
 
-// errChannelCode is why no channel can be entered, whether or not the ticket is
-// bound to one.
-var errChannelCode = errors.New("the channelCode stands for no channel of the ticket's brand; send it as it is in the chat URL")
+// Why a ticket is refused before its times are looked at. The order in which
+// apiRedemption.completeUse asks is the order of these.
+var (
+	// errOtherBrand: a key learns nothing else about a ticket of another brand.
+	errOtherBrand = errors.New("the API key is not for the ticket's brand")
 
-// examine prepares a redemption: it reads the body, and says what the ticket would
-// be used for. The verdict, if not nil, is given without asking the Verifier.
-func (s *server) examine(r *http.Request, c call) (q redemption, verdict *verify.Error, no *refusal) {
-	q, wrong, err := parseRedemption(c.body)
-	if err != nil {
-		return q, nil, badBody(err)
-	}
-	if len(wrong) > 0 {
-		return q, nil, badFields(wrong)
-	}
-	var t token.Ticket
-	if token.Open(s.Opener, s.ad, q.ticket, &t) != nil {
-		return q, nil, nil // the Verifier says why
-	}
-	// First of all, and whatever else is wrong: of another brand's ticket a key
-	// learns nothing more.
-	if !c.key.Allows(directory.ScopeRedeem, t.Brand) {
-		q.foreign = &t
-		return q, &verify.Error{Reason: verify.WrongBrand}, nil
-	}
-	if q.channelCode != "" {
-		if q.channel, err = s.Channels.ID(t.Brand, unescaped(q.channelCode)); err != nil {
-			verdict = &verify.Error{Reason: verify.WrongChannel, Refused: &t, Cause: errChannelCode}
-		}
-	}
-	set, err := s.callSettings(r.Context(), t, q.channel)
-	switch {
-	case errors.Is(err, directory.ErrNotFound): // admit will refuse it
-	case err != nil:
-		return q, &verify.Error{Reason: verify.StoreUnavailable, Cause: err}, nil
-	case !set.APIAddresses.Allow(clientOf(r)):
-		return q, nil, addressRefused()
-	}
-	return q, verdict, nil
+	// errAddress is answered as a refusal of the request, not as a verdict.
+	errAddress = errors.New("the request's address is not on the allow-list")
+
+	// errChannelCode is the refusal whether or not the ticket is bound to a channel.
+	errChannelCode = errors.New(
+		"the channelCode stands for no channel of the ticket's brand; send it as it is in the chat URL")
+)
+
+// apiRedemption is one request of a backend to redeem or inspect a ticket, and the
+// records that the directory has for it.
+type apiRedemption struct {
+	*server
+	q   redemption
+	r   *http.Request
+	key directory.APIKey
+
+	site  site
+	agent directory.Agent
 }
 
-// callSettings returns the settings that say from where a ticket may be inspected
-// and redeemed: those of the channel that it is bound to, or else of the one that
-// is entered with it. Where the brand has no such channel its own hold.
-func (s *server) callSettings(ctx context.Context, t token.Ticket, entered string) (directory.Effective, error) {
+// readRedemption reads the body of a request.
+func (s *server) readRedemption(r *http.Request, c call) (*apiRedemption, *refusal) {
+	q, wrong, err := parseRedemption(c.body)
+	if err != nil {
+		return nil, badBody(err)
+	}
+	if len(wrong) > 0 {
+		return nil, badFields(wrong)
+	}
+	return &apiRedemption{server: s, q: q, r: r, key: c.key}, nil
+}
+
+// use is the use of the ticket. check runs after the service's own check.
+func (a *apiRedemption) use(check func(token.Ticket) error) verify.Use {
+	return verify.Use{
+		Audience: a.q.audience, Channel: a.q.channel, Binding: a.q.binding,
+		Complete: a.completeUse,
+		Check: func(t token.Ticket) (err error) {
+			if a.agent, err = a.admit(a.r.Context(), t, a.site, a.q.address); err != nil {
+				return err
+			}
+			return check(t)
+		},
+	}
+}
+
+// completeUse reads the site of a ticket, and refuses a key, an address and a channel
+// code that are not good there.
+func (a *apiRedemption) completeUse(t token.Ticket, u *verify.Use) (err error) {
+	if !a.key.Allows(directory.ScopeRedeem, t.Brand) {
+		return &verify.Error{Reason: verify.WrongBrand, Cause: errOtherBrand}
+	}
+	if a.q.channelCode != "" {
+		a.q.channel = a.channelOf(t.Brand, unescaped(a.q.channelCode))
+		u.Channel = a.q.channel
+	}
+	// The allow-list is that of the channel to which the ticket is bound, or else of
+	// the channel that the customer enters. If the two differ, the ticket is refused
+	// before admit.
 	channel := t.Channel
 	if channel == "" && t.Audience == token.Customer {
-		channel = entered
+		channel = a.q.channel
 	}
-	set, err := s.Directory.Effective(ctx, t.Brand, channel)
-	if channel != "" && errors.Is(err, directory.ErrNotFound) {
-		return s.Directory.Effective(ctx, t.Brand, "")
+	if a.site, err = a.lookUpSite(a.r.Context(), t.Brand, channel); err != nil {
+		return err
 	}
-	return set, err
+	if !a.site.settings.APIAddresses.Allow(clientOf(a.r)) {
+		return errAddress
+	}
+	if a.q.channelCode != "" && a.q.channel == "" {
+		return &verify.Error{Reason: verify.WrongChannel, Cause: errChannelCode}
+	}
+	return nil
 }
 
 // inspect answers POST /auth/inspect.
 func (s *server) inspect(w http.ResponseWriter, r *http.Request, c call) *refusal {
-	q, verdict, no := s.examine(r, c)
-	if no != nil {
-		return no
+	a, denied := s.readRedemption(r, c)
+	if denied != nil {
+		return denied
 	}
-	var t token.Ticket
-	var err error
-	if verdict != nil {
-		err = verdict
-	} else {
-		t, err = s.Verifier.Inspect(r.Context(), q.ticket, verify.Use{Audience: q.audience, Channel: q.channel, Binding: q.binding, Check: func(t token.Ticket) error {
-			_, err := s.admit(r.Context(), t, q.channel, q.address)
-			return err
-		}})
+	t, err := s.Verifier.Inspect(r.Context(), a.q.ticket, a.use(func(token.Ticket) error { return nil }))
+	if errors.Is(err, errAddress) {
+		return addressRefused()
 	}
 	s.Metrics.Verified(metrics.Inspect, t, err, s.Now())
-	s.logInspected(r, &t, q.foreign, err, c.key.ID)
+	s.logInspected(r, t, err, c.key.ID)
 	if err == nil {
 		s.reply(w, http.StatusOK, "The ticket is good; it is not spent", inspected{Result: "acceptable", Ticket: view(&t)})
 		return nil
 	}
-	e := asError(err)
+	e := verify.AsError(err)
 	if e.Reason.CannotTell() {
 		return s.cannotTell(w, e)
 	}
-	s.reply(w, http.StatusOK, describe(e), inspected{Result: "refused", Reason: e.Reason, FirstUsed: e.FirstUsed, Ticket: view(e.Refused)})
+	s.reply(w, http.StatusOK, describe(e),
+		inspected{Result: "refused", Reason: e.Reason, FirstUsed: e.FirstUsed, Ticket: view(toldTicket(e))})
 	return nil
 }
 
-// redeem answers POST /auth/redeem. Only an admitted ticket is a success, so that
-// who looks at nothing but the status lets nobody in by mistake; and only then the
-// answer has what the ticket says.
+// redeem answers POST /auth/redeem. Only an admitted ticket is a success, so that a
+// caller who looks at nothing but the status lets nobody in by mistake. Only a success
+// has the contents of the ticket.
 func (s *server) redeem(w http.ResponseWriter, r *http.Request, c call) *refusal {
-	q, verdict, no := s.examine(r, c)
-	if no != nil {
-		return no
+	a, denied := s.readRedemption(r, c)
+	if denied != nil {
+		return denied
 	}
-	var t token.Ticket
-	var h holder
 	var customer directory.Customer
-	var err error
-	if verdict != nil {
-		err = verdict
-	} else {
-		t, err = s.Verifier.Redeem(r.Context(), q.ticket, verify.Use{Audience: q.audience, Channel: q.channel, Binding: q.binding, Check: func(t token.Ticket) (err error) {
-			if h, err = s.admit(r.Context(), t, q.channel, q.address); err != nil || t.Audience != token.Customer {
-				return err
-			}
-			customer, err = s.findCustomer(r.Context(), t)
-			return err
-		}})
-	}
-	s.Metrics.Verified(metrics.Redeem, t, err, s.Now())
-	if err != nil {
-		more := []any{"redeemed_by", c.key.ID}
-		if t := q.foreign; t != nil {
-			more = append(more, "ticket", t.ID, "brand", t.Brand)
+	made := false
+	t, err := s.Verifier.Redeem(r.Context(), a.q.ticket, a.use(func(t token.Ticket) (err error) {
+		if t.Audience == token.Customer {
+			customer, made, err = s.findCustomer(r.Context(), t)
 		}
-		e := s.logRefusal(r, err, more...)
+		return err
+	}))
+	if errors.Is(err, errAddress) {
+		return addressRefused()
+	}
+	s.countRedemption(r, t, err)
+	s.Verifier.Log(s.Log, t, err, "redeemed_by", c.key.ID, "remote", remote(r))
+	if err != nil {
+		e := verify.AsError(err)
 		if e.Reason.CannotTell() {
 			return s.cannotTell(w, e)
 		}
-		no := refused{Result: "refused", Reason: e.Reason, FirstUsed: e.FirstUsed}
-		if e.Refused != nil {
-			no.TicketID = e.Refused.ID.String()
+		answer := refused{Result: "refused", Reason: e.Reason, FirstUsed: e.FirstUsed}
+		if told := toldTicket(e); told != nil {
+			answer.TicketID = told.ID.String()
 		}
-		s.reply(w, http.StatusForbidden, describe(e), no)
+		s.reply(w, http.StatusForbidden, describe(e), answer)
 		return nil
 	}
-	s.logRedeemed(r, t, "redeemed_by", c.key.ID)
-	yes := admitted{Result: "admitted", Ticket: view(&t), Channel: q.channel}
+	answer := admitted{Result: "admitted", Ticket: view(&t), Channel: a.q.channel}
 	if t.Audience == token.Agent {
-		yes.Agent = viewAgent(h.agent)
+		answer.Agent = viewAgent(a.agent)
 	} else {
-		yes.Customer = viewCustomer(s.updateCustomer(r.Context(), t, customer))
+		if !made {
+			customer = s.updateCustomer(r.Context(), t, customer)
+		}
+		answer.Customer = viewCustomer(customer)
 	}
-	s.reply(w, http.StatusOK, "Admitted", yes)
+	s.reply(w, http.StatusOK, "Admitted", answer)
 	return nil
+}
+
+// toldTicket returns the refused ticket that the caller may learn about, or nil.
+func toldTicket(e *verify.Error) *token.Ticket {
+	if errors.Is(e, errOtherBrand) {
+		return nil
+	}
+	return e.Refused
 }
 
 func (s *server) cannotTell(w http.ResponseWriter, e *verify.Error) *refusal {
 	w.Header().Set("Retry-After", seconds(notNow))
 	s.reply(w, http.StatusServiceUnavailable, "Cannot tell now: "+(&verify.Error{Reason: e.Reason}).Error(), refused{Result: "cannot_tell", Reason: e.Reason})
 	return nil
-}
-
-func asError(err error) *verify.Error {
-	var e *verify.Error
-	if !errors.As(err, &e) {
-		e = &verify.Error{Reason: verify.StoreUnavailable, Cause: err}
-	}
-	return e
 }
 
 // describe says to a backend why a ticket is refused. What the service's own check

@@ -55,7 +55,7 @@ type world struct {
 	ns        atomic.Int64
 	log       syncBuffer
 	directory *directory.DB
-	opener    token.Opener
+	opener    *countedOpener
 	channels  *token.Channels
 	metrics   *metrics.Metrics
 	server    *httptest.Server
@@ -126,18 +126,18 @@ func newWorldOn(t *testing.T, dsn string, change ...func(*Config)) *world {
 	require.NoError(t, err)
 	w.channels, err = token.NewChannels(siv, "r")
 	require.NoError(t, err)
-	w.opener = keys
+	w.opener = &countedOpener{Keyset: keys}
 	issuer, err := token.NewIssuer(token.Config{Sealer: keys, Realm: "r", Now: w.now})
 	require.NoError(t, err)
 	store, err := memory.Open(t.Context(), memory.Config{NoBarrier: true, Now: w.now})
 	require.NoError(t, err)
-	verifier, err := verify.New(verify.Config{Opener: keys, Realm: "r", AnyBrand: true, Store: store, Now: w.now})
+	verifier, err := verify.New(verify.Config{Opener: w.opener, Realm: "r", AnyBrand: true, Store: store, Now: w.now})
 	require.NoError(t, err)
 	log := slog.New(slog.NewTextHandler(&w.log, nil))
 	sessions, err := web.NewSessions(web.SessionConfig{Keys: keys, Realm: "r", Insecure: true, Now: w.now, NotBefore: NotBefore(w.directory, log, w.now)})
 	require.NoError(t, err)
 	config := Config{
-		Directory: w.directory, Issuer: issuer, Opener: keys, Realm: "r", Verifier: verifier, Channels: w.channels,
+		Directory: w.directory, Issuer: issuer, Verifier: verifier, Channels: w.channels,
 		Sessions: sessions, Metrics: w.metrics, Log: log, Now: w.now, MaxLifetime: token.MaxLifetime,
 		Limiter: ratelimit.NewLocal(1000, w.now), Limit: ratelimit.Limit{Rate: 1000, Burst: 100_000},
 	}
@@ -158,6 +158,17 @@ func newWorldOn(t *testing.T, dsn string, change ...func(*Config)) *world {
 		}
 	})
 	return w
+}
+
+// countedOpener counts the tickets that it opens.
+type countedOpener struct {
+	*token.Keyset
+	opened atomic.Int64
+}
+
+func (c *countedOpener) Decrypt(sealed, associatedData []byte) ([]byte, error) {
+	c.opened.Add(1)
+	return c.Keyset.Decrypt(sealed, associatedData)
 }
 
 func (w *world) apiKey(k directory.APIKey) string {

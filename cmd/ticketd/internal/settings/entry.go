@@ -86,7 +86,7 @@ func SplitList(text string) (list []string) {
 func homely(path string) bool {
 	_, err := web.New(web.Config{
 		Verifier: new(verify.Verifier), Sessions: new(web.Sessions), Home: path,
-		Use: func(*http.Request, string) verify.Use { return verify.Use{} },
+		Use: func(*http.Request, *token.Ticket) verify.Use { return verify.Use{} },
 	})
 	return err == nil
 }
