@@ -29,7 +29,7 @@ func Example() {
 	ticket := must(issuer.Issue(&token.Ticket{Audience: token.Agent, Brand: "commbox", Username: "john.d", OneTime: true}))
 	link := must(token.LoginURL("https://commbox.com/login", ticket))
 
-	// The login service, on another machine: the same keys, and a memory of what was redeemed.
+	// The login service, on another machine, remembers redeemed tickets.
 	store := must(memory.Open(context.Background(), memory.Config{NoBarrier: true})) // these keys are newer than it
 	verifier := must(verify.New(verify.Config{
 		Opener: keys, Realm: "prod", Brands: []string{"commbox"}, Store: store, Skew: verify.Skew,
