@@ -4,5 +4,5 @@ package servers
 
 import "syscall"
 
-// endWithParent does nothing: a test that is killed leaves its servers behind.
+// endWithParent does nothing: a killed test leaves its servers behind.
 func endWithParent(*syscall.SysProcAttr) {}

@@ -15,14 +15,14 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// PgBouncer starts a PgBouncer before the server of the database's URL, with two
-// connections to that and pool_mode "session", "transaction" or "statement". It
-// returns the database's URL there.
+// PgBouncer starts a PgBouncer in front of the database's server, with two
+// connections to the server and pool_mode "session", "transaction" or "statement".
+// The result is the database's URL through PgBouncer.
 func PgBouncer(t testing.TB, database, mode string) string {
 	t.Helper()
 	path, err := exec.LookPath("pgbouncer")
 	if err != nil {
-		path = "/usr/sbin/pgbouncer" // where Debian has it, off the PATH of users
+		path = "/usr/sbin/pgbouncer" // Debian's place, off the PATH of users
 		if _, err := os.Stat(path); err != nil {
 			missing(t, "pgbouncer")
 		}

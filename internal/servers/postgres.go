@@ -19,12 +19,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Postgres is a PostgreSQL server, with fsync on. Its only role is the superuser
-// postgres, who needs no password.
+// Postgres is a PostgreSQL server, with fsync on. The only role is the superuser
+// postgres, without a password.
 type Postgres struct {
-	// URL is that of the database postgres.
+	// URL leads to the database postgres.
 	URL string
-	// Port is where it listens on 127.0.0.1.
+	// Port is the server's port on 127.0.0.1.
 	Port int
 
 	t      testing.TB
@@ -35,8 +35,8 @@ type Postgres struct {
 }
 
 // PostgreSQL starts a server for one test, with arguments such as "-c",
-// "fsync=off" beside the usual ones. Who needs no more than a database of its
-// own is served faster by Database.
+// "fsync=off" beside the usual arguments. For a test that needs only a database of
+// its own, Database is faster.
 func PostgreSQL(t testing.TB, args ...string) *Postgres {
 	t.Helper()
 	p := newPostgres(t, args)
@@ -46,9 +46,9 @@ func PostgreSQL(t testing.TB, args ...string) *Postgres {
 	return p
 }
 
-// Standby makes a base backup of p, and returns the server of that, not
-// started. Once started it follows nobody: it stays in recovery, at the state of
-// the backup, until pg_promote().
+// Standby makes a base backup of p, and returns a server on the backup, not yet
+// started. After Start the standby follows no primary: the standby stays in recovery,
+// at the state of the backup, until pg_promote().
 func (p *Postgres) Standby() *Postgres {
 	p.t.Helper()
 	standby := newPostgres(p.t, p.args)
@@ -68,7 +68,7 @@ var shared struct {
 }
 
 // Database returns the URL of a new, empty database on a server that all tests
-// of the process share. TestMain must call End after them.
+// of the process share. TestMain must call End after the tests.
 func Database(t testing.TB) string {
 	t.Helper()
 	shared.Lock()
@@ -92,7 +92,7 @@ func Database(t testing.TB) string {
 	return shared.server.url(name)
 }
 
-// End ends the server of Database, if there is one.
+// End ends the server that Database started, if any.
 func End() {
 	shared.Lock()
 	defer shared.Unlock()
@@ -105,7 +105,7 @@ func End() {
 func newPostgres(t testing.TB, args []string) *Postgres {
 	t.Helper()
 	postgresPath(t, "postgres")
-	// Not t.TempDir, which nobody but its owner can enter.
+	// The server's user cannot enter t.TempDir.
 	dir, err := os.MkdirTemp("", "postgres-")
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +125,7 @@ func (p *Postgres) url(database string) string {
 	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", p.Port, database)
 }
 
-// Start starts the server, and returns when it takes connections.
+// Start starts the server, and returns when the server takes connections.
 func (p *Postgres) Start() {
 	p.t.Helper()
 	cmd := PostgresProgram(p.t, "postgres", "-D", p.dir, "-p", strconv.Itoa(p.Port), "-k", p.dir, "-c",
@@ -152,20 +152,20 @@ func (p *Postgres) Start() {
 	})
 }
 
-// Stop shuts the server down in good order; it ends all connections.
+// Stop shuts the server down in good order, and ends all connections.
 func (p *Postgres) Stop() {
 	p.Thaw()
 	p.end(syscall.SIGINT)
 }
 
-// Kill ends the server and its processes at once, so that it has to recover from
-// its log, as after a crash.
+// Kill ends the server and its processes at once. The next Start recovers from the
+// log, as after a crash.
 func (p *Postgres) Kill() {
 	p.Thaw()
 	p.end(syscall.SIGQUIT)
 }
 
-// Freeze stops all the server's processes where they are; Thaw lets them go on.
+// Freeze suspends all processes of the server; Thaw resumes them.
 func (p *Postgres) Freeze() {
 	p.frozen = true
 	p.signalAll(syscall.SIGSTOP)
@@ -210,8 +210,8 @@ func (p *Postgres) remove() {
 	_ = os.Remove(p.log)
 }
 
-// PostgresProgram returns a command to run a program of PostgreSQL's, such as
-// pg_dump, as the user that the servers run as: PostgreSQL refuses to be root.
+// PostgresProgram returns a command to run a program of PostgreSQL, such as
+// pg_dump, as the servers' user: PostgreSQL refuses to run as root.
 func PostgresProgram(t testing.TB, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(postgresPath(t, name), args...)
@@ -227,8 +227,8 @@ func output(t testing.TB, cmd *exec.Cmd) {
 	}
 }
 
-// postgresPath looks where Debian keeps the programs of the server, which are
-// not on its PATH, and then there.
+// postgresPath looks in Debian's folder for the programs of the server, which is not
+// on the PATH, and then on the PATH.
 func postgresPath(t testing.TB, name string) string {
 	t.Helper()
 	if places, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name); len(places) > 0 {

@@ -16,18 +16,18 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// Durable are the options of a Redis that loses nothing of what it has answered
-// in a crash of its own.
+// Durable are the options of a Redis that loses no answered write when the server
+// crashes.
 var Durable = []string{"--appendonly", "yes", "--appendfsync", "always", "--save", ""}
 
-// Forgetful are those of one that keeps nothing.
+// Forgetful are the options of a Redis that keeps nothing.
 var Forgetful = []string{"--appendonly", "no", "--save", ""}
 
 // RedisServer is a Redis or Valkey, or a Sentinel.
 type RedisServer struct {
 	// URL is redis://127.0.0.1:PORT.
 	URL string
-	// Port is where it listens on 127.0.0.1, and Address both together.
+	// Port is the server's port on 127.0.0.1, and Address is 127.0.0.1:PORT.
 	Port    int
 	Address string
 
@@ -37,8 +37,8 @@ type RedisServer struct {
 	process
 }
 
-// RedisPrograms returns the paths of redis-server and valkey-server, those of
-// them that are installed.
+// RedisPrograms returns the paths of redis-server and valkey-server, as far as they
+// are installed.
 func RedisPrograms(t testing.TB) (found []string) {
 	t.Helper()
 	for _, name := range []string{"redis-server", "valkey-server"} {
@@ -52,8 +52,8 @@ func RedisPrograms(t testing.TB) (found []string) {
 	return found
 }
 
-// Redis starts a server of the program, or, if that is "", of the first that is
-// installed. The options are redis-server's, such as Durable's.
+// Redis starts a server of the program; "" stands for the first installed program.
+// The options are those of redis-server, such as Durable.
 func Redis(t testing.TB, program string, options ...string) *RedisServer {
 	t.Helper()
 	s := newRedis(t, program, options)
@@ -76,7 +76,7 @@ func newRedis(t testing.TB, program string, options []string) *RedisServer {
 	return s
 }
 
-// Start starts the server, and returns when it answers.
+// Start starts the server, and returns when the server answers.
 func (s *RedisServer) Start() {
 	s.t.Helper()
 	s.begin(s.t, exec.Command(s.program, s.options...))
@@ -85,7 +85,7 @@ func (s *RedisServer) Start() {
 		// Unlike INFO, PING is refused until all data is loaded.
 		_, err := s.do("PING")
 		if err != nil {
-			// One that wants a password, or a certificate, is there.
+			// The server is up, and wants a password or a certificate.
 			if redis, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(redis.Error(), "NOAUTH") {
 				return nil
 			}
@@ -100,7 +100,7 @@ func (s *RedisServer) Start() {
 	})
 }
 
-// Stop shuts the server down in good order: it saves what it is to save.
+// Stop shuts the server down in good order. The server saves its data if configured to.
 func (s *RedisServer) Stop() {
 	s.Thaw()
 	s.end(syscall.SIGTERM)
@@ -109,7 +109,7 @@ func (s *RedisServer) Stop() {
 // Kill ends the server with SIGKILL.
 func (s *RedisServer) Kill() { s.end(syscall.SIGKILL) }
 
-// Freeze stops the server where it is; Thaw lets it go on.
+// Freeze suspends the server; Thaw resumes the server.
 func (s *RedisServer) Freeze() { s.signal(syscall.SIGSTOP) }
 
 // Thaw undoes Freeze.
@@ -122,8 +122,8 @@ func (s *RedisServer) signal(signal syscall.Signal) {
 	}
 }
 
-// Do sends a command on a connection of its own, wants no error, and returns the
-// answer as text.
+// Do sends a command on a connection of its own and returns the answer as text. An
+// error fails the test.
 func (s *RedisServer) Do(arguments ...string) string {
 	s.t.Helper()
 	answer, err := s.do(arguments...)
@@ -149,15 +149,16 @@ func (s *RedisServer) do(arguments ...string) (string, error) {
 	return fmt.Sprint(value), err
 }
 
-// Client returns a client of this one server, without user and password.
+// Client returns a client of this server only, without user and password.
 func (s *RedisServer) Client() (rueidis.Client, error) {
 	return rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Address}, ForceSingleClient: true,
 		DisableCache: true})
 }
 
 // Replicas starts n replicas of s with the same program, and returns when s sends
-// them its writes. That is up to a second after their link is up, with their first
-// acknowledgement: until then such a replica may have nothing, and be promoted.
+// its writes to all replicas. A replica gets writes after its first acknowledgement,
+// up to a second after the link is up. Before that, a replica may have nothing, and
+// can still be promoted.
 func (s *RedisServer) Replicas(n int, options ...string) (replicas []*RedisServer) {
 	s.t.Helper()
 	for range n {
@@ -167,7 +168,7 @@ func (s *RedisServer) Replicas(n int, options ...string) (replicas []*RedisServe
 	for _, replica := range replicas {
 		replica.await("master_link_status:up", "INFO", "replication")
 	}
-	s.Do("PUBLISH", "to replicas", "") // goes to them, and changes no data
+	s.Do("PUBLISH", "to replicas", "") // reaches the replicas, and changes no data
 	sent, err := s.offset()
 	if err != nil {
 		s.t.Fatal(err)
@@ -184,7 +185,7 @@ func (s *RedisServer) Replicas(n int, options ...string) (replicas []*RedisServe
 	return replicas
 }
 
-// offset is how much of the stream of writes the server has sent or taken in.
+// offset is the position in the stream of writes that the server has sent or taken in.
 func (s *RedisServer) offset() (n int64, err error) {
 	answer, err := s.do("INFO", "replication")
 	if err != nil {
@@ -196,8 +197,9 @@ func (s *RedisServer) offset() (n int64, err error) {
 }
 
 // Sentinel starts a Sentinel that watches s and its replicas under the name
-// tickets, and decides alone. It takes none of them for dead, however slow the
-// machine is, before FailOver. It returns when it knows that many replicas.
+// tickets, and decides alone. Before FailOver, the Sentinel takes no server for dead,
+// however slow the machine is. Sentinel returns when the Sentinel knows the given
+// number of replicas.
 func (s *RedisServer) Sentinel(replicas int) *RedisServer {
 	s.t.Helper()
 	sentinel := newRedis(s.t, s.program, nil)
@@ -213,8 +215,8 @@ func (s *RedisServer) Sentinel(replicas int) *RedisServer {
 	return sentinel
 }
 
-// FailOver kills the primary, and when the replicas have taken in all that it
-// sent them and have noticed its end, it has the Sentinel promote one of them.
+// FailOver kills the primary. When the replicas have taken in all writes that the
+// primary sent, and have noticed its end, the Sentinel promotes a replica.
 func (s *RedisServer) FailOver(sentinel *RedisServer, replicas ...*RedisServer) {
 	s.t.Helper()
 	s.Kill()
@@ -252,8 +254,8 @@ func RedisCluster(t testing.TB, program string, options ...string) (nodes []*Red
 	return nodes
 }
 
-// AwaitCluster returns when the node sees all three of its Cluster and all
-// slots served.
+// AwaitCluster returns when the node sees all three nodes of the Cluster, and all
+// slots are served.
 func (s *RedisServer) AwaitCluster() {
 	s.t.Helper()
 	for _, want := range []string{"cluster_state:ok", "cluster_slots_assigned:16384", "cluster_known_nodes:3"} {
@@ -261,7 +263,7 @@ func (s *RedisServer) AwaitCluster() {
 	}
 }
 
-// await sends the command until its answer contains what is wanted.
+// await sends the command until the answer contains want.
 func (s *RedisServer) await(want string, command ...string) {
 	s.t.Helper()
 	eventually(s.t, fmt.Sprintf("%v on %s", command, s.Address), func() error {

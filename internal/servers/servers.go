@@ -1,13 +1,13 @@
 //go:build unix
 
-// Package servers starts real database servers for tests: PostgreSQL, and Redis
-// or Valkey, alone, in a Cluster and under Sentinel. Each listens on a spare port
-// of the loopback interface only, keeps its data in a directory of its own, and
-// ends with its test, or with the test's process if that is killed.
+// Package servers is for tests only: it starts real database servers. These are
+// PostgreSQL, PgBouncer, and Redis or Valkey, alone, in a Cluster and under Sentinel.
+// Each server listens on a spare port of the loopback interface only and keeps its
+// data in a directory of its own. The server ends with its test, or with the test's
+// process if the process is killed.
 //
-// Where a program is not installed, the test that asks for it is skipped; with
-// the environment variable CI set it fails, so that nothing is left out in
-// silence.
+// If a program is not installed, the test is skipped. With the environment variable
+// CI set, the test fails instead, so that no test is left out in silence.
 package servers
 
 import (
@@ -23,8 +23,8 @@ import (
 	"time"
 )
 
-// patience is how long a server may take to do what is asked of it. It is long,
-// since the machine may be busy.
+// patience is the time limit for an answer of a server. The limit is long, since the
+// machine may be busy.
 const patience = 3 * time.Minute
 
 // missing skips the test, or fails it on CI.
@@ -52,15 +52,15 @@ func eventually(t testing.TB, what string, condition func() error) {
 
 var ports struct {
 	sync.Mutex
-	file  *os.File // in which each port that is taken is a locked byte
+	file  *os.File // has a locked byte for each port taken
 	taken map[int]bool
 }
 
-// Port returns a port of the loopback interface on which nobody listens, nor on
-// the one 10,000 above it, where a node of a Cluster has its bus. It gives none
-// twice, and none that it gave to another process that is still there: a server
-// takes a while until it listens, and is stopped and started again. Ports are
-// below those that systems choose for outgoing connections.
+// Port returns a free port of the loopback interface. The port 10,000 above is free as
+// well: a node of a Cluster has its bus there. Port returns no port twice, and no port
+// that another running process got: a server takes a while until it listens, and may
+// be stopped and started again. All ports are below the range that systems use for
+// outgoing connections.
 func Port(t testing.TB) int {
 	t.Helper()
 	ports.Lock()
@@ -90,11 +90,11 @@ func Port(t testing.TB) int {
 	return 0
 }
 
-// process is a server's, which can be ended and begun again.
+// process is the process of a server, which can end and begin again.
 type process struct {
 	mu    sync.Mutex
 	cmd   *exec.Cmd
-	ended chan struct{} // closed when cmd has
+	ended chan struct{} // closed when cmd has ended
 	log   string        // file
 }
 
@@ -124,7 +124,7 @@ func (p *process) begin(t testing.TB, cmd *exec.Cmd) {
 	}()
 }
 
-// awaitAnswer waits until ask, which asks the server, is content.
+// awaitAnswer calls ask, which asks the server, until the error is nil.
 func (p *process) awaitAnswer(t testing.TB, ask func() error) {
 	t.Helper()
 	p.mu.Lock()
@@ -151,7 +151,7 @@ func (p *process) output() []byte {
 	return out
 }
 
-// end signals the process, if there is one, and returns when it has ended.
+// end signals the process, if any, and returns when the process has ended.
 func (p *process) end(signal syscall.Signal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -163,7 +163,7 @@ func (p *process) end(signal syscall.Signal) {
 	p.cmd = nil
 }
 
-// pid is 0 if there is no process.
+// pid returns the process ID, or 0 without a process.
 func (p *process) pid() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
