@@ -64,7 +64,7 @@ func copyFiles(from, to string) error {
 // segmentsAndState names the files of a journal, its state last: while the
 // journal is at work, segments are removed after the state has said so.
 func segmentsAndState(dir string) ([]string, error) {
-	paths, err := filepath.Glob(filepath.Join(dir, "slice.*"))
+	paths, err := filepath.Glob(filepath.Join(dir, "window.*"))
 	var names []string
 	for _, path := range append(paths, filepath.Join(dir, "instance"), filepath.Join(dir, "state")) {
 		names = append(names, filepath.Base(path))

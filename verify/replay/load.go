@@ -9,16 +9,16 @@ import (
 	"github.com/admitone/admitone/verify/replay/internal/cache"
 )
 
-// Window is the span of ticket expiry that stores keep and drop as a whole.
+// Window is the span of ticket expiry kept and dropped as a whole.
 const Window = cache.WindowLength
 
-// Load is a stream of one-time tickets, for planning. The packages memory and
-// journal compute what a Load needs.
+// Load is a stream of one-time tickets, for planning. The packages memory and journal
+// compute the needs of a Load.
 type Load struct {
 	// Rate is the number of tickets redeemed in a second, up to a million.
 	Rate float64
-	// Retain is the longest time from a redemption to its Claim.RetainUntil:
-	// lifetime + 3 × skew + 60 s. Up to a year.
+	// Retain is the longest time from a redemption to the Claim's RetainUntil: lifetime + 3 ×
+	// skew + 60 s. Up to a year.
 	Retain time.Duration
 }
 
@@ -44,8 +44,8 @@ func (l Load) Check() error {
 	return nil
 }
 
-// remembered is the longest time for which a nonce is remembered. Windows are
-// dropped whole, so a nonce can stay for one Window longer than Retain.
+// remembered returns the longest time of a nonce in a store. Windows are dropped whole, so
+// a nonce can stay a Window longer than Retain.
 func (l Load) remembered() time.Duration { return l.Retain + Window }
 
 // Live returns the number of nonces remembered at a time.

@@ -5,19 +5,16 @@ import (
 	"time"
 )
 
-// Managed is a Store as its package's Open returns it: with the numbers that
-// operators watch, and with an end.
+// Managed is an open Store, with numbers for operators and with an end.
 type Managed interface {
 	Store
 
-	// Epoch is the moment from which the store's memory is complete, as Open
-	// found it. Tickets issued at or before it are IssuedBeforeStart. Zero means
-	// that the store has no barrier.
+	// Epoch returns the beginning of the store's complete memory, as found by Open. Tickets
+	// issued at or before the epoch are IssuedBeforeStart. Zero means no barrier.
 	Epoch() time.Time
 
-	// Stats returns the store's numbers. A shared store asks its servers, which
-	// takes at most the store's time limit; so call Stats for a scrape and not
-	// for a request.
+	// Stats returns the store's numbers. A shared store asks the servers, within the store's
+	// time limit; so call Stats for a scrape and not for a request.
 	Stats(ctx context.Context) (Stats, error)
 
 	// Close ends the store and waits for claims under way. Claims made later are
@@ -25,21 +22,20 @@ type Managed interface {
 	Close() error
 }
 
-// Stats is the state of a store, for operators. A number that a store does not
-// have is zero.
+// Stats is the state of a store, for operators. Numbers unknown to a store are zero.
 type Stats struct {
-	// Live is the number of nonces remembered, and Windows the number of windows
-	// of ticket expiry that hold them. Expired nonces count until they are
-	// dropped. On Redis and PostgreSQL the nonces of all realms count: on Redis
-	// all keys of the database that expire, on PostgreSQL the server's estimate.
+	// Live is the number of nonces remembered, and Windows the number of windows of ticket
+	// expiry with these nonces. Expired nonces count until dropped. On Redis and PostgreSQL
+	// the nonces of all realms count: on Redis all expiring keys of the database, on
+	// PostgreSQL the server's estimate.
 	Live    int64
 	Windows int
-	// Dead is the number of purged rows that wait for PostgreSQL's vacuum.
+	// Dead is the number of purged rows waiting for PostgreSQL's vacuum.
 	Dead int64
 
-	// Bytes is the memory in use, and MaxBytes its bound; 0 means no bound. On
-	// Redis they are the sums of all primaries. DiskBytes is the disk space taken
-	// by the journal's segments, or by PostgreSQL's table and indexes.
+	// Bytes is the memory in use, and MaxBytes the bound; 0 means no bound. On Redis both are
+	// sums over all primaries. DiskBytes is the disk space taken by the journal's segments, or
+	// by PostgreSQL's table and indexes.
 	Bytes, MaxBytes, DiskBytes int64
 
 	// Answers counts the answers of Claim since Open, errors excepted. Repeated
@@ -49,10 +45,10 @@ type Stats struct {
 	Answers  map[Status]uint64
 	Repeated uint64
 
-	// ClockBehind is how far the clock stands behind its highest reading. Alarm
-	// at more than a second or so. DroppedRanges is the number of ranges of
-	// dropped windows remembered, and RangeMerges how often two ranges became one
-	// for want of room. Memory and journal have these numbers.
+	// ClockBehind is how far the clock stands behind the highest reading. Alarm at more than a
+	// second or so. DroppedRanges is the number of ranges of dropped windows remembered, and
+	// RangeMerges how often two ranges were merged for want of room. Memory and journal have
+	// these numbers.
 	ClockBehind   time.Duration
 	DroppedRanges int
 	RangeMerges   uint64
@@ -63,15 +59,14 @@ type Stats struct {
 	ErrorRate    float64
 	LongestChain int
 
-	// Commits is the number of the journal's group commits, and Failures the
-	// number that failed. Err is the failure of the latest commit, or nil. Alarm
-	// when Err is not nil.
+	// Commits is the number of the journal's group commits, and Failures the number of failed
+	// commits. Err is the failure of the latest commit, or nil. Alarm when Err is not nil.
 	Commits, Failures uint64
 	Err               error
-	// Damaged is the number of the journal's windows with an unreadable record.
-	// Their tickets that may have been redeemed are IssuedBeforeStart.
+	// Damaged is the number of the journal's windows with an unreadable record. Tickets of
+	// these windows that may have been redeemed are IssuedBeforeStart.
 	Damaged int
-	// Restored reports whether the present Open of the journal began a new epoch
-	// in a directory that was not empty.
+	// Restored reports whether the present Open of the journal began a new epoch in a
+	// directory with old contents.
 	Restored bool
 }

@@ -12,20 +12,20 @@ import (
 	"github.com/admitone/admitone/verify/replay/internal/cache"
 )
 
-// maxOpenFiles bounds how many segments are open at a time. Tickets of one
-// lifetime, redeemed soon after they were issued, take two or three.
+// maxOpenFiles bounds how many segments are open at a time. Tickets of equal lifetime,
+// redeemed soon after their issue, take two or three.
 const maxOpenFiles = 64
 
-// A batch gathers the records that one commit will write, by slice.
+// batch gathers the records for a commit, by window.
 type batch struct {
 	records map[int64][]record
 	*commit
 }
 
-// A commit is what the claims of a batch wait for.
+// commit is the outcome of a batch, awaited by its claims.
 type commit struct {
 	done   chan struct{}   // closed when it is over
-	failed map[int64]error // by slice; not to be read before
+	failed map[int64]error // by window; not to be read before
 }
 
 func (b *batch) add(index int64, r record) *commit {
@@ -36,15 +36,15 @@ func (b *batch) add(index int64, r record) *commit {
 	return b.commit
 }
 
-// notWritten wraps an error that came before any record could reach the disk.
+// notWritten wraps an error from before any record could reach the disk.
 type notWritten struct{ error }
 
 func (e notWritten) Unwrap() error { return e.error }
 
 func isNotWritten(err error) bool { return errors.As(err, new(notWritten)) }
 
-// commitAll is the committer: it writes what has gathered while it wrote what
-// had gathered before, so that one fsync serves all who wait for it.
+// commitAll is the committer. During each commit the next batch gathers, so a single fsync
+// serves all claims of a batch.
 func (j *Store) commitAll() {
 	defer close(j.done)
 	for range j.work {
@@ -62,7 +62,7 @@ func (j *Store) commitAll() {
 	}
 }
 
-// commit writes a batch, all its slices at once, and answers it.
+// commit writes a batch, all windows at once, and answers the claims.
 func (j *Store) commit(b batch) {
 	b.failed = make(map[int64]error)
 	ours := j.stillOurs()
@@ -102,8 +102,8 @@ func (j *Store) commit(b batch) {
 	j.finish(b, made)
 }
 
-// stillOurs returns an error if the directory is no longer the one that this
-// process has locked: somebody moved, wiped or replaced it.
+// stillOurs returns an error if the directory is no longer the locked directory: somebody
+// moved, wiped or replaced the directory.
 func (j *Store) stillOurs() error {
 	info, err := os.Stat(filepath.Join(j.dir, lockFile))
 	if err == nil && !os.SameFile(info, j.owner) {
@@ -115,7 +115,7 @@ func (j *Store) stillOurs() error {
 	return nil
 }
 
-// segmentFor returns the segment that the slice's records go to.
+// segmentFor returns the segment for the window's records.
 func (j *Store) segmentFor(index int64, ours error) (s *segment, isNew bool, err error) {
 	if ours != nil {
 		return nil, false, ours
@@ -144,13 +144,13 @@ func (j *Store) closeOldest() {
 	j.abandon(oldest, j.files[oldest])
 }
 
-// abandon closes a segment. The slice's next record begins another.
+// abandon closes a segment. The window's next record begins another.
 func (j *Store) abandon(index int64, s *segment) {
 	s.f.Close() // after a good fsync or a failed one, there is nothing to learn here
 	delete(j.files, index)
 }
 
-// finish takes the outcome into the index and wakes all who wait for it.
+// finish takes the outcome into the index and wakes the waiting claims.
 func (j *Store) finish(b batch, made []*segment) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -184,9 +184,8 @@ func parseIndex(s *segment) int64 {
 	return index
 }
 
-// sweep removes the slices whose time is over: it notes on the disk that they
-// existed, and then removes their files. If it fails, the next commit tries
-// again.
+// sweep removes expired windows: first it notes their existence on the disk, then it
+// removes their files. If sweep fails, the next commit tries again.
 func (j *Store) sweep() {
 	j.mu.Lock()
 	gone, dropped := j.index.gone, j.index.dropped
@@ -227,14 +226,14 @@ func (j *Store) sweep() {
 	j.index.gone = j.index.gone[len(gone):]
 }
 
-// retiredSuffix marks the name of a segment whose slice is gone, though the
-// state does not say so yet.
+// retiredSuffix marks the name of a segment if its window is gone and the state does not
+// say so yet.
 const retiredSuffix = ".gone"
 
 func retired(path string) string { return path + retiredSuffix }
 
-// retire frees the room that segments of slices that are gone take on a full
-// disk, which has none for the new state. A name says as much.
+// retire frees the room of segments whose windows are gone, on a full disk without room for
+// the new state. The new names record the same fact.
 func (j *Store) retire(gone []*window) error {
 	for _, w := range gone {
 		for _, path := range w.files {
@@ -256,7 +255,7 @@ func (j *Store) retire(gone []*window) error {
 	return nil
 }
 
-// writeState makes durable what the records do not tell.
+// writeState makes durable all facts beside the records.
 func (j *Store) writeState(dropped *cache.Ranges) error {
 	if err := j.at("write state"); err != nil {
 		return err

@@ -7,8 +7,8 @@ import (
 	"reflect"
 )
 
-// identify takes the inode where the platform's os.FileInfo has one. Elsewhere,
-// as on Windows, all files are alike, and copies are not recognised.
+// identify takes the inode, if the platform's os.FileInfo has an inode. Elsewhere, as on
+// Windows, all files are alike, and copies are not recognised.
 func identify(f *os.File) (identity, error) {
 	info, err := f.Stat()
 	if err != nil {

@@ -7,12 +7,12 @@ import (
 	"github.com/admitone/admitone/verify/replay/internal/cache"
 )
 
-// dropsPerClaim is the number of expired windows that a claim drops in passing.
-// A claim makes at most one window, so any number above one catches up.
+// dropsPerClaim is the number of expired windows dropped by a claim in passing. A claim
+// makes at most one window, so a larger number catches up.
 const dropsPerClaim = 4
 
-// nonceIndex is the journal's memory: every live nonce exactly, so that no answer
-// needs the disk. The journal's mu guards it.
+// nonceIndex is the journal's memory: every live nonce exactly, so no answer needs the
+// disk. The journal's mu guards the index.
 type nonceIndex struct {
 	live     map[int64]*window
 	queue    cache.Queue[*window] // the windows of live that are not gone
@@ -21,14 +21,14 @@ type nonceIndex struct {
 	records  int
 	inFlight map[[16]byte]*commit // nonces whose record is being written
 
-	// The bindings of the latest admissions, for replay.Grace at least. Bindings
-	// go into the first table for that long; then it becomes the older table, and
-	// the older one is forgotten.
+	// The bindings of the latest admissions, for replay.Grace at least. Bindings go into the
+	// first table for a Grace. Then the first table becomes the older table, and the older
+	// table is forgotten.
 	bindings, older map[[16]byte][32]byte
 	since           time.Time // when bindings was begun
 }
 
-// window has the nonces of one span of ticket expiry.
+// window has the nonces of a span of ticket expiry.
 type window struct {
 	cache.Window
 	used    map[[16]byte]int64 // the first use, Unix ns
@@ -65,8 +65,8 @@ func (x *nonceIndex) full(now time.Time, maxBytes int64) bool {
 	return x.bytes()+spare > maxBytes && x.over(now) == nil
 }
 
-// over returns the window whose retention ends first, if it has ended and no
-// record of the window is being written; otherwise nil.
+// over returns the first window of the queue, if its retention has ended and no record of
+// the window is being written; otherwise nil.
 func (x *nonceIndex) over(now time.Time) *window {
 	if len(x.queue) == 0 || !x.queue[0].Over(now) || x.queue[0].pending > 0 {
 		return nil
@@ -74,7 +74,7 @@ func (x *nonceIndex) over(now time.Time) *window {
 	return x.queue[0]
 }
 
-// window returns the window, and makes it if need be.
+// window returns the window, made if need be.
 func (x *nonceIndex) window(index int64) *window {
 	w := x.live[index]
 	if w == nil {
@@ -100,7 +100,7 @@ func (x *nonceIndex) load(index int64, r *record, now time.Time) *window {
 	return w
 }
 
-// insert takes in a record that is going to be written.
+// insert takes in a record before the record is written.
 func (x *nonceIndex) insert(index int64, r *record, now time.Time) {
 	x.load(index, r, now).pending++
 }
@@ -112,7 +112,7 @@ func (x *nonceIndex) bind(r *record, now time.Time) {
 	}
 }
 
-// rotate forgets bindings whose grace is over.
+// rotate forgets bindings after their grace.
 func (x *nonceIndex) rotate(now time.Time) {
 	age := now.Sub(x.since)
 	if age >= 0 && age < replay.Grace {
@@ -160,9 +160,9 @@ func (x *nonceIndex) finish(index int64, r *record, err error) {
 	}
 }
 
-// expire drops some windows whose retention has ended, and more if room is
-// needed. It reports whether any must be removed from the disk. Claims in a
-// dropped window are refused from then on, for ever.
+// expire drops some windows with ended retention, and more if room is needed. The result
+// reports whether any must be removed from the disk. Claims in a dropped window are refused
+// from then on, for ever.
 func (x *nonceIndex) expire(now time.Time, maxBytes int64) bool {
 	x.rotate(now)
 	for i := 0; i < dropsPerClaim || x.bytes()+spare > maxBytes; i++ {

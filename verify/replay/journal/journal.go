@@ -24,9 +24,8 @@ const DefaultBytes = 256 << 20
 const (
 	leastBytes = 64 << 10
 
-	// The memory that a nonce, its binding and a window take, at most. A Go map
-	// with entries of 24 or 48 bytes is between 7/16 and 7/8 full, and has a byte
-	// more for each entry.
+	// The memory of a nonce, a binding and a window, at most. A Go map with entries of 24 or
+	// 48 bytes is between 7/16 and 7/8 full, and has a byte more for each entry.
 	nonceBytes   = 60
 	bindingBytes = 115
 	windowBytes  = 1024
@@ -34,8 +33,8 @@ const (
 
 // Config configures a Store. Dir is mandatory.
 type Config struct {
-	// Dir is a directory for this journal alone. Open makes it if it does not
-	// exist, with mode 0700.
+	// Dir is a directory for this journal alone. Open makes the directory if need be, with
+	// mode 0700.
 	Dir string
 
 	// MaxBytes bounds the memory in use, in bytes: 60 for a nonce, 1 KiB for a
@@ -49,8 +48,7 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Store is a replay.Store of one process, whose memory outlives the process. The
-// package comment states its promises.
+// Store is a replay.Store of one process, on disk. The package comment has the promises.
 type Store struct {
 	dir      string
 	now      func() time.Time
@@ -85,19 +83,19 @@ type Store struct {
 
 var _ replay.Managed = (*Store)(nil)
 
-// Open opens the journal in Config.Dir. It waits up to 5 seconds for another
-// process that has the directory open, and then fails with an error that names
-// the process. The remains of a crash are no error, and neither is damage: where
-// a redemption is uncertain, nobody is admitted.
+// Open opens the journal in Config.Dir. Open waits up to 5 seconds for another process to
+// release the directory, and then fails with an error naming the process. The remains of a
+// crash are no error, and neither is damage: where a redemption is uncertain, nobody is
+// admitted.
 //
-// A *token.ConfigError tells which field is at fault. With a ctx that has ended,
-// the error is replay.ErrUnavailable.
+// A *token.ConfigError names the field at fault. If ctx has ended, the error is
+// replay.ErrUnavailable.
 func Open(ctx context.Context, config Config) (*Store, error) {
 	return openSteps(ctx, config, func(string) error { return nil })
 }
 
-// openSteps is Open. It calls at before each step of a write, by name, so that a
-// test can fail or die there.
+// openSteps is Open. It calls at before each named step of a write, for tests of failures
+// and crashes.
 func openSteps(ctx context.Context, config Config, at func(step string) error) (j *Store, err error) {
 	if err := replay.Unavailable(ctx.Err()); err != nil {
 		return nil, err
@@ -139,7 +137,7 @@ func openSteps(ctx context.Context, config Config, at func(step string) error) (
 	return j, nil
 }
 
-// begin takes the directory's lock and loads what the directory holds.
+// begin takes the directory's lock and loads the directory's contents.
 func (j *Store) begin() (err error) {
 	if err := os.MkdirAll(j.dir, 0o700); err != nil {
 		return err
@@ -165,7 +163,7 @@ func (j *Store) begin() (err error) {
 	return nil
 }
 
-// unixNano refuses readings of the clock that a record cannot hold.
+// unixNano refuses readings of the clock beyond the range of a record.
 func unixNano(now time.Time) (int64, error) {
 	if y := now.Year(); y < 1678 || y > 2261 {
 		return 0, fmt.Errorf("the clock says that this is the year %d; set the clock right", y)
@@ -246,8 +244,8 @@ func (j *Store) step(c *replay.Claim) (a replay.Answer, wait *commit, mine bool,
 		if !j.index.unsure(c) {
 			return a, nil, false, nil
 		}
-		// The first claim was never answered, since its record may be missing
-		// on the disk. This claim writes the record again.
+		// The first claim was never answered, since the record may be missing on the disk. This
+		// claim writes the record again.
 		first = a.FirstUsed.UnixNano()
 	case a.Status != replay.Admitted:
 		return a, nil, false, nil
@@ -326,7 +324,7 @@ func (j *Store) Close() error {
 	return j.lock.Close()
 }
 
-// wake tells the committer that there is something to do.
+// wake tells the committer about new work.
 func (j *Store) wake() {
 	select {
 	case j.work <- struct{}{}:
@@ -334,11 +332,11 @@ func (j *Store) wake() {
 	}
 }
 
-// Epoch implements replay.Managed. The epoch is the creation of the journal, or
-// the Open that found the journal's past lost, in part or in whole.
+// Epoch implements replay.Managed. The epoch is the creation of the journal, or the Open
+// after a loss of the journal's past, in part or in whole.
 func (j *Store) Epoch() time.Time { return j.epoch }
 
-// Stats implements replay.Managed. It asks no disk.
+// Stats implements replay.Managed. No disk is asked.
 func (j *Store) Stats(context.Context) (replay.Stats, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -47,7 +47,7 @@ func restarted(t testing.TB, j *Store, clock *claimtest.Clock) *Store {
 
 func segmentsIn(t testing.TB, dir string) (paths []string) {
 	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(dir, "slice.*"))
+	paths, err := filepath.Glob(filepath.Join(dir, "window.*"))
 	require.NoError(t, err)
 	return paths
 }
@@ -470,7 +470,7 @@ func TestJournalManySlices(t *testing.T) {
 func TestJournalDirectory(t *testing.T) {
 	clock := claimtest.NewClock()
 	j, dir := newJournal(t, clock, Config{})
-	for _, name := range []string{"README", "slice.1", "slice.1.2x", "slice.01.2"} {
+	for _, name := range []string{"README", "window.1", "window.1.2x", "window.01.2"} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("mine"), 0o600))
 	}
 	require.Equal(t, replay.Admitted, claim(t, j, ticket(1, start, lifetime, skew)).Status)
@@ -487,5 +487,6 @@ func TestJournalDirectory(t *testing.T) {
 		}
 		names = append(names, e.Name())
 	}
-	assert.Equal(t, "README instance lock slice.01.2 slice.1 slice.1.2x slice.112500018.1 state", strings.Join(names, " "))
+	want := "README instance lock state window.01.2 window.1 window.1.2x window.112500018.1"
+	assert.Equal(t, want, strings.Join(names, " "))
 }

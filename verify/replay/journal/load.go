@@ -10,8 +10,8 @@ import (
 	"github.com/admitone/admitone/verify/replay/internal/cache"
 )
 
-// load reads the directory. What was lost of the past moves the epoch, or, if
-// it is known to be of one slice, marks that.
+// load reads the directory. A loss of the past moves the epoch. If the loss is known to be
+// in a single window, it marks this window instead.
 func (j *Store) load(now time.Time) error {
 	st, known, err := readState(j.dir)
 	if err != nil {
@@ -41,7 +41,7 @@ func (j *Store) load(now time.Time) error {
 	}
 	j.restored = known || segments > 0
 	j.copied = j.number
-	// A clock that has been ahead may have let in tickets of its future.
+	// A clock ahead may have let in tickets of the future.
 	j.epoch = j.latest
 	if old := time.Unix(0, st.Epoch).UTC(); known && old.After(j.epoch) {
 		j.epoch = old
@@ -55,8 +55,8 @@ func (j *Store) load(now time.Time) error {
 	return j.removeRetired()
 }
 
-// removeRetired removes what a full disk had kept sweep from removing, now that
-// there may be room to say so in the state.
+// removeRetired removes the files left by retire, if the disk has room for the new state
+// now.
 func (j *Store) removeRetired() error {
 	if len(j.retiredFiles) == 0 || j.writeState(&j.index.dropped) != nil {
 		return nil
@@ -69,8 +69,8 @@ func (j *Store) removeRetired() error {
 	return nil
 }
 
-// loadSegments reads all segments, and reports how many there are and whether
-// one of them is a copy that the epoch does not allow for.
+// loadSegments reads all segments, and reports their number, and whether any is a copy not
+// yet covered by the epoch.
 func (j *Store) loadSegments(now time.Time) (n int, copied bool, err error) {
 	entries, err := os.ReadDir(j.dir)
 	if err != nil {
@@ -110,7 +110,7 @@ func (j *Store) loadSegments(now time.Time) (n int, copied bool, err error) {
 	return n, copied, nil
 }
 
-// loadSegment reads one segment, or removes it if it is of no use any more.
+// loadSegment reads a segment, or removes a useless segment.
 func (j *Store) loadSegment(path string, index int64, number uint64, now time.Time) (st segmentCondition, err error) {
 	if j.index.dropped.Has(index) {
 		return st, os.Remove(path)
@@ -136,11 +136,10 @@ func (j *Store) loadSegment(path string, index int64, number uint64, now time.Ti
 	return st, nil
 }
 
-// markDamaged marks a slice of which records are lost. They were made before
-// the present, as the highest reading of the clock tells it, and before the
-// file was last written to. How long they were to be retained is lost with
-// them: the slice lives for as long as its sound records want it, and that it
-// is over is remembered like that of any other.
+// markDamaged marks a window with lost records. The records were made before the present,
+// by the highest reading of the clock, and before the last write to the file. Their
+// retention is lost too: the window lives as long as the sound records require, and its end
+// is remembered like the end of any other window.
 func (j *Store) markDamaged(index int64, modified time.Time) {
 	w := j.index.window(index)
 	w.damaged, w.complete = true, j.latest

@@ -7,11 +7,11 @@ import (
 	"github.com/admitone/admitone/verify/replay/internal/cache"
 )
 
-// Needs is the most that a replay.Load takes of a Store, once it has lasted for
-// Load.Retain, where every claim has a binding.
+// Needs is an upper bound of the resources for a replay.Load, once the load has lasted for
+// Load.Retain, if every claim has a binding.
 type Needs struct {
-	// Bytes is the memory in use, as Stats.Bytes counts. MaxBytes is a
-	// Config.MaxBytes that leaves a quarter free: DefaultBytes, if that is enough.
+	// Bytes is the memory in use, as Stats.Bytes counts. MaxBytes is a Config.MaxBytes with a
+	// quarter to spare: DefaultBytes, if large enough.
 	Bytes, MaxBytes int64
 	// DiskBytes is the size of the segments in blocks of 4 KiB, and Segments
 	// their number.
@@ -21,7 +21,7 @@ type Needs struct {
 
 const diskBlock = 4096
 
-// Plan computes what a load needs, from the very sizes that a Store uses.
+// Plan computes the needs of a load from the sizes in a Store.
 func Plan(load replay.Load) (Needs, error) {
 	if err := load.Check(); err != nil {
 		return Needs{}, err

@@ -13,12 +13,12 @@ import (
 	"github.com/admitone/admitone/internal/durable"
 )
 
-// A segment is a file of a journal with the records of one slice, in the order
-// of their admission. All numbers are big-endian; CRC is CRC-32C (Castagnoli).
+// A segment is a file of a journal with the records of a window, in the order of
+// their admission. All numbers are big-endian; CRC is CRC-32C (Castagnoli).
 //
 //	segment = header *record [torn]
 //	header  = "admitone-replay1"
-//	          slice       int64    see cache.WindowOf
+//	          window      int64    see cache.WindowOf
 //	          number      uint64   of the segment, in order of creation
 //	          inode       uint64   of this file, and
 //	          born        int64    its time of birth, Unix ns: see identity
@@ -29,11 +29,11 @@ import (
 //	          retain      int64    Unix seconds, rounded up
 //	          CRC         uint32   of the header's CRC, the record's number from
 //	                               0 as uint64, and all before it
-//	torn    = what is shorter than a header or record
+//	torn    = bytes shorter than a header or record
 //
-// A segment is written by one process, appended to until a write or an fsync of
-// it fails or the file is closed, and never after that. So what is torn was
-// never answered for: an fsync had covered it, had it been.
+// A single process writes a segment, and appends until a write or an fsync fails or the
+// file is closed. Nobody appends later. So no claim was answered by a torn record: an
+// fsync would have covered the record first.
 const (
 	segmentMagic = "admitone-replay1"
 	headerSize   = 16 + 4*8 + 4
@@ -42,7 +42,7 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// A record is one admission.
+// record is an admission.
 type record struct {
 	nonce   [16]byte
 	binding [32]byte
@@ -75,7 +75,7 @@ func recordCRC(headerCRC uint32, number int64, body []byte) uint32 {
 	return crc32.Update(crc32.Update(headerCRC, castagnoli, n[:]), castagnoli, body)
 }
 
-// parseRecord reports false if the record is not as it was written.
+// parseRecord reports false if the record has changed since its writing.
 func parseRecord(b []byte, headerCRC uint32, number int64) (r record, ok bool) {
 	body := b[:recordSize-4]
 	if binary.BigEndian.Uint32(b[recordSize-4:]) != recordCRC(headerCRC, number, body) {
@@ -88,7 +88,7 @@ func parseRecord(b []byte, headerCRC uint32, number int64) (r record, ok bool) {
 	return r, true
 }
 
-// A segment that is being written.
+// segment is a file under construction.
 type segment struct {
 	path      string
 	f         *os.File
@@ -98,17 +98,17 @@ type segment struct {
 }
 
 func segmentName(index int64, number uint64) string {
-	return fmt.Sprintf("slice.%d.%d", index, number)
+	return fmt.Sprintf("window.%d.%d", index, number)
 }
 
 // parseSegmentName reports false for the name of some other file.
 func parseSegmentName(name string) (index int64, number uint64, ok bool) {
-	n, err := fmt.Sscanf(name, "slice.%d.%d", &index, &number)
+	n, err := fmt.Sscanf(name, "window.%d.%d", &index, &number)
 	return index, number, err == nil && n == 2 && name == segmentName(index, number)
 }
 
-// createSegment makes a segment without records. After an error no file is
-// left, as far as that can be had.
+// createSegment makes a segment without records. After an error no file is left, if
+// possible.
 func createSegment(dir string, index int64, number uint64, at func(step string) error) (s *segment, err error) {
 	if err := at("create"); err != nil {
 		return nil, err
@@ -144,9 +144,8 @@ func createSegment(dir string, index int64, number uint64, at func(step string) 
 	return &segment{path: path, f: f, headerCRC: binary.BigEndian.Uint32(header[headerSize-4:])}, nil
 }
 
-// append writes the records and sees to it that they are on stable storage.
-// After an error they may be there or not, in whole or in part, and the segment
-// must not be used again.
+// append writes the records to stable storage. After an error the records may be on the
+// disk or not, in whole or in part, and the segment must not be used again.
 func (s *segment) append(records []record, at func(step string) error) error {
 	b := make([]byte, 0, len(records)*recordSize)
 	for i := range records {
@@ -168,7 +167,7 @@ func (s *segment) append(records []record, at func(step string) error) error {
 	return nil
 }
 
-// What readSegment found in a file.
+// segmentCondition is the finding of readSegment.
 type segmentCondition struct {
 	damaged  bool      // what was once whole no longer is
 	copied   bool      // this is not the file that was written, but a copy

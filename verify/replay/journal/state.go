@@ -14,19 +14,19 @@ import (
 	"github.com/admitone/admitone/internal/durable"
 )
 
-// A journal's directory has, beside its segments, these files.
+// A journal's directory has, beside the segments, these files.
 const (
 	lockFile     = "lock"
 	stateFile    = "state"    // see state
 	instanceFile = "instance" // its own identity: 16 bytes, inode and birth
 )
 
-// state is what a journal has to remember beside the records. The file
-// is this in JSON on one line, and the CRC-32C of that line on the next.
+// state is the memory of a journal beside the records. The file has the state in JSON on
+// the first line, and the line's CRC-32C on the second.
 type state struct {
 	Format  int        `json:"format"`
 	Epoch   int64      `json:"epoch"`   // Unix ns
-	Dropped [][2]int64 `json:"dropped"` // slices, from and to
+	Dropped [][2]int64 `json:"dropped"` // windows, from and to
 	Merges  uint64     `json:"merges"`
 	Copied  uint64     `json:"copied"` // segments up to this number may be copies: the epoch allows for it
 }
@@ -42,7 +42,7 @@ func (st *state) write(dir string) error {
 	return durable.WriteFile(filepath.Join(dir, stateFile), data, 0o600)
 }
 
-// readState reports false if there is no state, or none that can be trusted.
+// readState reports false if the state is absent or not trustworthy.
 func readState(dir string) (st state, ok bool, err error) {
 	data, err := os.ReadFile(filepath.Join(dir, stateFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -65,7 +65,7 @@ func readState(dir string) (st state, ok bool, err error) {
 	return st, true, nil
 }
 
-// writeInstance marks the directory as the one that is written now.
+// writeInstance marks the directory as the present instance.
 func writeInstance(dir string) error {
 	path := filepath.Join(dir, instanceFile)
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -90,8 +90,8 @@ func writeInstance(dir string) error {
 	return durable.SyncDir(dir)
 }
 
-// isInstance reports whether the directory is the one that was written, and
-// neither restored from a backup nor copied from elsewhere.
+// isInstance reports whether the directory is the marked instance, neither restored from a
+// backup nor copied from elsewhere.
 func isInstance(dir string) (bool, error) {
 	f, err := os.Open(filepath.Join(dir, instanceFile))
 	if errors.Is(err, fs.ErrNotExist) {

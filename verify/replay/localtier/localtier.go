@@ -1,5 +1,3 @@
-// Package localtier is a replay.Store in front of a shared one, in the memory of
-// one process. It is a negative cache.
 package localtier
 
 import (
@@ -14,7 +12,7 @@ import (
 	"github.com/admitone/admitone/verify/replay/internal/cache"
 )
 
-// remembered is the number of replays that a Store has room for, in 1 MiB.
+// remembered is the number of replays remembered, in 1 MiB.
 const remembered = 16_384
 
 // Config configures a Store. Store is mandatory.
@@ -22,14 +20,13 @@ type Config struct {
 	// Store is the shared store.
 	Store replay.Managed
 
-	// Now is a clock; nil is time.Now. It decides only until when to refuse, so
-	// it need not agree with the shared store's clock.
+	// Now is a clock; nil is time.Now. The clock decides only the end of a refusal, so it need
+	// not agree with the shared store's clock.
 	Now func() time.Time
 }
 
-// Store refuses known replays itself, and asks the shared store for all other
-// claims. Epoch, Stats and Close are those of the shared store. A Store is safe
-// for concurrent use.
+// Store refuses known replays itself, and asks the shared store for all other claims.
+// Epoch, Stats and Close come from the shared store. A Store is safe for concurrent use.
 type Store struct {
 	replay.Managed
 	now  func() time.Time
@@ -109,6 +106,6 @@ func (s *Store) note(k cache.Key, c *replay.Claim, first time.Time) {
 	}
 }
 
-// RoundTrips returns the number of claims and peeks that went to the shared
-// store, and of those answered without it.
+// RoundTrips returns the number of claims and peeks asked of the shared store, and the
+// number answered without a question.
 func (s *Store) RoundTrips() (asked, spared uint64) { return s.asked.Load(), s.spared.Load() }

@@ -40,9 +40,9 @@ type Config struct {
 	// many entries as an eighth of MaxBytes holds.
 	Recent int
 
-	// NoBarrier admits tickets that were issued before the start. Set it only in
-	// a process that made the tickets' keys itself. Wherever such a ticket can
-	// have been redeemed before, it can be redeemed again.
+	// NoBarrier admits tickets from before the start. Set NoBarrier only in a process that
+	// made the tickets' keys itself. If an old ticket can have been redeemed before, the
+	// ticket can be redeemed again.
 	NoBarrier bool
 
 	// Now is the store's clock; nil is time.Now. The store calls Now with a lock
@@ -50,8 +50,8 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Store is a replay.Store in the memory of one process. The package comment
-// states its promises.
+// Store is a replay.Store in the memory of one process. The package comment has the
+// promises.
 type Store struct {
 	now    func() time.Time
 	seed   maphash.Seed
@@ -64,7 +64,7 @@ type Store struct {
 
 var _ replay.Managed = (*Store)(nil)
 
-// Open returns an empty store whose epoch is now. An error is a
+// Open returns an empty store with the present as its epoch. An error is a
 // *token.ConfigError, or replay.ErrUnavailable if ctx has ended.
 func Open(ctx context.Context, config Config) (*Store, error) {
 	if err := replay.Unavailable(ctx.Err()); err != nil {
@@ -87,8 +87,8 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 		clock = time.Now
 	}
 	s := &Store{
-		// Without Round a reading of time.Now compares by its monotonic clock,
-		// which stops while the machine sleeps.
+		// Without Round a reading of time.Now compares by the monotonic clock, and this clock
+		// stops while the machine sleeps.
 		now:    func() time.Time { return clock().Round(0).UTC() },
 		seed:   maphash.MakeSeed(),
 		shards: make([]shard, shards),
@@ -112,7 +112,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	return s, nil
 }
 
-// shardsFor returns the number of shards that divide the memory.
+// shardsFor returns the number of shards for a bound.
 func shardsFor(maxBytes int64) int {
 	shards := 1
 	for shards < maxShards && maxBytes/int64(2*shards) >= shardBytes {
@@ -121,7 +121,7 @@ func shardsFor(maxBytes int64) int {
 	return shards
 }
 
-// fixedBytes returns the memory that a Store without a window takes.
+// fixedBytes returns the memory of a Store without windows.
 func fixedBytes(shards, sets int) int64 {
 	return int64(unsafe.Sizeof(Store{})) + int64(shards)*(int64(unsafe.Sizeof(shard{}))+int64(sets)*cache.SetBytes)
 }
@@ -150,8 +150,8 @@ func recentSets(n int, maxBytes int64, shards int) (int, error) {
 	return int(sets), nil
 }
 
-// Claim implements replay.Store. A claim takes almost no time, so the context
-// counts only at the start: with a context that has ended, nothing is spent.
+// Claim implements replay.Store. A claim takes almost no time, so the context counts only
+// at the start: after its end, nothing is spent.
 func (s *Store) Claim(ctx context.Context, c replay.Claim) (replay.Answer, error) {
 	if err := s.check(ctx, &c); err != nil {
 		return replay.Answer{}, err
@@ -181,8 +181,8 @@ func (s *Store) check(ctx context.Context, c *replay.Claim) error {
 	return c.Check()
 }
 
-// locate returns the nonce's shard and key. The hash is keyed anew in each
-// process, so nobody can choose tickets that crowd into one place.
+// locate returns the nonce's shard and key. The hash is keyed anew in each process, so
+// nobody can choose tickets for the same place.
 func (s *Store) locate(c *replay.Claim) (*shard, cache.Key) {
 	hash := maphash.Bytes(s.seed, c.Nonce[:])
 	return &s.shards[hash%uint64(len(s.shards))], cache.NewKey(hash)
@@ -191,8 +191,8 @@ func (s *Store) locate(c *replay.Claim) (*shard, cache.Key) {
 // Epoch implements replay.Managed: the time of Open, or zero with NoBarrier.
 func (s *Store) Epoch() time.Time { return s.epoch }
 
-// Stats implements replay.Managed. It locks each shard in turn for a walk over
-// the shard's windows, so call Stats for a scrape and not for a request.
+// Stats implements replay.Managed. Stats locks each shard in turn for a walk over the
+// shard's windows, so call Stats for a scrape and not for a request.
 func (s *Store) Stats(context.Context) (replay.Stats, error) {
 	st := replay.Stats{
 		Bytes:    s.fixed,

@@ -8,18 +8,18 @@ import (
 	"github.com/admitone/admitone/verify/replay/internal/cache"
 )
 
-// Needs is the most that a replay.Load takes of a Store, once it has lasted for
+// Needs is an upper bound of the resources for a replay.Load, once the load has lasted for
 // Load.Retain.
 type Needs struct {
-	// Bytes is the memory in use, as Stats.Bytes counts. MaxBytes is a
-	// Config.MaxBytes that leaves a quarter free: DefaultBytes, if that is enough.
+	// Bytes is the memory in use, as Stats.Bytes counts. MaxBytes is a Config.MaxBytes with a
+	// quarter to spare: DefaultBytes, if large enough.
 	Bytes, MaxBytes int64
-	// ErrorRate bounds the probability that a good ticket is PossiblyUsed.
+	// ErrorRate bounds the probability of PossiblyUsed for a good ticket.
 	ErrorRate float64
 }
 
-// Plan computes what a load needs, from the very sizes that a Store uses and, for
-// the filters, by filling some.
+// Plan computes the needs of a load from the sizes in a Store and, for the filters, by
+// filling some.
 func Plan(load replay.Load) (Needs, error) {
 	if err := load.Check(); err != nil {
 		return Needs{}, err
@@ -34,11 +34,11 @@ func Plan(load replay.Load) (Needs, error) {
 	return n, nil
 }
 
-// fillWindows returns the average bytes of a shard's window, and the limit of its
-// error rate if its chain has one filter more than the longest chain found.
+// fillWindows returns the average bytes of a shard's window, and the limit of the error
+// rate for a chain one filter longer than any found.
 //
-// Shards get different numbers of nonces, and windows with the same number grow
-// at different ones; so fillWindows fills some.
+// Shards get different numbers of nonces, and windows of equal size grow at different
+// sizes; so fillWindows fills some.
 func fillWindows(load replay.Load) (bytes int64, limit float64) {
 	mean := load.Rate * cache.WindowLength.Seconds() / maxShards
 	windows := int(min(64, 4+(1<<20)/mean))

@@ -8,8 +8,8 @@ import (
 	"github.com/admitone/admitone/verify/replay/internal/cache"
 )
 
-// dropsPerClaim is the number of expired windows that a claim drops in passing.
-// A claim makes at most one window, so any number above one catches up.
+// dropsPerClaim is the number of expired windows dropped by a claim in passing. A claim
+// makes at most one window, so a larger number catches up.
 const dropsPerClaim = 4
 
 // window is the part of a shard for one span of ticket expiry.
@@ -19,9 +19,8 @@ type window struct {
 }
 
 const (
-	// windowBytes is the memory that a window takes beside its filters, and
-	// slotBytes the memory that the shard's map and queue take for each window
-	// that they have had room for.
+	// windowBytes is the memory of a window beside the filters. slotBytes is the memory of a
+	// window's place in the shard's map and queue; neither shrinks.
 	windowBytes = 96
 	slotBytes   = 64
 )
@@ -57,8 +56,8 @@ type shard struct {
 func (s *shard) claim(c *replay.Claim, k cache.Key, clock func() time.Time) replay.Answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// The clock is read under the lock: a claim that waited for the lock must
-	// not be judged by the time at which the wait began.
+	// The clock is read under the lock: a claim must not be judged by the time before a wait
+	// for the lock.
 	now := clock()
 	if now.After(s.latest) {
 		s.latest = now
@@ -120,7 +119,7 @@ func (s *shard) lookup(c *replay.Claim, k cache.Key, now time.Time) replay.Statu
 	return replay.Admitted
 }
 
-// insert spends the nonce of a claim that judge has just admitted.
+// insert spends the nonce of a claim just admitted by judge.
 func (s *shard) insert(c *replay.Claim, k cache.Key, now time.Time) {
 	index := cache.WindowOf(c.Expires)
 	retain := c.RetainUntil.Round(0).UTC()
@@ -149,8 +148,8 @@ func (s *shard) insert(c *replay.Claim, k cache.Key, now time.Time) {
 	s.recent.Add(k, &c.Nonce, &c.Binding, now)
 }
 
-// growth returns the number of blocks that the next filter of w (nil: of a new
-// window) should have, the least that will do, and the bytes beside the blocks.
+// growth returns the size in blocks for the next filter of w (nil: of a new window), the
+// least acceptable size, and the bytes beside the blocks.
 func growth(w *window) (want, least int, overhead int64) {
 	if w == nil {
 		return cache.MinBlocks, cache.MinBlocks, windowBytes + slotBytes + cache.FilterOverhead
@@ -159,8 +158,8 @@ func growth(w *window) (want, least int, overhead int64) {
 	return want, least, cache.FilterOverhead
 }
 
-// expected returns the number of blocks that a new window will probably need: as
-// many as the window before it, or as the latest window with all tickets expired.
+// expected returns the probable size of a new window in blocks: the size of the window
+// before, or of the latest window with all tickets expired.
 func (s *shard) expected(index int64, now time.Time) int {
 	records := 0
 	for _, i := range [...]int64{index - 1, cache.WindowOf(now) - 1} {
@@ -178,9 +177,9 @@ func (s *shard) canGrow(w *window, now time.Time) bool {
 	return short <= 0 || expired(s.queue, 0, now, short) >= short
 }
 
-// expired returns the bytes of the windows at and under element i of the queue
-// whose retention has ended, and stops counting at enough. It visits only these
-// windows and their children.
+// expired returns the bytes of the windows with ended retention at and under element i of
+// the queue, and stops counting at enough. Only these windows and their children are
+// visited.
 func expired(q cache.Queue[*window], i int, now time.Time, enough int64) int64 {
 	if i >= len(q) || !q[i].Over(now) || enough <= 0 {
 		return 0
@@ -190,8 +189,8 @@ func expired(q cache.Queue[*window], i int, now time.Time, enough int64) int64 {
 	return n + expired(q, 2*i+2, now, enough-n)
 }
 
-// makeRoom returns the number of blocks for the next filter of w. It drops
-// expired windows and nothing else. Call it only if canGrow reports true.
+// makeRoom returns the number of blocks for the next filter of w. makeRoom drops expired
+// windows and nothing else. Call makeRoom only if canGrow reports true.
 func (s *shard) makeRoom(w *window, expected int, now time.Time) int {
 	want, least, overhead := growth(w)
 	want = max(want, expected)
@@ -206,7 +205,7 @@ func (s *shard) makeRoom(w *window, expected int, now time.Time) int {
 	return want
 }
 
-// dropExpired drops the window whose retention ends first, if it has ended. The
+// dropExpired drops the first window of the queue, if the window's retention has ended. The
 // window's index is remembered for ever: no window has a second life.
 func (s *shard) dropExpired(now time.Time) bool {
 	if len(s.queue) == 0 || !s.queue[0].Over(now) {

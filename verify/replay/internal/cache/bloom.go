@@ -3,22 +3,21 @@ package cache
 import "math/bits"
 
 // Filter is a blocked Bloom filter (Putze, Sanders, Singler, "Cache-, Hash- and
-// Space-Efficient Bloom Filters", 2007). All bits of a key are in one block of
-// one cache line, two in each of the block's eight words. A filter never reports
-// a key absent that was added.
+// Space-Efficient Bloom Filters", 2007). All bits of a key are in the same block, a cache
+// line, two in each of the block's eight words. A filter never reports an added key absent.
 //
 // Blocked filters suffer from the unequal load of their blocks. So two blocks
 // can have a key, and the key goes into the emptier block (Azar, Broder, Karlin,
 // Upfal, "Balanced Allocations", 1994). A lookup visits both, and errs where
 // either errs. The cost is a fraction of the gain.
 //
-// Filters are chained as they fill (after Almeida, Baquero, Preguiça, Hutchison,
-// "Scalable Bloom Filters", 2007), with two changes. A key goes into the emptiest
-// of its blocks along the whole chain, since a lookup visits them all anyway. And
-// a chain is full by its error rate, computed exactly, not by a count of keys.
+// Full filters are chained (after Almeida, Baquero, Preguiça, Hutchison, "Scalable Bloom
+// Filters", 2007), with two changes. A key goes into the emptiest of the key's blocks along
+// the whole chain, since a lookup visits all blocks anyway. And the exact error rate
+// decides when a chain is full, not a count of keys.
 type Filter []Block
 
-// Block is one cache line of a Filter.
+// Block is a cache line of a Filter.
 type Block [8]uint64
 
 // FilterSize rounds a number of blocks up to a power of two, or one and a half
@@ -37,22 +36,21 @@ const (
 	// PerBlock is the number of keys to expect in a block of a full filter.
 	PerBlock = 15
 
-	// firstError is the error rate at which a chain of one filter is full. Each
-	// further filter adds tightening times the addition before (Almeida et al.,
-	// section 3). So the limit of any chain, however long, stays under
-	// firstError / (1 − tightening) = 9.5e-7; the chain's last key may exceed the
-	// limit by its own share.
+	// firstError is the error rate of a full chain with a single filter. Each further filter
+	// adds tightening times the addition before (Almeida et al., section 3). So the limit of
+	// any chain, however long, stays under firstError / (1 − tightening) = 9.5e-7; the chain's
+	// last key may exceed the limit by the key's own share.
 	firstError = 2.375e-7
 	tightening = 0.75
 )
 
-// Key is a nonce as the filters see it.
+// Key is the form of a nonce for the filters.
 type Key struct {
 	hash        uint64 // the high end chooses the block, the low end the shard
 	left, right uint64 // 6 bits of each, word by word, choose the two bits
 }
 
-// NewKey returns the key of a nonce with that hash.
+// NewKey returns the key of a nonce by the nonce's hash.
 func NewKey(hash uint64) Key {
 	return Key{hash, Mix(hash + 0x9e3779b97f4a7c15), Mix(hash + 0x3c6ef372fe94f82a)}
 }
@@ -71,8 +69,8 @@ func (k Key) scale(n int) int {
 	return int(hi)
 }
 
-// blocks returns the two blocks that can have the key; they may be the same. The
-// other half of the hash chooses the second.
+// blocks returns the two blocks for the key; both may be the same block. The other half of
+// the hash chooses the second.
 func (f Filter) blocks(k Key) (a, b *Block) {
 	other := Key{hash: bits.RotateLeft64(k.hash, 32)}
 	return &f[k.scale(len(f))], &f[other.scale(len(f))]
@@ -107,9 +105,9 @@ func (b *Block) ones() int {
 	return n
 }
 
-// ErrorRate returns the probability that the block has a key that was never
-// added. In every word both bits of the key must be set; they are drawn
-// independently, and may be the same bit.
+// ErrorRate returns the probability that the block has a key without its addition. In every
+// word both bits of the key must be set; the bits are drawn independently, and may be the
+// same bit.
 func (b *Block) ErrorRate() float64 {
 	p := 1.0
 	for _, w := range b {

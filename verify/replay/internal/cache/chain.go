@@ -1,7 +1,7 @@
 package cache
 
-// Chain is a chain of Bloom filters that grows as it fills. Where Full reports
-// true, call Grow before Add. The zero Chain has no filter yet.
+// Chain is a growing chain of Bloom filters. Where Full reports true, call Grow before Add.
+// The zero Chain has no filter yet.
 type Chain struct {
 	Filters []Filter
 
@@ -10,28 +10,27 @@ type Chain struct {
 	limit     float64 // the errorRate at which the chain must grow
 }
 
-// FilterOverhead is the memory, in bytes, that a filter takes beside its blocks.
+// FilterOverhead is the memory of a filter beside the blocks, in bytes.
 const FilterOverhead = 64
 
 // Blocks returns the number of blocks in all filters.
 func (c *Chain) Blocks() int { return c.blocks }
 
-// Bytes returns the memory that the filters take.
+// Bytes returns the memory of all filters.
 func (c *Chain) Bytes() int64 {
 	return int64(len(c.Filters))*FilterOverhead + int64(c.blocks)*BlockBytes
 }
 
-// ErrorRate returns the probability that the chain takes a new key for one of
-// its own.
+// ErrorRate returns the probability of Has for a key that was never added.
 func (c *Chain) ErrorRate() float64 { return c.errorRate }
 
-// Limit returns the error rate at which the chain is full.
+// Limit returns the error rate of the chain when full.
 func (c *Chain) Limit() float64 { return c.limit }
 
 // NextLimit returns the Limit after another Grow.
 func (c *Chain) NextLimit() float64 { return firstError + tightening*c.limit }
 
-// Has reports whether the key was added, or is mistaken for such a key.
+// Has reports whether the key was added, or is mistaken for an added key.
 func (c *Chain) Has(k Key) bool {
 	for i := len(c.Filters) - 1; i >= 0; i-- {
 		a, b := c.Filters[i].blocks(k)
@@ -42,10 +41,10 @@ func (c *Chain) Has(k Key) bool {
 	return false
 }
 
-// Full reports whether the chain must grow before it takes another key.
+// Full reports whether the chain must grow before the next Add.
 func (c *Chain) Full() bool { return c.errorRate >= c.limit }
 
-// Add puts the key into the emptiest of its blocks.
+// Add puts the key into the emptiest of the key's blocks.
 func (c *Chain) Add(k Key) {
 	var (
 		best   *Block
@@ -66,19 +65,19 @@ func (c *Chain) Add(k Key) {
 	c.errorRate += 2 * (best.ErrorRate() - before) / float64(blocks)
 }
 
-// Grow adds a filter of that many blocks, which is a FilterSize.
+// Grow adds a filter. The number of blocks must be a FilterSize.
 func (c *Chain) Grow(blocks int) {
 	c.limit = c.NextLimit()
 	c.Filters = append(c.Filters, make(Filter, blocks))
 	c.blocks += blocks
 }
 
-// Growth returns the number of blocks that the next filter should have, and the
-// least that will do where memory is short.
+// Growth returns the size of the next filter in blocks, and the least size for the case of
+// scarce memory.
 //
-// A chain whose first filter had an expected size grows by a quarter. A chain
-// of unknown size doubles. The least is a quarter of the chain, so that the
-// number of filters, and with it the work of a lookup, stays logarithmic.
+// A chain that began with an expected size grows by a quarter. A chain of unknown size
+// doubles. The least is a quarter of the chain, so the number of filters, and the work of a
+// lookup, stay logarithmic.
 func (c *Chain) Growth() (want, least int) {
 	if len(c.Filters) == 0 {
 		return MinBlocks, MinBlocks

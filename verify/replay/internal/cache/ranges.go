@@ -3,12 +3,11 @@ package cache
 // MaxRanges bounds the number of ranges in Ranges.
 const MaxRanges = 64
 
-// Ranges is the set of the indices of dropped windows that held records, as
-// disjoint ranges in ascending order. The set never shrinks. When there are more
-// than MaxRanges, the two nearest ranges become one, with the gap between them.
-// This errs on the side of refusal, and refuses as little as possible: the
-// tickets of a gap are good only while the clock stands behind the moment at
-// which the neighbours were dropped, and they meet a refusal then.
+// Ranges is a set of window indices, the dropped windows, as disjoint ranges in ascending
+// order. The set never shrinks. Beyond MaxRanges, the two nearest ranges are merged, gap
+// included. This errs on the side of refusal, and refuses as little as possible: the
+// tickets of a gap are good only while the clock stands behind the drop of the neighbours,
+// and meet a refusal then.
 type Ranges struct {
 	n      int
 	merges uint64
@@ -18,20 +17,20 @@ type Ranges struct {
 // Range is a range of window indices, both ends included.
 type Range struct{ From, To int64 }
 
-// RestoreRanges returns a set of at most MaxRanges disjoint ranges, in ascending
-// order, in which that many gaps were closed before.
+// RestoreRanges returns a set with the given ranges, at most MaxRanges, disjoint and in
+// ascending order. merges is the result of Merges.
 func RestoreRanges(list []Range, merges uint64) (s Ranges) {
 	s.n, s.merges = copy(s.r[:MaxRanges], list), merges
 	return s
 }
 
-// List returns the ranges, in ascending order. Do not change them.
+// List returns the ranges, in ascending order. Do not change the result.
 func (s *Ranges) List() []Range { return s.r[:s.n] }
 
-// Merges returns how often two ranges became one for want of room.
+// Merges returns how often two ranges were merged for want of room.
 func (s *Ranges) Merges() uint64 { return s.merges }
 
-// find returns the number of the first range that ends at or after i.
+// find returns the number of the first range with its end at or after i.
 func (s *Ranges) find(i int64) int {
 	lo, hi := 0, s.n
 	for lo < hi {

@@ -14,7 +14,7 @@ type Recent struct {
 // Ways is the number of entries in a set.
 const Ways = 8
 
-// Entry is one admission. It fills one cache line.
+// Entry is an admission. An entry fills a cache line.
 type Entry struct {
 	nonce   [16]byte
 	binding [32]byte
@@ -29,12 +29,12 @@ const (
 	SetBytes   = Ways*EntryBytes + 1
 )
 
-// NewRecent returns an empty table with that many sets.
+// NewRecent returns an empty table with the given number of sets.
 func NewRecent(sets int) Recent {
 	return Recent{make([]Entry, sets*Ways), make([]uint8, sets)}
 }
 
-// Len returns the number of entries that the table has room for.
+// Len returns the table's capacity in entries.
 func (r *Recent) Len() int { return len(r.entries) }
 
 // Find returns the nonce's entry, or nil. The entry is valid until the next Add.

@@ -8,12 +8,12 @@ import (
 // windowShift is the binary logarithm of a window's length in seconds.
 const windowShift = 4
 
-// WindowLength is the span of ticket expiry that one window covers.
+// WindowLength is the span of ticket expiry in a window.
 const WindowLength = time.Second << windowShift
 
-// Window holds what is known of the tickets that expire in one span of Unix
-// time. The ticket's expiry decides the window, not the time of arrival. So a
-// lookup has one place to go, whatever the clock does.
+// Window stands for the tickets that expire in the same span of Unix time. The ticket's
+// expiry decides the window, not the time of arrival. So a lookup has a single place to go,
+// at any reading of the clock.
 type Window struct {
 	Index       int64     // see WindowOf
 	RetainUntil time.Time // the latest RetainUntil of the window's records
@@ -22,8 +22,8 @@ type Window struct {
 	position int // in the Queue
 }
 
-// WindowOf returns the index of the window in which a ticket expires. The shift
-// rounds down, for times before 1970 too.
+// WindowOf returns the index of the window of a ticket's expiry. The shift rounds down, for
+// times before 1970 too.
 func WindowOf(expires time.Time) int64 { return expires.Unix() >> windowShift }
 
 // WindowEnd returns the end of a window's span.
@@ -34,7 +34,7 @@ func (w *Window) Over(now time.Time) bool { return !now.Before(w.RetainUntil) }
 
 func (w *Window) window() *Window { return w }
 
-// Windowed is a pointer to a type that embeds Window.
+// Windowed is a pointer to a type with an embedded Window.
 type Windowed interface{ window() *Window }
 
 // Queue orders windows by the end of their retention: element 0 ends first, and
