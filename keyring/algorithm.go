@@ -13,7 +13,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/key"
 )
 
-// Kind is what the keys of a keyring are for.
+// Kind is the purpose of a keyring's keys.
 type Kind string
 
 // The kinds. Ticket and Session keyrings hold AEAD keys, Channel keyrings
@@ -23,8 +23,8 @@ const (
 	Session Kind = "session"
 	Channel Kind = "channel"
 
-	// AnyKind is for tools that look after keyrings of every kind: all that read or
-	// change a file take it, Create, CreateFrom and Open do not.
+	// AnyKind is for tools that care for keyrings of every kind. All functions that read
+	// or change a file take AnyKind; Create, CreateFrom and Open refuse it.
 	AnyKind Kind = "any"
 )
 
@@ -38,7 +38,7 @@ func (k Kind) check() error {
 	return fmt.Errorf("is %q; a keyring's kind is ticket, session or channel", string(k))
 }
 
-// algorithms are all that a key may be of, each kind's default first.
+// algorithms are the algorithms of keys, each kind's default first.
 var algorithms = []struct {
 	name   string
 	kinds  []Kind
@@ -62,8 +62,7 @@ var algorithms = []struct {
 	}},
 }
 
-// Algorithms returns the names of the algorithms that the keys of a keyring of
-// kind k may be of, the default first.
+// Algorithms returns the names of the algorithms for keys of kind k, the default first.
 func Algorithms(k Kind) []string {
 	var names []string
 	for _, a := range algorithms {
@@ -74,19 +73,20 @@ func Algorithms(k Kind) []string {
 	return names
 }
 
-// parameters returns what Tink calls the algorithm of that name; the empty name
-// is the default's.
+// parameters returns Tink's parameters of the algorithm with this name. The empty name
+// stands for the default.
 func parameters(k Kind, name string) (key.Parameters, error) {
 	for _, a := range algorithms {
 		if slices.Contains(a.kinds, k) && (name == a.name || name == "") {
 			return a.params()
 		}
 	}
-	return nil, fmt.Errorf("algorithm %q is none for keyrings of kind %s; take one of %s", name, k, strings.Join(Algorithms(k), ", "))
+	return nil, fmt.Errorf("algorithm %q is not for keyrings of kind %s; take one of %s",
+		name, k, strings.Join(Algorithms(k), ", "))
 }
 
-// algorithmOf returns the name of a key's algorithm, or an error if it is none
-// for keys of kind k, a key of another primitive included.
+// algorithmOf returns the name of a key's algorithm, or an error if the algorithm is not for
+// keys of kind k.
 func algorithmOf(k Kind, p key.Parameters) (string, error) {
 	for _, a := range algorithms {
 		want, err := a.params()
@@ -97,5 +97,5 @@ func algorithmOf(k Kind, p key.Parameters) (string, error) {
 			return a.name, nil
 		}
 	}
-	return "", fmt.Errorf("is of an algorithm that no %s keyring has", k)
+	return "", fmt.Errorf("has an algorithm that is not for %s keyrings", k)
 }

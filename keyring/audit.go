@@ -20,21 +20,21 @@ import (
 	"github.com/admitone/admitone/internal/textrule"
 )
 
-// AuditEntry is one change of a keyring, as its audit log tells it.
+// AuditEntry is the record of a change in the audit log.
 type AuditEntry struct {
-	Generation uint64      `json:"generation"` // that the change made, or was to make
+	Generation uint64      `json:"generation"` // of the file that the change made, or would have made
 	Time       time.Time   `json:"time"`
 	Steps      []Step      `json:"steps"`
-	Who        string      `json:"who"`             // user@host, as the system says
-	Actor      string      `json:"actor,omitempty"` // Config.Actor, as the caller said
+	Who        string      `json:"who"`             // user@host of the system
+	Actor      string      `json:"actor,omitempty"` // Config.Actor
 	Why        string      `json:"why,omitempty"`
-	Before     string      `json:"before,omitempty"` // the fingerprint of the file that was changed
+	Before     string      `json:"before,omitempty"` // fingerprint of the file before the change
 	Result     AuditResult `json:"result"`
-	After      string      `json:"after,omitempty"` // the fingerprint of the new file, where the outcome was logged
-	Hash       string      `json:"hash"`            // SHA-256 of the intent's line, see Info.Audit
+	After      string      `json:"after,omitempty"` // fingerprint of the new file, if the outcome was logged
+	Hash       string      `json:"hash"`            // SHA-256 of the intent's line; see Info.Audit
 }
 
-// AuditResult says what became of a change that was announced.
+// AuditResult is the result of a change that was announced.
 type AuditResult string
 
 // The results.
@@ -42,26 +42,25 @@ const (
 	Done    AuditResult = "done"
 	NotDone AuditResult = "not done" // the writer failed or was killed before the file was replaced
 
-	// Unfinished is the last change if its outcome is not logged: the writer failed
-	// or was killed in the middle, or the end of the log was cut off. It was done if
-	// the file names it (Info.Audit). The next change records which.
+	// Unfinished is the result of the last change if its outcome is not logged: the writer
+	// failed or was killed, or the end of the log was cut off. The change was done if the
+	// file names it (Info.Audit). The next change records the result.
 	Unfinished AuditResult = "unfinished"
 )
 
-// auditLine is a line of the log. There are two sorts: the intent, before a
-// change, and the outcome, after it.
+// auditLine is a line of the log: the intent before a change, or the outcome after it.
 type auditLine struct {
 	Entry      string      `json:"entry"` // intent or outcome
 	Generation uint64      `json:"generation"`
-	Time       time.Time   `json:"time,omitzero"` // this and the next five are the intent's
+	Time       time.Time   `json:"time,omitzero"` // of the intent, as are the next five fields
 	Steps      []Step      `json:"steps,omitempty"`
 	Who        string      `json:"who,omitempty"`
 	Actor      string      `json:"actor,omitempty"`
 	Why        string      `json:"why,omitempty"`
 	Before     string      `json:"before,omitempty"`
-	Found      AuditResult `json:"found,omitempty"` // what became of the intent before, which has no outcome
-	After      string      `json:"after,omitempty"` // the outcome's: the new file's fingerprint
-	Prev       string      `json:"prev"`            // SHA-256 of the line before, in hex; empty in the first
+	Found      AuditResult `json:"found,omitempty"` // result of the previous intent, if that has no outcome
+	After      string      `json:"after,omitempty"` // of the outcome: fingerprint of the new file
+	Prev       string      `json:"prev"`            // SHA-256 of the previous line, in hexadecimal; empty in the first line
 }
 
 const (
@@ -75,10 +74,10 @@ type auditLog struct {
 	path    string
 	exists  bool
 	entries []AuditEntry
-	size    int64  // of its whole lines; what is behind was torn off while it was written
-	prev    string // SHA-256 of its last whole line
-	aside   string // what the file at path is to be called; "" unless it is another log's
-	err     error  // what is wrong with it; nothing of the above is set then, but path and exists
+	size    int64  // of the whole lines; what follows is a torn write
+	prev    string // SHA-256 of the last whole line
+	aside   string // new name for an earlier log at path; "" if there is none
+	err     error  // why the log is broken; of the other fields only path and exists are set then
 }
 
 func auditPath(target string) string { return target + ".audit" }
@@ -93,8 +92,9 @@ func readAudit(target string) (*auditLog, error) {
 	case err != nil:
 		return nil, readFault(l.path, err)
 	case !info.Mode().IsRegular():
-		// It is not followed where it is a link: it would not be written to, either.
-		return nil, &FileError{l.path, AuditBroken, errors.New("is not a regular file, as the audit log is; move it away, and put the log back or begin a new one")}
+		// A link is not followed, since writing does not follow links either.
+		return nil, &FileError{l.path, AuditBroken, errors.New("is not a regular file, so it is not the audit log; " +
+			"move it away, and put the log back or begin a new log")}
 	}
 	data, _, err := durable.ReadFile(l.path, maxAudit)
 	switch {
@@ -112,7 +112,7 @@ func readAudit(target string) (*auditLog, error) {
 	return l, nil
 }
 
-// parse reads the lines, and finds what no writer would have written.
+// parse reads the lines, and refuses lines that no writer would have written.
 func (l *auditLog) parse(data []byte) error {
 	for n := 1; ; n++ {
 		line, rest, ok := bytes.Cut(data, []byte("\n"))
@@ -144,10 +144,11 @@ func (l *auditLog) add(line []byte) error {
 		return err
 	}
 	if !bytes.Equal(line, again) {
-		return errors.New("it is not in the one form that it has")
+		return errors.New("the line is not in canonical form")
 	}
 	if a.Prev != l.prev {
-		return errors.New("it does not follow the line before, which was changed, or lines were removed")
+		return errors.New("the line does not follow the line before: " +
+			"the line before was changed, or lines were removed")
 	}
 	var last *AuditEntry
 	if len(l.entries) > 0 {
@@ -157,15 +158,17 @@ func (l *auditLog) add(line []byte) error {
 	switch {
 	case a.Entry == outcomeLine && open && a.Generation == last.Generation && isHash(a.After):
 		last.Result, last.After = Done, a.After
-	case a.Entry == intentLine && open == (a.Found == Done || a.Found == NotDone) && a.After == "" && a.Generation > 0 && !a.Time.IsZero():
+	case a.Entry == intentLine && open == (a.Found == Done || a.Found == NotDone) &&
+		a.After == "" && a.Generation > 0 && !a.Time.IsZero():
 		if open {
 			last.Result = a.Found
 		}
 		l.entries = append(l.entries, AuditEntry{
-			Generation: a.Generation, Time: a.Time, Steps: a.Steps, Who: a.Who, Actor: a.Actor, Why: a.Why, Before: a.Before, Result: Unfinished,
+			Generation: a.Generation, Time: a.Time, Steps: a.Steps, Who: a.Who, Actor: a.Actor, Why: a.Why,
+			Before: a.Before, Result: Unfinished,
 		})
 	default:
-		return errors.New("it is out of place")
+		return errors.New("the line is out of place")
 	}
 	return nil
 }
@@ -180,34 +183,37 @@ func (a *auditLine) encode() ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// check holds the log against the file. With older, it takes a file that is not
-// the newest that the log knows.
+// check compares the log with the file. With older, check accepts a file that is older than
+// the last file in the log.
 func (l *auditLog) check(f *contents, older bool) *FileError {
 	if l.err != nil {
-		return &FileError{l.path, AuditBroken, fmt.Errorf("%w; find out why, and begin a new one", l.err)}
+		return &FileError{l.path, AuditBroken, fmt.Errorf("%w; find out why, and begin a new log", l.err)}
 	}
 	broken := func(format string, args ...any) *FileError {
 		return &FileError{l.path, AuditBroken, fmt.Errorf(format, args...)}
 	}
 	i := slices.IndexFunc(l.entries, func(e AuditEntry) bool { return e.Hash == f.header.Audit })
 	if i < 0 {
-		return broken("has no entry for generation %d, which the file is: it was cut off, or is another keyring's; put the right one back, or begin a new one", f.header.Generation)
+		return broken("has no entry for the file's generation, %d: the log was cut off, or is another keyring's; "+
+			"put the right log back, or begin a new log", f.header.Generation)
 	}
 	switch e := &l.entries[i]; {
 	case e.Generation != f.header.Generation || e.Result == NotDone:
-		return broken("tells of generation %d what the file denies; find out who changed it, and begin a new one", e.Generation)
+		return broken("contradicts the file about generation %d; find out who changed it, and begin a new log", e.Generation)
 	case e.Result == Done && e.After != hex.EncodeToString(f.fingerprint[:]):
-		return fault(Forked, "is generation %d with other contents than its audit log says were written; put the right one back", f.header.Generation)
+		return fileError(Forked, "is generation %d with other contents than its audit log says were written; "+
+			"put the right file back", f.header.Generation)
 	}
 	for _, e := range l.entries[i+1:] {
 		if e.Result == Done && !older {
-			return fault(RolledBack, "is generation %d, and its audit log says that generation %d was written: an older file was put back; restore the newer one", f.header.Generation, e.Generation)
+			return fileError(RolledBack, "is generation %d, and its audit log says that generation %d was written: "+
+				"an older file was put back; restore the newer file", f.header.Generation, e.Generation)
 		}
 	}
 	return nil
 }
 
-// highest returns the highest generation that was written since the keyring was made.
+// highest returns the highest generation since the keyring was made.
 func (l *auditLog) highest() uint64 {
 	var n uint64
 	for _, e := range slices.Backward(l.entries) {
@@ -221,8 +227,8 @@ func (l *auditLog) highest() uint64 {
 	return n
 }
 
-// intent returns the line that announces a change, with its hash. head is what
-// the file that is changed names, the empty string if there is none.
+// intent returns the line that announces a change, and the line's hash. head is the hash in
+// the present file's header, or "" for a new file.
 func (l *auditLog) intent(a auditLine, head string) (line []byte, hash string, err error) {
 	a.Entry, a.Prev, a.Who = intentLine, l.prev, who()
 	if n := len(l.entries); n > 0 && l.entries[n-1].Result == Unfinished {
@@ -234,7 +240,7 @@ func (l *auditLog) intent(a auditLine, head string) (line []byte, hash string, e
 	if line, err = a.encode(); err != nil {
 		return nil, "", err
 	}
-	// A line that does not read again would make the whole log useless.
+	// A line that cannot be read again would make the whole log useless.
 	trial := auditLog{prev: l.prev, entries: slices.Clone(l.entries)}
 	if err := trial.add(line); err != nil {
 		return nil, "", fmt.Errorf("nothing was written, since the audit log cannot record the change: %w", err)
@@ -243,7 +249,7 @@ func (l *auditLog) intent(a auditLine, head string) (line []byte, hash string, e
 	return line, hex.EncodeToString(sum[:]), nil
 }
 
-// append writes a line behind the last whole one.
+// append writes a line after the last whole line.
 func (l *auditLog) append(line []byte, target string) error {
 	if l.aside != "" {
 		if err := os.Rename(l.path, l.aside); err != nil {
@@ -260,26 +266,27 @@ func (l *auditLog) append(line []byte, target string) error {
 	return nil
 }
 
-// finish logs the outcome of the last change, which made the file f. If that fails,
-// the next change does it.
+// finish logs the outcome of the last change, which made the file f. After a failure, the
+// next change logs the outcome.
 func (l *auditLog) finish(f *contents, target string) {
-	a := auditLine{Entry: outcomeLine, Generation: f.header.Generation, After: hex.EncodeToString(f.fingerprint[:]), Prev: l.prev}
+	a := auditLine{
+		Entry: outcomeLine, Generation: f.header.Generation,
+		After: hex.EncodeToString(f.fingerprint[:]), Prev: l.prev,
+	}
 	if line, err := a.encode(); err == nil && l.append(line, target) == nil && l.unfinished(f) {
 		last := &l.entries[len(l.entries)-1]
 		last.Result, last.After = Done, a.After
 	}
 }
 
-// unfinished reports whether the last change made the file f, and its outcome is
-// not logged.
+// unfinished reports whether the last change made the file f and has no outcome in the log.
 func (l *auditLog) unfinished(f *contents) bool {
 	n := len(l.entries)
 	return n > 0 && l.entries[n-1].Result == Unfinished && l.entries[n-1].Hash == f.header.Audit
 }
 
-// fresh returns a new log in place of l. What there is of l is put aside when the
-// first line is written.
-func (l *auditLog) fresh(now time.Time) (*auditLog, error) {
+// restart returns a new log in place of l. The first write renames the file of l.
+func (l *auditLog) restart(now time.Time) (*auditLog, error) {
 	n := &auditLog{path: l.path}
 	if l.exists {
 		n.aside = l.path + "." + now.Format("20060102T150405.000Z")
@@ -303,8 +310,8 @@ func who() string {
 	return oneLine(name) + "@" + oneLine(host)
 }
 
-// oneLine makes a name that the system gives one line of text. In a container
-// without a user database, the user's name is the variable USER, so anything.
+// oneLine makes a name from the system fit for the log. In a container without a user
+// database, the user's name is the variable USER, which may hold any bytes.
 func oneLine(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if textrule.IsControl(r) {
@@ -319,15 +326,14 @@ func oneLine(name string) string {
 	return name
 }
 
-// Audit reads the audit log beside the keyring file at path, oldest entry first,
-// and verifies it: that no line was edited, removed or put elsewhere, and that it
-// fits the file. With c, the file is opened, so that the KEK vouches for the
-// log's entries up to that of the file's generation. With nil no KEK is
-// needed, and someone who can write both log and file can have changed both.
+// Audit returns the entries of the audit log beside the keyring file at path, oldest first.
+// It verifies that no line was edited, removed or moved, and that the log fits the file.
+// With c, Audit opens the file, and the KEK vouches for the entries up to the file's
+// generation. With nil, Audit needs no KEK, and an attacker who can write both log and file
+// can have changed both.
 //
-// What is wrong is a *FileError with reason AuditMissing, AuditBroken, Forked or
-// RolledBack, or any of Open's. A log that was cut after the last intent is told
-// from a whole one by its last entry, which is Unfinished.
+// The error is a *FileError with reason AuditMissing, AuditBroken, Forked or RolledBack, or
+// an error of Open. If the log was cut after the last intent, the last entry is Unfinished.
 func Audit(path string, c *Config) ([]AuditEntry, error) {
 	if c != nil {
 		if err := c.check(); err != nil {
@@ -345,19 +351,20 @@ func Audit(path string, c *Config) ([]AuditEntry, error) {
 }
 
 func errNoAudit(path string) error {
-	return &FileError{path, AuditMissing, fmt.Errorf("is missing, the audit log; put it back, or begin a new one: %w", fs.ErrNotExist)}
+	return &FileError{path, AuditMissing, fmt.Errorf("is missing, and is the audit log; "+
+		"put it back, or begin a new log: %w", fs.ErrNotExist)}
 }
 
-// readBoth reads the keyring file at path and the audit log beside it, if there
-// is one, and holds one against the other. Without c nothing is decrypted, and
-// of the file's contents only what the log is held against is returned.
+// readBoth reads the keyring file at path and the audit log beside it, if there is a log,
+// and compares the two. Without c, readBoth decrypts nothing, and the contents have no
+// keys.
 func readBoth(path string, c *Config) (*contents, *auditLog, error) {
 	for try := 1; ; try++ {
 		f, l, err := readOnce(path, c)
 		if ferr, ok := errors.AsType[*FileError](err); !ok || f == nil || ferr.Reason == AuditMissing {
 			return f, l, err
 		}
-		// Perhaps a change was made between reading one and the other.
+		// Another process may have changed both between the two reads.
 		again, _, rerr := readFile(path)
 		if try == 20 || rerr == nil && sha256.Sum256(again) == f.fingerprint {
 			return nil, nil, err
@@ -365,8 +372,8 @@ func readBoth(path string, c *Config) (*contents, *auditLog, error) {
 	}
 }
 
-// readOnce reads both once. Where the two do not fit, the file's contents come
-// with the error.
+// readOnce reads file and log once. If they contradict each other, readOnce returns the
+// file's contents with the error.
 func readOnce(path string, c *Config) (*contents, *auditLog, error) {
 	f, err := read(path, c)
 	if err != nil {

@@ -161,7 +161,7 @@ func TestAuditAfterDamage(t *testing.T) {
 	path, c, files := changed(t)
 	log := mustRead(t, path+".audit")
 	_, err := Change(path, c, "why", Step{Do: BeginAudit})
-	assert.ErrorContains(t, err, "is well")
+	assert.ErrorContains(t, err, "is intact")
 
 	edited := bytes.Replace(log, []byte("alice"), []byte("mallo"), 1)
 	require.NoError(t, os.WriteFile(path+".audit", edited, 0o600))
@@ -378,7 +378,7 @@ func TestNamesInTheLog(t *testing.T) {
 		line, err := (&auditLine{Entry: outcomeLine, Who: got}).encode()
 		require.NoError(t, err)
 		l := new(auditLog)
-		assert.NotContains(t, l.add(line).Error(), "one form")
+		assert.NotContains(t, l.add(line).Error(), "canonical form")
 	}
 }
 
@@ -430,7 +430,7 @@ func TestLogIsNoFile(t *testing.T) {
 	_, err = rotate(path, c)
 	assertCause(t, AuditBroken, err)
 	assert.ErrorContains(t, err, "is longer than 67108864 bytes")
-	assert.ErrorContains(t, err, "begin a new one")
+	assert.ErrorContains(t, err, "begin a new log")
 	mustChange(t, path, c, Step{Do: BeginAudit}, Step{Do: Revoke, Key: headerOf(t, path).primary().ID})
 	mustChange(t, path, c, Step{Do: Rotate})
 }

@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -16,10 +17,10 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// Create makes a keyring file at path, mode 0600, with one key, the primary, of
-// the given algorithm ("" means the kind's default; see Algorithms). It never
-// overwrites: where there is a file, the error wraps fs.ErrExist. DefaultPolicy
-// has a policy for those who have none of their own.
+// Create makes a keyring file at path, mode 0600, with one key, the primary, of the given
+// algorithm ("" means the kind's default; see Algorithms). Most keyrings can take their
+// policy from DefaultPolicy. Create never overwrites: if there is a file, the error wraps
+// fs.ErrExist.
 func Create(path string, c Config, p Policy, algorithm string) error {
 	return create(path, &c, p, func(e *edit) error {
 		k, err := e.add(algorithm)
@@ -31,7 +32,7 @@ func Create(path string, c Config, p Policy, algorithm string) error {
 	})
 }
 
-// create makes a file with the keys that fill makes.
+// create makes a file; fill makes the keys.
 func create(path string, c *Config, p Policy, fill func(*edit) error) error {
 	if err := c.check(); err != nil {
 		return err
@@ -54,13 +55,13 @@ func create(path string, c *Config, p Policy, fill func(*edit) error) error {
 	if err := fill(e); err != nil {
 		return err
 	}
-	// All that can fail is done before anything is made.
+	// Most errors are found before the first write.
 	log, err := readAudit(path)
 	if err != nil {
 		return err
 	}
 	if log.err != nil {
-		return &FileError{log.path, AuditBroken, fmt.Errorf("of an earlier keyring %w; move it away", log.err)}
+		return &FileError{log.path, AuditBroken, fmt.Errorf("is an earlier keyring's and %w; move it away", log.err)}
 	}
 	w, err := e.prepare(path, log, nil, c)
 	if err != nil {
@@ -77,7 +78,11 @@ func create(path string, c *Config, p Policy, fill func(*edit) error) error {
 	if again, err := readAudit(path); err != nil || again.prev != log.prev || again.size != log.size {
 		return fmt.Errorf("another process is making %s; try again", path)
 	}
-	return w.write(c, durable.CreateSteps)
+	if err := w.write(c, durable.CreateSteps); err != nil {
+		return err
+	}
+	c.warn(path, w.file.info())
+	return nil
 }
 
 func checkAbsent(path string) error {
@@ -87,8 +92,8 @@ func checkAbsent(path string) error {
 	return nil
 }
 
-// Read opens the file at path and returns what it says. If there is an audit log
-// beside it, the two must agree. Errors are as Open's and Audit's.
+// Read opens the file at path and returns its content without the keys. If an audit log is
+// beside the file, the two must agree. The errors are those of Open and Audit.
 func Read(path string, c Config) (Info, error) {
 	if err := c.check(); err != nil {
 		return Info{}, err
@@ -100,26 +105,25 @@ func Read(path string, c Config) (Info, error) {
 	return f.info(), nil
 }
 
-// Change does the steps, all in one write or none, and returns what the file then
-// says. Why is for the record: up to 256 bytes of text.
+// Change does all steps in one write, or none, and returns the new content. why is for the
+// audit log: up to 256 bytes of text.
 //
-// It holds an advisory lock (PATH.lock beside the file), announces the change in
-// the audit log (PATH.audit), and either replaces the file as a whole or leaves
-// it as it was. Errors are as Read's and durable storage's; a *BlockedError where
-// a step must not be done, or not yet; wrapping ErrAlready where there is nothing
-// to do.
+// Change holds an advisory lock (PATH.lock beside the file), announces the change in the
+// audit log (PATH.audit), and replaces the file as a whole. The errors are those of Read and
+// of the file system. A *BlockedError means that a step must not be done, or not yet. If a
+// step has nothing to do, the error wraps ErrAlready.
 func Change(path string, c Config, why string, steps ...Step) (Info, error) {
 	o := changeOptions{anyClock: c.UnsafeClockBehind}
 	for _, s := range steps {
-		// An emergency does not wait for a clock to be put right.
+		// An emergency does not wait until a clock is right.
 		o.anyClock = o.anyClock || s.Do == Revoke || s.Do == Disable && s.Unsafe
 		o.begin = o.begin || s.Do == BeginAudit
 	}
 	return change(path, &c, why, o, func(e *edit, _ Info) error { return e.do(steps) })
 }
 
-// Rewrap puts the keyring under another KEK. Processes that have only the old one
-// go on with the keys that they have, and cannot take new ones.
+// Rewrap puts the keyring under another KEK. Processes that have only the old KEK keep their
+// present keys, and cannot load the file any more.
 func Rewrap(path string, c Config, kek KEK, why string) (Info, error) {
 	if err := checkKEK("keyring.Rewrap.kek", kek); err != nil {
 		return Info{}, err
@@ -132,12 +136,12 @@ func Rewrap(path string, c Config, kek KEK, why string) (Info, error) {
 }
 
 type changeOptions struct {
-	anyClock bool // a clock far behind the file does not hinder
-	begin    bool // a new audit log is begun
+	anyClock bool // accept a clock far behind the file
+	begin    bool // begin a new audit log
 }
 
-// change applies f to the header and keyset at path and writes them as the next
-// generation, under the lock. If f fails, or does nothing, nothing is written.
+// change applies f to the header and keyset at path and writes them as the next generation,
+// under the lock. If f fails or does nothing, nothing is written.
 func change(path string, c *Config, why string, o changeOptions, f func(*edit, Info) error) (Info, error) {
 	if err := c.check(); err != nil {
 		return Info{}, err
@@ -145,8 +149,9 @@ func change(path string, c *Config, why string, o changeOptions, f func(*edit, I
 	if fault := textrule.Fault(why, maxReason); fault != "" {
 		return Info{}, &token.ConfigError{Field: "keyring.Change.why", Reason: fault}
 	}
-	// Before the lock, which would leave a lock file beside a file that is not there.
-	if _, err := read(path, c); err != nil {
+	// This is before the lock, which would leave a lock file beside a missing file.
+	first, err := read(path, c)
+	if err != nil {
 		return Info{}, err
 	}
 	target, err := filepath.EvalSymlinks(path)
@@ -158,11 +163,11 @@ func change(path string, c *Config, why string, o changeOptions, f func(*edit, I
 		return Info{}, err
 	}
 	defer lock.Close()
-	// The lock is of target. Were path read again, it might be another file by now.
+	// The lock protects target, and path may lead to another file by now.
 	if again, err := filepath.EvalSymlinks(path); err != nil || again != target {
-		return Info{}, fmt.Errorf("%s: the link was moved while waiting for the lock; nothing was changed; try again", path)
+		return Info{}, fmt.Errorf("%s: the link was moved during the wait for the lock; nothing was changed; try again", path)
 	}
-	old, err := read(target, c)
+	old, err := reread(target, c, first)
 	if err != nil {
 		return Info{}, err
 	}
@@ -171,7 +176,7 @@ func change(path string, c *Config, why string, o changeOptions, f func(*edit, I
 		return Info{}, err
 	}
 	if log.unfinished(old) {
-		// Until then, an older file that is put back would not be told from this one.
+		// Without the outcome, an older file that is put back would go unnoticed.
 		log.finish(old, target)
 	}
 	before := old.info()
@@ -190,7 +195,7 @@ func change(path string, c *Config, why string, o changeOptions, f func(*edit, I
 	}
 	e.why = why
 	if o.begin {
-		if log, err = log.fresh(e.now); err != nil {
+		if log, err = log.restart(e.now); err != nil {
 			return Info{}, err
 		}
 	}
@@ -201,11 +206,15 @@ func change(path string, c *Config, why string, o changeOptions, f func(*edit, I
 	if err := w.write(c, durable.WriteSteps); err != nil {
 		return Info{}, err
 	}
-	return w.file.info(), nil
+	after := w.file.info()
+	if after.Policy != before.Policy {
+		c.warn(path, after)
+	}
+	return after, nil
 }
 
-// checkedAudit reads the audit log, which must fit the file, unless a new one is
-// begun because it does not.
+// checkedAudit reads the audit log, which must fit the file, unless the change begins a new
+// log.
 func checkedAudit(target string, f *contents, c *Config, o changeOptions) (*auditLog, error) {
 	log, err := readAudit(target)
 	if err != nil {
@@ -217,7 +226,7 @@ func checkedAudit(target string, f *contents, c *Config, o changeOptions) (*audi
 	}
 	switch {
 	case o.begin && log.exists && ferr == nil:
-		return nil, fmt.Errorf("the audit log %s is well; go on with it", log.path)
+		return nil, fmt.Errorf("the audit log %s is intact; keep it", log.path)
 	case o.begin && (!log.exists || ferr.Reason == AuditBroken):
 		return log, nil
 	case !log.exists:
@@ -228,7 +237,7 @@ func checkedAudit(target string, f *contents, c *Config, o changeOptions) (*audi
 	return log, nil
 }
 
-// lockFile takes the lock of the file at target, which the user knows as path.
+// lockFile takes the lock of the file at target. Errors name the file as path.
 func lockFile(target, path string) (io.Closer, error) {
 	lock, err := durable.Lock(target + ".lock")
 	if errors.Is(err, durable.ErrLocked) {
@@ -240,7 +249,7 @@ func lockFile(target, path string) (io.Closer, error) {
 	return lock, nil
 }
 
-// pendingWrite is a write that is ready: all that could be found wrong was looked for.
+// pendingWrite is a write that is ready, after all checks.
 type pendingWrite struct {
 	target string
 	log    *auditLog
@@ -249,8 +258,7 @@ type pendingWrite struct {
 	file   *contents
 }
 
-// prepare makes the next generation of the file at target; before is nil if this
-// is the first.
+// prepare makes the next generation of the file at target. before is nil for a new file.
 func (e *edit) prepare(target string, log *auditLog, before *Info, c *Config) (*pendingWrite, error) {
 	a := auditLine{Time: e.now, Steps: e.done, Actor: c.Actor, Why: e.why}
 	head := ""
@@ -278,9 +286,9 @@ func (e *edit) prepare(target string, log *auditLog, before *Info, c *Config) (*
 	return &pendingWrite{target, log, line, data, f}, nil
 }
 
-// write announces the new file, writes it, and says that it did. Whoever is
-// killed in between leaves the old file or the new one, and an intent without
-// outcome: it was done if the file names it.
+// write logs the intent, replaces the file, and logs the outcome. A writer that is killed
+// in between leaves the old or the new file, and an intent without outcome. The change was
+// done if the file names the intent.
 func (w *pendingWrite) write(c *Config, replace func(string, []byte, fs.FileMode, func(string) error) error) error {
 	if err := c.step("announce"); err != nil {
 		return err
@@ -292,7 +300,7 @@ func (w *pendingWrite) write(c *Config, replace func(string, []byte, fs.FileMode
 	if err := replace(w.target, w.data, 0o600, c.at); err != nil {
 		return err
 	}
-	// The change is made. Where its outcome cannot be logged, the next change does it.
+	// The change is done. If logging the outcome fails, the next change logs it.
 	if c.step("log the outcome") != nil {
 		return nil
 	}
@@ -301,8 +309,8 @@ func (w *pendingWrite) write(c *Config, replace func(string, []byte, fs.FileMode
 	return nil
 }
 
-// read opens the file at path, without its audit log. Without c it opens nothing,
-// and returns what stands in its first line.
+// read opens the file at path, without the audit log. Without c, read decrypts nothing, and
+// returns the header alone.
 func read(path string, c *Config) (*contents, error) {
 	data, stat, err := readFile(path)
 	if err != nil {
@@ -321,10 +329,28 @@ func read(path string, c *Config) (*contents, error) {
 	return f, nil
 }
 
-// stamp returns the time to record for a change. It is never before what the
-// file records already; a clock that is behind that by more than the skew is
-// refused unless anyClock, since every retirement is reckoned from what is
-// recorded.
+// reread reads the file at path once more. An unchanged file is not opened again: the KEK's
+// service may be slow, count requests or charge for them.
+func reread(path string, c *Config, first *contents) (*contents, error) {
+	data, stat, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	f := first
+	if sha256.Sum256(data) != first.fingerprint {
+		if f, err = decode(path, data, c); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkMode(path, stat, c); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// stamp returns the time to record for a change, which is never before the recorded times.
+// Unless anyClock is set, stamp refuses a clock that is behind them by more than the skew:
+// the end of every key's life is calculated from recorded times.
 func (h *header) stamp(now time.Time, anyClock bool) (time.Time, error) {
 	last := h.last()
 	if !anyClock && now.Before(last.Add(-h.Policy.Skew)) {
@@ -336,9 +362,10 @@ func (h *header) stamp(now time.Time, anyClock bool) (time.Time, error) {
 	return later(now, last), nil
 }
 
-// pullBack has what the file dates ahead of now, by a clock that was ahead, be of
-// now. That is no earlier than it was, so all is kept for as long as it must be,
-// and the policy goes on; else it would wait until the date has come.
+// pullBack replaces recorded times after now, which a clock that was ahead recorded, by now.
+// The steps happened before now, so every key is still kept long enough. Otherwise the
+// policy would do nothing until the recorded times have come. pullBack reports whether
+// times were too far ahead.
 func (h *header) pullBack(now time.Time) bool {
 	if !now.Before(h.last().Add(-h.Policy.Skew)) {
 		return false

@@ -396,7 +396,7 @@ func TestLinkMovedWhileWaiting(t *testing.T) {
 				require.NoError(t, os.Remove(link))
 				require.NoError(t, os.Symlink(to, link))
 				require.NoError(t, lock.Close())
-				assert.ErrorContains(t, <-result, "the link was moved while waiting", name)
+				assert.ErrorContains(t, <-result, "the link was moved during the wait", name)
 			})
 			require.NoError(t, os.Remove(link))
 			assert.Equal(t, beforeOne, mustRead(t, one), name)

@@ -1,31 +1,29 @@
-// Package keyring keeps keys that rotate: in one file, with their history, so
-// that the two cannot disagree; and in memory as a Ring, an AEAD whose keys
-// change underneath while a service runs.
+// Package keyring keeps keys that rotate: in a file, together with the history of the keys,
+// and in memory as a Ring, an AEAD whose keys change while a service runs.
 //
-// Create makes a file, Change and Apply change it, Read says what it holds, Audit
-// what was done to it, and Open gives a Ring over it. A reader brings its realm, its
-// key-encryption key (KEK) and the kind of keyring that it expects in a Config of
-// its own. What the file says about them must match, and never decides.
+// Create makes a file, Change and Apply change it, Read returns its content without the
+// keys, Audit returns its history, and Open returns a Ring over it. A reader brings its own
+// Config: the realm, the key-encryption key (KEK) and the kind of keyring. The file's
+// own statements about these three must match the Config, and never decide.
 //
 // # States
 //
-//	staged    there, and opens nothing yet: its algorithm may be new to some readers  → pending
-//	pending   opens, does not seal; waits until all have it                           → primary
-//	primary   opens and seals; exactly one                                            → retiring
-//	retiring  opens what it sealed; waits until that has run out                      → disabled, or back to primary
-//	disabled  opens nothing                                                           → destroyed, or back to retiring
-//	destroyed gone; its ID is never given again
+//	staged    there, and opens nothing yet: some readers may not know the algorithm  → pending
+//	pending   opens, does not seal; waits until every process has the key           → primary
+//	primary   opens and seals; exactly one key                                      → retiring
+//	retiring  opens its ciphertexts; waits until they have run out                  → disabled, or back to primary
+//	disabled  opens nothing                                                         → destroyed, or back to retiring
+//	destroyed gone; the ID is never given again
 //
-// A key is pending for propagation + skew (Policy.PromoteFrom), retiring for
-// propagation + lifetime + 3 × skew from when it ceased to be the primary
-// (Policy.DisableFrom), disabled for destroy-after (Policy.DestroyFrom). Who holds,
-// rolls back, disables or revokes keys by hand does so with a Step; see Action for
-// what there is. The rest is the policy's: Info.Plan says what is due, and Apply,
-// run every few minutes by a timer, does it.
+// A key is pending for propagation + skew (Policy.PromoteFrom). It is retiring for
+// propagation + lifetime + 3 × skew after its time as the primary (Policy.DisableFrom), and
+// disabled for destroy-after (Policy.DestroyFrom). People hold, roll back, disable and
+// revoke keys with a Step; see Action for all steps. The policy does the rest: Info.Plan
+// says which steps are due, and Apply does them. Run Apply every few minutes from a timer.
 //
-// An algorithm that older versions of this package do not know comes in staged,
-// and is enabled when all readers know it: one key that a reader cannot use makes
-// the whole file useless to it.
+// A key of an algorithm that older versions of this package do not know comes in staged,
+// and is enabled when all readers know the algorithm. A reader cannot use a file at all
+// if it cannot use one of the keys that open.
 //
 // # File format 1
 //
@@ -34,11 +32,10 @@
 //	wrapped = the KEK's encryption of a serialized Tink keyset (tink.Keyset)
 //	AD      = "admitone/keyring/1" 0x00 realm 0x00 SHA-256(header)
 //
-// The base64 is of RFC 4648 §4, with padding. AD is the associated data of the
-// wrapping: a file whose header was changed in any byte does not open, nor does
-// one of another realm. A header is written in exactly one way, with its fields
-// in the order of this example and none that are unknown, repeated or spelt
-// otherwise (shown here on several lines):
+// The base64 is of RFC 4648 §4, with padding. AD is the associated data of the wrapping: a
+// file does not open in another realm, nor after a change of any byte of the header. A
+// header has exactly one form: the fields are in the order of this example, and none is
+// unknown, repeated or spelt otherwise (shown here on several lines):
 //
 //	{"format":1,"kind":"ticket","realm":"prod","generation":3,"kek":"file",
 //	 "policy":{"lifetime":900,"propagation":120,"skew":10,"rotateEvery":2592000,"destroyAfter":2592000},
@@ -50,45 +47,46 @@
 //	   "enabled":"2026-02-05T08:57:00Z","promoted":"2026-02-05T09:00:00Z"}],
 //	 "tombstones":["71c20a9d"]}
 //
-// Times are UTC with at most milliseconds, durations whole seconds; a duration
-// of 0 is left out, and so is a time that has not come. A key's ID is the one
-// in the Tink prefix of what it seals. See Key for its other fields. Header and
-// keyset must agree: the same IDs, the primary the primary, a key that opens
-// enabled and any other disabled, algorithms as named. All keys have the TINK output
-// prefix. Of a disabled key the algorithm need not be known.
+// Times are UTC with at most milliseconds, durations whole seconds. A duration of 0 is left
+// out, and so is a time that has not come. A key's ID is the ID in the Tink prefix of the
+// key's ciphertexts. See Key for the other fields. Header and keyset must agree: they have
+// the same IDs, the same primary and the same algorithms, and the keys that open are the
+// enabled keys. All keys have the TINK output prefix. The algorithm of a disabled key need
+// not be known.
 //
-// The generation rises by one at each write. A Ring never goes back to a lower
-// one, nor to the same with other contents, nor to a file that lacks a key of
-// the one in use: that is another keyring.
+// The generation rises by one at each write. A Ring never goes back to a lower generation,
+// nor to the same generation with other contents. It also refuses a file that lacks a key
+// of the file in use: the file is another keyring then.
 //
 // # Audit log
 //
-// Beside the file NAME is NAME.audit, in JSON lines. Before a write, its intent is
-// appended and made durable: the generation, what is done to which keys, when, by
-// whom and why. After it, its outcome: the fingerprint of the new file. Each line
-// has the SHA-256 of the one before, and the header has, as "audit", that of the
-// intent of its generation. So the KEK vouches for the log up to there:
+// Beside the file NAME is NAME.audit, in JSON lines. Before a write, the writer appends an
+// intent and makes the intent durable: the generation, the steps and their keys, the time,
+// the person and the reason. After the write, the writer appends the outcome: the
+// fingerprint of the new file. Each line has the SHA-256 of the line before. The field
+// "audit" of the header is the SHA-256 of the intent of the header's generation, so the KEK
+// vouches for the log up to this intent:
 //
 //	{"entry":"intent","generation":2,"time":"2026-02-05T09:00:00Z","steps":[{"do":"promote","key":"9be40d77"}],
 //	 "who":"ops@keys1","why":"policy","before":"5df6…","prev":"c0c1…"}
 //	{"entry":"outcome","generation":2,"after":"e3b0…","prev":"9f86…"}
 //
-// An intent without an outcome was done if the file has its hash; the next change
-// adds the outcome, or says in its intent which it was ("found"). A file that is older than a logged outcome was put
-// back, and is refused. Only who changes a keyring needs the log; a Ring does not
-// look at it, since only the file goes to other machines. What the log cannot show
-// is that file and log together were replaced by older ones: services remember the
-// generation (Config.MinGeneration).
+// An intent without an outcome was done if the file has the intent's hash. The next change
+// adds the outcome, or says in the field "found" of its intent whether the change was done.
+// A file that is older than a logged outcome was put back, and is refused. Only writers need
+// the log. A Ring ignores the log, since other machines get the file alone. The log cannot
+// show that file and log together were replaced by older ones; services remember the
+// generation for this case (Config.MinGeneration).
 //
 // # Without this package
 //
-// With the KEK InsecureCleartext ("kek":"cleartext") the keyset stands there in
-// clear, and nothing but its mode protects the file from being read or changed;
-// one that everyone may read or write, or its group write, is not taken.
+// Under the KEK InsecureCleartext ("kek":"cleartext") the keyset is not encrypted, and only
+// the file's mode protects the keys. A cleartext file is refused if everybody may read or
+// write it, or if its group may write it.
 //
-// Nothing of this package is needed to read a keyset:
+// A keyset can be read with Tink alone:
 //
-//	kek, err := subtle.NewAESGCM(key) // tink-go's; the KEK that kms calls file:PATH
+//	kek, err := subtle.NewAESGCM(key) // tink-go's; the KEK that package kms calls file:PATH
 //	...
 //	plain, err := kek.Decrypt(wrapped, ad)
 //	...

@@ -358,7 +358,7 @@ func TestKeyset(t *testing.T) {
 		{"a destroyed key", func(ks *tinkpb.Keyset) { ks.Key[0].Status = tinkpb.KeyStatusType_DESTROYED }, Disagree, "Destroyed"},
 		{"a disabled key", func(ks *tinkpb.Keyset) { ks.Key[0].Status = tinkpb.KeyStatusType_DISABLED }, Disagree, "Disabled"},
 		{"a disabled primary", func(ks *tinkpb.Keyset) { ks.Key[1].Status = tinkpb.KeyStatusType_DISABLED }, BadKeyset, "refuses"},
-		{"another primary", func(ks *tinkpb.Keyset) { ks.PrimaryKeyId = ks.Key[0].KeyId }, Disagree, "denies"},
+		{"another primary", func(ks *tinkpb.Keyset) { ks.PrimaryKeyId = ks.Key[0].KeyId }, Disagree, "has another primary"},
 		{"no such primary", func(ks *tinkpb.Keyset) { ks.PrimaryKeyId++ }, BadKeyset, "refuses"},
 		{"a key less", func(ks *tinkpb.Keyset) { ks.Key = ks.Key[1:] }, Disagree, "2 keys in the header, 1"},
 		{"a key more", func(ks *tinkpb.Keyset) { ks.Key = append(ks.Key, fresh(aead.AES256GCMKeyTemplate())) }, Disagree, "3 in the keyset"},

@@ -38,7 +38,7 @@ func TestPipe(t *testing.T) {
 func TestReadFault(t *testing.T) {
 	err := readFault("f", &fs.PathError{Op: "open", Path: "f", Err: syscall.EACCES})
 	assertCause(t, Unreadable, err)
-	assert.ErrorContains(t, err, "run this as its owner")
+	assert.ErrorContains(t, err, "run this as the file's owner")
 	assert.ErrorIs(t, err, fs.ErrPermission)
 	err = readFault("f", &fs.PathError{Op: "read", Path: "f", Err: syscall.EIO})
 	assertCause(t, Unreadable, err)

@@ -160,7 +160,7 @@ func (f *fleet) run(t *testing.T, rotations int, untilRefused bool, apply func(c
 
 // made returns the IDs of all keys that were ever made, as far as a verifier knows.
 func (f *fleet) made() []KeyID {
-	h := f.verifiers[0].set.Load().header
+	h := f.verifiers[0].keys.Load().header
 	ids := slices.Clone(h.Tombstones)
 	for _, k := range h.Keys {
 		ids = append(ids, k.ID)

@@ -16,34 +16,33 @@ import (
 // KeyID is the ID of a key; see token.KeyID.
 type KeyID = token.KeyID
 
-// State says what a key does.
+// State is the state of a key.
 type State string
 
-// The states of a key. One that was destroyed is in no state: it is gone, and its
-// ID is among Info.Tombstones.
+// The states of a key. A destroyed key has no state; its ID is among Info.Tombstones.
 const (
-	Staged   State = "staged"   // there, and opens nothing yet: of an algorithm that not all readers may know
-	Pending  State = "pending"  // opens; does not seal yet
-	Primary  State = "primary"  // opens and seals; exactly one key is
-	Retiring State = "retiring" // opens what it sealed when it was the primary
+	Staged   State = "staged"   // there, and opens nothing yet: some readers may not know the algorithm
+	Pending  State = "pending"  // opens, and does not seal yet
+	Primary  State = "primary"  // opens and seals; exactly one key is primary
+	Retiring State = "retiring" // opens its ciphertexts, and seals no more
 	Disabled State = "disabled" // opens nothing
 )
 
-// Key is a key's entry in the header: all but the key itself. Times are UTC, in
-// milliseconds; the zero time is one that has not come.
+// Key is the header's entry of a key, without the secret. Times are UTC, in whole
+// milliseconds. The zero time has not come.
 type Key struct {
 	ID        KeyID     `json:"id"`
-	Algorithm string    `json:"algorithm"` // one of Algorithms; of a staged or disabled key perhaps one of a later version
+	Algorithm string    `json:"algorithm"` // one of Algorithms; perhaps of a later version if staged or disabled
 	State     State     `json:"state"`
 	Created   time.Time `json:"created"`
-	Enabled   time.Time `json:"enabled,omitzero"`  // from when it opens
-	Promoted  time.Time `json:"promoted,omitzero"` // when it first became the primary
-	Demoted   time.Time `json:"demoted,omitzero"`  // when it last ceased to be the primary
-	Disabled  time.Time `json:"disabled,omitzero"` // when it was disabled
-	Needed    time.Time `json:"needed,omitzero"`   // until when it is needed at least: what it sealed under an earlier policy lives on
-	Held      bool      `json:"held,omitempty"`    // it must not become the primary
-	Revoked   bool      `json:"revoked,omitempty"` // it was disabled for good
-	Reason    string    `json:"reason,omitempty"`  // why it is held or disabled: up to 256 bytes of text
+	Enabled   time.Time `json:"enabled,omitzero"`  // since when the key opens
+	Promoted  time.Time `json:"promoted,omitzero"` // when the key first became the primary
+	Demoted   time.Time `json:"demoted,omitzero"`  // when the key last ceased to be the primary
+	Disabled  time.Time `json:"disabled,omitzero"` // when the key was disabled
+	Needed    time.Time `json:"needed,omitzero"`   // earliest end, since ciphertexts of an earlier policy live on
+	Held      bool      `json:"held,omitempty"`    // the key must not become the primary
+	Revoked   bool      `json:"revoked,omitempty"` // the key was disabled for good
+	Reason    string    `json:"reason,omitempty"`  // why the key is held or disabled: up to 256 bytes of text
 }
 
 // header is the file's first line.
@@ -54,16 +53,15 @@ type header struct {
 	Generation uint64  `json:"generation"`
 	KEK        string  `json:"kek"` // the KEK's hint
 	Policy     Policy  `json:"policy"`
-	Audit      string  `json:"audit"` // SHA-256 of the entry of the audit log that announced this generation, in hex
+	Audit      string  `json:"audit"` // SHA-256, in hexadecimal, of this generation's intent in the audit log
 	Keys       []Key   `json:"keys"`
-	Tombstones []KeyID `json:"tombstones,omitempty"` // of destroyed keys, in the order of that
+	Tombstones []KeyID `json:"tombstones,omitempty"` // of destroyed keys, in the order of destruction
 }
 
 const (
-	format    = 1
-	maxHeader = 512 << 10
-	// What only a revocation may use of that: some 30 keys.
-	headerReserve = 16 << 10
+	format        = 1
+	maxHeader     = 512 << 10
+	headerReserve = 16 << 10 // part of maxHeader that only revocations may use: some 30 keys
 	maxReason     = 256
 	maxKEKHint    = 64
 )
@@ -82,8 +80,8 @@ func (h *header) encode() ([]byte, error) {
 	return line, nil
 }
 
-// parseHeader reads the first line of a file, and refuses one that this package
-// would not have written.
+// parseHeader reads the first line of a file, and refuses a line that this package would not
+// have written.
 func parseHeader(line []byte) (*header, error) {
 	if len(line) > maxHeader {
 		return nil, fmt.Errorf("is longer than %d bytes", maxHeader)
@@ -106,19 +104,19 @@ func parseHeader(line []byte) (*header, error) {
 	if err := h.check(); err != nil {
 		return nil, err
 	}
-	// One header has one form. This finds repeated fields and fields in another
-	// case, which encoding/json takes, and white space and all other variation.
+	// One header has one form. The comparison finds repeated fields and fields in another
+	// case, which encoding/json accepts, and white space.
 	again, err := h.encode()
 	if err != nil {
 		return nil, err
 	}
 	if !bytes.Equal(line, again) {
-		return nil, errors.New("is not in the one form that it has (a field is repeated, spelt otherwise or out of place)")
+		return nil, errors.New("is not in canonical form (a field is repeated, spelt otherwise or out of place)")
 	}
 	return h, nil
 }
 
-// check finds what is wrong in a header by itself.
+// check refuses a header that contradicts itself.
 func (h *header) check() error {
 	if err := h.Kind.check(); err != nil {
 		return fmt.Errorf("kind %w", err)
@@ -136,7 +134,7 @@ func (h *header) check() error {
 		return fmt.Errorf("policy: %w", err)
 	}
 	if !isHash(h.Audit) {
-		return errors.New("audit is not a SHA-256 in hex")
+		return errors.New("audit is not a SHA-256 in hexadecimal")
 	}
 	primaries := 0
 	seen := make(map[KeyID]bool, len(h.Keys)+len(h.Tombstones))
@@ -146,7 +144,7 @@ func (h *header) check() error {
 			return fmt.Errorf("key %v: %w", k.ID, err)
 		}
 		if seen[k.ID] {
-			return fmt.Errorf("key %v stands there twice", k.ID)
+			return fmt.Errorf("key %v is there twice", k.ID)
 		}
 		seen[k.ID] = true
 		if k.State == Primary {
@@ -158,7 +156,7 @@ func (h *header) check() error {
 	}
 	for _, id := range h.Tombstones {
 		if seen[id] {
-			return fmt.Errorf("key %v was destroyed, and stands there once more", id)
+			return fmt.Errorf("key %v was destroyed, and is there again", id)
 		}
 		seen[id] = true
 	}
@@ -169,12 +167,13 @@ func (k *Key) check(kind Kind) error {
 	if k.ID == 0 {
 		return errors.New("its ID is 0, which no key has")
 	}
-	// A reader need not know the algorithm of a key that it does not use.
+	// A reader need not know the algorithms of keys that open nothing.
 	known := slices.Contains(Algorithms(kind), k.Algorithm)
 	if !known && (k.State != Staged && k.State != Disabled || !isAlgorithmName(k.Algorithm)) {
-		return fmt.Errorf("algorithm %q is none of a %s keyring's", k.Algorithm, kind)
+		return fmt.Errorf("algorithm %q is not for %s keyrings", k.Algorithm, kind)
 	}
-	enabled, promoted, demoted, disabled := !k.Enabled.IsZero(), !k.Promoted.IsZero(), !k.Demoted.IsZero(), !k.Disabled.IsZero()
+	enabled, promoted := !k.Enabled.IsZero(), !k.Promoted.IsZero()
+	demoted, disabled := !k.Demoted.IsZero(), !k.Disabled.IsZero()
 	var fits bool
 	switch k.State {
 	case Staged:
@@ -209,7 +208,7 @@ func (k *Key) check(kind Kind) error {
 	return checkText("reason", k.Reason, maxReason)
 }
 
-// times are when something was done to k.
+// times returns the times of all steps that were done to k.
 func (k *Key) times() []time.Time {
 	return []time.Time{k.Created, k.Enabled, k.Promoted, k.Demoted, k.Disabled}
 }
@@ -223,7 +222,7 @@ func isAlgorithmName(s string) bool {
 	return s != "" && len(s) <= 64 && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
 }
 
-// isHash reports whether s is a SHA-256 in lower-case hex.
+// isHash reports whether s is a SHA-256 in lower-case hexadecimal.
 func isHash(s string) bool {
 	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
 }
@@ -241,7 +240,7 @@ func (h *header) primary() *Key {
 	return &h.Keys[slices.IndexFunc(h.Keys, func(k Key) bool { return k.State == Primary })]
 }
 
-// last returns when something was last done to a key.
+// last returns the time of the last step that was done to a key.
 func (h *header) last() time.Time {
 	var last time.Time
 	for _, k := range h.Keys {

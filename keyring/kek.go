@@ -9,25 +9,26 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// KEK is a key-encryption key: it wraps the keyset in a file. See package kms
-// for those there are. A KEK must authenticate the associated data. Its errors
-// wrap ErrKEKUnavailable where they say nothing about the ciphertext.
+// KEK is a key-encryption key, which wraps the keyset of a file. Package kms has the
+// implementations. A KEK must authenticate the associated data. Errors wrap
+// ErrKEKUnavailable if they say nothing about the ciphertext.
 type KEK interface {
 	Encrypt(plaintext, associatedData []byte) ([]byte, error)
 	Decrypt(ciphertext, associatedData []byte) ([]byte, error)
 
-	// Hint stands in the header, so that a file under another KEK is told from a
-	// damaged one: "file", "passphrase". It has no secret and no path in it.
+	// Hint returns the type of the KEK, such as "file" or "passphrase", without secrets
+	// and paths. The header holds the hint, so that a file under another type of KEK can
+	// be told from a damaged file.
 	Hint() string
 }
 
-// ErrKEKUnavailable is wrapped by the error of a KEK that could not do its work:
-// its service is out of reach, refuses this caller, or has the key disabled.
-// Whether the ciphertext is good is not known then.
+// ErrKEKUnavailable is wrapped by the error of a KEK that cannot be used: the KEK's service
+// is out of reach, refuses this caller, or has disabled the key. The ciphertext may be good
+// or not.
 var ErrKEKUnavailable = errors.New("the key-encryption key cannot be used now")
 
-// InsecureCleartext is the KEK that encrypts nothing: whoever can read the file
-// has the keys, and whoever can write it chooses them. It is for tests and trials.
+// InsecureCleartext is a KEK for tests and trials that encrypts nothing. Everybody who can
+// read the file has the keys, and everybody who can write the file chooses the keys.
 var InsecureCleartext KEK = insecureCleartext{}
 
 const cleartextHint = "cleartext"
@@ -60,9 +61,8 @@ func checkKEK(field string, k KEK) error {
 	return nil
 }
 
-// checkWrapping makes sure that k authenticates the associated data. A KEK that
-// ignores them would leave the header unprotected, and let a keyring be moved
-// to another realm.
+// checkWrapping makes sure that k authenticates the associated data. Otherwise the header
+// would be unprotected, and a keyring could be moved to another realm.
 func checkWrapping(k KEK, wrapped, ad []byte) error {
 	if k == InsecureCleartext {
 		return nil
@@ -73,9 +73,9 @@ func checkWrapping(k KEK, wrapped, ad []byte) error {
 		plain, err := k.Decrypt(wrapped, wrong)
 		if err == nil {
 			clear(plain)
-			return errors.New("the KEK does not authenticate associated data; nothing was written; take another KEK")
+			return errors.New("nothing was written, since the KEK does not authenticate associated data; take another KEK")
 		}
-		// A service may refuse a caller who gives no associated data at all.
+		// A service may refuse a call without associated data.
 		if wrong != nil && errors.Is(err, ErrKEKUnavailable) {
 			return fmt.Errorf("nothing was written, since the KEK could not be tested: %w", err)
 		}

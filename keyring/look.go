@@ -10,59 +10,59 @@ import (
 	"time"
 )
 
-// A file system may hang, and a look at the file with it. HasKey and Close wait
-// for no look longer than lookWait; Reload, which is asked for by name, and may
-// wait for a slow key-encryption key, reloadWait.
+// Time limits for looks at the file, since a file system may hang: lookWait for HasKey and
+// Close, reloadWait for Reload, which may wait for a slow key-encryption key.
 const (
 	lookWait   = time.Second
 	reloadWait = 10 * time.Second
 )
 
-// retryMost is the longest time until a file that was not taken, and has not
-// changed, is tried again: each try asks the key-encryption key's service, which may
-// count refusals, limit them or charge for them.
+// retryMost is the longest interval between two tries of an unchanged file that was refused.
+// Each try asks the key-encryption key's service, which may count refusals, limit them or
+// charge for them.
 const retryMost = time.Minute
 
-// look is one look at the file, which all share who asked before it began.
+// look is a look at the file. All callers that ask before the look begins share it.
 type look struct {
-	reload bool          // read the file even if it seems to be the one last read
-	asked  bool          // by name: try it even if it was not taken a moment ago
+	reload bool          // read the file even if it seems unchanged
+	asked  bool          // by Reload: try the file even if it was refused a moment ago
 	done   chan struct{} // closed at the end
-	err    error         // only after that
+	err    error         // valid after the end
 }
 
-// outcome is how a look ended.
+// outcome is the outcome of a look.
 type outcome struct {
 	checked time.Time
-	good    time.Time // when one last ended well
+	good    time.Time // end of the last look that succeeded
 	err     error
 }
 
-// HasKey reports whether the Ring has a key with that ID that opens. Before it
-// says no it looks whether the file has changed, so that what was sealed a
-// moment after another process rotated the keyring is not refused. Such looks
-// are one at a time and shared by all who wait; they read the file only when
-// it changed. HasKey waits at most a second for one.
+// HasKey reports whether the Ring has a key with this ID that opens.
+//
+// If another process rotates the keyring, a ciphertext under the new key may arrive a
+// moment later. So for an unknown ID HasKey first looks whether the file has changed. There
+// is one look at a time, which all callers share, and a look reads the file only if the
+// file has changed. HasKey waits at most a second for a look.
 func (r *Ring) HasKey(id KeyID) bool {
-	if _, ok := r.set.Load().enabled[id]; ok {
+	if _, ok := r.keys.Load().enabled[id]; ok {
 		return true
 	}
 	r.ask(false, false).wait(cmp.Or(r.c.patience, lookWait))
-	_, ok := r.set.Load().enabled[id]
+	_, ok := r.keys.Load().enabled[id]
 	return ok
 }
 
 // Lifetime returns the longest lifetime of anything that the keys seal, by the policy
 // of the keys in use; 0 means that nothing runs out, as in a Channel Ring.
-func (r *Ring) Lifetime() time.Duration { return r.set.Load().header.Policy.Lifetime }
+func (r *Ring) Lifetime() time.Duration { return r.keys.Load().header.Policy.Lifetime }
 
-// Reload looks at the file now. If the file cannot be taken, the Ring goes on
-// with the keys that it has, and the error says why. If there is no answer
-// within ten seconds, that is an error, too, and the look goes on.
+// Reload looks at the file now. If the file is refused, the Ring keeps its keys, and the
+// error says why. A look that takes longer than ten seconds is an error, too, and goes on.
 func (r *Ring) Reload() error {
 	l := r.ask(true, true)
 	if !l.wait(cmp.Or(r.c.patience, reloadWait)) {
-		return fmt.Errorf("%s was not read within %v; see whether its file system or the key-encryption key's service hangs", r.path, reloadWait)
+		return fmt.Errorf("%s was not read within %v; see whether its file system or the key-encryption key's service hangs",
+			r.path, reloadWait)
 	}
 	return l.err
 }
@@ -87,7 +87,7 @@ func (r *Ring) poll(ctx context.Context) {
 	}
 }
 
-// wait waits for the end of a look, and reports whether it came in time.
+// wait waits for the end of a look, and reports whether the end came within the limit.
 func (l *look) wait(limit time.Duration) bool {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
@@ -99,8 +99,8 @@ func (l *look) wait(limit time.Duration) bool {
 	}
 }
 
-// ask returns a look that begins after the call. There is one goroutine that
-// looks, however many ask and however long a look takes.
+// ask returns a look that begins after the call. One goroutine looks for all callers,
+// however long a look takes.
 func (r *Ring) ask(reload, asked bool) *look {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -116,7 +116,7 @@ func (r *Ring) ask(reload, asked bool) *look {
 	return r.next
 }
 
-// run looks until nobody asks any more.
+// run looks until no caller has asked for another look.
 func (r *Ring) run() {
 	for {
 		r.mu.Lock()
@@ -136,8 +136,7 @@ func (r *Ring) run() {
 	}
 }
 
-// moved reports whether the file is not the one that was last read. The
-// answer is yes for a file that is not there, since that is news.
+// moved reports whether the file differs from the file that was last read, or is missing.
 func (r *Ring) moved() bool {
 	now, err := os.Stat(r.path)
 	return err != nil || !unmoved(now, r.seen)
@@ -147,33 +146,32 @@ func unmoved(now, seen fs.FileInfo) bool {
 	return os.SameFile(now, seen) && now.Size() == seen.Size() && now.ModTime().Equal(seen.ModTime())
 }
 
-// refusal is a file that was not taken.
+// refusal is the record of a file that was refused.
 type refusal struct {
 	fingerprint [sha256.Size]byte
 	stat        fs.FileInfo
 	err         error
-	wait        time.Duration // doubles with each try
-	again       time.Time     // when it may be tried again
+	wait        time.Duration // until the next try; doubles with each try
+	again       time.Time     // time of the next try
 }
 
-// of reports whether it is the same file still. A file that was only touched or
-// given another mode is another: somebody did something about it.
+// of reports whether the file is still the refused file. A file with another time or mode is
+// another file: somebody may have mended the cause.
 func (f *refusal) of(fingerprint [sha256.Size]byte, stat fs.FileInfo) bool {
 	return f.fingerprint == fingerprint && unmoved(stat, f.stat) && stat.Mode() == f.stat.Mode()
 }
 
-// anew returns the refusal of a file after f, of the same file; f is nil if this is
-// the first.
-func (f *refusal) anew(fingerprint [sha256.Size]byte, stat fs.FileInfo, err error, poll time.Duration) *refusal {
+// retry returns the next refusal of the same file. f is nil for the first refusal.
+func (f *refusal) retry(fingerprint [sha256.Size]byte, stat fs.FileInfo, err error, poll time.Duration) *refusal {
 	wait := poll
 	if f != nil {
 		wait = max(poll, min(2*f.wait, retryMost))
 	}
-	// Not by Config.Now: a clock that is set back must not put it off.
+	// Config.Now may be set back, which must not put off the next try.
 	return &refusal{fingerprint, stat, err, wait, time.Now().Add(wait)}
 }
 
-// note records how a look ended, and tells of it when that is news.
+// note records the outcome of a look, and logs a change for the better or the worse.
 func (r *Ring) note(err error) {
 	before, now := r.last.Load(), r.c.now()
 	o := &outcome{now, now, err}
@@ -181,8 +179,8 @@ func (r *Ring) note(err error) {
 		o.good = before.good
 	}
 	r.last.Store(o)
-	r.set.Load().sample(now)
-	generation := r.set.Load().header.Generation
+	r.keys.Load().sample(now)
+	generation := r.keys.Load().header.Generation
 	news := r.changed
 	r.changed = false
 	switch {
@@ -190,7 +188,8 @@ func (r *Ring) note(err error) {
 		r.c.Log.Info("keyring is well again", "file", r.path, "generation", generation)
 		news = true
 	case err != nil && (before.err == nil || before.err.Error() != err.Error()):
-		r.c.Log.Error("keyring not reloaded; the last good keys stay in use", "file", r.path, "generation", generation, "error", err)
+		r.c.Log.Error("keyring not reloaded; the last good keys stay in use",
+			"file", r.path, "generation", generation, "error", err)
 		news = true
 	}
 	if news && r.c.OnReload != nil {

@@ -6,36 +6,39 @@ import (
 	"time"
 )
 
-// Urgency says how a planned step stands to the time of its plan.
+// Urgency tells whether the time of a planned step has come.
 type Urgency string
 
 // The urgencies.
 const (
-	Upcoming Urgency = "upcoming" // its time has not come
-	Due      Urgency = "due"
-	Overdue  Urgency = "overdue" // late by more than a tenth of rotate-every, or, without that, an hour
+	Upcoming Urgency = "upcoming" // the time has not come
+	Due      Urgency = "due"      // the time has come
+	Overdue  Urgency = "overdue"  // late by more than a tenth of rotate-every; without rotate-every, an hour
 )
 
-// Plan is what the policy wants done to one generation of a keyring.
+// Plan holds the steps that the policy wants for a generation of a keyring.
 type Plan struct {
 	Generation  uint64        `json:"generation"`
 	Fingerprint string        `json:"fingerprint"` // of the file
 	Made        time.Time     `json:"made"`
-	Steps       []PlannedStep `json:"steps"` // by time
+	Steps       []PlannedStep `json:"steps"` // in the order of time
 }
 
-// PlannedStep is a step with the time from which it is due.
+// PlannedStep is a step and the time from which the step is due.
 type PlannedStep struct {
 	Step
 	At      time.Time `json:"at"`
 	Urgency Urgency   `json:"urgency"`
 }
 
-// Plan says what the policy wants done, now and later: rotate when the primary
-// has been that for rotate-every less the time to spread; promote the pending
-// key that was enabled first; disable what nothing good needs any more; destroy
-// what the grace has passed for. It never promotes a held key, and never makes
-// a key open that does not.
+// Plan returns the steps that the policy wants, now and later:
+//
+//   - rotate when the primary has been the primary for rotate-every, less propagation + skew
+//   - promote the pending key that was enabled first
+//   - disable a retiring key when its ciphertexts have run out
+//   - destroy a disabled key after destroy-after
+//
+// Plan never promotes a held key, and never enables a key.
 func (i Info) Plan(now time.Time) Plan {
 	now = now.UTC().Truncate(time.Millisecond)
 	p := Plan{Generation: i.Generation, Fingerprint: i.Fingerprint, Made: now}
@@ -92,15 +95,16 @@ func (p Plan) Due() []Step {
 	return due
 }
 
-// Check finds what keeps Apply from doing p, at now, to the keyring that i tells
-// of: the error wraps ErrStalePlan if p is for another, or for another generation,
-// or if not all that was due is due still.
+// Check reports whether Apply would accept the plan for the keyring i at the time now. The
+// error wraps ErrStalePlan if p is for another file or generation, or if a step that was due
+// is not due any more.
 func (p Plan) Check(i Info, now time.Time) error {
 	switch {
 	case p.Generation != i.Generation:
-		return fmt.Errorf("it is for generation %d, and the keyring is generation %d: %w", p.Generation, i.Generation, ErrStalePlan)
+		return fmt.Errorf("the plan is for generation %d, and the keyring is generation %d: %w",
+			p.Generation, i.Generation, ErrStalePlan)
 	case p.Fingerprint != i.Fingerprint:
-		return fmt.Errorf("it is for another file of generation %d: %w", p.Generation, ErrStalePlan)
+		return fmt.Errorf("the plan is for another file of generation %d: %w", p.Generation, ErrStalePlan)
 	}
 	due := i.Plan(now).Due()
 	for _, s := range p.Due() {
@@ -113,10 +117,11 @@ func (p Plan) Check(i Info, now time.Time) error {
 	return nil
 }
 
-// Apply does what is due, in one write, and returns what the file then says and
-// what was done. If nothing is due, it writes nothing. With a plan, made earlier
-// and perhaps looked at by someone, it does the steps that were due then; the
-// error wraps ErrStalePlan if the file is another by now, or if they are not due.
+// Apply does the steps that are due, in one write, and returns the new content and the steps.
+// If nothing is due, Apply writes nothing, and asks the KEK once.
+//
+// With a plan, which people may have approved, Apply does the steps that were due when the
+// plan was made. The error wraps ErrStalePlan if Plan.Check refuses the plan.
 func Apply(path string, c Config, plan *Plan) (Info, []Step, error) {
 	var done []Step
 	info, err := change(path, &c, "policy", changeOptions{anyClock: c.UnsafeClockBehind}, func(e *edit, now Info) error {
@@ -127,7 +132,7 @@ func Apply(path string, c Config, plan *Plan) (Info, []Step, error) {
 			}
 			due = plan.Due()
 		}
-		// What goes makes room for what comes.
+		// Destroyed keys make room for new keys.
 		slices.SortStableFunc(due, func(a, b Step) int {
 			switch {
 			case a.Do == Destroy && b.Do != Destroy:
@@ -137,7 +142,7 @@ func Apply(path string, c Config, plan *Plan) (Info, []Step, error) {
 			}
 			return 0
 		})
-		e.why = "" // no key's own reason
+		e.why = "" // is not the reason of any key
 		err := e.do(due)
 		done = e.done
 		return err
@@ -148,9 +153,9 @@ func Apply(path string, c Config, plan *Plan) (Info, []Step, error) {
 	return info, done, nil
 }
 
-// Live returns between which times the key k sealed what may still be good at
-// now, by the policy; from is the zero time if there is nothing such. To revoke
-// or disable k is to refuse that. For a Channel keyring all that k sealed is good.
+// Live returns the period in which the key k made ciphertexts that may still be good at the
+// time now, by the policy. Revoking or disabling k refuses these ciphertexts. from is the
+// zero time if there are none. In a Channel keyring all ciphertexts of k stay good.
 func (i Info) Live(k Key, now time.Time) (from, to time.Time) {
 	now = now.UTC()
 	if k.Promoted.IsZero() || k.State == Disabled {
@@ -158,7 +163,7 @@ func (i Info) Live(k Key, now time.Time) (from, to time.Time) {
 	}
 	from, to = k.Promoted, now
 	if k.State == Retiring {
-		// Others may seal with it until they have the new file.
+		// Other processes seal with the key until they have the new file.
 		if to = k.Demoted.Add(i.Policy.Propagation); to.After(now) {
 			to = now
 		}
@@ -166,11 +171,11 @@ func (i Info) Live(k Key, now time.Time) (from, to time.Time) {
 	if i.Kind == Channel {
 		return from, to
 	}
-	// The oldest that a verifier whose clock is behind would take.
+	// The oldest ciphertext that a verifier whose clock is behind would accept.
 	since := now.Add(-i.Policy.Lifetime - 2*i.Policy.Skew)
 	switch {
 	case from.After(now):
-		from = since // by a clock that was ahead, which says nothing of when that was
+		from = since // a clock that was ahead recorded from; the true time is unknown
 	case k.Needed.Before(now):
 		from = later(from, since)
 	}

@@ -3,6 +3,7 @@ package keyring
 import (
 	"encoding/json"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -223,4 +224,29 @@ func TestPolicyTogether(t *testing.T) {
 	p = DefaultPolicy(Channel)
 	p.RotateEvery = 365 * 24 * time.Hour
 	assert.NoError(t, p.Check(Channel))
+}
+
+// An Apply with nothing to do costs one call of the KEK: a timer runs Apply every few
+// minutes, and a KMS may charge for each call.
+func TestIdleApplyAsksTheKEKOnce(t *testing.T) {
+	c := config(Ticket)
+	path := newFile(t, c)
+	before := mustRead(t, path)
+	var opened atomic.Int64
+	c.KEK = countingKEK{c.KEK, &opened}
+	_, done, err := Apply(path, c, nil)
+	require.NoError(t, err)
+	assert.Empty(t, done)
+	assert.Equal(t, int64(1), opened.Load())
+	assert.Equal(t, before, mustRead(t, path))
+
+	// What another process changed while this one waited for the lock is opened.
+	first, err := read(path, &c)
+	require.NoError(t, err)
+	info, err := rotate(path, config(Ticket))
+	require.NoError(t, err)
+	again, err := reread(path, &c, first)
+	require.NoError(t, err)
+	assert.Equal(t, info.Generation, again.header.Generation)
+	assert.Equal(t, int64(3), opened.Load())
 }

@@ -9,38 +9,41 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// Policy is what a keyring must know to say what is due. Durations are whole
-// seconds, at most ten years.
+// Policy says when the steps of a key's life are due. Durations are whole seconds, at most
+// ten years.
 type Policy struct {
-	// Lifetime is the longest lifetime of anything that the keys seal. Nothing
-	// may be sealed for longer, or it dies with its key. A Channel keyring has
-	// none (0): what its keys seal never runs out.
+	// Lifetime is the longest lifetime of anything that the keys seal. A ticket or session
+	// with a longer lifetime dies with its key. For a Channel keyring it must be 0: channel
+	// codes never run out.
 	Lifetime time.Duration
 
-	// Propagation is the longest time that a new file may take to reach every
-	// process that reads it, as a Ring.
+	// Propagation is the longest time until a new file has reached every process that
+	// reads it as a Ring. With 0 a new key seals at once, and processes without the new
+	// file refuse the ciphertexts; see Info.Warnings.
 	Propagation time.Duration
 
-	// Skew is how far the clocks of two machines may be apart.
+	// Skew is the largest difference between the clocks of two machines.
 	Skew time.Duration
 
-	// RotateEvery is how long a key is the primary; 0 means that only people rotate.
+	// RotateEvery is the time for which a key is the primary; 0 means that only people
+	// rotate.
 	RotateEvery time.Duration
 
-	// DestroyAfter is how long a disabled key is kept, so that disabling it can be
-	// undone; 0 means that the policy destroys none.
+	// DestroyAfter is the time for which a disabled key is kept, so that disabling can be
+	// undone; 0 means that the policy destroys no key.
 	DestroyAfter time.Duration
 
-	// ExpectedRate is how many things are sealed in a second, on average and by all
-	// processes together; 0 means that it is not known. See Info.Warnings.
+	// ExpectedRate is the average number of ciphertexts that all processes together make
+	// in a second; 0 means unknown. See Info.Warnings.
 	ExpectedRate int64
 }
 
-// DefaultPolicy returns the policy of a new keyring of kind k. Lifetime is 15
-// minutes for tickets, 24 hours for sessions; both are rotated every 30 days,
-// and old keys destroyed 30 days after they were disabled. Channel keyrings are
-// not rotated by themselves. Propagation is 2 minutes, since a Kubernetes node
-// looks for changed Secrets about once a minute. Skew is 10 seconds.
+// DefaultPolicy returns the policy of a new keyring of kind k.
+//
+// Lifetime is 15 minutes for tickets and 24 hours for sessions. Both rotate every 30 days,
+// and destroy old keys 30 days after disabling. Channel keyrings do not rotate by
+// themselves. Propagation is 2 minutes, since a Kubernetes node looks for changed Secrets
+// about once a minute. Skew is 10 seconds.
 func DefaultPolicy(k Kind) Policy {
 	const month = 30 * 24 * time.Hour
 	p := Policy{Propagation: 2 * time.Minute, Skew: 10 * time.Second}
@@ -53,9 +56,9 @@ func DefaultPolicy(k Kind) Policy {
 	return p
 }
 
-// PromoteFrom returns the time from which every process has the pending key k:
-// enabled + propagation + skew, since it may be another machine's clock that
-// said when it was enabled. For a key that is not pending it is the zero time.
+// PromoteFrom returns the time from which every process has the pending key k: enabled +
+// propagation + skew. The skew is there because another machine's clock may have dated
+// enabled. PromoteFrom returns the zero time for a key that is not pending.
 func (p Policy) PromoteFrom(k Key) time.Time {
 	if k.State != Pending {
 		return time.Time{}
@@ -63,29 +66,29 @@ func (p Policy) PromoteFrom(k Key) time.Time {
 	return k.Enabled.Add(p.spread())
 }
 
-// spread is how long after a change every process has it, by any clock.
+// spread returns the time after a change from which every process has the change, by any
+// clock.
 func (p Policy) spread() time.Duration { return p.Propagation + p.Skew }
 
-// DisableFrom returns the time from which nothing good needs the retiring key
-// k any more: demoted + propagation + lifetime + 3 × skew, and not before
-// k.Needed. (Of the skews, one is the sealer's clock against ours, one the
-// tolerance of who opens, one that clock against ours.) It returns the zero
-// time where there is no such time: for a key that is not retiring, and for the
-// keys of a Channel keyring.
+// DisableFrom returns the time from which the retiring key k opens nothing good any more:
+// demoted + propagation + lifetime + 3 × skew, and not before k.Needed. The three skews are
+// the sealer's clock against ours, the opener's tolerance, and the opener's clock against
+// ours. DisableFrom returns the zero time for a key that is not retiring, and for every key
+// of a Channel keyring.
 func (p Policy) DisableFrom(k Key) time.Time {
 	if k.State != Retiring || p.Lifetime == 0 {
 		return time.Time{}
 	}
-	// A key that was disabled and is back gets as long as one that retires now.
+	// A key that was disabled and enabled again gets as long as a key that retires now.
 	return later(later(k.Demoted, k.Enabled).Add(p.needed()), k.Needed)
 }
 
-// needed is how long a key is needed after it ceased to be the primary.
+// needed returns the time for which a key is needed after its time as the primary.
 func (p Policy) needed() time.Duration { return p.Propagation + p.Lifetime + 3*p.Skew }
 
-// DestroyFrom returns the time from which the disabled key k may be destroyed:
-// disabled + destroy-after. It returns the zero time for a key that is not
-// disabled, and where the policy has no such time.
+// DestroyFrom returns the time from which the disabled key k may be destroyed: disabled +
+// destroy-after. DestroyFrom returns the zero time for a key that is not disabled, and if
+// the policy destroys no key.
 func (p Policy) DestroyFrom(k Key) time.Time {
 	if k.State != Disabled || p.DestroyAfter == 0 {
 		return time.Time{}
@@ -103,7 +106,7 @@ func later(a, b time.Time) time.Time {
 const (
 	maxPolicy = 10 * 365 * 24 * time.Hour
 	maxRate   = 1e12
-	maxKeys   = 500 // so that the header has room for them, and for their tombstones
+	maxKeys   = 500 // the header has room for these keys, and for their tombstones
 )
 
 // Check refuses a policy that no keyring of kind k can have. The error is a
@@ -145,32 +148,48 @@ func (p Policy) Check(k Kind) error {
 	return nil
 }
 
-// gcmLimit is how many messages a key of AES-GCM may seal with random nonces of
+// gcmLimit is the number of messages that a key of AES-GCM may seal with random nonces of
 // 96 bits (NIST SP 800-38D, section 8.3).
 const gcmLimit = 1 << 32
 
-// Warnings says what is allowed and not wise.
+// Warnings returns a sentence for each setting that is allowed and not wise: a policy
+// without propagation, and more ciphertexts than a key of AES-GCM may make before the next
+// rotation. Create, CreateFrom, Change and a Ring log the same sentences to Config.Log.
 func (i Info) Warnings() []string {
 	var w []string
-	at := slices.IndexFunc(i.Keys, func(k Key) bool { return k.State == Primary })
 	p := i.Policy
+	if p.Propagation == 0 {
+		w = append(w, fmt.Sprintf("propagation is 0s: a new key becomes the primary before other processes have read the "+
+			"file, and they refuse what it seals; set propagation to the longest time that the file takes to reach "+
+			"every process, and skew to the difference between their clocks (the defaults are %v and %v)",
+			DefaultPolicy(i.Kind).Propagation, DefaultPolicy(i.Kind).Skew))
+	}
+	at := slices.IndexFunc(i.Keys, func(k Key) bool { return k.State == Primary })
 	if at < 0 || i.Keys[at].Algorithm != "AES256_GCM" || p.ExpectedRate == 0 {
-		return nil
+		return w
 	}
 	reached := time.Duration(gcmLimit / p.ExpectedRate * int64(time.Second))
 	const take = "take a key of XAES_256_GCM or XCHACHA20_POLY1305, which have no such limit"
+	limit := fmt.Sprintf("at %d a second, a key of AES256_GCM passes its limit of 2^32 messages after %v",
+		p.ExpectedRate, reached)
 	switch {
 	case p.RotateEvery == 0 && reached < maxPolicy:
-		w = append(w, fmt.Sprintf("at %d a second, a key of AES256_GCM passes its limit of 2^32 messages after %v, and the policy never rotates: %s, or set rotate-every to less than that",
-			p.ExpectedRate, reached, take))
+		w = append(w, limit+", and the policy never rotates: "+take+", or set rotate-every to less than that")
 	case p.RotateEvery > reached:
-		w = append(w, fmt.Sprintf("at %d a second, a key of AES256_GCM passes its limit of 2^32 messages after %v, before the next rotation at rotate-every %v: %s, or set rotate-every to less than %v",
-			p.ExpectedRate, reached, p.RotateEvery, take, reached))
+		w = append(w, fmt.Sprintf("%s, before the next rotation at rotate-every %v: %s, or set rotate-every to less than %v",
+			limit, p.RotateEvery, take, reached))
 	}
 	return w
 }
 
-// policyJSON is a Policy in JSON; all but the rate in seconds.
+// warn logs the warnings about the keyring at path.
+func (c *Config) warn(path string, i Info) {
+	for _, w := range i.Warnings() {
+		c.log().Warn("keyring policy is not wise", "file", path, "generation", i.Generation, "warning", w)
+	}
+}
+
+// policyJSON is the JSON form of a Policy. Durations are in seconds.
 type policyJSON struct {
 	Lifetime     int64 `json:"lifetime,omitempty"`
 	Propagation  int64 `json:"propagation,omitempty"`
@@ -180,8 +199,8 @@ type policyJSON struct {
 	ExpectedRate int64 `json:"expectedRate,omitempty"`
 }
 
-// MarshalJSON implements json.Marshaler: an object of whole seconds, and the
-// rate, in which what is 0 is left out.
+// MarshalJSON implements json.Marshaler: an object of durations in whole seconds, and the
+// rate. Zero values are left out.
 func (p Policy) MarshalJSON() ([]byte, error) {
 	seconds := func(d time.Duration) int64 { return int64(d / time.Second) }
 	return json.Marshal(policyJSON{seconds(p.Lifetime), seconds(p.Propagation), seconds(p.Skew),
@@ -200,6 +219,7 @@ func (p *Policy) UnmarshalJSON(b []byte) error {
 		}
 	}
 	seconds := func(n int64) time.Duration { return time.Duration(n) * time.Second }
-	*p = Policy{seconds(j.Lifetime), seconds(j.Propagation), seconds(j.Skew), seconds(j.RotateEvery), seconds(j.DestroyAfter), j.ExpectedRate}
+	*p = Policy{seconds(j.Lifetime), seconds(j.Propagation), seconds(j.Skew),
+		seconds(j.RotateEvery), seconds(j.DestroyAfter), j.ExpectedRate}
 	return nil
 }

@@ -8,22 +8,22 @@ import (
 	"github.com/admitone/admitone/internal/sealing"
 )
 
-// Report is the state of a Ring. It has no secret in it; its JSON is for
-// operators, who may see the errors' details.
+// Report is the state of a Ring, without secrets. The JSON is for operators, who may see the
+// details of errors.
 type Report struct {
 	Info              // of the keys in use
-	Loaded  time.Time `json:"loaded"`  // when they were loaded
-	Checked time.Time `json:"checked"` // when a look at the file last ended, well or not; old if the file system hangs
-	Good    time.Time `json:"good"`    // when a look last ended well: since then what is in use may be stale
-	LastErr error     `json:"-"`       // why the last look failed; nil if it did not
+	Loaded  time.Time `json:"loaded"`  // when the keys in use were loaded
+	Checked time.Time `json:"checked"` // end of the last look at the file; old if the file system hangs
+	Good    time.Time `json:"good"`    // end of the last look that succeeded; the keys may be stale since
+	LastErr error     `json:"-"`       // error of the last look, or nil
 	Error   string    `json:"error,omitempty"`
 	Reason  Reason    `json:"reason,omitempty"` // of LastErr, if that is a *FileError
 	Use     []KeyUse  `json:"use"`              // of the keys that open, oldest first
 }
 
-// KeyUse counts what a Ring did with a key since it was opened, or since the
-// key was last enabled. The times are of looks at the file, so up to Config.Poll
-// late; the zero time if the key was not used.
+// KeyUse counts a Ring's operations with a key since the Ring was opened or the key was last
+// enabled. The times are those of looks at the file, and so up to Config.Poll late. They are
+// zero for an unused key.
 type KeyUse struct {
 	ID       KeyID     `json:"id"`
 	Sealed   uint64    `json:"sealed"`
@@ -32,19 +32,22 @@ type KeyUse struct {
 	LastUse  time.Time `json:"lastUse,omitzero"`
 }
 
-// Report returns the Ring's state. It does not look at the file.
+// Report returns the Ring's state, without a look at the file.
 func (r *Ring) Report() Report {
-	s, last := r.set.Load(), r.last.Load()
-	p := Report{Info: s.info(), Loaded: s.loaded, Checked: last.checked, Good: last.good, LastErr: last.err, Use: s.sample(r.c.now())}
+	s, last := r.keys.Load(), r.last.Load()
+	p := Report{
+		Info: s.info(), Loaded: s.loaded, Checked: last.checked, Good: last.good,
+		LastErr: last.err, Use: s.sample(r.c.now()),
+	}
 	if last.err != nil {
 		p.Error, p.Reason = last.err.Error(), reasonOf(last.err)
 	}
 	return p
 }
 
-// use counts one key's seals and opens. The hot path only adds; the times are
-// filled in by whoever looks at the counts.
-type use struct {
+// counter counts the ciphertexts that a key sealed and opened. Encrypt and Decrypt only add;
+// sample fills in the times.
+type counter struct {
 	sealed, opened atomic.Uint64
 
 	mu          sync.Mutex
@@ -52,8 +55,8 @@ type use struct {
 	first, last time.Time
 }
 
-// sample looks at the counts.
-func (u *use) sample(id KeyID, now time.Time) KeyUse {
+// sample returns the counts, and records now as the time of a change.
+func (u *counter) sample(id KeyID, now time.Time) KeyUse {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	k := KeyUse{ID: id, Sealed: u.sealed.Load(), Opened: u.opened.Load()}
@@ -67,7 +70,7 @@ func (u *use) sample(id KeyID, now time.Time) KeyUse {
 	return k
 }
 
-func (s *set) sample(now time.Time) []KeyUse {
+func (s *keySet) sample(now time.Time) []KeyUse {
 	all := make([]KeyUse, 0, len(s.enabled))
 	for _, k := range s.header.Keys {
 		if u := s.enabled[k.ID]; u != nil {
@@ -77,8 +80,8 @@ func (s *set) sample(now time.Time) []KeyUse {
 	return all
 }
 
-// opened counts a ciphertext that was opened.
-func (s *set) opened(ciphertext []byte) {
+// opened counts a ciphertext that opened.
+func (s *keySet) opened(ciphertext []byte) {
 	id, _ := sealing.KeyID(ciphertext)
 	if u := s.enabled[KeyID(id)]; u != nil {
 		u.opened.Add(1)

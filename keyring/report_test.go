@@ -231,7 +231,7 @@ func BenchmarkRing(b *testing.B) {
 	r, err := Open(path, c)
 	require.NoError(b, err)
 	defer r.Close()
-	plain, err := aead.New(r.set.Load().handle)
+	plain, err := aead.New(r.keys.Load().handle)
 	require.NoError(b, err)
 	text, ad := make([]byte, 100), []byte("ad")
 	sealed, err := r.Encrypt(text, ad)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,27 +19,27 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// set is the keys of one generation, ready for use. It never changes.
-type set struct {
+// keySet holds the keys of a generation, ready for use. A keySet never changes.
+type keySet struct {
 	*contents
 	loaded  time.Time
 	aead    tink.AEAD              // kinds ticket and session
 	daead   tink.DeterministicAEAD // kind channel
-	enabled map[KeyID]*use
-	primary *use
+	enabled map[KeyID]*counter
+	primary *counter
 }
 
 var (
 	canary = []byte("admitone keyring self-test")
 
 	errNotAEAD  = errors.New("a channel keyring seals deterministically only")
-	errNotDAEAD = errors.New("a ticket or session keyring does not seal deterministically")
+	errNotDAEAD = errors.New("only a channel keyring seals deterministically")
 )
 
-// newSet makes the primitives of a file's keys, and tries them. It counts on with
-// the counters of old, if that is not nil.
-func newSet(f *contents, old *set, now time.Time) (*set, error) {
-	s := &set{contents: f, loaded: now, enabled: make(map[KeyID]*use)}
+// newKeySet makes and tries the primitives of a file's keys. The counters of old, if old is
+// not nil, go on.
+func newKeySet(f *contents, old *keySet, now time.Time) (*keySet, error) {
+	s := &keySet{contents: f, loaded: now, enabled: make(map[KeyID]*counter)}
 	for _, k := range f.header.Keys {
 		if !k.opens() {
 			continue
@@ -49,7 +48,7 @@ func newSet(f *contents, old *set, now time.Time) (*set, error) {
 		if old != nil && old.enabled[id] != nil {
 			s.enabled[id] = old.enabled[id]
 		} else {
-			s.enabled[id] = new(use)
+			s.enabled[id] = new(counter)
 		}
 		if k.State == Primary {
 			s.primary = s.enabled[id]
@@ -70,14 +69,14 @@ func newSet(f *contents, old *set, now time.Time) (*set, error) {
 	return s, nil
 }
 
-func (s *set) encrypt(plaintext, ad []byte) ([]byte, error) {
+func (s *keySet) encrypt(plaintext, ad []byte) ([]byte, error) {
 	if s.daead != nil {
 		return s.daead.EncryptDeterministically(plaintext, ad)
 	}
 	return s.aead.Encrypt(plaintext, ad)
 }
 
-func (s *set) decrypt(ciphertext, ad []byte) ([]byte, error) {
+func (s *keySet) decrypt(ciphertext, ad []byte) ([]byte, error) {
 	if s.daead != nil {
 		return s.daead.DecryptDeterministically(ciphertext, ad)
 	}
@@ -85,45 +84,45 @@ func (s *set) decrypt(ciphertext, ad []byte) ([]byte, error) {
 }
 
 // opens reports whether s opens what old's primary seals.
-func (s *set) opens(old *set) error {
+func (s *keySet) opens(old *keySet) error {
 	sealed, err := old.encrypt(canary, canary)
 	if err != nil {
 		return err
 	}
 	plain, err := s.decrypt(sealed, canary)
 	if err == nil && !bytes.Equal(plain, canary) {
-		err = errors.New("it opens as something else")
+		err = errors.New("the plaintext is another")
 	}
 	return err
 }
 
-// Ring is the keys of a keyring file, kept up to date: it looks at the file
-// every second (Config.Poll) and, when that has changed, loads it beside, checks
-// it and takes it as a whole. On any failure it keeps the last good keys and
-// says so, in its log and Report; a file that it could not take it tries again
-// when that changes, and else after a second, two, four and so on up to a minute.
+// Ring holds the keys of a keyring file and keeps them up to date. A Ring looks at the file
+// every second (Config.Poll). It loads and checks a changed file, and then takes all keys of
+// the file at once. After a failure the Ring keeps the last good keys, and tells the failure
+// to its log and in its Report. A Ring tries a refused file again when the file changes, or
+// else after a second, two, four and so on up to a minute.
 //
-// A Ring of kind Ticket or Session is a tink.AEAD, one of kind Channel a
-// tink.DeterministicAEAD. It is safe for concurrent use.
+// A Ring of kind Ticket or Session is a tink.AEAD, a Ring of kind Channel a
+// tink.DeterministicAEAD. A Ring is safe for concurrent use.
 type Ring struct {
 	path string
 	c    Config
-	set  atomic.Pointer[set]
+	keys atomic.Pointer[keySet]
 	last atomic.Pointer[outcome] // of the last look that ended
 
 	mu      sync.Mutex
-	next    *look       // has not begun; nil if there is none
+	next    *look       // a look that has not begun, or nil
 	looking bool        // a goroutine looks, or is about to
-	seen    fs.FileInfo // the file as it was last read; this and the next two are that goroutine's
-	refused *refusal    // the file, if it was not taken
+	seen    fs.FileInfo // status of the file that was last read; that goroutine's, as are the next two fields
+	refused *refusal    // of the file, or nil
 	changed bool        // new keys were taken
 
 	stop context.CancelFunc
 	done chan struct{}
 }
 
-// Open loads the file at path and returns a Ring over it; Close ends the Ring's
-// polling. The error is a *FileError, with a Reason, where the file is at fault.
+// Open loads the file at path and returns a Ring over the file. Close ends the Ring's polling.
+// The error is a *FileError if the file is at fault, and a *token.ConfigError if c is.
 func Open(path string, c Config) (*Ring, error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -132,14 +131,14 @@ func Open(path string, c Config) (*Ring, error) {
 		return nil, &token.ConfigError{Field: "keyring.Config.Kind", Reason: anyKindFault}
 	}
 	if c.Poll < 0 {
-		return nil, &token.ConfigError{Field: "keyring.Config.Poll", Reason: fmt.Sprintf("is %v; it must not be negative", c.Poll)}
+		return nil, &token.ConfigError{
+			Field: "keyring.Config.Poll", Reason: fmt.Sprintf("is %v; it must not be negative", c.Poll),
+		}
 	}
 	if c.Poll == 0 {
 		c.Poll = time.Second
 	}
-	if c.Log == nil {
-		c.Log = slog.Default()
-	}
+	c.Log = c.log()
 	ctx, stop := context.WithCancel(context.Background())
 	r := &Ring{path: path, c: c, stop: stop, done: make(chan struct{})}
 	if err := r.load(true); err != nil {
@@ -151,17 +150,17 @@ func Open(path string, c Config) (*Ring, error) {
 	return r, nil
 }
 
-// Close ends the polling, and waits for that, though at most a second. The Ring
-// keeps its last keys.
+// Close ends the polling, and waits at most a second for the end. The Ring keeps its keys.
+// The error is nil.
 func (r *Ring) Close() error {
 	r.stop()
 	<-r.done
 	return nil
 }
 
-// Encrypt seals under the primary key. Of a Channel Ring it is an error.
+// Encrypt seals under the primary key. A Channel Ring returns an error.
 func (r *Ring) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
-	s := r.set.Load()
+	s := r.keys.Load()
 	if s.aead == nil {
 		return nil, errNotAEAD
 	}
@@ -172,10 +171,10 @@ func (r *Ring) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
 	return sealed, err
 }
 
-// Decrypt opens what Encrypt sealed under any key that opens. Of a Channel Ring
-// it is an error.
+// Decrypt opens a ciphertext of Encrypt under any key that opens. A Channel Ring returns an
+// error.
 func (r *Ring) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
-	s := r.set.Load()
+	s := r.keys.Load()
 	if s.aead == nil {
 		return nil, errNotAEAD
 	}
@@ -186,11 +185,11 @@ func (r *Ring) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
 	return plain, err
 }
 
-// EncryptDeterministically seals under the primary key of a Channel Ring: the
-// same plaintext and associated data always as the same ciphertext, until the
-// keyring is rotated. Of another Ring it is an error.
+// EncryptDeterministically seals under the primary key of a Channel Ring. The same plaintext
+// and associated data give the same ciphertext, until the keyring is rotated. A Ring of
+// another kind returns an error.
 func (r *Ring) EncryptDeterministically(plaintext, associatedData []byte) ([]byte, error) {
-	s := r.set.Load()
+	s := r.keys.Load()
 	if s.daead == nil {
 		return nil, errNotDAEAD
 	}
@@ -201,10 +200,10 @@ func (r *Ring) EncryptDeterministically(plaintext, associatedData []byte) ([]byt
 	return sealed, err
 }
 
-// DecryptDeterministically opens what EncryptDeterministically sealed under any
-// key that opens. Of a Ring that is not a Channel Ring it is an error.
+// DecryptDeterministically opens a ciphertext of EncryptDeterministically under any key that
+// opens. A Ring of another kind than Channel returns an error.
 func (r *Ring) DecryptDeterministically(ciphertext, associatedData []byte) ([]byte, error) {
-	s := r.set.Load()
+	s := r.keys.Load()
 	if s.daead == nil {
 		return nil, errNotDAEAD
 	}
@@ -215,10 +214,9 @@ func (r *Ring) DecryptDeterministically(ciphertext, associatedData []byte) ([]by
 	return plain, err
 }
 
-// load reads the file and takes its keys if it changed and is fit to follow
-// what the Ring has. A file that it did not take is tried again when it changes,
-// now and then, or if asked. Only the goroutine that looks calls it, and Open
-// before it.
+// load reads the file, and takes the keys of a changed file that may follow the file in use.
+// A refused file is tried again when it changes, when its time has come, or if asked. Only
+// Open and the goroutine that looks call load.
 func (r *Ring) load(asked bool) error {
 	data, stat, err := readFile(r.path)
 	if err != nil {
@@ -226,7 +224,7 @@ func (r *Ring) load(asked bool) error {
 	}
 	r.seen = stat
 	fingerprint := sha256.Sum256(data)
-	if old := r.set.Load(); old != nil && old.fingerprint == fingerprint {
+	if old := r.keys.Load(); old != nil && old.fingerprint == fingerprint {
 		r.refused = nil
 		return nil
 	}
@@ -238,16 +236,16 @@ func (r *Ring) load(asked bool) error {
 		return before.err
 	}
 	if err := r.take(data, stat); err != nil {
-		r.refused = before.anew(fingerprint, stat, err, r.c.Poll)
+		r.refused = before.retry(fingerprint, stat, err, r.c.Poll)
 		return err
 	}
 	r.refused = nil
 	return nil
 }
 
-// take makes a file's keys the Ring's, if they are fit to follow what it has.
+// take makes a file's keys the keys in use, if the file may follow the file in use.
 func (r *Ring) take(data []byte, stat fs.FileInfo) error {
-	old := r.set.Load()
+	old := r.keys.Load()
 	f, err := decode(r.path, data, &r.c)
 	if err != nil {
 		return err
@@ -255,7 +253,7 @@ func (r *Ring) take(data []byte, stat fs.FileInfo) error {
 	if err := checkMode(r.path, stat, &r.c); err != nil {
 		return err
 	}
-	s, err := newSet(f, old, r.c.now())
+	s, err := newKeySet(f, old, r.c.now())
 	if err != nil {
 		return err
 	}
@@ -265,41 +263,47 @@ func (r *Ring) take(data []byte, stat fs.FileInfo) error {
 			return err
 		}
 	}
-	r.set.Store(s)
+	r.keys.Store(s)
 	r.changed = old != nil
 	r.c.Log.Info("keyring loaded", "file", r.path, "generation", s.header.Generation,
 		"primary", s.header.primary().ID.String(), "keys", len(s.header.Keys))
+	if old == nil || old.header.Policy != s.header.Policy {
+		r.c.warn(r.path, s.info())
+	}
 	return nil
 }
 
-// follows finds what keeps s from taking old's place.
-func (s *set) follows(old *set) *FileError {
+// follows reports whether s may take the place of old.
+func (s *keySet) follows(old *keySet) *FileError {
 	have, got := old.header.Generation, s.header.Generation
 	switch {
 	case got < have:
-		return fault(RolledBack, "is generation %d, and %d is in use: an older file was put back; restore the newer one", got, have)
+		return fileError(RolledBack, "is generation %d, and %d is in use: an older file was put back; "+
+			"restore the newer file", got, have)
 	case got == have:
-		return fault(Forked, "is generation %d with other contents than those in use: two writers without a common lock? put back the one in use", got)
+		return fileError(Forked, "is generation %d with other contents than the file in use: "+
+			"two writers without a common lock? put back the file in use", got)
 	}
-	// A key leaves a keyring by being destroyed, and its tombstone stays for ever.
-	// A file that lacks either is another keyring, however high its generation.
+	// A key leaves a keyring only by destruction, and its tombstone stays for ever. A file
+	// that lacks both is another keyring, whatever its generation.
 	for _, k := range old.header.Keys {
 		if s.header.key(k.ID) == nil && !slices.Contains(s.header.Tombstones, k.ID) {
-			return fault(LostKey, "lacks key %v of the keyring in use, so it is another; put the right one back", k.ID)
+			return fileError(LostKey, "lacks key %v of the file in use, so it is another keyring; put the right file back", k.ID)
 		}
 	}
 	for _, id := range old.header.Tombstones {
 		if !slices.Contains(s.header.Tombstones, id) {
-			return fault(LostKey, "does not know that key %v was destroyed, so it is another keyring than the one in use; put the right one back", id)
+			return fileError(LostKey, "does not know that key %v was destroyed, so it is another keyring; "+
+				"put the right file back", id)
 		}
 	}
-	// A primary that was disabled or destroyed since is not wanted back.
+	// The old primary may have been disabled or destroyed since.
 	k := s.header.key(old.header.primary().ID)
 	if k == nil || !k.opens() {
 		return nil
 	}
 	if err := s.opens(old); err != nil {
-		return fault(LostKey, "does not open what key %v sealed, which it names as %s: %w", k.ID, k.State, err)
+		return fileError(LostKey, "does not open a ciphertext of key %v, which is %s in it: %w", k.ID, k.State, err)
 	}
 	return nil
 }

@@ -400,7 +400,7 @@ func TestLostKey(t *testing.T) {
 		forge(t, path, c, encodeHeader(t, h), ks)
 		err := r.Reload()
 		assertCause(t, LostKey, err)
-		assert.ErrorContains(t, err, "does not open what key")
+		assert.ErrorContains(t, err, "does not open a ciphertext of key")
 		assert.Equal(t, uint64(1), r.Report().Generation)
 	}
 }

@@ -11,64 +11,65 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// Action is what a Step does.
+// Action is the kind of a Step.
 type Action string
 
-// The actions. Which fields of Step each takes is said with it.
+// The actions, each with the fields of Step that it takes. Unsafe does a step although it is
+// blocked.
 const (
-	// Rotate adds a pending key, of Algorithm, or the primary's; the policy makes it
-	// the primary when all have it. With Now it is the primary at once, and processes
-	// that have not read the new file refuse what it seals. (A Ring looks at the file
-	// as soon as it meets a key that it does not know.) While another key is pending
-	// and not held, only with Now.
+	// Rotate adds a pending key of Algorithm, or of the primary's algorithm. The policy
+	// promotes the key when every process has it. While another key is pending and not held,
+	// Rotate is blocked.
+	//
+	// With Now the key is the primary at once, and Rotate is never blocked. Processes that
+	// have not read the new file refuse the key's ciphertexts; a Ring looks at the file as
+	// soon as it meets an unknown key.
 	Rotate Action = "rotate"
 
-	// Stage adds a staged key of Algorithm: one that older readers need not know.
+	// Stage adds a staged key of Algorithm, which older readers need not know.
 	Stage Action = "stage"
 
-	// Promote makes the pending Key the primary; the old primary retires. It is
-	// blocked until Policy.PromoteFrom; with Unsafe it is not, and processes that
-	// have not read the file since the key was enabled refuse what it seals.
+	// Promote makes the pending Key the primary. The old primary retires. Promote is
+	// blocked until Policy.PromoteFrom. With Unsafe, processes that have not read the file
+	// since the key was enabled refuse the key's ciphertexts.
 	Promote Action = "promote"
 
 	// Hold keeps Key from becoming the primary, until Unhold.
 	Hold   Action = "hold"
 	Unhold Action = "unhold"
 
-	// Rollback makes the key the primary again that was it before, and holds the one
-	// that is it now, which retires. Key may be zero; if not, it must be that key. A key
-	// that was disabled in between is blocked until all have it again; with Unsafe it
-	// is not, and processes that have not read the new file refuse what it seals.
+	// Rollback makes the previous primary the primary again. The current primary retires
+	// and is held. Key may be zero; if not, it must be the previous primary. A key that was
+	// disabled in between is blocked until every process has it again. With Unsafe,
+	// processes that have not read the new file refuse the key's ciphertexts.
 	Rollback Action = "rollback"
 
-	// Disable makes Key open nothing. For a retiring key it is blocked until
-	// Policy.DisableFrom; with Unsafe it is not, and what the key sealed is refused
-	// although it is good. The primary cannot be disabled.
+	// Disable makes Key open nothing. A retiring key is blocked until Policy.DisableFrom.
+	// With Unsafe, good ciphertexts of the key are refused. The primary cannot be disabled.
 	Disable Action = "disable"
 
-	// Enable makes Key open again, if it was not revoked: one that has been the
-	// primary retires, any other is pending.
+	// Enable makes Key open again, unless the key was revoked. A former primary is retiring
+	// then, any other key pending.
 	Enable Action = "enable"
 
-	// Destroy removes the disabled Key. Its ID is never given again. It is blocked
-	// until Policy.DestroyFrom; with Unsafe it is not, and disabling the key can no
-	// longer be undone.
+	// Destroy removes the disabled Key. The ID is never given again. Destroy is blocked
+	// until Policy.DestroyFrom. With Unsafe, disabling the key can no longer be undone.
 	Destroy Action = "destroy"
 
-	// Revoke disables Key for good, and says so; for a key that others may have. If
-	// it is the primary, a new key becomes that at once, and keys that wait to become
-	// it are held: who had the file has them, too. It needs a reason.
+	// Revoke disables Key for good, for example because the key leaked. If Key is the
+	// primary, a new key becomes the primary at once, and all waiting keys are held, since
+	// they leaked with the file. Revoke needs a reason.
 	Revoke Action = "revoke"
 
 	// SetPolicy sets Policy.
 	SetPolicy Action = "set-policy"
 
-	// BeginAudit begins a new audit log where the old one is lost or damaged; what is
-	// left of it is kept beside it. It needs a reason.
+	// BeginAudit begins a new audit log if the old log is lost or damaged. The rest of the
+	// old log is kept beside the new log. BeginAudit needs a reason.
 	BeginAudit Action = "begin-audit"
 
-	// Actions that the audit log records, and that have functions of their own, the
-	// first Config.UnsafeClockBehind.
+	// The audit log also records these actions, which are not steps: redated comes from
+	// Config.UnsafeClockBehind, the others have functions of their own.
 	redated   Action = "redate"
 	created   Action = "create"
 	rewrapped Action = "rewrap"
@@ -76,24 +77,24 @@ const (
 	exported  Action = "export"
 )
 
-// Step is one thing to do to a keyring, or, in the audit log, that was done.
+// Step is a step of a change, or the record of a step in the audit log.
 type Step struct {
 	Do        Action  `json:"do"`
-	Key       KeyID   `json:"key,omitzero"`        // which key; in the log also the one that was made
-	Algorithm string  `json:"algorithm,omitempty"` // of a key that is made
+	Key       KeyID   `json:"key,omitzero"`        // in the log also the ID of a new key
+	Algorithm string  `json:"algorithm,omitempty"` // of a new key
 	Now       bool    `json:"now,omitempty"`
-	Unsafe    bool    `json:"unsafe,omitempty"` // do it although it is blocked
+	Unsafe    bool    `json:"unsafe,omitempty"`
 	Policy    *Policy `json:"policy,omitempty"`
-	KEK       string  `json:"kek,omitempty"` // in the log only: the hint of the KEK of a new wrapping, export or import
+	KEK       string  `json:"kek,omitempty"` // in the log only: hint of the KEK of a rewrap, export or import
 }
 
-// edit is a change in the making.
+// edit is a change before it is written.
 type edit struct {
 	h   *header
 	m   *keyset.Manager
 	now time.Time
 	why string
-	kek KEK // under which it will be
+	kek KEK // for the new file
 
 	done []Step // for the log
 }
@@ -109,7 +110,7 @@ func (e *edit) do(steps []Step) error {
 	return nil
 }
 
-// doStep does one step, and completes it for the log.
+// doStep does a step, and completes the step for the log.
 func (e *edit) doStep(s *Step) error {
 	switch s.Do {
 	case Rotate:
@@ -131,16 +132,16 @@ func (e *edit) doStep(s *Step) error {
 		return e.setPolicy(s.Policy)
 	case BeginAudit:
 		if e.why == "" {
-			return errors.New("to begin a new audit log needs a reason, for the record")
+			return errors.New("a new audit log needs a reason, for the record")
 		}
 		return nil
 	}
 	k := e.h.key(s.Key)
 	if k == nil {
 		if slices.Contains(e.h.Tombstones, s.Key) {
-			return fmt.Errorf("%w %v any more: it was destroyed", ErrNoKey, s.Key)
+			return fmt.Errorf("%w %v any more: the key was destroyed", ErrNoKey, s.Key)
 		}
-		return fmt.Errorf("%w %v; keyring status lists those there are", ErrNoKey, s.Key)
+		return fmt.Errorf("%w %v; keyring status lists the keys", ErrNoKey, s.Key)
 	}
 	switch s.Do {
 	case Promote:
@@ -172,15 +173,14 @@ func (e *edit) doStep(s *Step) error {
 	case Revoke:
 		return e.revoke(k)
 	}
-	return fmt.Errorf("%q is no action", string(s.Do))
+	return fmt.Errorf("%q is not an action", string(s.Do))
 }
 
 func already(k *Key, what string) error {
 	return fmt.Errorf("key %v is %s %w", k.ID, what, ErrAlready)
 }
 
-// reason returns the reason to keep with k: the new one, or if there is none
-// the old.
+// reason returns the reason for k's entry: that of the change, or else the old reason.
 func (e *edit) reason(k *Key) string {
 	if e.why != "" {
 		return e.why
@@ -219,7 +219,7 @@ func (e *edit) add(algorithm string) (*Key, error) {
 	if algorithm, err = algorithmOf(e.h.Kind, params); err != nil {
 		return nil, err
 	}
-	id, err := e.h.fresh(
+	id, err := e.h.newID(
 		func() (uint32, error) { return e.m.AddNewKeyFromParameters(params) },
 		e.m.Delete)
 	if err != nil {
@@ -229,15 +229,16 @@ func (e *edit) add(algorithm string) (*Key, error) {
 	return &e.h.Keys[len(e.h.Keys)-1], nil
 }
 
-// checkRoom refuses a key that is one too many. A revocation does not ask: room is
-// kept for its.
+// checkRoom refuses a key for which the file has no room. A revocation may use the reserve,
+// and does not call checkRoom.
 func (e *edit) checkRoom() error {
 	if len(e.h.Keys) > maxKeys {
-		return fmt.Errorf("there are %d keys, and no more may be; destroy some", maxKeys)
+		return fmt.Errorf("there are %d keys already, the most that a keyring may have; destroy some", maxKeys)
 	}
 	line, err := e.h.encode()
 	if err == nil && len(line) > maxHeader-headerReserve {
-		err = fmt.Errorf("the header has no room for another key beside %d keys and the IDs of %d that were destroyed; destroy keys, or make a new keyring", len(e.h.Keys)-1, len(e.h.Tombstones))
+		err = fmt.Errorf("the header has no room for another key beside %d keys and the IDs of %d destroyed keys; "+
+			"destroy keys, or make a new keyring", len(e.h.Keys)-1, len(e.h.Tombstones))
 	}
 	if err != nil {
 		return err
@@ -245,9 +246,8 @@ func (e *edit) checkRoom() error {
 	return nil
 }
 
-// fresh makes keys until one has an ID that no key has or ever had. Tink knows
-// the IDs of the keys that there are only.
-func (h *header) fresh(add func() (uint32, error), remove func(uint32) error) (KeyID, error) {
+// newID makes keys until the ID of a key is new. Tink knows only the IDs of present keys.
+func (h *header) newID(add func() (uint32, error), remove func(uint32) error) (KeyID, error) {
 	for {
 		id, err := add()
 		if err != nil {
@@ -262,7 +262,7 @@ func (h *header) fresh(add func() (uint32, error), remove func(uint32) error) (K
 	}
 }
 
-// makePrimary makes k, which opens, the primary; the old one retires.
+// makePrimary makes k, which opens, the primary. The old primary retires.
 func (e *edit) makePrimary(k *Key) error {
 	if i := slices.IndexFunc(e.h.Keys, func(k Key) bool { return k.State == Primary }); i >= 0 {
 		e.h.Keys[i].State, e.h.Keys[i].Demoted = Retiring, e.now
@@ -297,9 +297,9 @@ func (e *edit) rollback(s *Step) error {
 		return &BlockedError{Do: Rollback}
 	}
 	if s.Key != 0 && s.Key != to.ID {
-		return fmt.Errorf("the key to go back to is %v, not %v; hold it to go back further", to.ID, s.Key)
+		return fmt.Errorf("the key to go back to is %v, not %v; hold %v to go back further", to.ID, s.Key, to.ID)
 	}
-	// One that was disabled meanwhile does not open everywhere yet.
+	// A key that was disabled meanwhile does not open everywhere yet.
 	if from := to.Enabled.Add(e.h.Policy.spread()); to.Enabled.After(to.Demoted) && e.now.Before(from) && !s.Unsafe {
 		return &BlockedError{Do: Rollback, ID: to.ID, State: to.State, From: from}
 	}
@@ -335,7 +335,8 @@ func (e *edit) enable(k *Key) error {
 	case k.Revoked:
 		return &BlockedError{Do: Enable, ID: k.ID, State: k.State, Revoked: true}
 	case !slices.Contains(Algorithms(e.h.Kind), k.Algorithm):
-		return fmt.Errorf("key %v is of %s, which this program does not know; use the version that made it", k.ID, k.Algorithm)
+		return fmt.Errorf("key %v is of %s, which this program does not know; use the version that made the key",
+			k.ID, k.Algorithm)
 	}
 	k.State, k.Enabled, k.Disabled = Pending, e.now, time.Time{}
 	if !k.Promoted.IsZero() {
@@ -363,7 +364,7 @@ func (e *edit) destroy(k *Key, unsafe bool) error {
 func (e *edit) revoke(k *Key) error {
 	switch {
 	case e.why == "":
-		return errors.New("to revoke a key needs a reason, for the record")
+		return errors.New("a revocation needs a reason, for the record")
 	case k.Revoked:
 		return already(k, "revoked")
 	}
@@ -375,12 +376,12 @@ func (e *edit) revoke(k *Key) error {
 				e.done = append(e.done, Step{Do: Hold, Key: w.ID})
 			}
 		}
-		fresh, err := e.add(k.Algorithm)
+		next, err := e.add(k.Algorithm)
 		if err != nil {
 			return err
 		}
-		e.done = append(e.done, Step{Do: Rotate, Key: fresh.ID, Algorithm: fresh.Algorithm, Now: true})
-		if err := e.makePrimary(fresh); err != nil {
+		e.done = append(e.done, Step{Do: Rotate, Key: next.ID, Algorithm: next.Algorithm, Now: true})
+		if err := e.makePrimary(next); err != nil {
 			return err
 		}
 		k = e.h.key(id)
@@ -392,8 +393,8 @@ func (e *edit) revoke(k *Key) error {
 	return e.m.Disable(uint32(id))
 }
 
-// setPolicy changes the policy. What was sealed under a longer one keeps its
-// keys for as long as that said.
+// setPolicy changes the policy. Ciphertexts of a longer policy keep their keys for as long as
+// the longer policy said.
 func (e *edit) setPolicy(p *Policy) error {
 	if p == nil {
 		return &token.ConfigError{Field: "keyring.Step.Policy", Reason: "is nil; give the new policy"}
@@ -402,7 +403,7 @@ func (e *edit) setPolicy(p *Policy) error {
 		return err
 	}
 	if *p == e.h.Policy {
-		return fmt.Errorf("the policy is that %w", ErrAlready)
+		return fmt.Errorf("the policy is so %w", ErrAlready)
 	}
 	if old := e.h.Policy; p.needed() < old.needed() {
 		for i := range e.h.Keys {
@@ -412,7 +413,7 @@ func (e *edit) setPolicy(p *Policy) error {
 			case Retiring:
 				k.Needed = later(k.Needed, old.DisableFrom(*k))
 			case Disabled:
-				// It may be enabled again.
+				// The key may be enabled again.
 				if until := k.Demoted.Add(old.needed()); !k.Promoted.IsZero() && until.After(e.now) {
 					k.Needed = later(k.Needed, until)
 				}

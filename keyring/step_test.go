@@ -124,7 +124,7 @@ func TestLifecycle(t *testing.T) {
 func TestDestroyedIDIsNotGivenAgain(t *testing.T) {
 	h := &header{Tombstones: []KeyID{7, 8}, Keys: []Key{{ID: 9}}}
 	ids, removed := []uint32{7, 0, 8, 9, 10, 11}, []uint32(nil)
-	id, err := h.fresh(
+	id, err := h.newID(
 		func() (uint32, error) { id := ids[0]; ids = ids[1:]; return id, nil },
 		func(id uint32) error { removed = append(removed, id); return nil })
 	require.NoError(t, err)
@@ -446,12 +446,12 @@ func TestFull(t *testing.T) {
 	before := mustRead(t, path)
 	for _, s := range []Step{{Do: Rotate}, {Do: Rotate, Now: true}, {Do: Stage}} {
 		_, err := Change(path, c, "", s)
-		assert.ErrorContains(t, err, "no more may be; destroy some")
+		assert.ErrorContains(t, err, "the most that a keyring may have; destroy some")
 	}
 	keyset, err := Export(newFile(t, c), c, Binary, InsecureCleartext, "")
 	require.NoError(t, err)
 	_, err = Import(path, c, keyset, InsecureCleartext, "")
-	assert.ErrorContains(t, err, "no more may be")
+	assert.ErrorContains(t, err, "the most that a keyring may have")
 	assert.Equal(t, before, mustRead(t, path))
 	reason := strings.Repeat("\"", maxReason)
 	for range 5 {

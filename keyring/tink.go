@@ -13,19 +13,19 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Encoding is how a Tink keyset stands outside of keyring files.
+// Encoding is the form of a Tink keyset outside keyring files.
 type Encoding string
 
-// The encodings, as Tink's tools call them.
+// The encodings, with the names of Tink's tools.
 const (
 	JSON   Encoding = "json"
 	Binary Encoding = "binary"
 )
 
-// Export returns the keyset as Tink and Tinkey read it: encrypted under kek,
-// without associated data, or, if that is InsecureCleartext, in clear. Whoever has
-// it opens and seals all that the keyring does, and it follows no rotation. As
-// the audit log tells who took it, and when, to export is a change of the keyring.
+// Export returns the keyset in the form of Tink and Tinkey: encrypted under kek without
+// associated data, or not encrypted if kek is InsecureCleartext. The keyset opens and seals
+// like the keyring, and follows no rotation. Export is a change of the keyring, so that the
+// audit log records who exported the keys, and when.
 func Export(path string, c Config, e Encoding, kek KEK, why string) ([]byte, error) {
 	if err := checkKEK("keyring.Export.kek", kek); err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func Export(path string, c Config, e Encoding, kek KEK, why string) ([]byte, err
 	return out.Bytes(), nil
 }
 
-// errorKeeper keeps a KEK's error, of which Tink keeps the text only.
+// errorKeeper keeps a KEK's error. Tink would keep only the text.
 type errorKeeper struct {
 	KEK
 	err error
@@ -75,11 +75,11 @@ func (k *errorKeeper) Encrypt(plaintext, associatedData []byte) ([]byte, error) 
 	return out, err
 }
 
-// CreateFrom makes a keyring file, as Create does, of the keys of a Tink keyset
-// (JSON or binary; encrypted under kek, without associated data, or, if that is
-// InsecureCleartext, in clear). The keyset's primary is the primary, its other
-// enabled keys retire from now on. All keys must be of Algorithms, with the output
-// prefix TINK, and no two with one ID.
+// CreateFrom makes a keyring file, as Create does, with the keys of a Tink keyset, in JSON or
+// binary: encrypted under kek without associated data, or not encrypted if kek is
+// InsecureCleartext. The keyset's primary becomes the primary, and its other enabled keys
+// are retiring. All keys must have an algorithm of Algorithms, the output prefix TINK, and
+// different IDs.
 func CreateFrom(path string, c Config, p Policy, tinkKeyset []byte, kek KEK) error {
 	handle, err := readTink(tinkKeyset, kek)
 	if err != nil {
@@ -99,10 +99,10 @@ func CreateFrom(path string, c Config, p Policy, tinkKeyset []byte, kek KEK) err
 	})
 }
 
-// Import adds the keys of a Tink keyset, as CreateFrom takes it, to the keyring at
-// path. They open what they sealed elsewhere, and are held: none becomes the
-// primary unless someone says so (Unhold, Promote), and none is disabled by the
-// policy. Keys whose IDs are or were in the keyring are refused.
+// Import adds the keys of a Tink keyset, in the forms of CreateFrom, to the keyring at path.
+// The new keys open their ciphertexts from elsewhere, and are held: only people make them
+// the primary (Unhold, Promote), and the policy does not disable them. Import refuses keys
+// whose IDs are or were in the keyring.
 func Import(path string, c Config, tinkKeyset []byte, kek KEK, why string) (Info, error) {
 	handle, err := readTink(tinkKeyset, kek)
 	if err != nil {
@@ -113,8 +113,8 @@ func Import(path string, c Config, tinkKeyset []byte, kek KEK, why string) (Info
 	})
 }
 
-// takeAll adds all keys of a handle; entry completes the header's entry of one
-// that is enabled, and pending by then.
+// takeAll adds all keys of a handle. entry completes the header's entry of an enabled key,
+// which is pending before.
 func (e *edit) takeAll(handle *keyset.Handle, kek KEK, entry func(k *Key, primary bool)) error {
 	for i := range handle.Len() {
 		from, err := handle.Entry(i)
@@ -125,11 +125,11 @@ func (e *edit) takeAll(handle *keyset.Handle, kek KEK, entry func(k *Key, primar
 		algorithm, err := algorithmOf(e.h.Kind, from.Key().Parameters())
 		switch {
 		case err != nil:
-			return fmt.Errorf("the keyset's key %v %w; those it may have are %v", id, err, Algorithms(e.h.Kind))
+			return fmt.Errorf("the keyset's key %v %w; allowed are %v", id, err, Algorithms(e.h.Kind))
 		case slices.Contains(e.h.Tombstones, id):
-			return fmt.Errorf("the keyset's key %v has the ID of a key that was destroyed here, which is never given again", id)
+			return fmt.Errorf("the keyset's key %v has the ID of a destroyed key; such IDs are never given again", id)
 		case e.h.key(id) != nil:
-			return fmt.Errorf("the keyset's key %v has the ID of a key that is there already", id)
+			return fmt.Errorf("the keyset's key %v has the ID of a key of the keyring", id)
 		}
 		if _, err := e.m.AddKey(from.Key()); err != nil {
 			return err
@@ -138,7 +138,7 @@ func (e *edit) takeAll(handle *keyset.Handle, kek KEK, entry func(k *Key, primar
 		if from.KeyStatus() == keyset.Enabled {
 			entry(&k, from.IsPrimary())
 		} else {
-			// Held, so that the policy does not take it should it be enabled.
+			// Held, so that the policy does not promote the key if people enable it.
 			k.State, k.Enabled, k.Disabled, k.Held, k.Reason = Disabled, time.Time{}, e.now, true, e.why
 			if err := e.m.Disable(uint32(id)); err != nil {
 				return err
@@ -155,7 +155,7 @@ func (e *edit) takeAll(handle *keyset.Handle, kek KEK, entry func(k *Key, primar
 	return e.checkRoom()
 }
 
-// readTink reads a keyset and makes sure of what a keyring needs.
+// readTink reads a keyset, and checks the rules for the keys of a keyring.
 func readTink(data []byte, kek KEK) (*keyset.Handle, error) {
 	if err := checkKEK("keyring.Import.kek", kek); err != nil {
 		return nil, err
@@ -169,7 +169,8 @@ func readTink(data []byte, kek KEK) (*keyset.Handle, error) {
 	if kek != InsecureCleartext {
 		ks, err = decryptTink(r, kek)
 	} else if ks, err = r.Read(); err != nil {
-		err = errors.New("this is no Tink keyset in clear, in JSON or binary; give the KEK if it is encrypted")
+		err = errors.New("the keyset is not an unencrypted Tink keyset in JSON or binary; " +
+			"give the KEK if it is encrypted")
 	}
 	if err != nil {
 		return nil, err
@@ -180,9 +181,10 @@ func readTink(data []byte, kek KEK) (*keyset.Handle, error) {
 	for _, k := range ks.GetKey() {
 		switch id := KeyID(k.GetKeyId()); {
 		case id == 0:
-			return nil, errors.New("the keyset has a key with the ID 0, which no keyring takes; rotate it away first")
+			return nil, errors.New("the keyset has a key with the ID 0, which a keyring refuses; rotate the key away first")
 		case k.GetStatus() == tinkpb.KeyStatusType_DESTROYED:
-			return nil, fmt.Errorf("the keyset's key %v (%d) is destroyed; take it out of the keyset (tinkey delete-key)", id, k.GetKeyId())
+			return nil, fmt.Errorf("the keyset's key %v (%d) is destroyed; take the key out of the keyset (tinkey delete-key)",
+				id, k.GetKeyId())
 		}
 	}
 	plain, err := proto.Marshal(ks)
@@ -200,19 +202,21 @@ func readTink(data []byte, kek KEK) (*keyset.Handle, error) {
 func decryptTink(r keyset.Reader, kek KEK) (*tinkpb.Keyset, error) {
 	encrypted, err := r.ReadEncrypted()
 	if err != nil || len(encrypted.GetEncryptedKeyset()) == 0 {
-		return nil, errors.New("this is no encrypted Tink keyset in JSON or binary; if it is in clear, say so")
+		return nil, errors.New("the keyset is not an encrypted Tink keyset in JSON or binary; " +
+			"if it is not encrypted, say so")
 	}
 	plain, err := kek.Decrypt(encrypted.GetEncryptedKeyset(), nil)
 	if errors.Is(err, ErrKEKUnavailable) {
-		return nil, fmt.Errorf("the keyset cannot be opened now, good or not: %w", err)
+		return nil, fmt.Errorf("the keyset cannot be opened now, whether good or not: %w", err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the keyset does not open: it is under another %s KEK than the one given, or was changed: %w", kek.Hint(), err)
+		return nil, fmt.Errorf("the keyset does not open: it is under another %s KEK than the given KEK, or was changed: %w",
+			kek.Hint(), err)
 	}
 	defer clear(plain)
 	ks := new(tinkpb.Keyset)
 	if err := proto.Unmarshal(plain, ks); err != nil {
-		return nil, errors.New("what was encrypted is no Tink keyset")
+		return nil, errors.New("the decrypted data is not a Tink keyset")
 	}
 	return ks, nil
 }

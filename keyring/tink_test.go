@@ -89,7 +89,7 @@ func TestExport(t *testing.T) {
 		assert.NoError(t, err)
 		before := mustRead(t, other)
 		_, err = Import(other, c, data, tc.kek, "")
-		assert.ErrorContains(t, err, "is there already")
+		assert.ErrorContains(t, err, "has the ID of a key of the keyring")
 		assert.Equal(t, before, mustRead(t, other))
 	}
 	log, err := Audit(path, &c)
@@ -149,17 +149,17 @@ func TestImportRefuses(t *testing.T) {
 		kek  KEK
 		text string
 	}{
-		{"destroyed here", bytesOf(gone), InsecureCleartext, "was destroyed here, which is never given again"},
+		{"destroyed here", bytesOf(gone), InsecureCleartext, "has the ID of a destroyed key"},
 		{"a disabled twin", bytesOf(twin), InsecureCleartext, "two keys with the ID"},
-		{"a destroyed key", bytesOf(destroyed), InsecureCleartext, "is destroyed; take it out of the keyset"},
-		{"a destroyed key as Tinkey leaves it", bytesOf(empty), InsecureCleartext, "is destroyed; take it out of the keyset"},
+		{"a destroyed key", bytesOf(destroyed), InsecureCleartext, "is destroyed; take the key out of the keyset"},
+		{"a destroyed key as Tinkey leaves it", bytesOf(empty), InsecureCleartext, "is destroyed; take the key out of the keyset"},
 		{"an ID of 0", bytesOf(zero), InsecureCleartext, "a key with the ID 0"},
 		{"no prefix", bytesOf(fresh(aead.AES256GCMNoPrefixKeyTemplate())), InsecureCleartext, "RAW"},
-		{"AES-128", bytesOf(fresh(aead.AES128GCMKeyTemplate())), InsecureCleartext, "those it may have are [AES256_GCM"},
+		{"AES-128", bytesOf(fresh(aead.AES128GCMKeyTemplate())), InsecureCleartext, "allowed are [AES256_GCM"},
 		{"a MAC", bytesOf(fresh(mac.HMACSHA256Tag256KeyTemplate())), InsecureCleartext, "algorithm"},
 		{"empty", nil, InsecureCleartext, "keyset"},
-		{"text", []byte("hello"), InsecureCleartext, "no Tink keyset in clear"},
-		{"JSON of another sort", []byte(`{"a":1}`), InsecureCleartext, "no Tink keyset in clear"},
+		{"text", []byte("hello"), InsecureCleartext, "not an unencrypted Tink keyset"},
+		{"JSON of another sort", []byte(`{"a":1}`), InsecureCleartext, "not an unencrypted Tink keyset"},
 		{"in clear, not said", bytesOf(fresh(aead.AES256GCMKeyTemplate())), newKEK(9, "vault"), ""},
 		{"no KEK", bytesOf(fresh(aead.AES256GCMKeyTemplate())), nil, "kek is nil"},
 	} {
