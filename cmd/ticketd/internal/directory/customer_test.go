@@ -139,7 +139,8 @@ func TestResolveCustomer(t *testing.T) {
 // all returns the customers of all brands in the order of their IDs.
 func all(t *testing.T, db *DB) []Customer {
 	t.Helper()
-	rows, err := db.read.QueryContext(t.Context(), `SELECT id, brand, email, phone1, uniqueid, first_name, last_name, remark,
+	rows, err := db.read.QueryContext(t.Context(), `SELECT
+		id, brand, email, phone1, uniqueid, first_name, last_name, remark,
 		created, updated FROM customer ORDER BY id`)
 	require.NoError(t, err)
 	defer rows.Close()
@@ -383,7 +384,8 @@ func TestCustomerConstraints(t *testing.T) {
 		db := d.withBrands(t, "acme", "other")
 		insert := func(brand, email, phone, uniqueID string) error {
 			_, err := db.write.ExecContext(t.Context(), `
-			INSERT INTO customer (brand, email, email_fold, phone1, uniqueid, first_name, last_name, remark, created, updated, revision)
+			INSERT INTO customer (
+				brand, email, email_fold, phone1, uniqueid, first_name, last_name, remark, created, updated, revision)
 			VALUES ($1, $2, $2, $3, $4, '', '', '', 0, 0, 1)`, brand, email, phone, uniqueID)
 			return err
 		}

@@ -285,7 +285,8 @@ func TestStatementsInTextAreText(t *testing.T) {
 		ctx := t.Context()
 		db := d.withBrands(t, "bystander")
 		for _, s := range []string{
-			`'; DROP TABLE brand; --`, `" OR 1=1 --`, `$1`, `?`, `:x`, `@x`, `%`, `_`, `\`, `')`, `null`, `[]`, `x'00'`, "`", `/*`,
+			`'; DROP TABLE brand; --`, `" OR 1=1 --`, `$1`, `?`, `:x`, `@x`, `%`, `_`,
+			`\`, `')`, `null`, `[]`, `x'00'`, "`", `/*`,
 			`{"a":1}`, `adm_`, `<script>`, `ą'ß"`,
 		} {
 			t.Run(s, func(t *testing.T) {

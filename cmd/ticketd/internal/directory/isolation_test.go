@@ -92,7 +92,8 @@ func TestManyBrands(t *testing.T) {
 // one, all that there may be.
 var acrossBrands = []string{
 	// The service's start compares every lifetime with its own.
-	`SELECT name, '', max_lifetime FROM brand UNION ALL SELECT brand, id, max_lifetime FROM channel ORDER BY 3 DESC, 1, 2 LIMIT 1`,
+	`SELECT name, '', max_lifetime FROM brand ` +
+		`UNION ALL SELECT brand, id, max_lifetime FROM channel ORDER BY 3 DESC, 1, 2 LIMIT 1`,
 	// What is over is over for all.
 	`DELETE FROM redemption WHERE expires < $1`,
 	// The key says which are its brands.
@@ -121,7 +122,8 @@ func TestNoQueryWithoutItsBrand(t *testing.T) {
 
 	ofBrands := regexp.MustCompile(`\b(agent|channel|customer|redemption|api_key_brand)\b`)
 	insert := regexp.MustCompile(`^INSERT INTO \w+ \((key_id, )?brand,? ?`)
-	where := regexp.MustCompile(`\bbrand (=|<>) \$\d|^SELECT .* FROM api_key LEFT JOIN api_key_brand ON key_id = id WHERE id = \$1`)
+	where := regexp.MustCompile(`\bbrand (=|<>) \$\d|` +
+		`^SELECT .* FROM api_key LEFT JOIN api_key_brand ON key_id = id WHERE id = \$1`)
 	seen := make(map[string]bool)
 	for _, query := range r.queries {
 		query = strings.Join(strings.Fields(query), " ")

@@ -27,7 +27,8 @@ func TestEffectiveDefaults(t *testing.T) {
 func TestEffectivePrecedence(t *testing.T) {
 	brand := Settings{TicketLogin: new(false), OneTime: new(true), CustomerLifetime: time.Minute,
 		MaxLifetime:  20 * time.Minute,
-		APIAddresses: addresses(t, "192.0.2.1"), Confirm: new(true), OtherUser: Confirm, DisplayName: "Brand", Colour: "#000000",
+		APIAddresses: addresses(t, "192.0.2.1"), Confirm: new(true), OtherUser: Confirm,
+		DisplayName: "Brand", Colour: "#000000",
 		Language: "de", FrameAncestors: []string{"'self'"}}
 	channel := Settings{TicketLogin: new(true), OneTime: new(false), CustomerLifetime: 2 * time.Minute,
 		MaxLifetime:  10 * time.Minute,

@@ -217,7 +217,8 @@ func damage(t *testing.T, db *DB, file string) {
 	t.Helper()
 	pageSize := count(t, db, `PRAGMA page_size`)
 	rows, err := db.read.QueryContext(t.Context(), `
-		SELECT rootpage FROM sqlite_schema WHERE tbl_name IN ('brand', 'agent', 'channel', 'customer', 'redemption', 'api_key', 'api_key_brand') AND rootpage > 1`)
+		SELECT rootpage FROM sqlite_schema WHERE rootpage > 1 AND tbl_name IN (
+			'brand', 'agent', 'channel', 'customer', 'redemption', 'api_key', 'api_key_brand')`)
 	require.NoError(t, err)
 	defer rows.Close()
 	var pages []int
