@@ -60,8 +60,10 @@ func TestAdministration(t *testing.T) {
 
 			do("channel", "add", "webchat", "--brand", "commbox")
 			chat := do("channel", "url", "webchat", "--brand", "commbox", "--public-url", url)
-			assert.Equal(t, http.StatusSeeOther, mustEnter(t, chat, info.ticket(t, `{"brand":"commbox","email":"jane@example.com"}`)))
-			assert.Contains(t, do("customer", "find", "--brand", "commbox", "--email", "JANE@example.com", "--json"), `"email":"jane@example.com"`)
+			assert.Equal(t, http.StatusSeeOther, mustEnter(t, chat,
+				info.ticket(t, `{"brand":"commbox","email":"jane@example.com"}`)))
+			assert.Contains(t, do("customer", "find", "--brand", "commbox", "--email", "JANE@example.com", "--json"),
+				`"email":"jane@example.com"`)
 
 			id := strings.Split(key, "_")[1]
 			do("apikey", "revoke", id)
@@ -96,7 +98,8 @@ func TestImportMany(t *testing.T) {
 	done := make(chan string)
 	go func() {
 		var stdout, stderr strings.Builder
-		if run(t.Context(), []string{"agent", "import", path, "--brand", "commbox", "--data", dir, "--json"}, &stdout, &stderr) != exitOK {
+		args := []string{"agent", "import", path, "--brand", "commbox", "--data", dir, "--json"}
+		if run(t.Context(), args, &stdout, &stderr) != exitOK {
 			stdout.WriteString(stderr.String())
 		}
 		done <- stdout.String()

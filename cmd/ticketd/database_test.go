@@ -21,12 +21,14 @@ func TestDatabase(t *testing.T) {
 	assert.Equal(t, 0, first.end(syscall.SIGTERM))
 	assert.NoFileExists(t, dir+"/admitone.db")
 
-	second := startWith(t, []string{"ADMITONE_DATABASE=" + database}, "serve", "--data", dir, "--listen", strings.TrimPrefix(info.URL, "http://"))
+	second := startWith(t, []string{"ADMITONE_DATABASE=" + database}, "serve", "--data", dir,
+		"--listen", strings.TrimPrefix(info.URL, "http://"))
 	healthy(t, second, info.URL)
 	assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, info.ticket(t, info.request(true))))
 	assert.Equal(t, 0, second.end(syscall.SIGTERM))
 
-	third := startWith(t, []string{"ADMITONE_DATABASE=mysql://root:hunter2@localhost/db"}, "serve", "--data", dir, "--listen", strings.TrimPrefix(info.URL, "http://"))
+	third := startWith(t, []string{"ADMITONE_DATABASE=mysql://root:hunter2@localhost/db"}, "serve", "--data", dir,
+		"--listen", strings.TrimPrefix(info.URL, "http://"))
 	assert.Equal(t, exitUsage, third.wait())
 	third.logs("--database is not of a database that is known")
 	assert.NotContains(t, third.stderr.String(), "hunter2")

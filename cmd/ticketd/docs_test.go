@@ -33,7 +33,8 @@ func browserDocs(t *testing.T, p *pages) {
 	number := func(script string) float64 { return does(t, ctx, chromedp.Evaluate[float64](script)) }
 	assert.Equal(t, "ticketd: the API", does(t, ctx, heading))
 	assert.LessOrEqual(t, number(`document.documentElement.scrollWidth`), 320.0, "nothing is out of sight at the side")
-	assert.Equal(t, "none", does(t, ctx, chromedp.Evaluate[string](`getComputedStyle(document.querySelector("nav ul")).listStyleType`)), "the style is applied")
+	assert.Equal(t, "none", does(t, ctx,
+		chromedp.Evaluate[string](`getComputedStyle(document.querySelector("nav ul")).listStyleType`)), "the style is applied")
 	assert.Zero(t, number(`[...document.querySelectorAll("pre, .table")].filter(e => e.tabIndex !== 0 || !e.getAttribute("aria-label")).length`), "what scrolls can be reached and has a name")
 	assert.Zero(t, number(`[...document.querySelectorAll('a[href^="#"]')].filter(a => !document.getElementById(a.hash.slice(1))).length`))
 	assert.Greater(t, number(`document.querySelectorAll("article").length`), 20.0)

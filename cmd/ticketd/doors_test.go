@@ -31,7 +31,10 @@ func TestDoorSettings(t *testing.T) {
 	person := func() *http.Client {
 		jar, err := cookiejar.New(nil)
 		require.NoError(t, err)
-		return &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		return &http.Client{
+			Jar:           jar,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
 	}
 	p, info := startDemo(t, "--data", dir, "--listen", address)
 	ticket := info.ticket(t, info.request(true))
@@ -51,7 +54,8 @@ func TestDoorSettings(t *testing.T) {
 		res := ask(john, info.LoginURL+"?=TA"+strings.ReplaceAll(ticket, "_", "%255F"))
 		require.Equal(t, http.StatusSeeOther, res.StatusCode)
 		assert.Equal(t, home, res.Header.Get("Location"))
-		assert.Equal(t, http.StatusForbidden, ask(person(), info.LoginURL+"?ta="+ticket).StatusCode, "in either form it is the same ticket")
+		assert.Equal(t, http.StatusForbidden, ask(person(), info.LoginURL+"?ta="+ticket).StatusCode,
+			"in either form it is the same ticket")
 		assert.NotContains(t, p.stderr.String(), ticket[10:])
 		check := ask(john, info.URL+"/auth/check")
 		assert.Equal(t, http.StatusOK, check.StatusCode)
@@ -65,7 +69,8 @@ func TestDoorSettings(t *testing.T) {
 
 	file := filepath.Join(t.TempDir(), "ticketd.yaml")
 	write := func(text string) {
-		require.NoError(t, os.WriteFile(file+".new", []byte("data: "+dir+"\nlisten: "+address+"\nnameless-ticket: true\n"+text), 0o600))
+		require.NoError(t, os.WriteFile(file+".new",
+			[]byte("data: "+dir+"\nlisten: "+address+"\nnameless-ticket: true\n"+text), 0o600))
 		require.NoError(t, os.Rename(file+".new", file))
 	}
 	write("check-headers: [user=X-User, ticket-id = x-ticket]\n")
@@ -95,7 +100,8 @@ func TestDoorSettings(t *testing.T) {
 	assert.Equal(t, 0, p.end(syscall.SIGTERM))
 
 	home = "/"
-	p, _ = startDemoWith(t, []string{"ADMITONE_NAMELESS_TICKET=true"}, "--data", dir, "--listen", address, "--check-headers", "user=X-User", "--agent-home", "/")
+	p, _ = startDemoWith(t, []string{"ADMITONE_NAMELESS_TICKET=true"}, "--data", dir, "--listen", address,
+		"--check-headers", "user=X-User", "--agent-home", "/")
 	assert.Equal(t, []string{"john.d"}, enters().Values("X-User"))
 	res := ask(person(), info.LoginURL+"?next=/other&ta="+info.ticket(t, info.request(true)))
 	assert.Equal(t, "/other", res.Header.Get("Location"))

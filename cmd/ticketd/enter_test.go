@@ -57,7 +57,8 @@ func browserLogin(t *testing.T, p *pages) {
 	ctx := p.person(t)
 	ticket := p.john(t)
 	secret := ticket[5:]
-	elsewhere := p.put("elsewhere", "/", fmt.Sprintf(`<!doctype html><title>elsewhere</title><a href="%s?ta=%s">in</a>`, p.info.LoginURL, ticket))
+	elsewhere := p.put("elsewhere", "/", fmt.Sprintf(`<!doctype html><title>elsewhere</title><a href="%s?ta=%s">in</a>`,
+		p.info.LoginURL, ticket))
 	after := p.put("elsewhere", "/after", `<!doctype html><title>after</title><p>`)
 	var mu sync.Mutex
 	var requested []string
@@ -78,7 +79,8 @@ func browserLogin(t *testing.T, p *pages) {
 	assert.NotContains(t, does(t, ctx, chromedp.Evaluate[string]("document.documentElement.outerHTML")), secret)
 
 	leave(t, ctx, fmt.Sprintf("location.href = %q", after), "after")
-	assert.Empty(t, does(t, ctx, chromedp.Evaluate[string]("document.referrer")), "the page tells other sites nothing of where it is")
+	assert.Empty(t, does(t, ctx, chromedp.Evaluate[string]("document.referrer")),
+		"the page tells other sites nothing of where it is")
 	entries := does(t, ctx, chromedp.NavigationEntries()).Entries
 	require.NotEmpty(t, entries)
 	for _, e := range entries {
@@ -87,8 +89,10 @@ func browserLogin(t *testing.T, p *pages) {
 		assert.NotContains(t, e.URL+e.Title, secret)
 	}
 	mu.Lock()
-	require.GreaterOrEqual(t, len(requested), 5, "the link, login, the same without the ticket, its stylesheet, after: %v", requested)
-	assert.Equal(t, 1, strings.Count(strings.Join(requested, " "), secret), "only the request that the link makes has the ticket: %v", requested)
+	require.GreaterOrEqual(t, len(requested), 5, "the link, login, the same without the ticket, its stylesheet, after: %v",
+		requested)
+	assert.Equal(t, 1, strings.Count(strings.Join(requested, " "), secret),
+		"only the request that the link makes has the ticket: %v", requested)
 	mu.Unlock()
 
 	// Back, reload and the link once more stay signed in, and nobody else gets in.
@@ -126,8 +130,10 @@ func browserConfirm(t *testing.T, p *pages) {
 	goTo(t, ctx, p.info.LoginURL+"?ta="+ticket)
 	require.Equal(t, confirmJohn, title(t, ctx))
 	p.look(t, ctx, "confirm")
-	assert.Equal(t, http.StatusOK, p.strangers(t, p.info.LoginURL+"?ta="+ticket), "a scanner is asked as well, and spends nothing")
-	assert.Equal(t, "BUTTON", does(t, ctx, chromedp.Evaluate[string](`document.body.focus(), document.querySelector("button").focus(), document.activeElement.tagName`)))
+	assert.Equal(t, http.StatusOK, p.strangers(t, p.info.LoginURL+"?ta="+ticket),
+		"a scanner is asked as well, and spends nothing")
+	assert.Equal(t, "BUTTON", does(t, ctx,
+		chromedp.Evaluate[string](`document.body.focus(), document.querySelector("button").focus(), document.activeElement.tagName`)))
 	does(t, ctx, chromedp.SendKeys(button, "\r"))
 	waitTitle(t, ctx, johnIsIn)
 	assert.Equal(t, p.info.LoginURL, does(t, ctx, chromedp.Location()))
@@ -143,7 +149,8 @@ func browserConfirm(t *testing.T, p *pages) {
 // An expired ticket and a forged one look like a used one.
 func browserRefused(t *testing.T, p *pages) {
 	ctx := p.person(t)
-	expired := p.issue(t, `{"brand":"commbox","username":"john.d","email":"john.d@gmail.com","expiresIn":1,"oneTimeUse":true}`)
+	expired := p.issue(t,
+		`{"brand":"commbox","username":"john.d","email":"john.d@gmail.com","expiresIn":1,"oneTimeUse":true}`)
 	require.Eventually(t, func() bool {
 		return p.strangers(t, p.info.LoginURL+"?ta="+expired) == http.StatusForbidden // the first of these may still enter
 	}, time.Minute, 200*time.Millisecond)
@@ -216,7 +223,8 @@ func (p *pages) shopChat(t *testing.T) string {
 }
 
 func (p *pages) embed(site, path, src string) string {
-	return p.put(site, path, `<!doctype html><html lang="en"><title>`+site+`</title><iframe title="chat" width="600" height="500" src="`+src+`"></iframe>`)
+	return p.put(site, path, `<!doctype html><html lang="en"><title>`+
+		site+`</title><iframe title="chat" width="600" height="500" src="`+src+`"></iframe>`)
 }
 
 // A chat in a frame on another site: the session is kept there (CHIPS), for that
@@ -244,9 +252,11 @@ func browserFrame(t *testing.T, p *pages) {
 // A site that the channel does not name shows nothing, and spends nothing.
 func browserFrameElsewhere(t *testing.T, p *pages) {
 	ctx := p.person(t)
-	u := p.info.ChatURL + "?ta=" + p.issue(t, `{"brand":"commbox","email":"jane@example.com","firstName":"Jane","oneTimeUse":true}`)
+	u := p.info.ChatURL + "?ta=" + p.issue(t,
+		`{"brand":"commbox","email":"jane@example.com","firstName":"Jane","oneTimeUse":true}`)
 	goTo(t, ctx, p.embed("evil", "/in", u))
-	require.Eventually(t, func() bool { return p.saw(u[len(p.site("login")):]) }, time.Minute, 20*time.Millisecond, "the frame has asked")
+	require.Eventually(t, func() bool { return p.saw(u[len(p.site("login")):]) }, time.Minute, 20*time.Millisecond,
+		"the frame has asked")
 	assert.Equal(t, http.StatusSeeOther, p.strangers(t, u))
 }
 
@@ -276,7 +286,8 @@ func browserFrameWithoutCookies(t *testing.T, p *pages) {
 func browserNoJavaScript(t *testing.T, p *pages) {
 	p.brand(t, "--confirm")
 	ctx := p.person(t)
-	_, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+	_, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled,
+		emulation.SetScriptExecutionDisabledParams{Value: true})
 	require.NoError(t, err)
 	goTo(t, ctx, p.put("elsewhere", "/js", `<!doctype html><title>off</title><script>document.title = "on"</script>`))
 	require.Equal(t, "off", title(t, ctx), "it is off")
@@ -295,8 +306,10 @@ func browserHints(t *testing.T, p *pages) {
 	} {
 		ctx := p.person(t)
 		path := "/login?ta=" + p.john(t)
-		goTo(t, ctx, p.put("login", "/hints", `<!doctype html><title>hints</title>`+fmt.Sprintf(head, path)+`<a href="`+path+`">in</a>`))
-		require.Eventually(t, func() bool { return p.saw(path, "prefetch") }, time.Minute, 20*time.Millisecond, "%s: the browser has looked ahead", name)
+		goTo(t, ctx, p.put("login", "/hints", `<!doctype html><title>hints</title>`+fmt.Sprintf(head, path)+`<a href="`+
+			path+`">in</a>`))
+		require.Eventually(t, func() bool { return p.saw(path, "prefetch") }, time.Minute, 20*time.Millisecond,
+			"%s: the browser has looked ahead", name)
 		does(t, ctx, chromedp.Click(chromedp.CSS("a")))
 		waitTitle(t, ctx, johnIsIn)
 	}
@@ -321,7 +334,8 @@ func browserRightToLeft(t *testing.T, p *pages) {
 	p.brand(t, "--confirm", "--language", "he", "--display-name", "קומבוקס")
 	ctx := p.person(t)
 	goTo(t, ctx, p.info.LoginURL+"?ta="+p.john(t))
-	assert.Equal(t, "rtl", does(t, ctx, chromedp.Evaluate[string](`getComputedStyle(document.querySelector("h1")).direction`)))
+	assert.Equal(t, "rtl", does(t, ctx,
+		chromedp.Evaluate[string](`getComputedStyle(document.querySelector("h1")).direction`)))
 	p.look(t, ctx, "hebrew")
 }
 
@@ -330,12 +344,15 @@ func browserLogout(t *testing.T, p *pages) {
 	goTo(t, ctx, p.info.LoginURL+"?ta="+p.john(t))
 	require.Equal(t, "john.d", p.user(t, ctx))
 	// Another site's form signs nobody out.
-	goTo(t, ctx, p.put("evil", "/logout", `<!doctype html><title>evil</title><form method="post" action="`+p.site("login")+`/logout"><button>x</button></form>`))
+	goTo(t, ctx, p.put("evil", "/logout", `<!doctype html><title>evil</title><form method="post" action="`+p.site("login")+
+		`/logout"><button>x</button></form>`))
 	does(t, ctx, chromedp.Click(button))
-	require.Eventually(t, func() bool { return location(ctx) == p.site("login")+"/logout" }, time.Minute, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return location(ctx) == p.site("login")+"/logout" }, time.Minute,
+		20*time.Millisecond)
 	goTo(t, ctx, p.info.LoginURL)
 	require.Equal(t, johnIsIn, title(t, ctx))
-	goTo(t, ctx, p.put("login", "/menu", `<!doctype html><title>menu</title><form method="post" action="/logout"><button>x</button></form>`))
+	goTo(t, ctx, p.put("login", "/menu",
+		`<!doctype html><title>menu</title><form method="post" action="/logout"><button>x</button></form>`))
 	does(t, ctx, chromedp.Click(button))
 	waitTitle(t, ctx, "You are not signed in")
 	assert.Empty(t, p.user(t, ctx))
@@ -345,7 +362,8 @@ func browserLogout(t *testing.T, p *pages) {
 // not reach.
 func press(t *testing.T, ctx context.Context) {
 	t.Helper()
-	does(t, ctx, chromedp.Evaluate[chromedp.Void](`void setTimeout(() => document.querySelector("button").click())`, func(p *runtime.EvaluateParams) { p.UserGesture = new(true) }))
+	does(t, ctx, chromedp.Evaluate[chromedp.Void](`void setTimeout(() => document.querySelector("button").click())`,
+		func(p *runtime.EvaluateParams) { p.UserGesture = new(true) }))
 }
 
 func location(ctx context.Context) string {

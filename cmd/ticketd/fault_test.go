@@ -77,7 +77,8 @@ func TestKilled(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
 	for range 20 {
 		before := redeemed.Load()
-		require.Eventually(t, func() bool { return redeemed.Load() >= before+8 }, time.Minute, time.Millisecond, "it is under load")
+		require.Eventually(t, func() bool { return redeemed.Load() >= before+8 }, time.Minute, time.Millisecond,
+			"it is under load")
 		time.Sleep(time.Duration(r.IntN(150)) * time.Millisecond)
 		require.NoError(t, p.cmd.Process.Kill())
 		p.wait()
@@ -103,7 +104,8 @@ func fleet(t *testing.T, n int, store string) (processes []*process, infos []dem
 		require.NoError(t, os.Chmod(filepath.Join(dir, "kek.key"), 0o600))
 		require.NoError(t, os.Remove(filepath.Join(dir, "replay.json")))
 		address := freeAddress(t)
-		p := start(t, "serve", "--data", dir, "--listen", address, "--replay", store, "--replay-timeout", "5s", "--replicas", fmt.Sprint(n),
+		p := start(t, "serve", "--data", dir, "--listen", address, "--replay", store, "--replay-timeout", "5s",
+			"--replicas", fmt.Sprint(n),
 			"--skew", "0s", "--rate-limit", "1e6", "--rate-burst", "1000000")
 		one := info
 		one.URL = "http://" + address

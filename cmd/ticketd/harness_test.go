@@ -148,7 +148,8 @@ func (p *process) end(signal os.Signal) int {
 // logs waits until the log, which arrives through a pipe, has a text.
 func (p *process) logs(text string) {
 	p.t.Helper()
-	require.Eventually(p.t, func() bool { return p.stderr.contains(text) }, time.Minute, 2*time.Millisecond, "the log has no %q", text)
+	require.Eventually(p.t, func() bool { return p.stderr.contains(text) }, time.Minute, 2*time.Millisecond,
+		"the log has no %q", text)
 }
 
 // busy reports, after an answer that there is none now, whether the log says why:
@@ -179,7 +180,8 @@ func startDemo(t *testing.T, args ...string) (*process, demoInfo) {
 
 func startDemoWith(t *testing.T, env []string, args ...string) (*process, demoInfo) {
 	t.Helper()
-	p := startWith(t, env, append([]string{"demo", "--json", "--rate-limit", "1e6", "--rate-burst", "1000000"}, args...)...)
+	p := startWith(t, env, append([]string{"demo", "--json", "--rate-limit", "1e6", "--rate-burst", "1000000"},
+		args...)...)
 	line, err := p.stdout.ReadBytes('\n')
 	require.NoError(t, err, p.stderr.String())
 	var info demoInfo

@@ -40,7 +40,8 @@ copies of the keyrings instead of new keyrings.`,
 	settings.AddPlaceFlags(f, &place, "data `folder` to make")
 	settings.AddKeyFlags(f, &place)
 	settings.AddLifetimeFlag(f, &maxLifetime,
-		"longest lifetime of a ticket that serve will issue or accept; the ticket keyring keeps each key for at least as long")
+		"longest lifetime of a ticket that serve will issue or accept; "+
+			"the ticket keyring keeps each key for at least as long")
 	f.BoolVar(&asJSON, "json", false, "print one line of JSON instead of text")
 	return cli.Command(cmd, func(cmd *cobra.Command, _ []string) error {
 		if err := settings.FromEnvironment(cmd, settings.Names(cmd)...); err != nil {

@@ -21,9 +21,11 @@ func TestRateStore(t *testing.T) {
 	redis := servers.Redis(t, servers.RedisPrograms(t)[0])
 	dir := t.TempDir()
 	start := func(realm string) (*process, func() int) {
-		p, info := startDemo(t, "--data", filepath.Join(dir, realm), "--realm", realm, "--rate-store", redis.URL, "--rate-limit", "0.001", "--rate-burst", "3")
+		p, info := startDemo(t, "--data", filepath.Join(dir, realm), "--realm", realm, "--rate-store", redis.URL,
+			"--rate-limit", "0.001", "--rate-burst", "3")
 		return p, func() int {
-			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, info.URL+"/auth/ticket", strings.NewReader(info.request(true)))
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, info.URL+"/auth/ticket",
+				strings.NewReader(info.request(true)))
 			require.NoError(t, err)
 			r.Header.Set("Authorization", "Bearer "+info.APIKey)
 			res, err := http.DefaultClient.Do(r)
@@ -54,7 +56,8 @@ func TestRateStore(t *testing.T) {
 		require.Less(t, attempt, 100, "Redis never answers in time")
 		statuses, told = twice(fmt.Sprint("r", attempt))
 	}
-	assert.Equal(t, []int{http.StatusOK, http.StatusOK, http.StatusOK, http.StatusTooManyRequests}, statuses, "what was counted before the restart counts")
+	assert.Equal(t, []int{http.StatusOK, http.StatusOK, http.StatusOK, http.StatusTooManyRequests}, statuses,
+		"what was counted before the restart counts")
 	assert.NotEqual(t, "0", redis.Do("DBSIZE"))
 
 	p, ask := start("alone")

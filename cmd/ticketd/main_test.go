@@ -146,9 +146,11 @@ func TestInterruptedTwice(t *testing.T) {
 		c, err := net.Dial("tcp", strings.TrimPrefix(info.URL, "http://"))
 		require.NoError(t, err)
 		defer c.Close()
-		_, err = fmt.Fprintf(c, "POST /auth/ticket HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: 100\r\n\r\n{", info.APIKey)
+		_, err = fmt.Fprintf(c,
+			"POST /auth/ticket HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: 100\r\n\r\n{", info.APIKey)
 		require.NoError(t, err)
-		require.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, info.ticket(t, info.request(true))), "the stalled request is with the service by now")
+		require.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, info.ticket(t, info.request(true))),
+			"the stalled request is with the service by now")
 		first := time.Now()
 		require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
 		p.logs("msg=stopping")
@@ -193,7 +195,8 @@ func TestOlderKeyringPutBack(t *testing.T) {
 	require.NoError(t, err)
 	kek, err := kms.Open("file:"+filepath.Join(dir, "kek.key"), nil)
 	require.NoError(t, err)
-	newer, err := keyring.Change(file, keyring.Config{Kind: keyring.Ticket, KEK: kek}, "", keyring.Step{Do: keyring.Rotate, Now: true})
+	newer, err := keyring.Change(file, keyring.Config{Kind: keyring.Ticket, KEK: kek}, "",
+		keyring.Step{Do: keyring.Rotate, Now: true})
 	require.NoError(t, err)
 	p.logs("generation=2 primary=" + newer.Primary.String())
 	require.NoError(t, os.WriteFile(file+".older", older, 0o600))
@@ -217,7 +220,8 @@ func TestShortLifetimes(t *testing.T) {
 	t.Parallel()
 	_, info := startDemo(t, "--max-lifetime", "59s")
 	assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, info.ticket(t, ordinary(info.request(true)))))
-	assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.ChatURL, info.ticket(t, `{"brand":"commbox","email":"a@b","expiresIn":59}`)))
+	assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.ChatURL,
+		info.ticket(t, `{"brand":"commbox","email":"a@b","expiresIn":59}`)))
 	_, err := info.tryTicket(`{"brand":"commbox","email":"a@b","expiresIn":60}`)
 	assert.Error(t, err)
 }
@@ -381,12 +385,14 @@ func TestRotate(t *testing.T) {
 		_, err = keyring.Change(file, config, "", keyring.Step{Do: keyring.Disable, Key: k, Unsafe: true})
 		require.NoError(t, err)
 	}
-	require.Eventually(t, func() bool { return mustEnter(t, info.LoginURL, last) == http.StatusForbidden }, time.Minute, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return mustEnter(t, info.LoginURL, last) == http.StatusForbidden }, time.Minute,
+		10*time.Millisecond)
 	p.logs("reason=unknown_key")
 	assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, info.ticket(t, info.request(true))))
 	require.Equal(t, 0, p.end(syscall.SIGTERM))
 	log := p.stderr.String()
-	assert.Equal(t, strings.Count(log, "reason=unknown_key"), strings.Count(log, "ticket refused"), "refused for no other reason")
+	assert.Equal(t, strings.Count(log, "reason=unknown_key"), strings.Count(log, "ticket refused"),
+		"refused for no other reason")
 }
 
 func TestUsage(t *testing.T) {

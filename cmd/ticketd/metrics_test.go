@@ -148,7 +148,8 @@ func TestMetrics(t *testing.T) {
 			assert.Less(t, got["ticketd_redeemed_ticket_age_ratio_sum"], 4.0)
 			assert.Equal(t, row.bounded, got["ticketd_replay_bound_bytes"] > 0)
 			if row.bounded {
-				assert.InDelta(t, 1-got["ticketd_replay_used_bytes"]/got["ticketd_replay_bound_bytes"], got["ticketd_replay_headroom_ratio"], 1e-9)
+				assert.InDelta(t, 1-got["ticketd_replay_used_bytes"]/got["ticketd_replay_bound_bytes"],
+					got["ticketd_replay_headroom_ratio"], 1e-9)
 				assert.Greater(t, got["ticketd_replay_headroom_ratio"], 0.5)
 			}
 			if row.inside {

@@ -61,7 +61,8 @@ func TestNode(t *testing.T) {
 	link := res.Header.Get("Location")
 	require.True(t, strings.HasPrefix(link, login+"/login?ta=tkt1_"), link)
 	assert.Equal(t, http.StatusServiceUnavailable, do(http.MethodHead, link).StatusCode)
-	assert.Equal(t, http.StatusServiceUnavailable, do(http.MethodGet, link, "Sec-Purpose", "prefetch;prerender").StatusCode)
+	assert.Equal(t, http.StatusServiceUnavailable,
+		do(http.MethodGet, link, "Sec-Purpose", "prefetch;prerender").StatusCode)
 	res = do(http.MethodGet, link)
 	require.Equal(t, http.StatusSeeOther, res.StatusCode, log.String())
 	assert.Equal(t, "/login", res.Header.Get("Location"))
@@ -75,12 +76,15 @@ func TestNode(t *testing.T) {
 	assert.Equal(t, http.StatusInternalServerError, do(http.MethodGet, stranger+"/login?ta=tkt1_x").StatusCode)
 	require.Eventually(t, func() bool { return log.contains("ticketd answers 401: ") }, time.Minute, 10*time.Millisecond)
 	require.Equal(t, 0, demo.end(syscall.SIGTERM))
-	assert.Equal(t, http.StatusServiceUnavailable, do(http.MethodGet, link).StatusCode, "who cannot be asked about is not let in")
+	assert.Equal(t, http.StatusServiceUnavailable, do(http.MethodGet, link).StatusCode,
+		"who cannot be asked about is not let in")
 	assert.Equal(t, http.StatusBadGateway, do(http.MethodGet, issuer+"/").StatusCode)
-	require.Eventually(t, func() bool { return log.contains("already_used") && log.contains("not one of ours") }, time.Minute, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return log.contains("already_used") && log.contains("not one of ours") },
+		time.Minute, 10*time.Millisecond)
 	_, ticket, _ := strings.Cut(link, "ta=")
 	assert.NotContains(t, log.String()+demo.stderr.String(), ticket[10:])
-	require.Eventually(t, func() bool { return log.contains("ECONNREFUSED") }, time.Minute, 10*time.Millisecond, "what is wrong is said")
+	require.Eventually(t, func() bool { return log.contains("ECONNREFUSED") }, time.Minute, 10*time.Millisecond,
+		"what is wrong is said")
 
 	// Without its settings neither starts, and says which there are.
 	for _, script := range []string{"issuer.mjs", "login.mjs"} {

@@ -85,7 +85,8 @@ func TestDirectoryOutage(t *testing.T) {
 		}
 	})
 	load(func(n int64) {
-		status, ticket := statusOf(t, info, info.APIKey, fmt.Sprintf(`{"brand":"commbox","uniqueId":"c-%d","expiresIn":900,"oneTimeUse":true}`, n))
+		status, ticket := statusOf(t, info, info.APIKey,
+			fmt.Sprintf(`{"brand":"commbox","uniqueId":"c-%d","expiresIn":900,"oneTimeUse":true}`, n))
 		if !oneOf(status, http.StatusOK) {
 			return
 		}
@@ -131,7 +132,8 @@ func TestDirectoryOutage(t *testing.T) {
 
 	// Each customer who entered has one record, however often it was tried.
 	seen := make(map[string]bool)
-	for line := range strings.Lines(administer(t, "customer", "list", "--brand", "commbox", "--json", "--database", postgres.URL)) {
+	for line := range strings.Lines(administer(t, "customer", "list", "--brand", "commbox", "--json",
+		"--database", postgres.URL)) {
 		_, id, _ := strings.Cut(line, `"uniqueId":"`)
 		id, _, _ = strings.Cut(id, `"`)
 		assert.False(t, seen[id], id)

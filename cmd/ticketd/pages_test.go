@@ -63,13 +63,15 @@ func newPages(t *testing.T) *pages {
 		}
 	}))
 	_, p.port, _ = net.SplitHostPort(front.Listener.Addr().String())
-	p.demo, p.info = startDemo(t, "--data", p.data, "--listen", local.Host, "--public-url", p.site("login"), "--trusted-proxies", "127.0.0.1")
+	p.demo, p.info = startDemo(t, "--data", p.data, "--listen", local.Host, "--public-url", p.site("login"),
+		"--trusted-proxies", "127.0.0.1")
 	front.StartTLS()
 	t.Cleanup(front.Close)
 	p.ctx = browser(t, chromedp.IgnoreCertErrors, chromedp.Flag("host-resolver-rules", "MAP *.test 127.0.0.1"),
 		// As browsers do it or will do: cookies of other sites are kept in no frame.
 		chromedp.Flag("test-third-party-cookie-phaseout", true))
-	p.admin(t, "agent", "add", "ann", "--brand", "commbox", "--email", "ann@example.com", "--first-name", "Ann", "--last-name", "Example")
+	p.admin(t, "agent", "add", "ann", "--brand", "commbox", "--email", "ann@example.com",
+		"--first-name", "Ann", "--last-name", "Example")
 	p.admin(t, "channel", "add", "shop", "--brand", "commbox", "--frame-ancestors", p.site("shop"))
 	return p
 }
@@ -125,7 +127,8 @@ func (p *pages) brand(t *testing.T, flags ...string) {
 	t.Helper()
 	p.admin(t, append([]string{"brand", "set", "commbox"}, flags...)...)
 	t.Cleanup(func() {
-		p.admin(t, "brand", "set", "commbox", "--confirm=default", "--other-user=", "--display-name=", "--colour=", "--language=", "--frame-ancestors=")
+		p.admin(t, "brand", "set", "commbox", "--confirm=default", "--other-user=", "--display-name=", "--colour=",
+			"--language=", "--frame-ancestors=")
 	})
 }
 
@@ -241,7 +244,8 @@ func (p *pages) look(t *testing.T, ctx context.Context, name string) {
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int64{900, 320} {
 			view := fmt.Sprintf("%s-%s-%d", name, scheme, width)
-			media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
+			feature := &emulation.MediaFeature{Name: "prefers-color-scheme", Value: scheme}
+			media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{feature}}
 			_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, media)
 			require.NoError(t, err)
 			require.NoError(t, chromedp.Do(ctx, chromedp.EmulateViewport(width, 640)))

@@ -34,7 +34,8 @@ import (
 )
 
 // identity are the headers by which an application behind a proxy knows who it is.
-var identity = []string{"Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups", "Admitone-Brand", "Admitone-Audience",
+var identity = []string{"Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups", "Admitone-Brand",
+	"Admitone-Audience",
 	"Admitone-Channel", "Admitone-Ticket-Id", "Admitone-Key-Id", "Admitone-Actor"}
 
 // behind is a demo and an application behind a proxy.
@@ -60,7 +61,8 @@ func newBehind(t *testing.T) *behind {
 	b := &behind{t: t, data: filepath.Join(t.TempDir(), "data"), port: itoa(servers.Port(t)), logs: t.TempDir()}
 	b.url = "https://127.0.0.1:" + b.port
 	b.local = freeAddress(t)
-	b.demo, b.info = startDemo(t, "--data", b.data, "--listen", b.local, "--public-url", b.url, "--trusted-proxies", "127.0.0.1", "--nameless-ticket")
+	b.demo, b.info = startDemo(t, "--data", b.data, "--listen", b.local, "--public-url", b.url,
+		"--trusted-proxies", "127.0.0.1", "--nameless-ticket")
 	b.info.URL = "http://" + b.local
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b.mu.Lock()
@@ -85,7 +87,7 @@ func certificate(t *testing.T) (cert, key string, client *tls.Config) {
 	require.NoError(t, err)
 	dir := t.TempDir()
 	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	require.NoError(t, os.WriteFile(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}), 0o644))
+	require.NoError(t, os.WriteFile(cert, pemBlock("CERTIFICATE", pair.Certificate[0]), 0o644))
 	require.NoError(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
 	pool := x509.NewCertPool()
 	pool.AddCert(s.Certificate())
@@ -141,7 +143,8 @@ func (b *behind) person() *person {
 	require.NoError(b.t, err)
 	tr := &http.Transport{TLSClientConfig: b.tls}
 	b.t.Cleanup(tr.CloseIdleConnections)
-	return &person{b, http.Client{Transport: tr, Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	return &person{b, http.Client{Transport: tr, Jar: jar,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
 func (p *person) do(method, path string, header http.Header) *http.Response {
@@ -175,7 +178,8 @@ func (b *behind) seen() http.Header {
 func (b *behind) try(end func()) {
 	t := b.t
 	john, stranger := b.person(), b.person()
-	forged := http.Header{"Remote_user": {"admin"}, "Admitone-Ticket_id": {"admin"}, "Connection": {"close, Remote-User"}, "X-Forwarded-For": {"192.0.2.1"}}
+	forged := http.Header{"Remote_user": {"admin"}, "Admitone-Ticket_id": {"admin"}, "Connection": {"close, Remote-User"},
+		"X-Forwarded-For": {"192.0.2.1"}}
 	for _, name := range identity {
 		forged[name] = []string{"admin"}
 	}
@@ -240,7 +244,8 @@ func (b *behind) try(end func()) {
 	assert.Equal(t, http.StatusSeeOther, jane.get("/inbox").StatusCode)
 
 	// In a frame on another site, where the ticket stands in a redirect.
-	administer(t, "channel", "set", b.info.Channel, "--brand", "commbox", "--frame-ancestors", "https://shop.example", "--data", b.data)
+	administer(t, "channel", "set", b.info.Channel, "--brand", "commbox", "--frame-ancestors", "https://shop.example",
+		"--data", b.data)
 	framed := b.info.ticket(t, `{"brand":"commbox","email":"jo@example.com","oneTimeUse":true}`)
 	inFrame := http.Header{"Sec-Fetch-Dest": {"iframe"}, "Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Site": {"cross-site"}}
 	jo := b.person()
@@ -256,7 +261,8 @@ func (b *behind) try(end func()) {
 	// A session is renewed through the proxy: here, for the sake of a newer key.
 	kek, err := kms.Open("file:"+filepath.Join(b.data, "kek.key"), nil)
 	require.NoError(t, err)
-	_, err = keyring.Change(filepath.Join(b.data, "session.keyring"), keyring.Config{Kind: keyring.Session, KEK: kek}, "", keyring.Step{Do: keyring.Rotate, Now: true})
+	_, err = keyring.Change(filepath.Join(b.data, "session.keyring"), keyring.Config{Kind: keyring.Session, KEK: kek}, "",
+		keyring.Step{Do: keyring.Rotate, Now: true})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		// Whoever enters makes the service use the newer key, once it has read it.
@@ -265,7 +271,8 @@ func (b *behind) try(end func()) {
 	}, time.Minute, 100*time.Millisecond)
 	assert.Equal(t, http.StatusOK, john.get("/inbox").StatusCode)
 
-	assert.Equal(t, http.StatusForbidden, john.do(http.MethodPost, "/logout", http.Header{"Origin": {"https://evil.example"}}).StatusCode)
+	assert.Equal(t, http.StatusForbidden, john.do(http.MethodPost, "/logout",
+		http.Header{"Origin": {"https://evil.example"}}).StatusCode)
 	assert.Equal(t, http.StatusSeeOther, john.do(http.MethodPost, "/logout", http.Header{"Origin": {b.url}}).StatusCode)
 	assert.Equal(t, http.StatusSeeOther, john.get("/inbox").StatusCode)
 
@@ -309,8 +316,10 @@ func (b *behind) nginx() (end func()) {
 	if _, err := os.Stat(nginx); err != nil {
 		nginx = needs(t, "nginx")
 	}
-	site := recipe(t, "nginx/admitone.conf", "127.0.0.1:8080", b.local, "127.0.0.1:3000", b.app, "listen 443 ssl", "listen 127.0.0.1:"+b.port+" ssl",
-		"app.example.com;", "_;", "/etc/ssl/app.example.com.pem", b.cert, "/etc/ssl/app.example.com.key", b.key, "/var/log/nginx", b.logs)
+	site := recipe(t, "nginx/admitone.conf", "127.0.0.1:8080", b.local, "127.0.0.1:3000", b.app,
+		"listen 443 ssl", "listen 127.0.0.1:"+b.port+" ssl",
+		"app.example.com;", "_;", "/etc/ssl/app.example.com.pem", b.cert, "/etc/ssl/app.example.com.key", b.key,
+		"/var/log/nginx", b.logs)
 	dir := t.TempDir()
 	user := ""
 	if os.Geteuid() == 0 {
@@ -327,7 +336,8 @@ http {
 `
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "site.conf"), site, 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(main), 0o600))
-	return b.start(exec.Command(nginx, "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", filepath.Join(b.logs, "error.log")))
+	return b.start(exec.Command(nginx, "-p", dir, "-c", filepath.Join(dir, "nginx.conf"),
+		"-e", filepath.Join(b.logs, "error.log")))
 }
 
 // The largest session there is passes through nginx, also when it is renewed, and
@@ -346,7 +356,8 @@ func TestNginxLargestSession(t *testing.T) {
 	for _, audience := range []token.Audience{token.Agent, token.Customer} {
 		group := strings.Repeat("\u00e9", 1600)
 		for err = errors.New("too large"); err != nil; group = group[2:] {
-			err = sessions.Start(rec, nil, web.Session{Audience: audience, Brand: "commbox", User: "john.d", Groups: []string{group}})
+			err = sessions.Start(rec, nil, web.Session{Audience: audience, Brand: "commbox", User: "john.d",
+				Groups: []string{group}})
 		}
 	}
 	now = now.Add(web.SessionIdle / 2) // it is to be renewed

@@ -75,7 +75,8 @@ func TestKeyringReport(t *testing.T) {
 	assert.EqualValues(t, 1, got.Use[0].Sealed)
 	now, err := keyring.Change(file, config, "", keyring.Step{Do: keyring.Rotate, Now: true})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return report().Keyrings[0].Fingerprint == now.Fingerprint }, time.Minute, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return report().Keyrings[0].Fingerprint == now.Fingerprint }, time.Minute,
+		20*time.Millisecond)
 	for _, where := range []string{"/keyring", "/metrics"} {
 		status, _ := fetch(t, info.URL+where)
 		assert.Equal(t, http.StatusNotFound, status, "strangers do not see it")

@@ -30,7 +30,8 @@ func TestReload(t *testing.T) {
 		require.NoError(t, os.WriteFile(next, []byte(text), 0o600))
 		require.NoError(t, os.Rename(next, file))
 	}
-	base := "data: " + dir + "\nlisten: " + strings.TrimPrefix(info.URL, "http://") + "\nrate-limit: 1e6\nrate-burst: 1000000\n"
+	base := "data: " + dir + "\nlisten: " + strings.TrimPrefix(info.URL, "http://") + "\n" +
+		"rate-limit: 1e6\nrate-burst: 1000000\n"
 	write(base)
 	p = start(t, "serve", "--config", file, "--log-format", "json")
 	healthy(t, p, info.URL)

@@ -30,7 +30,8 @@ func TestReplayMemory(t *testing.T) {
 	require.Equal(t, 0, p.end(syscall.SIGTERM))
 
 	// A journal, since it is full the sooner: at some thousand.
-	p, info := startDemo(t, "--replay", "journal:"+filepath.Join(t.TempDir(), "journal"), "--replay-memory", "64KiB", "--metrics-listen", "127.0.0.1:0")
+	p, info := startDemo(t, "--replay", "journal:"+filepath.Join(t.TempDir(), "journal"), "--replay-memory", "64KiB",
+		"--metrics-listen", "127.0.0.1:0")
 	url := p.scrapeURL()
 	got, _ = scrape(t, url)
 	assert.EqualValues(t, 64<<10, got["ticketd_replay_bound_bytes"])
@@ -96,7 +97,7 @@ func writePair(t *testing.T) (certificate, key string) {
 	pair := web.TLS.Certificates[0]
 	dir := t.TempDir()
 	certificate, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	require.NoError(t, os.WriteFile(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}), 0o600))
+	require.NoError(t, os.WriteFile(certificate, pemBlock("CERTIFICATE", pair.Certificate[0]), 0o600))
 	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
@@ -108,7 +109,8 @@ func TestReplayCA(t *testing.T) {
 	t.Parallel()
 	certificate, key := writePair(t)
 	port := servers.Port(t)
-	servers.Redis(t, "", append([]string{"--tls-port", fmt.Sprint(port), "--tls-cert-file", certificate, "--tls-key-file", key,
+	servers.Redis(t, "", append([]string{"--tls-port", fmt.Sprint(port), "--tls-cert-file", certificate,
+		"--tls-key-file", key,
 		"--tls-ca-cert-file", certificate, "--tls-auth-clients", "no"}, servers.Forgetful...)...)
 	uri := fmt.Sprintf("rediss://127.0.0.1:%d", port)
 

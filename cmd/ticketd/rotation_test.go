@@ -72,8 +72,9 @@ func rotatingFleet(t *testing.T, policy keyring.Policy) (file, kek string, proce
 		require.NoError(t, os.Remove(filepath.Join(dir, "replay.json")))
 		require.NoError(t, os.Symlink(file, filepath.Join(dir, "ticket.keyring")))
 		address := freeAddress(t)
-		p := start(t, "serve", "--data", dir, "--listen", address, "--metrics-listen", "127.0.0.1:0", "--replay", redis.URL, "--replay-timeout", "30s",
-			"--rate-limit", "100000", "--rate-burst", "100000", "--replicas", "2", "--skew", policy.Skew.String(), "--max-lifetime", policy.Lifetime.String())
+		p := start(t, "serve", "--data", dir, "--listen", address, "--metrics-listen", "127.0.0.1:0", "--replay", redis.URL,
+			"--replay-timeout", "30s", "--rate-limit", "100000", "--rate-burst", "100000", "--replicas", "2",
+			"--skew", policy.Skew.String(), "--max-lifetime", policy.Lifetime.String())
 		one := info
 		one.URL = "http://" + address
 		one.LoginURL = one.URL + "/login"
@@ -179,7 +180,8 @@ func rotateUnderLoad(t *testing.T, policy keyring.Policy, rotations int) bool {
 			continue
 		}
 		for _, p := range processes {
-			require.Eventually(t, func() bool { return p.ticketKeyring().Generation >= result.Generation }, time.Minute, 20*time.Millisecond)
+			require.Eventually(t, func() bool { return p.ticketKeyring().Generation >= result.Generation }, time.Minute,
+				20*time.Millisecond)
 		}
 		slowest = max(slowest, time.Since(began))
 		for _, s := range result.Done {
@@ -192,8 +194,10 @@ func rotateUnderLoad(t *testing.T, policy keyring.Policy, rotations int) bool {
 	l.stop.Store(true)
 	clients.Wait()
 	report := processes[0].ticketKeyring()
-	t.Logf("%d rotations, generation %d, %d destroyed keys; %d redeemed, %d too late to tell, %d refused; a new file was everywhere after at most %v, and the policy allows %v",
-		rotations, report.Generation, len(report.Tombstones), l.admitted.Load(), l.late.Load(), l.refused.Load(), slowest.Round(time.Millisecond), policy.Propagation)
+	t.Logf("%d rotations, generation %d, %d destroyed keys; %d redeemed, %d too late to tell, %d refused",
+		rotations, report.Generation, len(report.Tombstones), l.admitted.Load(), l.late.Load(), l.refused.Load())
+	t.Logf("a new file was everywhere after at most %v, and the policy allows %v",
+		slowest.Round(time.Millisecond), policy.Propagation)
 	for _, p := range processes {
 		assert.Equal(t, 0, p.end(syscall.SIGTERM), p.stderr.String())
 	}

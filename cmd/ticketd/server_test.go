@@ -31,7 +31,8 @@ func served(t *testing.T, args ...string) (*process, demoInfo, string) {
 	dir := t.TempDir()
 	p, info := startDemo(t, "--data", dir, "--listen", freeAddress(t))
 	require.Equal(t, 0, p.end(syscall.SIGTERM))
-	p = start(t, append([]string{"serve", "--data", dir, "--listen", strings.TrimPrefix(info.URL, "http://"), "--rate-limit", "1e6", "--rate-burst", "1000000"}, args...)...)
+	p = start(t, append([]string{"serve", "--data", dir, "--listen", strings.TrimPrefix(info.URL, "http://"),
+		"--rate-limit", "1e6", "--rate-burst", "1000000"}, args...)...)
 	return p, info, dir
 }
 
@@ -50,7 +51,8 @@ func TestTerminatedUnderLoad(t *testing.T) {
 		if !assert.NoError(t, err) {
 			return false
 		}
-		r = r.WithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }}))
+		r = r.WithContext(httptrace.WithClientTrace(t.Context(),
+			&httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }}))
 		r.GetBody = nil // so that nothing is sent twice in silence
 		r.Header.Set("Authorization", "Bearer "+info.APIKey)
 		res, err := c.Do(r)
@@ -67,7 +69,8 @@ func TestTerminatedUnderLoad(t *testing.T) {
 			return true
 		}
 		// The client may have kept the connection idle for longer than the service does.
-		assert.False(t, reused && time.Since(before) < service.IdleGrace, "a connection that had been answered on was cut: %v", err)
+		assert.False(t, reused && time.Since(before) < service.IdleGrace,
+			"a connection that had been answered on was cut: %v", err)
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			refused.Add(1)
 		} else {
@@ -91,7 +94,8 @@ func TestTerminatedUnderLoad(t *testing.T) {
 	log := p.stderr.String()
 	assert.EqualValues(t, issued.Load(), strings.Count(log, `msg="ticket issued"`), "all that was issued was received")
 	assert.Contains(t, log, "msg=stopped")
-	t.Logf("%d answered, %d of them after SIGTERM; %d found nobody, %d not accepted", issued.Load(), issued.Load()-before, refused.Load(), cut.Load())
+	t.Logf("%d answered, %d of them after SIGTERM; %d found nobody, %d not accepted", issued.Load(), issued.Load()-before,
+		refused.Load(), cut.Load())
 }
 
 // A request that was begun is answered, however late its end comes, and no new
@@ -104,7 +108,8 @@ func TestTerminatedInARequest(t *testing.T) {
 	require.NoError(t, err)
 	defer c.Close()
 	body := info.request(true)
-	_, err = io.WriteString(c, "POST /auth/ticket HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+info.APIKey+"\r\nContent-Length: "+itoa(len(body))+"\r\n\r\n"+body[:10])
+	_, err = io.WriteString(c, "POST /auth/ticket HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+
+		info.APIKey+"\r\nContent-Length: "+itoa(len(body))+"\r\n\r\n"+body[:10])
 	require.NoError(t, err)
 	// Another request, so that the first has arrived by now.
 	info.ticket(t, body)
@@ -175,7 +180,8 @@ func TestTLS(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return serial() != "" }, time.Minute, 5*time.Millisecond, p.stderr.String())
 	p.logs("url=https://")
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots},
+		ForceAttemptHTTP2: true}}
 	res, err := client.Get("https://" + address + "/healthz")
 	require.NoError(t, err)
 	res.Body.Close()

@@ -53,7 +53,8 @@ func TestTraces(t *testing.T) {
 	defer mu.Unlock()
 	spans := text.String()
 	assert.Equal(t, 3, strings.Count(spans, `"stringValue":"`+id+`"`), spans)
-	for _, want := range []string{`"name":"POST/auth/ticket"`, `"name":"GET/login"`, `"stringValue":"ticketd"`, `"intValue":"303"`, `"intValue":"403"`,
+	for _, want := range []string{`"name":"POST/auth/ticket"`, `"name":"GET/login"`, `"stringValue":"ticketd"`,
+		`"intValue":"303"`, `"intValue":"403"`,
 		`"traceId":"S/kvNXezTaajzpKdDg5HNg=="`} {
 		assert.Contains(t, spans, want)
 	}
