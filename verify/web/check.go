@@ -1,7 +1,6 @@
 package web
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/textproto"
@@ -40,15 +39,19 @@ func (h Headers) names() (names [headerCount]string, err error) {
 	seen := map[string]bool{ // the answer has these already, or they are the proxy's
 		"Cache-Control": true, "Connection": true, "Content-Length": true, "Content-Type": true, "Set-Cookie": true, "Transfer-Encoding": true,
 	}
+	fields := [headerCount]string{"User", "Name", "Email", "Groups", "Brand", "Audience", "Channel", "TicketID", "KeyID", "Actor"}
 	for i, name := range given {
+		field := "web.Headers." + fields[i]
 		if name != "" {
 			names[i] = textproto.CanonicalMIMEHeaderKey(name)
 		}
 		if strings.Trim(names[i], tokenCharacters) != "" {
-			return names, fmt.Errorf("web: %q cannot be a header's name; use letters, digits and '-'", name)
+			return names, &token.ConfigError{Field: field, Reason: fmt.Sprintf(
+				"is %q, which cannot be a header's name; use letters, digits and '-'", name)}
 		}
 		if seen[names[i]] {
-			return names, fmt.Errorf("web: a header of the check cannot have the name %s, which is another's already; choose another", names[i])
+			return names, &token.ConfigError{Field: field, Reason: fmt.Sprintf(
+				"is %s, which is the name of another header; choose another", names[i])}
 		}
 		seen[names[i]] = true
 	}
@@ -78,7 +81,7 @@ const tokenCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 // SessionConfig.Idle after the entry.
 func NewCheck(sessions SessionStore, a token.Audience, h Headers) (http.Handler, error) {
 	if sessions == nil {
-		return nil, errors.New("web: the check's sessions are nil; give a *Sessions or another SessionStore")
+		return nil, &token.ConfigError{Field: "web.NewCheck.sessions", Reason: "is nil; give a *Sessions or another SessionStore"}
 	}
 	names, err := h.names()
 	if err != nil {
@@ -86,7 +89,8 @@ func NewCheck(sessions SessionStore, a token.Audience, h Headers) (http.Handler,
 	}
 	audiences := audiencesOf(a)
 	if len(audiences) == 0 {
-		return nil, errors.New("web: the check is for no audience; give token.Agent, token.Customer or verify.AnyAudience")
+		return nil, &token.ConfigError{Field: "web.NewCheck.a",
+			Reason: "is no audience; give token.Agent, token.Customer or verify.AnyAudience"}
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// One slice for all values. Their lengths are their capacities: what a

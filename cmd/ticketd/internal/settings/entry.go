@@ -38,12 +38,8 @@ func (e *entry) check(c *service.Config) (err error) {
 	if c.Live.Headers, err = parseHeaders(e.headers); err != nil {
 		return err
 	}
-	if !homely(c.Live.AgentHome) {
-		return cli.Flagf("agent-home", "%q is not a path of this site, such as /inbox", printable(c.Live.AgentHome))
-	}
-	// Only the check itself knows the rules for names.
-	if _, err := web.NewCheck(new(web.Sessions), token.Agent, c.Live.Headers); err != nil {
-		return cli.Flagf("check-headers", "is refused: %s", strings.TrimPrefix(err.Error(), "web: "))
+	if err := checkEntry(c.Live); err != nil {
+		return cli.Usage(err)
 	}
 	return nil
 }
@@ -82,11 +78,15 @@ func SplitList(text string) (list []string) {
 	return list
 }
 
-// homely reports whether package web takes a path for the way on.
-func homely(path string) bool {
+// checkEntry has package web check the values that only web knows the rules of.
+func checkEntry(l service.Live) error {
 	_, err := web.New(web.Config{
-		Verifier: new(verify.Verifier), Sessions: new(web.Sessions), Home: path,
+		Verifier: new(verify.Verifier), Sessions: new(web.Sessions), Home: l.AgentHome,
 		Use: func(*http.Request, *token.Ticket) verify.Use { return verify.Use{} },
 	})
-	return err == nil
+	if err != nil {
+		return err
+	}
+	_, err = web.NewCheck(new(web.Sessions), token.Agent, l.Headers)
+	return err
 }
