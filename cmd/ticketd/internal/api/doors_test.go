@@ -21,7 +21,7 @@ func (w *world) brand(name string, edit func(*directory.Brand)) {
 	require.NoError(w.t, err)
 }
 
-func (c *client) post(target string, form url.Values, header map[string]string) response {
+func (c *browser) post(target string, form url.Values, header map[string]string) response {
 	c.t.Helper()
 	h := map[string]string{"Content-Type": "application/x-www-form-urlencoded"}
 	for k, v := range header {
@@ -33,7 +33,7 @@ func (c *client) post(target string, form url.Values, header map[string]string) 
 var hidden = regexp.MustCompile(`<input type="hidden" name="([a-z]+)" value="([^"]+)">`)
 
 // press sends the form of a page.
-func (c *client) press(page response) response {
+func (c *browser) press(page response) response {
 	c.t.Helper()
 	form := url.Values{}
 	for _, m := range hidden.FindAllStringSubmatch(page.body, -1) {
@@ -110,12 +110,12 @@ func TestOtherUser(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, w.directory.AddAgent(t.Context(), directory.Agent{Brand: "commbox", Username: "ann", Email: "ann@example.com", FirstName: "Ann", Active: true}))
 	ann := `{"brand":"commbox","username":"ann","email":"ann@example.com","oneTimeUse":true}`
-	signedIn := func() *client {
+	signedIn := func() *browser {
 		c := w.client()
 		require.Equal(t, http.StatusSeeOther, c.get("/login?ta="+w.ticket(w.key, reference)).status)
 		return c
 	}
-	user := func(c *client) string { return c.get("/auth/check").header.Get("Remote-User") }
+	user := func(c *browser) string { return c.get("/auth/check").header.Get("Remote-User") }
 
 	c := signedIn()
 	old := c.cookies[0].Value

@@ -7,30 +7,9 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/admitone/admitone/client"
 )
-
-// envelope is the form of every answer under /auth/. The names, one of them
-// misspelt, are those of the API that backends were written for.
-type envelope struct {
-	Status       any    `json:"status"` // text, or with Config.IntegerStatus a number
-	Description  string `json:"description"`
-	ResponseTime string `json:"response_time"`
-	Data         any    `json:"data,omitempty"`
-}
-
-type issued struct {
-	Ticket string `json:"encpryptedString"`
-}
-
-type faults struct {
-	Errors []fault `json:"errors"`
-}
-
-// fault is a field of the request that is wrong, and why.
-type fault struct {
-	Field  string `json:"field"`
-	Reason string `json:"reason"`
-}
 
 // responseTime is UTC with at most seven fractional digits.
 const responseTime = "2006-01-02T15:04:05.9999999Z"
@@ -40,7 +19,12 @@ func (s *server) reply(w http.ResponseWriter, status int, description string, da
 	w.WriteHeader(status)
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
-	v := envelope{strconv.Itoa(status), description, s.Now().UTC().Format(responseTime), data}
+	v := client.Envelope{
+		Status:       strconv.Itoa(status),
+		Description:  description,
+		ResponseTime: s.Now().UTC().Format(responseTime),
+		Data:         data,
+	}
 	if s.IntegerStatus {
 		v.Status = status
 	}
@@ -51,12 +35,12 @@ func (s *server) reply(w http.ResponseWriter, status int, description string, da
 type refusal struct {
 	status      int
 	description string
-	faults      []fault
+	fields      []client.FieldError
 	reason      string        // for operators
 	retry       time.Duration // with 429: when to try again
 }
 
-func badFields(all []fault) *refusal {
+func badFields(all []client.FieldError) *refusal {
 	description := "Bad request: "
 	for i, f := range all {
 		if i > 0 {
@@ -64,10 +48,12 @@ func badFields(all []fault) *refusal {
 		}
 		description += cmp.Or(f.Field, `""`) + " " + f.Reason
 	}
-	return &refusal{status: http.StatusBadRequest, description: description, faults: all, reason: all[0].Field}
+	return &refusal{status: http.StatusBadRequest, description: description, fields: all, reason: all[0].Field}
 }
 
-func badField(field, reason string) *refusal { return badFields([]fault{{field, reason}}) }
+func badField(field, reason string) *refusal {
+	return badFields([]client.FieldError{{Field: field, Reason: reason}})
+}
 
 func badBody(err error) *refusal {
 	return &refusal{status: http.StatusBadRequest, description: "Bad request: " + err.Error(), reason: "body"}
@@ -95,8 +81,8 @@ func (s *server) refuse(w http.ResponseWriter, no *refusal) {
 		w.Header().Set("Retry-After", seconds(no.retry))
 	}
 	var data any
-	if len(no.faults) > 0 {
-		data = faults{no.faults}
+	if len(no.fields) > 0 {
+		data = client.Error{Fields: no.fields}
 	}
 	s.reply(w, no.status, no.description, data)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/admitone/admitone/client"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/token"
 )
@@ -25,16 +26,16 @@ func (s *server) ticket(w http.ResponseWriter, r *http.Request, c call) *refusal
 	}
 	s.Metrics.Issued(t)
 	s.logIssued(r, t)
-	s.reply(w, http.StatusOK, "Operation successful", issued{text})
+	s.reply(w, http.StatusOK, "Operation successful", client.Issued{Ticket: text})
 	return nil
 }
 
 // issue makes the ticket that the request asks for.
-func (s *server) issue(r *http.Request, key directory.APIKey, q ticketRequest) (*token.Ticket, string, *refusal) {
+func (s *server) issue(r *http.Request, key directory.APIKey, q client.IssueRequest) (*token.Ticket, string, *refusal) {
 	t := &token.Ticket{
-		Audience: token.Customer, Brand: q.brand, Username: q.username, Email: q.email, UniqueID: q.uniqueID,
-		FirstName: q.firstName, LastName: q.lastName, Remark: q.remark, Channel: q.channel,
-		OverrideUserInfo: q.overrideUserInfo, Actor: key.ID,
+		Audience: token.Customer, Brand: q.Brand, Username: q.Username, Email: q.Email, UniqueID: q.UniqueID,
+		FirstName: q.FirstName, LastName: q.LastName, Remark: q.Remark, Channel: q.Channel,
+		OverrideUserInfo: q.OverrideUserInfo, Actor: key.ID,
 	}
 	if t.Username != "" {
 		t.Audience = token.Agent
@@ -43,14 +44,14 @@ func (s *server) issue(r *http.Request, key directory.APIKey, q ticketRequest) (
 	}
 	// Before any look-up, so that a field too long is told from a record not found.
 	if wrong := invalid(t, q); wrong != nil {
-		return nil, "", badFields([]fault{*wrong})
+		return nil, "", badFields([]client.FieldError{*wrong})
 	}
 	set, denied := s.issueSettings(r, key, t)
 	if denied != nil {
 		return nil, "", denied
 	}
-	if q.phone1 != "" {
-		phone, err := directory.E164(q.phone1, set.Region)
+	if q.Phone1 != "" {
+		phone, err := directory.E164(q.Phone1, set.Region)
 		if wrong, ok := errors.AsType[*token.FieldError](err); ok {
 			return nil, "", badField(wrong.Field, wrong.Reason)
 		} else if err != nil {
@@ -77,16 +78,19 @@ func (s *server) issue(r *http.Request, key directory.APIKey, q ticketRequest) (
 
 // invalid returns what is wrong with a ticket whose phone number is not known yet: the
 // brand's region decides how to read the number.
-func invalid(t *token.Ticket, q ticketRequest) *fault {
+func invalid(t *token.Ticket, q client.IssueRequest) *client.FieldError {
 	if err := t.ValidateTexts(); err != nil {
 		wrong, _ := errors.AsType[*token.FieldError](err)
-		return &fault{wrong.Field, wrong.Reason}
+		return &client.FieldError{Field: wrong.Field, Reason: wrong.Reason}
 	}
 	switch {
 	case t.Audience == token.Agent && t.Channel != "":
-		return &fault{"channel", "is for customers' tickets only; leave it out"}
-	case t.Audience == token.Customer && q.email == "" && q.uniqueID == "" && q.phone1 == "":
-		return &fault{"email", "is missing, and so are uniqueId and phone1; give at least one of them"}
+		return &client.FieldError{Field: "channel", Reason: "is for customers' tickets only; leave it out"}
+	case t.Audience == token.Customer && q.Email == "" && q.UniqueID == "" && q.Phone1 == "":
+		return &client.FieldError{
+			Field:  "email",
+			Reason: "is missing, and so are uniqueId and phone1; give at least one of them",
+		}
 	}
 	return nil
 }
@@ -133,14 +137,18 @@ func switchedOff(where string) *refusal {
 // operators only: the caller could find out a record field by field.
 func (s *server) matchAgent(r *http.Request, set directory.Effective, t *token.Ticket) *refusal {
 	values := map[string]string{"email": t.Email, "phone1": t.Phone1, "uniqueId": t.UniqueID, "firstName": t.FirstName, "lastName": t.LastName}
-	var missing []fault
+	var missing []client.FieldError
 	for _, name := range set.RequiredAgentFields {
 		if values[name] == "" {
-			missing = append(missing, fault{name, "is missing; the brand requires it of its agents"})
+			missing = append(missing, client.FieldError{
+				Field: name, Reason: "is missing; the brand requires it of its agents",
+			})
 		}
 	}
 	if len(missing) == 0 && t.Email == "" && t.Phone1 == "" && t.UniqueID == "" {
-		missing = []fault{{"email", "is missing, and so are phone1 and uniqueId; give at least one of them"}}
+		missing = []client.FieldError{{
+			Field: "email", Reason: "is missing, and so are phone1 and uniqueId; give at least one of them",
+		}}
 	}
 	if len(missing) > 0 {
 		return badFields(missing)
@@ -159,18 +167,18 @@ func (s *server) matchAgent(r *http.Request, set directory.Effective, t *token.T
 }
 
 // apply sets what t is to be from the request and the settings.
-func (s *server) apply(set directory.Effective, t *token.Ticket, q ticketRequest) *refusal {
+func (s *server) apply(set directory.Effective, t *token.Ticket, q client.IssueRequest) *refusal {
 	t.OneTime = set.OneTime
-	if q.oneTimeUse != nil {
-		t.OneTime = *q.oneTimeUse
+	if q.OneTimeUse != nil {
+		t.OneTime = *q.OneTimeUse
 	}
 	longest, ordinary := min(set.MaxLifetime, s.MaxLifetime), set.AgentLifetime
 	if t.Audience == token.Customer {
 		ordinary = set.CustomerLifetime
 	}
-	if q.expiresIn > longest {
+	if q.ExpiresIn > longest {
 		return badField("expiresIn", fmt.Sprintf("is more than the %d seconds that are the longest here; ask for less", int(longest.Seconds())))
 	}
-	t.Lifetime = cmp.Or(q.expiresIn, min(ordinary, longest))
+	t.Lifetime = cmp.Or(q.ExpiresIn, min(ordinary, longest))
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/client"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/token"
 )
@@ -26,7 +27,7 @@ func TestEnvelope(t *testing.T) {
 			require.Equal(t, http.StatusOK, res.status, res.body)
 			ticket := w.ticket(w.key, body)
 			assert.LessOrEqual(t, len(ticket), 200)
-			var e struct{ Data issued }
+			var e struct{ Data client.Issued }
 			require.NoError(t, json.Unmarshal([]byte(res.body), &e))
 			w.secrets = append(w.secrets, e.Data.Ticket[10:])
 			assert.Equal(t, `{"status":"200","description":"Operation successful","response_time":"2025-01-19T14:18:47.63079Z","data":{"encpryptedString":"`+e.Data.Ticket+`"}}`+"\n", res.body)
@@ -134,18 +135,18 @@ func TestIssueRefuses(t *testing.T) {
 			var e struct {
 				Status, Description string
 				ResponseTime        string `json:"response_time"`
-				Data                faults
+				Data                client.Error
 			}
 			require.NoError(t, json.Unmarshal([]byte(res.body), &e), res.body)
 			assert.Equal(t, row.status, must(json.Number(e.Status).Int64()))
 			assert.Contains(t, e.Description, row.says)
 			assert.Equal(t, "2025-01-19T14:18:47.63079Z", e.ResponseTime)
 			if row.field == "" {
-				assert.Empty(t, e.Data.Errors)
+				assert.Empty(t, e.Data.Fields)
 			} else {
-				require.NotEmpty(t, e.Data.Errors)
-				assert.Equal(t, row.field, e.Data.Errors[0].Field)
-				assert.NotEmpty(t, e.Data.Errors[0].Reason)
+				require.NotEmpty(t, e.Data.Fields)
+				assert.Equal(t, row.field, e.Data.Fields[0].Field)
+				assert.NotEmpty(t, e.Data.Fields[0].Reason)
 			}
 			assert.NotContains(t, res.body, "encpryptedString")
 			assert.Equal(t, row.status == 401, res.header.Get("WWW-Authenticate") == "Bearer")
@@ -219,7 +220,7 @@ func TestNoOperation(t *testing.T) {
 		r.Header.Set("Authorization", "Bearer "+w.key)
 		res, err := http.DefaultClient.Do(r)
 		require.NoError(t, err)
-		var e envelope
+		var e client.Envelope
 		require.NoError(t, json.NewDecoder(res.Body).Decode(&e), path)
 		require.NoError(t, res.Body.Close())
 		assert.Equal(t, http.StatusNotFound, res.StatusCode, path)
@@ -330,7 +331,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body string) {
 		r, wrong, err := parseTicket([]byte(body))
 		if err == nil && len(wrong) == 0 {
-			require.NotEmpty(t, r.brand)
+			require.NotEmpty(t, r.Brand)
 		}
 		for _, w := range wrong {
 			require.NotEmpty(t, w.Reason)

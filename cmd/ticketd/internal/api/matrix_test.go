@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/client"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/token"
 )
@@ -252,7 +253,7 @@ func TestMatrix(t *testing.T) {
 		asked++
 		outcomes[want.status]++
 		if want.status == http.StatusOK {
-			var e struct{ Data issued }
+			var e struct{ Data client.Issued }
 			require.NoError(t, json.Unmarshal([]byte(res.body), &e))
 			var got token.Ticket
 			require.NoError(t, w.open(e.Data.Ticket, &got))
@@ -260,10 +261,10 @@ func TestMatrix(t *testing.T) {
 			require.Equal(t, *want.ticket, got, body)
 			return
 		}
-		var e struct{ Data faults }
+		var e struct{ Data client.Error }
 		require.NoError(t, json.Unmarshal([]byte(res.body), &e))
 		var named []string
-		for _, f := range e.Data.Errors {
+		for _, f := range e.Data.Fields {
 			named = append(named, f.Field)
 		}
 		if want.oneOf != nil {

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/admitone/admitone/client"
+	"github.com/admitone/admitone/cmd/internal/view"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
 	"github.com/admitone/admitone/token"
@@ -20,64 +22,50 @@ const notNow = 5 * time.Second
 
 const minBinding, maxBinding = 16, 1024 // bytes
 
-// redemption is the body of POST /auth/redeem and /auth/inspect.
-type redemption struct {
-	ticket      string
-	audience    token.Audience
-	channel     string
-	channelCode string
-	address     netip.Addr // the person's; zero: not given
-	binding     [32]byte   // zero: none
-}
-
-func parseRedemption(raw []byte) (q redemption, _ []fault, err error) {
+// parseRedemption reads the body of POST /auth/redeem and /auth/inspect. The error says
+// what is wrong with the body as a whole, the list what is wrong with its fields.
+func parseRedemption(raw []byte) (q client.RedeemRequest, _ []client.FieldError, err error) {
 	b, err := readBody(raw, `{"ticket":"tkt1_…","audience":"agent"}`)
 	if err != nil {
 		return q, nil, err
 	}
-	q.ticket = unescaped(b.text("ticket", false))
-	audience := b.text("audience", false)
-	q.channel, q.channelCode = b.text("channel", false), b.text("channelCode", false)
-	address, binding := b.text("address", false), b.text("binding", false)
+	q.Ticket = unescaped(b.text("ticket", false))
+	q.Audience = client.Audience(b.text("audience", false))
+	q.Channel, q.ChannelCode = b.text("channel", false), b.text("channelCode", false)
+	address := b.text("address", false)
+	q.Binding = b.text("binding", false)
 	wrong := b.faults()
 	add := func(name, reason string) {
 		if !mentions(wrong, name) {
-			wrong = append(wrong, fault{name, reason})
+			wrong = append(wrong, client.FieldError{Field: name, Reason: reason})
 		}
 	}
 	if mentions(wrong, "data") {
 		return q, wrong, nil
 	}
-	if q.ticket == "" {
+	if q.Ticket == "" {
 		add("ticket", "is missing; send what stood behind ta= in the URL")
 	}
-	switch audience {
-	case "agent":
-		q.audience = token.Agent
-	case "customer":
-		q.audience = token.Customer
+	switch q.Audience {
+	case client.Agent, client.Customer:
 	case "":
 		add("audience", "is missing; send agent or customer, whichever enters here")
 	default:
 		add("audience", "is neither agent nor customer")
 	}
 	switch {
-	case q.channel != "" && q.channelCode != "":
+	case q.Channel != "" && q.ChannelCode != "":
 		add("channelCode", "stands beside channel; send one of the two")
-	case q.channel+q.channelCode != "" && q.audience == token.Agent:
+	case q.Channel+q.ChannelCode != "" && q.Audience == client.Agent:
 		add("channel", "is for customers only; agents enter no channel")
 	}
 	if address != "" {
-		if q.address, err = netip.ParseAddr(address); err != nil {
+		if q.Address, err = netip.ParseAddr(address); err != nil {
 			add("address", "is not an IP address; send the person's, without a port")
 		}
 	}
-	switch {
-	case binding == "":
-	case len(binding) < minBinding || len(binding) > maxBinding:
+	if n := len(q.Binding); n > 0 && (n < minBinding || n > maxBinding) {
 		add("binding", "is not 16 to 1024 bytes long; send a random value, the same with each attempt")
-	default:
-		q.binding = sha256.Sum256([]byte(binding))
 	}
 	return q, wrong, nil
 }
@@ -111,7 +99,7 @@ var (
 // records that the directory has for it.
 type apiRedemption struct {
 	*server
-	q   redemption
+	q   client.RedeemRequest
 	r   *http.Request
 	key directory.APIKey
 
@@ -133,16 +121,23 @@ func (s *server) readRedemption(r *http.Request, c call) (*apiRedemption, *refus
 
 // use is the use of the ticket. check runs after the service's own check.
 func (a *apiRedemption) use(check func(token.Ticket) error) verify.Use {
-	return verify.Use{
-		Audience: a.q.audience, Channel: a.q.channel, Binding: a.q.binding,
+	u := verify.Use{
+		Audience: token.Customer, Channel: a.q.Channel,
 		Complete: a.completeUse,
 		Check: func(t token.Ticket) (err error) {
-			if a.agent, err = a.admit(a.r.Context(), t, a.site, a.q.address); err != nil {
+			if a.agent, err = a.admit(a.r.Context(), t, a.site, a.q.Address); err != nil {
 				return err
 			}
 			return check(t)
 		},
 	}
+	if a.q.Audience == client.Agent {
+		u.Audience = token.Agent
+	}
+	if a.q.Binding != "" {
+		u.Binding = sha256.Sum256([]byte(a.q.Binding))
+	}
+	return u
 }
 
 // completeUse reads the site of a ticket, and refuses a key, an address and a channel
@@ -151,16 +146,16 @@ func (a *apiRedemption) completeUse(t token.Ticket, u *verify.Use) (err error) {
 	if !a.key.Allows(directory.ScopeRedeem, t.Brand) {
 		return &verify.Error{Reason: verify.WrongBrand, Cause: errOtherBrand}
 	}
-	if a.q.channelCode != "" {
-		a.q.channel = a.channelOf(t.Brand, unescaped(a.q.channelCode))
-		u.Channel = a.q.channel
+	if a.q.ChannelCode != "" {
+		a.q.Channel = a.channelOf(t.Brand, unescaped(a.q.ChannelCode))
+		u.Channel = a.q.Channel
 	}
 	// The allow-list is that of the channel to which the ticket is bound, or else of
 	// the channel that the customer enters. If the two differ, the ticket is refused
 	// before admit.
 	channel := t.Channel
 	if channel == "" && t.Audience == token.Customer {
-		channel = a.q.channel
+		channel = a.q.Channel
 	}
 	if a.site, err = a.lookUpSite(a.r.Context(), t.Brand, channel); err != nil {
 		return err
@@ -168,7 +163,7 @@ func (a *apiRedemption) completeUse(t token.Ticket, u *verify.Use) (err error) {
 	if !a.site.settings.APIAddresses.Allow(clientOf(a.r)) {
 		return errAddress
 	}
-	if a.q.channelCode != "" && a.q.channel == "" {
+	if a.q.ChannelCode != "" && a.q.Channel == "" {
 		return &verify.Error{Reason: verify.WrongChannel, Cause: errChannelCode}
 	}
 	return nil
@@ -180,22 +175,27 @@ func (s *server) inspect(w http.ResponseWriter, r *http.Request, c call) *refusa
 	if denied != nil {
 		return denied
 	}
-	t, err := s.Verifier.Inspect(r.Context(), a.q.ticket, a.use(func(token.Ticket) error { return nil }))
+	t, err := s.Verifier.Inspect(r.Context(), a.q.Ticket, a.use(func(token.Ticket) error { return nil }))
 	if errors.Is(err, errAddress) {
 		return addressRefused()
 	}
 	s.Metrics.Verified(metrics.Inspect, t, err, s.Now())
 	s.logInspected(r, t, err, c.key.ID)
 	if err == nil {
-		s.reply(w, http.StatusOK, "The ticket is good; it is not spent", inspected{Result: "acceptable", Ticket: view(&t)})
+		found := client.Inspection{Result: client.Acceptable, Ticket: view.Ticket(&t)}
+		s.reply(w, http.StatusOK, "The ticket is good; it is not spent", found)
 		return nil
 	}
 	e := verify.AsError(err)
 	if e.Reason.CannotTell() {
 		return s.cannotTell(w, e)
 	}
-	s.reply(w, http.StatusOK, describe(e),
-		inspected{Result: "refused", Reason: e.Reason, FirstUsed: e.FirstUsed, Ticket: view(toldTicket(e))})
+	s.reply(w, http.StatusOK, describe(e), client.Inspection{
+		Result:    client.Refused,
+		Reason:    client.Reason(e.Reason),
+		FirstUsed: e.FirstUsed,
+		Ticket:    view.Ticket(toldTicket(e)),
+	})
 	return nil
 }
 
@@ -209,7 +209,7 @@ func (s *server) redeem(w http.ResponseWriter, r *http.Request, c call) *refusal
 	}
 	var customer directory.Customer
 	made := false
-	t, err := s.Verifier.Redeem(r.Context(), a.q.ticket, a.use(func(t token.Ticket) (err error) {
+	t, err := s.Verifier.Redeem(r.Context(), a.q.Ticket, a.use(func(t token.Ticket) (err error) {
 		if t.Audience == token.Customer {
 			customer, made, err = s.findCustomer(r.Context(), t)
 		}
@@ -225,21 +225,21 @@ func (s *server) redeem(w http.ResponseWriter, r *http.Request, c call) *refusal
 		if e.Reason.CannotTell() {
 			return s.cannotTell(w, e)
 		}
-		answer := refused{Result: "refused", Reason: e.Reason, FirstUsed: e.FirstUsed}
+		answer := client.Error{Result: client.Refused, Reason: client.Reason(e.Reason), FirstUsed: e.FirstUsed}
 		if told := toldTicket(e); told != nil {
 			answer.TicketID = told.ID.String()
 		}
 		s.reply(w, http.StatusForbidden, describe(e), answer)
 		return nil
 	}
-	answer := admitted{Result: "admitted", Ticket: view(&t), Channel: a.q.channel}
+	answer := client.Redemption{Result: client.Admitted, Ticket: view.Ticket(&t), Channel: a.q.Channel}
 	if t.Audience == token.Agent {
-		answer.Agent = viewAgent(a.agent)
+		answer.Agent = agentRecord(a.agent)
 	} else {
 		if !made {
 			customer = s.updateCustomer(r.Context(), t, customer)
 		}
-		answer.Customer = viewCustomer(customer)
+		answer.Customer = customerRecord(customer)
 	}
 	s.reply(w, http.StatusOK, "Admitted", answer)
 	return nil
@@ -255,7 +255,9 @@ func toldTicket(e *verify.Error) *token.Ticket {
 
 func (s *server) cannotTell(w http.ResponseWriter, e *verify.Error) *refusal {
 	w.Header().Set("Retry-After", seconds(notNow))
-	s.reply(w, http.StatusServiceUnavailable, "Cannot tell now: "+(&verify.Error{Reason: e.Reason}).Error(), refused{Result: "cannot_tell", Reason: e.Reason})
+	description := "Cannot tell now: " + (&verify.Error{Reason: e.Reason}).Error()
+	answer := client.Error{Result: client.CannotTell, Reason: client.Reason(e.Reason)}
+	s.reply(w, http.StatusServiceUnavailable, description, answer)
 	return nil
 }
 
@@ -269,88 +271,16 @@ func describe(e *verify.Error) string {
 	return "Refused: " + told.Error()
 }
 
-// The data of answers.
-
-type inspected struct {
-	Result    string        `json:"result"`
-	Reason    verify.Reason `json:"reason,omitempty"`
-	FirstUsed time.Time     `json:"firstUsed,omitzero"`
-	Ticket    *ticketView   `json:"ticket,omitempty"`
-}
-
-type refused struct {
-	Result    string        `json:"result"`
-	Reason    verify.Reason `json:"reason"`
-	FirstUsed time.Time     `json:"firstUsed,omitzero"`
-	TicketID  string        `json:"ticketId,omitempty"`
-}
-
-type admitted struct {
-	Result   string        `json:"result"`
-	Ticket   *ticketView   `json:"ticket"`
-	Agent    *agentView    `json:"agent,omitempty"`
-	Customer *customerView `json:"customer,omitempty"`
-	Channel  string        `json:"channel,omitempty"`
-}
-
-// ticketView is what a ticket says.
-type ticketView struct {
-	ID               token.ID          `json:"id"`
-	KeyID            string            `json:"keyId"`
-	Audience         string            `json:"audience"`
-	OneTime          bool              `json:"oneTimeUse"`
-	OverrideUserInfo bool              `json:"overrideUserInfo,omitempty"`
-	IssuedAt         time.Time         `json:"issuedAt"`
-	ExpiresAt        time.Time         `json:"expiresAt"`
-	Brand            string            `json:"brand"`
-	Username         string            `json:"username,omitempty"`
-	Email            string            `json:"email,omitempty"`
-	UniqueID         string            `json:"uniqueId,omitempty"`
-	FirstName        string            `json:"firstName,omitempty"`
-	LastName         string            `json:"lastName,omitempty"`
-	Phone1           string            `json:"phone1,omitempty"`
-	Remark           string            `json:"remark,omitempty"`
-	Channel          string            `json:"channel,omitempty"`
-	Actor            string            `json:"actor,omitempty"`
-	Claims           map[string]string `json:"claims,omitempty"`
-}
-
-func view(t *token.Ticket) *ticketView {
-	if t == nil {
-		return nil
-	}
-	return &ticketView{
-		ID: t.ID, KeyID: t.KeyID.String(), Audience: t.Audience.String(), OneTime: t.OneTime, OverrideUserInfo: t.OverrideUserInfo,
-		IssuedAt: t.IssuedAt, ExpiresAt: t.Expires(), Brand: t.Brand, Username: t.Username, Email: t.Email, UniqueID: t.UniqueID,
-		FirstName: t.FirstName, LastName: t.LastName, Phone1: t.Phone1, Remark: t.Remark, Channel: t.Channel, Actor: t.Actor, Claims: t.Claims,
+func agentRecord(a directory.Agent) *client.AgentRecord {
+	return &client.AgentRecord{
+		Username: a.Username, Email: a.Email, Phone1: a.Phone1, UniqueID: a.UniqueID,
+		FirstName: a.FirstName, LastName: a.LastName, Groups: a.Groups,
 	}
 }
 
-// agentView and customerView are records of the directory.
-type agentView struct {
-	Username  string   `json:"username"`
-	Email     string   `json:"email,omitempty"`
-	Phone1    string   `json:"phone1,omitempty"`
-	UniqueID  string   `json:"uniqueId,omitempty"`
-	FirstName string   `json:"firstName,omitempty"`
-	LastName  string   `json:"lastName,omitempty"`
-	Groups    []string `json:"groups,omitempty"`
-}
-
-func viewAgent(a directory.Agent) *agentView {
-	return &agentView{a.Username, a.Email, a.Phone1, a.UniqueID, a.FirstName, a.LastName, a.Groups}
-}
-
-type customerView struct {
-	ID        string `json:"id"`
-	Email     string `json:"email,omitempty"`
-	Phone1    string `json:"phone1,omitempty"`
-	UniqueID  string `json:"uniqueId,omitempty"`
-	FirstName string `json:"firstName,omitempty"`
-	LastName  string `json:"lastName,omitempty"`
-	Remark    string `json:"remark,omitempty"`
-}
-
-func viewCustomer(c directory.Customer) *customerView {
-	return &customerView{strconv.FormatInt(c.ID, 10), c.Email, c.Phone1, c.UniqueID, c.FirstName, c.LastName, c.Remark}
+func customerRecord(c directory.Customer) *client.CustomerRecord {
+	return &client.CustomerRecord{
+		ID: strconv.FormatInt(c.ID, 10), Email: c.Email, Phone1: c.Phone1, UniqueID: c.UniqueID,
+		FirstName: c.FirstName, LastName: c.LastName, Remark: c.Remark,
+	}
 }

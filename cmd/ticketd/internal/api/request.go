@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/admitone/admitone/client"
 )
 
 // body is a JSON object of a request, while its fields are read. What is wrong
@@ -19,7 +21,7 @@ import (
 type body struct {
 	members map[string]json.RawMessage
 	twice   map[string]bool // fields that come more than once
-	wrong   []fault
+	wrong   []client.FieldError
 }
 
 // readBody reads an object with the fields in its member data, or with the fields
@@ -47,7 +49,7 @@ func readBody(raw []byte, example string) (*body, error) {
 		return b, nil
 	case inner[0] != '{':
 		delete(members, "data")
-		b.wrong = []fault{{"data", "is not an object; put the fields in it"}}
+		b.wrong = []client.FieldError{{Field: "data", Reason: "is not an object; put the fields in it"}}
 		return b, nil
 	}
 	b.members, b.twice, err = object(inner, example)
@@ -65,7 +67,9 @@ func (b *body) value(name string) json.RawMessage {
 	return v
 }
 
-func (b *body) fault(name, reason string) { b.wrong = append(b.wrong, fault{name, reason}) }
+func (b *body) fault(name, reason string) {
+	b.wrong = append(b.wrong, client.FieldError{Field: name, Reason: reason})
+}
 
 // text takes a string. With digits, a whole number counts as its digits: loosely
 // typed clients send such.
@@ -126,7 +130,7 @@ func (b *body) seconds(name string) time.Duration {
 
 // faults returns what is wrong with the fields, in the order in which they were
 // taken; then those that come twice, and those that were not taken.
-func (b *body) faults() []fault {
+func (b *body) faults() []client.FieldError {
 	for name := range b.twice {
 		delete(b.members, name)
 	}
@@ -145,33 +149,25 @@ func (b *body) list(names []string, reason string) {
 	}
 }
 
-// ticketRequest is the body of POST /auth/ticket.
-type ticketRequest struct {
-	brand, username, email, uniqueID, firstName, lastName, phone1, remark, channel string
-
-	overrideUserInfo bool
-	oneTimeUse       *bool
-	expiresIn        time.Duration // 0: not given
-}
-
 // parseTicket reads the body of POST /auth/ticket: what is wrong with it as a
 // whole is the error, what is wrong with its fields the faults.
-func parseTicket(raw []byte) (q ticketRequest, _ []fault, err error) {
+func parseTicket(raw []byte) (q client.IssueRequest, _ []client.FieldError, err error) {
 	b, err := readBody(raw, `{"data":{"brand":…}}`)
 	if err != nil {
 		return q, nil, err
 	}
-	q.brand, q.username, q.email = b.text("brand", false), b.identifier("username", false), b.identifier("email", false)
-	q.uniqueID, q.firstName, q.lastName = b.identifier("uniqueId", true), b.text("firstName", false), b.text("lastName", false)
-	q.phone1, q.remark, q.channel = b.identifier("phone1", true), b.text("remark", false), b.text("channel", false)
+	q.Brand, q.Username, q.Email = b.text("brand", false), b.identifier("username", false), b.identifier("email", false)
+	q.UniqueID, q.FirstName, q.LastName = b.identifier("uniqueId", true), b.text("firstName", false), b.text("lastName", false)
+	q.Phone1, q.Remark, q.Channel = b.identifier("phone1", true), b.text("remark", false), b.text("channel", false)
 	if yes := b.flag("overrideUserInfo"); yes != nil {
-		q.overrideUserInfo = *yes
+		q.OverrideUserInfo = *yes
 	}
-	q.oneTimeUse = b.flag("oneTimeUse")
-	q.expiresIn = b.seconds("expiresIn")
+	q.OneTimeUse = b.flag("oneTimeUse")
+	q.ExpiresIn = b.seconds("expiresIn")
 	wrong := b.faults()
-	if q.brand == "" && !mentions(wrong, "brand") && !mentions(wrong, "data") {
-		wrong = append(wrong, fault{"brand", "is missing; name the business account"})
+	if q.Brand == "" && !mentions(wrong, "brand") && !mentions(wrong, "data") {
+		missing := client.FieldError{Field: "brand", Reason: "is missing; name the business account"}
+		wrong = append(wrong, missing)
 	}
 	return q, wrong, nil
 }
@@ -201,7 +197,7 @@ func loneSurrogate(raw []byte) bool {
 	return high
 }
 
-func mentions(all []fault, field string) bool {
+func mentions(all []client.FieldError, field string) bool {
 	for _, f := range all {
 		if f.Field == field {
 			return true

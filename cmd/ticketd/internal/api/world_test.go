@@ -22,6 +22,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
 
+	"github.com/admitone/admitone/client"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
 	"github.com/admitone/admitone/cmd/ticketd/internal/ratelimit"
@@ -179,13 +180,13 @@ func (w *world) apiKey(k directory.APIKey) string {
 	return key
 }
 
-// client follows no redirect and keeps cookies for itself.
-type client struct {
+// browser follows no redirect and keeps cookies for itself.
+type browser struct {
 	*world
 	cookies []*http.Cookie
 }
 
-func (w *world) client() *client { return &client{world: w} }
+func (w *world) client() *browser { return &browser{world: w} }
 
 type response struct {
 	status int
@@ -194,7 +195,7 @@ type response struct {
 	url    *url.URL // that was asked for
 }
 
-func (c *client) do(method, target string, body io.Reader, header map[string]string) response {
+func (c *browser) do(method, target string, body io.Reader, header map[string]string) response {
 	c.t.Helper()
 	if strings.HasPrefix(target, "/") {
 		target = c.server.URL + target
@@ -216,7 +217,7 @@ func (c *client) do(method, target string, body io.Reader, header map[string]str
 	return response{res.StatusCode, res.Header, string(b), res.Request.URL}
 }
 
-func (c *client) get(target string) response { return c.do(http.MethodGet, target, nil, nil) }
+func (c *browser) get(target string) response { return c.do(http.MethodGet, target, nil, nil) }
 
 // ask posts a body to /auth/ticket with a key.
 func (w *world) ask(key, body string) response {
@@ -229,7 +230,7 @@ func (w *world) ticket(key, body string) string {
 	w.t.Helper()
 	res := w.ask(key, body)
 	require.Equal(w.t, http.StatusOK, res.status, res.body)
-	var e struct{ Data issued }
+	var e struct{ Data client.Issued }
 	require.NoError(w.t, json.Unmarshal([]byte(res.body), &e))
 	require.NotEmpty(w.t, e.Data.Ticket)
 	w.secrets = append(w.secrets, e.Data.Ticket[10:])
