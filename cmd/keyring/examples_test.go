@@ -64,7 +64,8 @@ func TestSystemdExample(t *testing.T) {
 	accepts(t, words, env)
 	assert.Equal(t, "%i.keyring", filepath.Base(words[2]), "the unit's instance is the keyring")
 	assert.Equal(t, []string{"oneshot"}, service["Type"])
-	assert.Equal(t, []string{filepath.Dir(words[2])}, service["ReadWritePaths"], "where the keyring is, with its log and lock")
+	assert.Equal(t, []string{filepath.Dir(words[2])}, service["ReadWritePaths"],
+		"where the keyring is, with its log and lock")
 	assert.NotEmpty(t, timer["OnUnitActiveSec"])
 	assert.NotContains(t, timer, "Unit", "it is named as its service")
 
@@ -85,7 +86,8 @@ func TestSystemdExample(t *testing.T) {
 		data = []byte(strings.ReplaceAll(string(data), words[0], exe))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o644))
 	}
-	out, err := exec.Command(analyze, "verify", "--man=no", filepath.Join(dir, "keyring-rotate@.service"), filepath.Join(dir, "keyring-rotate@.timer")).CombinedOutput()
+	out, err := exec.Command(analyze, "verify", "--man=no", filepath.Join(dir, "keyring-rotate@.service"),
+		filepath.Join(dir, "keyring-rotate@.timer")).CombinedOutput()
 	require.NoError(t, err, string(out))
 	assert.NotContains(t, string(out), "keyring-rotate", "nothing to complain of")
 }

@@ -64,7 +64,8 @@ func (v *vault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	nonce := make([]byte, 12) // of a key that no other test has
 	data := map[string]string{}
 	if strings.Contains(r.URL.Path, "/encrypt/") {
-		data["ciphertext"] = "vault:v1:" + base64.StdEncoding.EncodeToString(v.aead.Seal(nil, nonce, in.Plaintext, in.AssociatedData))
+		sealed := v.aead.Seal(nil, nonce, in.Plaintext, in.AssociatedData)
+		data["ciphertext"] = "vault:v1:" + base64.StdEncoding.EncodeToString(sealed)
 	} else {
 		plain, err := v.aead.Open(nil, nonce, in.Ciphertext, in.AssociatedData)
 		if err != nil {
@@ -144,7 +145,8 @@ func contents(t *testing.T) map[string]string {
 // trap K4.
 func TestEditedByte(t *testing.T) {
 	t.Chdir(t.TempDir())
-	require.Equal(t, exitOK, run([]string{"init", "t.keyring", "--kind", "ticket", "--realm", "prod", "--kek", "file:kek"}, io.Discard, io.Discard))
+	init := []string{"init", "t.keyring", "--kind", "ticket", "--realm", "prod", "--kek", "file:kek"}
+	require.Equal(t, exitOK, run(init, io.Discard, io.Discard))
 	good, err := os.ReadFile("t.keyring")
 	require.NoError(t, err)
 	header := bytes.IndexByte(good, '\n')

@@ -83,7 +83,8 @@ func agedConfig(ts *testscript.TestScript, keyFile, ago string) keyring.Config {
 	ts.Check(kms.CreateKeyFile(keyFile))
 	kek, err := kms.Open("file:"+keyFile, nil)
 	ts.Check(err)
-	return keyring.Config{Kind: keyring.Ticket, Realm: "prod", KEK: kek, Now: func() time.Time { return time.Now().Add(-d) }}
+	now := func() time.Time { return time.Now().Add(-d) }
+	return keyring.Config{Kind: keyring.Ticket, Realm: "prod", KEK: kek, Now: now}
 }
 
 // cmdMade makes a ticket keyring of realm prod that is of a while ago, and its key
@@ -115,7 +116,8 @@ func TestConcurrentInit(t *testing.T) {
 			wg.Go(func() {
 				var stderr strings.Builder
 				file := filepath.Join(dir, "keyring"+strconv.Itoa(i%2))
-				switch code := run([]string{"init", file, "--kind", "ticket", "--realm", "prod", "--kek", kek}, io.Discard, &stderr); code {
+				args := []string{"init", file, "--kind", "ticket", "--realm", "prod", "--kek", kek}
+				switch code := run(args, io.Discard, &stderr); code {
 				case exitOK:
 					made.Add(1)
 				default:
@@ -218,7 +220,8 @@ func TestHelp(t *testing.T) {
 // TestSpan has durations as people give them, and as they are shown.
 func TestSpan(t *testing.T) {
 	for text, want := range map[string]string{
-		"0": "0s", "90s": "1m30s", "15m": "15m", "24h": "1d", "36h": "1d12h", "30d": "30d", "1d12h": "1d12h", "1d0s": "1d", "-5m": "-5m0s", "1500ms": "1.5s", "0d": "0s",
+		"0": "0s", "90s": "1m30s", "15m": "15m", "24h": "1d", "36h": "1d12h", "30d": "30d", "1d12h": "1d12h", "1d0s": "1d",
+		"-5m": "-5m0s", "1500ms": "1.5s", "0d": "0s",
 	} {
 		var s span
 		require.NoError(t, s.Set(text), text)

@@ -29,7 +29,9 @@ type node struct {
 // startNode starts a service over a keyring in clear.
 func startNode(t *testing.T, file string) *node {
 	t.Helper()
-	ring, err := keyring.Open(file, keyring.Config{Kind: keyring.Ticket, Realm: "prod", KEK: keyring.InsecureCleartext, Poll: time.Hour})
+	ring, err := keyring.Open(file, keyring.Config{
+		Kind: keyring.Ticket, Realm: "prod", KEK: keyring.InsecureCleartext, Poll: time.Hour,
+	})
 	require.NoError(t, err)
 	n := &node{ring: ring}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -163,13 +165,15 @@ func TestLyingService(t *testing.T) {
 
 	_, _, stderr = runClear("doctor", file, "--kind", "ticket", "--from", s.URL+"/fingerprint")
 	assert.Contains(t, stderr, "next: keyring doctor "+file+" --kind ticket --from "+s.URL+"/fingerprint --realm prod")
-	code, _, stderr = runClear("promote", file, "--wait-for", s.URL+"/hangs", "--timeout", "10ms", "--unsafe-before-propagation")
+	code, _, stderr = runClear("promote", file, "--wait-for", s.URL+"/hangs", "--timeout", "10ms",
+		"--unsafe-before-propagation")
 	assert.Equal(t, exitBlocked, code)
 	assert.Contains(t, stderr, s.URL+"/hangs gave no answer in time")
 
 	// A password is told to nobody.
 	withPassword := strings.Replace(s.URL, "http://", "http://ops:secret@", 1)
-	code, stdout, stderr := runClear("promote", file, "--wait-for", withPassword+"/fingerprint", "--timeout", "10ms", "--unsafe-before-propagation")
+	code, stdout, stderr := runClear("promote", file, "--wait-for", withPassword+"/fingerprint", "--timeout", "10ms",
+		"--unsafe-before-propagation")
 	assert.Equal(t, exitBlocked, code)
 	assert.Contains(t, stderr, "next: keyring status")
 	assert.NotContains(t, stdout+stderr, "secret")

@@ -241,8 +241,10 @@ func TestClean(t *testing.T) {
 	path := filepath.Join(dir, "file")
 	random := strings.Repeat("A", 26)
 	require.NoError(t, os.Mkdir(filepath.Join(dir, ".file.tmp-"+strings.Repeat("B", 26)), 0o700))
-	kept := []string{"file", ".file.tmp-", ".file.tmp-short", ".other.tmp-" + random, "file.tmp-" + random,
-		".file.tmp-x.tmp-" + random}
+	kept := []string{
+		"file", ".file.tmp-", ".file.tmp-short", ".other.tmp-" + random, "file.tmp-" + random,
+		".file.tmp-x.tmp-" + random,
+	}
 	for _, name := range append(kept, ".file.tmp-"+random) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
 	}

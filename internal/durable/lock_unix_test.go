@@ -29,7 +29,8 @@ func TestLockRefusesWhatIsNotItsOwn(t *testing.T) {
 	require.NoError(t, syscall.Mkfifo(at("pipe"), 0o600))
 	require.NoError(t, os.Mkdir(at("dir"), 0o700))
 	for name, text := range map[string]string{
-		"symlink": "not a regular file", "dangling": "not a regular file", "hardlink": "2 names", "pipe": "not a regular file", "dir": "not a regular file",
+		"symlink": "not a regular file", "dangling": "not a regular file", "hardlink": "2 names",
+		"pipe": "not a regular file", "dir": "not a regular file",
 	} {
 		lock, err := Lock(at(name))
 		assert.ErrorContains(t, err, text, name)

@@ -51,8 +51,9 @@ func crc32c(b []byte) int64 {
 }
 
 // begin is what both operations do first.
-func (f *fakeGCP) begin(ctx context.Context, name string, data, ad []byte, dataSum,
-	adSum *wrapperspb.Int64Value) error {
+func (f *fakeGCP) begin(
+	ctx context.Context, name string, data, ad []byte, dataSum, adSum *wrapperspb.Int64Value,
+) error {
 	md, _ := metadata.FromIncomingContext(ctx)
 	if assert.Len(f.t, md.Get("authorization"), 1) {
 		assert.True(f.t, strings.HasPrefix(md.Get("authorization")[0], "Bearer ey"))
@@ -84,8 +85,9 @@ func (f *fakeGCP) ad(ad []byte) string {
 }
 
 func (f *fakeGCP) Encrypt(ctx context.Context, r *kmspb.EncryptRequest) (*kmspb.EncryptResponse, error) {
-	if err := f.begin(ctx, r.Name, r.Plaintext, r.AdditionalAuthenticatedData, r.PlaintextCrc32C,
-		r.AdditionalAuthenticatedDataCrc32C); err != nil {
+	err := f.begin(ctx, r.Name, r.Plaintext, r.AdditionalAuthenticatedData,
+		r.PlaintextCrc32C, r.AdditionalAuthenticatedDataCrc32C)
+	if err != nil {
 		return nil, err
 	}
 	out := f.seal(r.Plaintext, f.ad(r.AdditionalAuthenticatedData))
@@ -100,8 +102,9 @@ func (f *fakeGCP) Encrypt(ctx context.Context, r *kmspb.EncryptRequest) (*kmspb.
 }
 
 func (f *fakeGCP) Decrypt(ctx context.Context, r *kmspb.DecryptRequest) (*kmspb.DecryptResponse, error) {
-	if err := f.begin(ctx, r.Name, r.Ciphertext, r.AdditionalAuthenticatedData, r.CiphertextCrc32C,
-		r.AdditionalAuthenticatedDataCrc32C); err != nil {
+	err := f.begin(ctx, r.Name, r.Ciphertext, r.AdditionalAuthenticatedData,
+		r.CiphertextCrc32C, r.AdditionalAuthenticatedDataCrc32C)
+	if err != nil {
 		return nil, err
 	}
 	out, err := f.open(r.Ciphertext, f.ad(r.AdditionalAuthenticatedData))
@@ -125,8 +128,10 @@ func setGCP(t *testing.T, address string) {
 	der, err := x509.MarshalPKCS8PrivateKey(k)
 	require.NoError(t, err)
 	account, err := json.Marshal(map[string]string{
-		"type": "service_account", "project_id": "p", "private_key_id": "1", "client_email": "admitone@p.iam.gserviceaccount.com", "client_id": "1",
-		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), "token_uri": "https://127.0.0.1:1/token",
+		"type": "service_account", "project_id": "p", "private_key_id": "1",
+		"client_email": "admitone@p.iam.gserviceaccount.com", "client_id": "1",
+		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
+		"token_uri":   "https://127.0.0.1:1/token",
 	})
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "account.json")

@@ -38,7 +38,8 @@ const key = "0123456789abcdefghijklmnopqrstuv"
 func TestOpenRefuses(t *testing.T) {
 	for _, uri := range []string{
 		"cleartext:", "cleartext", "insecure-cleartext:", "none:", "null:",
-		"", "file", "file:", "passphrase", "secret", "AWS-KMS://x", "FILE:x", "passphrase:secret", "passphrase:env:", "passphrase:env", "passphrase:file:", "passphrase:pass:secret",
+		"", "file", "file:", "passphrase", "secret", "AWS-KMS://x", "FILE:x", "passphrase:secret", "passphrase:env:",
+		"passphrase:env", "passphrase:file:", "passphrase:pass:secret",
 	} {
 		kek, err := Open(uri, func() (string, error) { return "secret", nil })
 		require.Error(t, err, uri)
@@ -50,8 +51,9 @@ func TestOpenRefuses(t *testing.T) {
 		require.True(t, ok, uri)
 		assert.Equal(t, "kms.URI", field.Field)
 	}
-	for _, uri := range []string{"file:absent", "passphrase:", "passphrase:env:X", "passphrase:file:absent",
-		"passphrase:file:a:b"} {
+	for _, uri := range []string{
+		"file:absent", "passphrase:", "passphrase:env:X", "passphrase:file:absent", "passphrase:file:a:b",
+	} {
 		assert.NoError(t, CheckURI(uri), uri)
 	}
 }
@@ -74,8 +76,9 @@ func TestKeyFile(t *testing.T) {
 	assert.Equal(t, "text", string(plain))
 	_, err = kek.Decrypt(wrapped, []byte("other"))
 	assert.Error(t, err)
-	for _, s := range []string{fmt.Sprint(kek), fmt.Sprintf("%+v", kek), fmt.Sprintf("%#v", kek),
-		fmt.Sprintf("%+v", keyring.Config{KEK: kek})} {
+	for _, s := range []string{
+		fmt.Sprint(kek), fmt.Sprintf("%+v", kek), fmt.Sprintf("%#v", kek), fmt.Sprintf("%+v", keyring.Config{KEK: kek}),
+	} {
 		assert.NotContains(t, s, key[:8])
 		assert.NotContains(t, s, "48 49 50 51") // the key's bytes as %v shows them
 	}
@@ -239,8 +242,8 @@ func TestPassphraseDecrypt(t *testing.T) {
 		assert.Error(t, err)
 		changed := slices.Clone(wrapped)
 		changed[i] ^= 1 // in the parameters, too: they are authenticated
-		if p := (kdf{binary.BigEndian.Uint32(changed[1:]), binary.BigEndian.Uint32(changed[5:]),
-			changed[9]}); p.check() == nil && p.memory > 1024 {
+		p := kdf{binary.BigEndian.Uint32(changed[1:]), binary.BigEndian.Uint32(changed[5:]), changed[9]}
+		if p.check() == nil && p.memory > 1024 {
 			continue // would only take long
 		}
 		_, err = k.Decrypt(changed, []byte("ad"))

@@ -33,8 +33,10 @@ type softHSM struct {
 func newSoftHSM(t *testing.T) *softHSM {
 	t.Helper()
 	h := &softHSM{tokens: filepath.Join(t.TempDir(), "tokens")}
-	for _, path := range []string{"/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm2.so",
-		"/usr/lib64/libsofthsm2.so", "/usr/local/lib/softhsm/libsofthsm2.so", "/opt/homebrew/lib/softhsm/libsofthsm2.so"} {
+	for _, path := range []string{
+		"/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm2.so", "/usr/lib64/libsofthsm2.so",
+		"/usr/local/lib/softhsm/libsofthsm2.so", "/opt/homebrew/lib/softhsm/libsofthsm2.so",
+	} {
 		if _, err := os.Stat(path); err == nil {
 			h.module = path
 		}
@@ -48,8 +50,8 @@ func newSoftHSM(t *testing.T) *softHSM {
 	}
 	require.NoError(t, os.Mkdir(h.tokens, 0o700))
 	conf := filepath.Join(t.TempDir(), "softhsm2.conf")
-	require.NoError(t, os.WriteFile(conf, fmt.Appendf(nil,
-		"directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n", h.tokens), 0o600))
+	text := fmt.Appendf(nil, "directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n", h.tokens)
+	require.NoError(t, os.WriteFile(conf, text, 0o600))
 	t.Setenv("SOFTHSM2_CONF", conf)
 	out, err := exec.Command(tool, "--init-token", "--free", "--label", "admitone", "--pin", "1234", "--so-pin",
 		"12345678").CombinedOutput()
@@ -60,8 +62,9 @@ func newSoftHSM(t *testing.T) *softHSM {
 	require.NoError(t, h.ctx.Initialize())
 	t.Cleanup(func() { h.ctx.Finalize() })
 	session := h.session(t)
-	for _, k := range []struct{ label, id string }{{"kek", "\x01\x01"}, {"other", "\x02\xff"}, {"reader", "5"},
-		{"double", "3"}, {"double", "4"}} {
+	for _, k := range []struct{ label, id string }{
+		{"kek", "\x01\x01"}, {"other", "\x02\xff"}, {"reader", "5"}, {"double", "3"}, {"double", "4"},
+	} {
 		_, err := h.ctx.GenerateKey(session, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_KEY_GEN, nil)}, []*pkcs11.Attribute{
 			pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true), pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, true),
 			pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, true), pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, false),
@@ -89,8 +92,8 @@ func (h *softHSM) session(t *testing.T) pkcs11.SessionHandle {
 
 // uri names a key of the token, whose PIN is in the environment.
 func (h *softHSM) uri(attributes string) string {
-	return "pkcs11:token=admitone;" + attributes + "?module-path=" + url.PathEscape(h.module) +
-		"&pin-source=env:KMS_TEST_PIN"
+	module := url.PathEscape(h.module)
+	return "pkcs11:token=admitone;" + attributes + "?module-path=" + module + "&pin-source=env:KMS_TEST_PIN"
 }
 
 func TestPKCS11(t *testing.T) {
@@ -170,8 +173,9 @@ func TestPKCS11PIN(t *testing.T) {
 		assert.ErrorContains(t, err, "the PIN is not tried again")
 		assert.NotContains(t, err.Error(), "9999")
 	}
-	for _, s := range []string{fmt.Sprintf("%+v", kek), fmt.Sprintf("%#v", kek),
-		fmt.Sprintf("%+v", keyring.Config{KEK: kek})} {
+	for _, s := range []string{
+		fmt.Sprintf("%+v", kek), fmt.Sprintf("%#v", kek), fmt.Sprintf("%+v", keyring.Config{KEK: kek}),
+	} {
 		assert.NotContains(t, s, "9999")
 	}
 	t.Setenv("KMS_TEST_PIN", "1234")

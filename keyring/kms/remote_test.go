@@ -121,8 +121,11 @@ func testRemote(t *testing.T, kek keyring.KEK, hint string) {
 		c.KEK = kek
 		_, err = keyring.Read(path, c)
 		require.Error(t, err)
-		assert.Equal(t, exitCause(err), map[bool]keyring.Reason{true: keyring.NotCleartext,
-			false: keyring.WrongKEK}[kek == keyring.InsecureCleartext])
+		want := keyring.WrongKEK
+		if kek == keyring.InsecureCleartext {
+			want = keyring.NotCleartext
+		}
+		assert.Equal(t, want, exitCause(err))
 	}
 }
 
@@ -246,8 +249,9 @@ func TestRemoteDecryptRefuses(t *testing.T) {
 	wrapped, err := kek.Encrypt([]byte("text"), []byte("ad"))
 	require.NoError(t, err)
 	s.unwraps = 0
-	for _, b := range [][]byte{nil, {1}, {1, 0, 0}, {1, 0, 1, 0}, {2, 0, 1, 0}, {1, 0xff, 0xff, 0},
-		append([]byte{2}, wrapped[1:]...)} {
+	for _, b := range [][]byte{
+		nil, {1}, {1, 0, 0}, {1, 0, 1, 0}, {2, 0, 1, 0}, {1, 0xff, 0xff, 0}, append([]byte{2}, wrapped[1:]...),
+	} {
 		_, err := kek.Decrypt(b, []byte("ad"))
 		assert.Error(t, err, "%x", b)
 	}
@@ -279,8 +283,10 @@ func TestFaultIsOneLine(t *testing.T) {
 
 func TestCheckEndpoint(t *testing.T) {
 	for address, good := range map[string]bool{
-		"https://vault.example:8200": true, "http://127.0.0.1:8200": true, "http://localhost:1": true, "http://[::1]:1": true, "unix:///run/vault": true,
-		"http://vault.example": false, "http://10.0.0.1": false, "http://127.0.0.1.example": false, "http://localhost.example": false, "ftp://x": false, "vault": false, "": false, "http://%": false,
+		"https://vault.example:8200": true, "http://127.0.0.1:8200": true, "http://localhost:1": true,
+		"http://[::1]:1": true, "unix:///run/vault": true,
+		"http://vault.example": false, "http://10.0.0.1": false, "http://127.0.0.1.example": false,
+		"http://localhost.example": false, "ftp://x": false, "vault": false, "": false, "http://%": false,
 	} {
 		assert.Equal(t, good, checkEndpoint("VAULT_ADDR", address) == nil, address)
 	}
@@ -304,16 +310,21 @@ func TestRemoteURIs(t *testing.T) {
 		assert.NoError(t, CheckURI(uri), uri)
 	}
 	for _, uri := range []string{
-		"aws-kms:", "aws-kms://", "aws-kms:arn:secret", "aws-kms://secret", "aws-kms://arn:aws:kms:eu-west-1:123456789012:secret/x", "aws-kms://arn:aws:s3:eu-west-1:123456789012:key/secret",
+		"aws-kms:", "aws-kms://", "aws-kms:arn:secret", "aws-kms://secret",
+		"aws-kms://arn:aws:kms:eu-west-1:123456789012:secret/x", "aws-kms://arn:aws:s3:eu-west-1:123456789012:key/secret",
 		"AWS-KMS://arn:aws:kms:eu-west-1:123456789012:key/secret", "aws-kms://arn:aws:kms:eu-west-1:123456789012:key/secret/x", "aws-kms://arn:aws:kms:evil.example/:123456789012:key/secret",
 		"gcp-kms://secret", "gcp-kms://projects/p/locations/l/keyRings/r/cryptoKeys/secret/cryptoKeyVersions/1", "gcp-kms:projects/p/locations/l/keyRings/r/cryptoKeys/secret/",
-		"hcvault://secret", "hcvault://vault.example/transit/secret", "hcvault://user:secret@vault.example/transit/keys/k", "hcvault://vault.example/keys/secret",
-		"hcvault://vault.example/transit/../sys/keys/secret", "hcvault://vault.example/transit/keys/secret?x=1", "hcvault://vault.example:8200/transit/keys/secret/", "hcvault:/transit/keys/secret",
-		"pkcs11:", "pkcs11:secret", "pkcs11:token=secret", "pkcs11:object=secret?module-path=/m", "pkcs11:token=t;object=secret", "pkcs11:token=t;object=secret?module-path=m.so",
+		"hcvault://secret", "hcvault://vault.example/transit/secret", "hcvault://user:secret@vault.example/transit/keys/k",
+		"hcvault://vault.example/keys/secret",
+		"hcvault://vault.example/transit/../sys/keys/secret", "hcvault://vault.example/transit/keys/secret?x=1",
+		"hcvault://vault.example:8200/transit/keys/secret/", "hcvault:/transit/keys/secret",
+		"pkcs11:", "pkcs11:secret", "pkcs11:token=secret", "pkcs11:object=secret?module-path=/m",
+		"pkcs11:token=t;object=secret", "pkcs11:token=t;object=secret?module-path=m.so",
 		pkcs11 + "&pin-value=secret", pkcs11 + "&pin-source=secret", pkcs11 + "&pin-source=file:",
 		pkcs11 + "&pin-source=|secret", pkcs11 + "&module-name=secret",
 		"pkcs11:token=t;token=secret;object=o?module-path=/m", "pkcs11:token=t;object=o;slot-id=1;x=secret?module-path=/m", "pkcs11:token=t;object=;id=secret?module-path=/m",
-		"pkcs11:token=%zz;object=secret?module-path=/m", "pkcs11:token=t;object=secret;type=private?module-path=/m", pkcs11 + "&module-path=/secret",
+		"pkcs11:token=%zz;object=secret?module-path=/m", "pkcs11:token=t;object=secret;type=private?module-path=/m",
+		pkcs11 + "&module-path=/secret",
 	} {
 		kek, err := Open(uri, nil)
 		require.Error(t, err, uri)

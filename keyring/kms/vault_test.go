@@ -111,8 +111,8 @@ func newVault(t *testing.T) (*fakeVault, string) {
 	t.Cleanup(server.Close)
 	setVault(t, server.URL, f.token)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
-	require.NoError(t, os.WriteFile(ca,
-		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
+	block := &pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}
+	require.NoError(t, os.WriteFile(ca, pem.EncodeToMemory(block), 0o600))
 	t.Setenv("VAULT_CACERT", ca)
 	return f, strings.TrimPrefix(server.URL, "https://")
 }
@@ -241,8 +241,8 @@ func TestVaultEnvironment(t *testing.T) {
 	t.Setenv("VAULT_ADDR", "")
 	_, err = Open("hcvault:///transit/keys/admitone", nil)
 	assert.ErrorContains(t, err,
-		"VAULT_ADDR is not set, and hcvault:/// takes the server from VAULT_ADDR; "+
-			"set the variable, or give hcvault://HOST:PORT/transit/keys/admitone")
+		"VAULT_ADDR is not set, and hcvault:/// takes the server from VAULT_ADDR; set the variable, "+
+			"or give hcvault://HOST:PORT/transit/keys/admitone")
 
 	// A server that no trusted authority vouches for.
 	t.Setenv("VAULT_CACERT", "")

@@ -1,7 +1,6 @@
-// Package cli holds what the commands of admitone share at a shell: exit codes for
-// errors, the flags that name a keyring's key-encryption key, and the line that names
-// the next sensible command. Fields says how an error of a library becomes an error
-// of a flag.
+// Package cli is the shared part of the commands of admitone: exit codes for errors,
+// the flags for a keyring's realm and key-encryption key, and the line with the next
+// sensible command. Fields turns errors of the libraries into errors of flags.
 package cli
 
 import (
@@ -15,13 +14,13 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// failure is an error of a command whose command line was right. Errors without this
-// type come from cobra, and are about the command line.
+// failure is an error of a command with a correct command line. Errors without this type
+// come from cobra, and are about the command line.
 type failure struct{ error }
 
 func (e failure) Unwrap() error { return e.error }
 
-// usageError is a fault of the command line that the command itself found.
+// usageError is an error about the command line from the command itself.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
@@ -29,7 +28,7 @@ func (e usageError) Unwrap() error { return e.error }
 // Usage makes err wrong usage, instead of a failure.
 func Usage(err error) error { return usageError{err} }
 
-// Usagef returns wrong usage that concerns no flag, or several flags alike.
+// Usagef returns wrong usage of no flag, or of several flags together.
 func Usagef(format string, args ...any) error { return Usage(fmt.Errorf(format, args...)) }
 
 // Flagf returns wrong usage of a flag. The text continues the flag's name:
@@ -38,8 +37,8 @@ func Flagf(flag, format string, args ...any) error {
 	return Usage(&FlagError{Flag: flag, Reason: fmt.Sprintf(format, args...)})
 }
 
-// IsUsage reports whether the error of a command is about its command line. The
-// command's help is then the next thing to read.
+// IsUsage reports whether the error of a command is about the command line. If so, the
+// command's help is the next page to read.
 func IsUsage(err error) bool {
 	if _, ok := errors.AsType[failure](err); !ok {
 		return true
@@ -58,8 +57,8 @@ func Message(err error) string {
 	return strings.Join(lines, "\n")
 }
 
-// Printable returns text in one line, with a question mark for each character that a
-// terminal could take for a command.
+// Printable returns text in one line, with a question mark for each character with which
+// a text could control a terminal.
 func Printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -88,9 +87,8 @@ func Command(cmd *cobra.Command, body func(cmd *cobra.Command, args []string) er
 	return cmd
 }
 
-// Finish gives a root command the parts that all commands have: --version, errors that
-// do not repeat a flag's value, and a help command that, unlike cobra's own, fails for
-// a command that does not exist.
+// Finish gives a root command --version, parse errors without the values of flags, and a
+// help command. Unlike cobra's own, the help command fails for an unknown command.
 func Finish(root *cobra.Command) {
 	root.Version = version()
 	root.Flags().Bool("version", false, "print the versions of this program and of Go, and stop")
@@ -98,8 +96,8 @@ func Finish(root *cobra.Command) {
 	root.SetFlagErrorFunc(parseError)
 }
 
-// version returns the version of the module with which the go command built this
-// program; "(devel)" if it found none.
+// version returns the version of the module that the go command recorded in the build, or
+// "(devel)".
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

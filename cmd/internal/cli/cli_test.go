@@ -102,8 +102,8 @@ func TestURI(t *testing.T) {
 		} else {
 			require.Error(t, err)
 			assert.NotContains(t, err.Error(), "hunter2")
-			assert.True(t, IsUsage(Command(&cobra.Command{},
-				func(*cobra.Command, []string) error { return err }).RunE(new(cobra.Command), nil)))
+			fails := func(*cobra.Command, []string) error { return err }
+			assert.True(t, IsUsage(Command(&cobra.Command{}, fails).RunE(new(cobra.Command), nil)))
 		}
 	}
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// FlagError tells which flag is at fault. Its text is "--flag reason: cause".
-// A value that came from an environment variable or a file is a flag's too: see
-// SetFrom. A FlagError alone is a failure; Flagf and Usage make it wrong usage.
+// FlagError tells which flag is at fault. The text is "--flag reason: cause". A value of a
+// flag may also come from an environment variable or a file: see SetFrom. A FlagError
+// alone is a failure; Flagf and Usage make wrong usage.
 type FlagError struct {
 	Flag   string   // the flag's name, without the dashes
 	Others []string // further flags that Reason names
@@ -46,7 +46,7 @@ func ForFlag(flag string, err error) *FlagError {
 	return &FlagError{Flag: flag, Cause: err}
 }
 
-// fieldFault is what the error types of the libraries have in common.
+// fieldFault has the common fields of the libraries' error types.
 type fieldFault struct {
 	field, reason string
 	cause         error
@@ -62,14 +62,13 @@ func faultOf(err error) (fieldFault, bool) {
 	return fieldFault{}, false
 }
 
-// Fields maps the Go fields that library errors name to flags: for instance
-// "redisstore.Config.URL" to "replay". The key "claims.*" stands for every field
-// that begins with "claims."; the rest of the name is then said before the reason.
-// A command has one such table.
+// Fields maps the Go fields of library errors to flags: for instance
+// "redisstore.Config.URL" to "replay". The key "claims.*" stands for all fields that begin
+// with "claims."; the rest of the field's name then stands before the reason. Each command
+// has one table.
 type Fields map[string]string
 
-// flag returns the flag of a field, and the part of the field that a key with *
-// stands for.
+// flag returns the flag of a field and, for a key with *, the rest of the field's name.
 func (t Fields) flag(field string) (flag, rest string, ok bool) {
 	if flag, ok = t[field]; ok {
 		return flag, "", true
@@ -84,12 +83,12 @@ func (t Fields) flag(field string) (flag, rest string, ok bool) {
 	return "", "", false
 }
 
-// Explain returns err in the words of the command line. A field that the table has
-// becomes its flag, and where the value of a flag at fault came from an environment
-// variable or a file, that source stands first: "f.yaml:3: --skew is less than 0s".
-// Other errors stay as they are. What err wraps, the result wraps too.
+// Explain returns err in the words of the command line: the flag takes the place of a
+// field in the table. If the value of the flag came from an environment variable or a
+// file, the text begins with the source: "f.yaml:3: --skew is less than 0s". Explain
+// returns other errors unchanged. The result wraps err.
 //
-// A command calls Explain once, where it prints the error that it ends with.
+// A command calls Explain once, before it prints its final error.
 func (t Fields) Explain(flags *pflag.FlagSet, err error) error {
 	fault, ok := errors.AsType[*FlagError](err)
 	if !ok {
@@ -114,7 +113,7 @@ func (t Fields) Explain(flags *pflag.FlagSet, err error) error {
 	return explained{err, text}
 }
 
-// translate returns the FlagError for an error that names a field of the table.
+// translate returns the FlagError for an error with a field of the table.
 func (t Fields) translate(err error) (*FlagError, bool) {
 	fault, ok := faultOf(err)
 	if !ok {
@@ -130,7 +129,7 @@ func (t Fields) translate(err error) (*FlagError, bool) {
 	return &FlagError{Flag: flag, Reason: fault.reason, Cause: fault.cause}, true
 }
 
-// explained is an error with the text that Explain found for it.
+// explained is an error with a text by Explain.
 type explained struct {
 	error
 	text string
@@ -141,14 +140,14 @@ func (e explained) Unwrap() error { return e.error }
 
 // Annotations of flags.
 const (
-	sourceOf   = "admitone_source"   // where the flag's value came from
-	variableOf = "admitone_variable" // the environment variable that stands for the flag
+	sourceOf   = "admitone_source"   // the source of the flag's value
+	variableOf = "admitone_variable" // the environment variable for the flag
 )
 
-// SetFrom sets a flag to a value that is not from the command line, and records its
-// source for Explain: an environment variable's name or FILE:LINE. The flag then
-// counts as changed. The error is a *FlagError, and does not repeat the value: the
-// value may be a secret that was meant for another setting.
+// SetFrom sets a flag to a value from elsewhere than the command line, and records the
+// source for Explain: an environment variable's name or FILE:LINE. The flag then counts as
+// changed. The error is a *FlagError and does not repeat the value, since the value may be
+// a secret for another setting.
 func SetFrom(flags *pflag.FlagSet, flag, value, source string) error {
 	setSource(flags, flag, source)
 	if err := flags.Set(flag, value); err != nil {
@@ -158,11 +157,11 @@ func SetFrom(flags *pflag.FlagSet, flag, value, source string) error {
 }
 
 func setSource(flags *pflag.FlagSet, flag, source string) {
-	_ = flags.SetAnnotation(flag, sourceOf, []string{source}) // fails only for a flag that does not exist
+	_ = flags.SetAnnotation(flag, sourceOf, []string{source}) // fails only for an unknown flag
 }
 
-// Source returns where the value of a flag came from, as SetFrom was told; "" for
-// the command line and for a default.
+// Source returns the source that SetFrom recorded for a flag; "" for a value of the
+// command line and for a default.
 func Source(flag *pflag.Flag) string { return annotation(flag, sourceOf) }
 
 func annotation(flag *pflag.Flag, key string) string {
@@ -176,12 +175,12 @@ func annotation(flag *pflag.Flag, key string) string {
 // the flag's help. A command made by Command reads the variable if the command line
 // does not give the flag. An empty variable counts as not set.
 func Variable(flags *pflag.FlagSet, flag, variable string) {
-	_ = flags.SetAnnotation(flag, variableOf, []string{variable}) // fails only for a flag that does not exist
+	_ = flags.SetAnnotation(flag, variableOf, []string{variable}) // fails only for an unknown flag
 	flags.Lookup(flag).Usage += " (environment: " + variable + ")"
 }
 
-// ReadVariables sets the flags for which a Variable stands and which the command line
-// does not give. Command calls it.
+// ReadVariables sets flags from their environment variables (see Variable), except flags
+// that the command line gives. Commands of Command need no call.
 func ReadVariables(flags *pflag.FlagSet) (err error) {
 	flags.VisitAll(func(flag *pflag.Flag) {
 		variable := annotation(flag, variableOf)
@@ -192,8 +191,8 @@ func ReadVariables(flags *pflag.FlagSet) (err error) {
 	return err
 }
 
-// parseError is the error of a command line that gives a flag a value of the wrong
-// form. It does not repeat the value.
+// parseError returns the error for a flag of the command line with a value of the wrong
+// form. The error does not repeat the value.
 func parseError(_ *cobra.Command, err error) error {
 	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 		flag := invalid.GetFlag()
@@ -202,12 +201,13 @@ func parseError(_ *cobra.Command, err error) error {
 	return err
 }
 
-// Former is a pflag.Value that tells the form of its values, for errors:
-// "a duration such as 90s or 30d".
+// Former is a pflag.Value with a description of its values for errors: "a duration such as
+// 90s or 30d".
 type Former interface{ Form() string }
 
-// valueError tells which form a flag's value must have. For the types of pflag and for
-// a Former the error does not repeat the value; other types must see to that themselves.
+// valueError describes the values of a flag. For the types of pflag and for a Former the
+// error does not repeat the value. The Set method of any other type must not repeat the
+// value in its error.
 func valueError(flag *pflag.Flag, err error) error {
 	if f, ok := flag.Value.(Former); ok {
 		return errors.New("write " + f.Form())

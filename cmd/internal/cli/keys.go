@@ -18,7 +18,7 @@ const (
 	kekVariable   = "ADMITONE_KEK"
 )
 
-// Keys are the flags under which a keyring opens.
+// Keys are the flags for the realm and the key-encryption key of a keyring.
 type Keys struct {
 	Realm     string // --realm
 	kek       string // --kek, of the command line
@@ -41,9 +41,9 @@ func (k *Keys) AddFlags(f *pflag.FlagSet) {
 // Cleartext reports whether --insecure-cleartext was given.
 func (k *Keys) Cleartext() bool { return k.cleartext }
 
-// URI checks the flags and returns the URI of the key-encryption key, from --kek or
-// else from the environment. With --insecure-cleartext, for which there is no
-// variable, the URI is empty. Errors are wrong usage.
+// URI checks the flags and returns the URI of the key-encryption key, from --kek or else
+// from the environment. With --insecure-cleartext, which has no variable, the URI is
+// empty. Errors are wrong usage.
 func (k *Keys) URI() (string, error) {
 	if err := token.CheckRealm("keyring.Config.Realm", k.Realm); err != nil {
 		return "", Usage(ForFlag("realm", err))
@@ -69,8 +69,8 @@ func (k *Keys) URI() (string, error) {
 }
 
 // Config opens the key-encryption key and returns the Config for a keyring of a kind.
-// A passphrase is asked for at the terminal; with repeat, which a new passphrase needs,
-// twice.
+// Config asks for a passphrase at the terminal. With repeat, for a new passphrase, Config
+// asks twice.
 func (k *Keys) Config(kind keyring.Kind, repeat bool) (keyring.Config, error) {
 	c := keyring.Config{
 		Kind: kind, Realm: k.Realm, KEK: keyring.InsecureCleartext,
@@ -84,8 +84,7 @@ func (k *Keys) Config(kind keyring.Kind, repeat bool) (keyring.Config, error) {
 	return c, err
 }
 
-// OpenKEK opens the key-encryption key of a URI that the flag gave. For repeat see
-// Keys.Config.
+// OpenKEK opens the key-encryption key of the flag's URI. For repeat see Keys.Config.
 func OpenKEK(flag, uri string, repeat bool) (keyring.KEK, error) {
 	if err := kms.CheckURI(uri); err != nil {
 		return nil, Usage(ForFlag(flag, err))
@@ -97,11 +96,11 @@ func OpenKEK(flag, uri string, repeat bool) (keyring.KEK, error) {
 	return kek, err
 }
 
-// Next returns the line that names the next sensible command.
+// Next returns the line with the next sensible command. The arguments are Command's.
 func (k *Keys) Next(args ...string) string { return "next: " + k.Command(args...) }
 
-// Command returns a command line that can be run as it stands: the arguments, and the
-// flags of Keys that this command was given.
+// Command returns a command line with the arguments and with the flags of Keys from this
+// command's own command line. The line can be run unchanged.
 func (k *Keys) Command(args ...string) string {
 	if k.Realm != "" && k.Realm != os.Getenv(realmVariable) {
 		args = append(args, "--realm", k.Realm)
@@ -115,8 +114,8 @@ func (k *Keys) Command(args ...string) string {
 	return Line(args...)
 }
 
-// With returns the flags for a keyring under another key-encryption key; the empty URI
-// means none.
+// With returns the flags for a keyring under another key-encryption key; an empty URI
+// means no key.
 func (k Keys) With(uri string) Keys {
 	k.kek, k.cleartext = uri, uri == ""
 	return k

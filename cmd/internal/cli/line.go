@@ -8,8 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// Line returns the arguments as one line that can be run in a shell, quoted where
-// they need quotes.
+// Line returns the arguments as one command line for a shell, with quotes where necessary.
 func Line(args ...string) string {
 	quoted := make([]string, len(args))
 	for i, arg := range args {
@@ -18,7 +17,7 @@ func Line(args ...string) string {
 	return strings.Join(quoted, " ")
 }
 
-// bare matches arguments that need no quotes in any shell.
+// bare matches arguments without a need for quotes in any shell.
 var bare = regexp.MustCompile(`^[\pL\pN_@%+:,./-][\pL\pN_@%+=:,./-]*$`)
 
 func quote(arg string) string {
@@ -46,7 +45,7 @@ func quote(arg string) string {
 	return b.String() + "'"
 }
 
-// Operand returns a file's name in a form that no command takes for a flag.
+// Operand returns a file's name in a form that cannot be mistaken for a flag.
 func Operand(file string) string {
 	if strings.HasPrefix(file, "-") {
 		return "./" + file
