@@ -371,7 +371,8 @@ func TestReadWhileWriting(t *testing.T) {
 func TestNamesInTheLog(t *testing.T) {
 	for name, want := range map[string]string{
 		"root": "root", "Zoë": "Zoë", "a\nb\x1b\u2028": "a?b??", "\xff\xfe": "?",
-		strings.Repeat("x", 5000): strings.Repeat("x", 100) + "…", strings.Repeat("é", 100): strings.Repeat("é", 50) + "…", "x" + strings.Repeat("é", 100): "x" + strings.Repeat("é", 49) + "…",
+		strings.Repeat("x", 5000): strings.Repeat("x", 100) + "…", strings.Repeat("é", 100): strings.Repeat("é", 50) + "…",
+		"x" + strings.Repeat("é", 100): "x" + strings.Repeat("é", 49) + "…",
 	} {
 		got := oneLine(name)
 		assert.Equal(t, want, got)

@@ -32,8 +32,10 @@ func TestCreate(t *testing.T) {
 		info, err := Read(path, c)
 		require.NoError(t, err)
 		assert.Equal(t, Info{
-			Kind: kind, Realm: "prod", Generation: 1, Fingerprint: info.Fingerprint, KEK: "test", Policy: DefaultPolicy(kind), Audit: info.Audit, Primary: info.Primary,
-			Keys: []Key{{ID: info.Primary, Algorithm: Algorithms(kind)[0], State: Primary, Created: clock.t, Enabled: clock.t, Promoted: clock.t}},
+			Kind: kind, Realm: "prod", Generation: 1, Fingerprint: info.Fingerprint, KEK: "test", Policy: DefaultPolicy(kind),
+			Audit: info.Audit, Primary: info.Primary,
+			Keys: []Key{{ID: info.Primary, Algorithm: Algorithms(kind)[0], State: Primary, Created: clock.t, Enabled: clock.t,
+				Promoted: clock.t}},
 		}, info)
 		assert.Len(t, info.Fingerprint, 64)
 
@@ -321,7 +323,8 @@ func TestAgainstModel(t *testing.T) {
 			last := &model[len(model)-1]
 			last.State, last.Demoted = Retiring, clock.t
 			assert.False(t, slices.ContainsFunc(model, func(k Key) bool { return k.ID == info.Primary }), "a fresh ID")
-			model = append(model, Key{ID: info.Primary, Algorithm: "AES256_GCM", State: Primary, Created: clock.t, Enabled: clock.t, Promoted: clock.t})
+			model = append(model, Key{ID: info.Primary, Algorithm: "AES256_GCM", State: Primary, Created: clock.t,
+				Enabled: clock.t, Promoted: clock.t})
 		} else {
 			k := &model[rng.IntN(len(model))]
 			force := rng.IntN(4) == 0

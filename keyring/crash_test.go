@@ -23,8 +23,10 @@ const envKill = "KEYRING_TEST_KILL"
 
 // steps are those of a change and of a creation.
 var (
-	changeSteps = []string{"announce", "make", "write", "sync", "close", "rename", "sync directory", "log the outcome", "end"}
-	createSteps = []string{"announce", "make", "write", "sync", "close", "link", "sync directory", "log the outcome", "end"}
+	changeSteps = []string{"announce", "make", "write", "sync", "close", "rename", "sync directory", "log the outcome",
+		"end"}
+	createSteps = []string{"announce", "make", "write", "sync", "close", "link", "sync directory", "log the outcome",
+		"end"}
 )
 
 func dieAtStep(arg string) {

@@ -439,7 +439,8 @@ func TestHalfBlindKEKs(t *testing.T) {
 		c := config(Ticket)
 		c.KEK = kek
 		path := filepath.Join(t.TempDir(), "keyring")
-		assert.ErrorContains(t, Create(path, c, DefaultPolicy(Ticket), ""), "does not authenticate associated data", "%T", kek)
+		assert.ErrorContains(t, Create(path, c, DefaultPolicy(Ticket), ""), "does not authenticate associated data", "%T",
+			kek)
 		assert.NoFileExists(t, path)
 	}
 }

@@ -61,7 +61,8 @@ type fleet struct {
 
 func newFleet(t *testing.T, path string, seed uint64) *fleet {
 	f := &fleet{path: path, c: config(Ticket), rng: rand.New(rand.NewPCG(seed, 11))}
-	f.policy = Policy{Lifetime: 15 * time.Minute, Propagation: 2 * time.Minute, Skew: 10 * time.Second, RotateEvery: 10 * time.Minute, DestroyAfter: 20 * time.Minute}
+	f.policy = Policy{Lifetime: 15 * time.Minute, Propagation: 2 * time.Minute, Skew: 10 * time.Second,
+		RotateEvery: 10 * time.Minute, DestroyAfter: 20 * time.Minute}
 	require.NoError(t, Create(path, f.c, f.policy, ""))
 	half := f.policy.Skew / 2
 	f.offsets = []time.Duration{half, -half}

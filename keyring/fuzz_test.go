@@ -31,7 +31,8 @@ func FuzzAudit(f *testing.F) {
 	l := &auditLog{}
 	var log []byte
 	for range 3 {
-		line, _, err := l.intent(auditLine{Generation: 1, Time: newClock().t, Steps: []Step{{Do: Rotate, Key: 1}}, Why: "x"}, "")
+		line, _, err := l.intent(auditLine{Generation: 1, Time: newClock().t, Steps: []Step{{Do: Rotate, Key: 1}}, Why: "x"},
+			"")
 		require.NoError(f, err)
 		log = append(append(log, line...), '\n')
 		*l = auditLog{}

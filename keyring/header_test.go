@@ -155,7 +155,8 @@ func TestPolicy(t *testing.T) {
 	} {
 		assert.Error(t, p.Check(Ticket), name)
 	}
-	assert.EqualError(t, good.Check(Channel), "keyring.Policy.Lifetime is 1m0s; leave it out: what a channel keyring's keys seal never runs out")
+	assert.EqualError(t, good.Check(Channel),
+		"keyring.Policy.Lifetime is 1m0s; leave it out: what a channel keyring's keys seal never runs out")
 	assert.ErrorContains(t, Policy{}.Check(Session), "Lifetime is 0s; give the longest lifetime")
 	assert.NoError(t, Policy{}.Check(Channel))
 

@@ -48,7 +48,8 @@ func TestTransitions(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 5))
 	info, err := Read(path, c)
 	require.NoError(t, err)
-	actions := []Action{Rotate, Rotate, Stage, Promote, Promote, Promote, Hold, Unhold, Unhold, Rollback, Disable, Disable, Enable, Enable, Destroy, Revoke}
+	actions := []Action{Rotate, Rotate, Stage, Promote, Promote, Promote, Hold, Unhold, Unhold, Rollback, Disable, Disable,
+		Enable, Enable, Destroy, Revoke}
 	happened := make(map[[2]State]int)
 	changes := uint64(1)
 	var gonePast []KeyID
@@ -58,7 +59,8 @@ func TestTransitions(t *testing.T) {
 			clock.t = clock.t.AddDate(0, 0, 10)
 		}
 		before := mustRead(t, path)
-		s := Step{Do: actions[rng.IntN(len(actions))], Key: info.Keys[rng.IntN(len(info.Keys))].ID, Unsafe: rng.IntN(4) == 0, Now: rng.IntN(4) == 0}
+		s := Step{Do: actions[rng.IntN(len(actions))], Key: info.Keys[rng.IntN(len(info.Keys))].ID, Unsafe: rng.IntN(4) == 0,
+			Now: rng.IntN(4) == 0}
 		switch s.Do {
 		case Rotate, Rollback:
 			s.Key = 0
@@ -98,10 +100,14 @@ func TestTransitions(t *testing.T) {
 			move := [2]State{from.State, to}
 			happened[move]++
 			allowed := transitions[move]
-			if !assert.True(t, slices.ContainsFunc(steps, func(s Step) bool { return slices.Contains(allowed, s.Do) }), "%v by %v", move, steps) {
+			if !assert.True(t, slices.ContainsFunc(steps, func(s Step) bool { return slices.Contains(allowed, s.Do) }),
+				"%v by %v", move, steps) {
 				return
 			}
-			unsafe := slices.ContainsFunc(steps, func(s Step) bool { return s.Unsafe || s.Do == Revoke || s.Do == Rotate && s.Now })
+			unsafe := slices.ContainsFunc(steps, func(s Step) bool {
+				return s.Unsafe || s.Do == Revoke || s.Do == Rotate &&
+					s.Now
+			})
 			p := info.Policy
 			if move == [2]State{Pending, Primary} {
 				assert.False(t, from.Held)

@@ -16,7 +16,8 @@ import (
 func TestPlan(t *testing.T) {
 	path, c, clock := timed(t)
 	begun := clock.t
-	p := Policy{Lifetime: 15 * time.Minute, Propagation: 2 * time.Minute, Skew: 10 * time.Second, RotateEvery: 10 * time.Hour, DestroyAfter: 5 * time.Hour}
+	p := Policy{Lifetime: 15 * time.Minute, Propagation: 2 * time.Minute, Skew: 10 * time.Second,
+		RotateEvery: 10 * time.Hour, DestroyAfter: 5 * time.Hour}
 	info := mustChange(t, path, c, Step{Do: SetPolicy, Policy: &p})
 	first := info.Primary
 	plan := func(want ...PlannedStep) Plan {
@@ -168,7 +169,8 @@ func TestLive(t *testing.T) {
 	info = mustChange(t, path, c, Step{Do: Rotate, Now: true})
 	demoted := clock.t
 	clock.t = demoted.Add(10 * time.Minute)
-	assert.Equal(t, [2]time.Time{demoted.Add(-5*time.Minute - 20*time.Second), demoted.Add(2 * time.Minute)}, live(info.Keys[0]))
+	assert.Equal(t, [2]time.Time{demoted.Add(-5*time.Minute - 20*time.Second), demoted.Add(2 * time.Minute)},
+		live(info.Keys[0]))
 	clock.t = info.Policy.DisableFrom(info.Keys[0])
 	assert.Equal(t, [2]time.Time{}, live(info.Keys[0]))
 	info = mustChange(t, path, c, Step{Do: Rotate}, Step{Do: Disable, Key: info.Keys[0].ID})

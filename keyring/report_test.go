@@ -35,7 +35,8 @@ func TestUse(t *testing.T) {
 	require.Error(t, err)
 	_, err = r.Decrypt(nil, nil)
 	require.Error(t, err)
-	assert.Equal(t, []KeyUse{{ID: first, Sealed: 3, Opened: 1, FirstUse: begun, LastUse: begun}}, r.Report().Use, "what is refused is not counted")
+	assert.Equal(t, []KeyUse{{ID: first, Sealed: 3, Opened: 1, FirstUse: begun, LastUse: begun}}, r.Report().Use,
+		"what is refused is not counted")
 
 	clock.t = clock.t.Add(time.Hour)
 	second := mustChange(t, path, c, Step{Do: Rotate, Now: true}).Primary
@@ -114,7 +115,8 @@ func TestReportJSON(t *testing.T) {
 	require.NoError(t, err)
 	var fields map[string]any
 	require.NoError(t, json.Unmarshal(data, &fields))
-	for _, name := range []string{"kind", "realm", "generation", "fingerprint", "kek", "policy", "audit", "primary", "keys", "loaded", "checked", "good", "error", "reason", "use"} {
+	for _, name := range []string{"kind", "realm", "generation", "fingerprint", "kek", "policy", "audit", "primary",
+		"keys", "loaded", "checked", "good", "error", "reason", "use"} {
 		assert.Contains(t, fields, name)
 	}
 	assert.Equal(t, "trailing_data", fields["reason"])
@@ -198,7 +200,8 @@ func TestRewrap(t *testing.T) {
 	require.NoError(t, err)
 	before, log := mustRead(t, path), mustRead(t, path+".audit")
 	next := newKEK(8, "vault")
-	for _, bad := range []KEK{nil, newKEK(1, ""), adBlind{next}, halfBlind{next}, brokenKEK{KEK: next, encrypt: true}, brokenKEK{KEK: next, decrypt: true}} {
+	for _, bad := range []KEK{nil, newKEK(1, ""), adBlind{next}, halfBlind{next}, brokenKEK{KEK: next, encrypt: true},
+		brokenKEK{KEK: next, decrypt: true}} {
 		_, err := Rewrap(path, c, bad, "moving")
 		assert.Error(t, err)
 		assert.Equal(t, before, mustRead(t, path))

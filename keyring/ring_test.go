@@ -250,7 +250,8 @@ func TestRefusedFileIsNotAskedAboutEverySecond(t *testing.T) {
 	writer.Now = func() time.Time { return time.Now().AddDate(100, 0, 0) } // synctest begins in 2000, the file is of today
 	kek := &refusingKEK{KEK: c.KEK}
 	c.KEK = kek
-	c.Now = func() time.Time { return time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC) } // a clock that stands puts nothing off
+	// a clock that stands puts nothing off
+	c.Now = func() time.Time { return time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC) }
 	seconds := func(all ...int) (d []time.Duration) {
 		for _, n := range all {
 			d = append(d, time.Duration(n)*time.Second)
@@ -292,7 +293,8 @@ func TestRefusedFileIsNotAskedAboutEverySecond(t *testing.T) {
 			require.NoError(t, change())
 			time.Sleep(5 * time.Second)
 			// From the next poll on, which is half a second away, and again from the start.
-			assert.Equal(t, []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond, 3500 * time.Millisecond}, kek.since(start), what)
+			assert.Equal(t, []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond, 3500 * time.Millisecond},
+				kek.since(start), what)
 		}
 
 		// Another change that the KMS lets pass is taken at the next poll.

@@ -66,7 +66,8 @@ func TestLifecycle(t *testing.T) {
 	clock.t = clock.t.Add(time.Hour)
 	info = mustChange(t, path, c, Step{Do: Rotate})
 	second := info.Keys[1]
-	assert.Equal(t, Key{ID: second.ID, Algorithm: "AES256_GCM", State: Pending, Created: clock.t, Enabled: clock.t}, second)
+	assert.Equal(t, Key{ID: second.ID, Algorithm: "AES256_GCM", State: Pending, Created: clock.t, Enabled: clock.t},
+		second)
 	assert.Equal(t, first, info.Primary)
 	require.NoError(t, r.Reload())
 	assert.True(t, r.HasKey(second.ID), "a pending key opens")
@@ -81,7 +82,8 @@ func TestLifecycle(t *testing.T) {
 	clock.t = from
 	info = mustChange(t, path, c, Step{Do: Promote, Key: second.ID})
 	assert.Equal(t, second.ID, info.Primary)
-	assert.Equal(t, Key{ID: first, Algorithm: "AES256_GCM", State: Retiring, Created: made, Enabled: made, Promoted: made, Demoted: from}, info.Keys[0])
+	assert.Equal(t, Key{ID: first, Algorithm: "AES256_GCM", State: Retiring, Created: made, Enabled: made, Promoted: made,
+		Demoted: from}, info.Keys[0])
 	require.NoError(t, r.Reload())
 	_, err = r.Decrypt(oldTicket, nil)
 	assert.NoError(t, err)
@@ -100,7 +102,8 @@ func TestLifecycle(t *testing.T) {
 	clock.t = clock.t.Add(time.Hour)
 	info = mustChange(t, path, c, Step{Do: Enable, Key: first})
 	assert.Equal(t, Retiring, info.Keys[0].State)
-	assert.Equal(t, clock.t.Add(17*time.Minute+30*time.Second), info.Policy.DisableFrom(info.Keys[0]), "long enough for what it is back for")
+	assert.Equal(t, clock.t.Add(17*time.Minute+30*time.Second), info.Policy.DisableFrom(info.Keys[0]),
+		"long enough for what it is back for")
 	require.NoError(t, r.Reload())
 	_, err = r.Decrypt(oldTicket, nil)
 	assert.NoError(t, err)
@@ -147,7 +150,8 @@ func TestStaged(t *testing.T) {
 	clock.t = clock.t.Add(time.Hour)
 	info = mustChange(t, path, c, Step{Do: Enable, Key: id})
 	assert.Equal(t, Pending, info.Keys[1].State)
-	assert.Equal(t, clock.t.Add(130*time.Second), info.Policy.PromoteFrom(info.Keys[1]), "counted from when it was enabled")
+	assert.Equal(t, clock.t.Add(130*time.Second), info.Policy.PromoteFrom(info.Keys[1]),
+		"counted from when it was enabled")
 	clock.t = clock.t.Add(130 * time.Second)
 	info = mustChange(t, path, c, Step{Do: Promote, Key: id})
 	require.NoError(t, r.Reload())
@@ -296,8 +300,9 @@ func TestRevoke(t *testing.T) {
 	assert.Equal(t, uint64(3), info.Generation, "one write")
 	assert.NotEqual(t, pending, info.Primary)
 	k := stateOf(t, info, first)
-	assert.Equal(t, Key{ID: first, Algorithm: k.Algorithm, State: Disabled, Created: k.Created, Enabled: k.Created, Promoted: k.Created,
-		Demoted: clock.t, Disabled: clock.t, Revoked: true, Reason: "as a test"}, k)
+	assert.Equal(t, Key{ID: first, Algorithm: k.Algorithm, State: Disabled, Created: k.Created, Enabled: k.Created,
+		Promoted: k.Created,
+		Demoted:  clock.t, Disabled: clock.t, Revoked: true, Reason: "as a test"}, k)
 	require.NoError(t, r.Reload())
 	_, err = r.Decrypt(stolen, nil)
 	assert.Error(t, err)
@@ -344,7 +349,8 @@ func TestLifetimeLowered(t *testing.T) {
 	assert.Equal(t, demoted.Add(62*time.Minute+30*time.Second), info.Policy.DisableFrom(info.Keys[0]))
 	clock.t = clock.t.Add(time.Minute)
 	info = mustChange(t, path, c, Step{Do: Rotate, Now: true})
-	assert.Equal(t, demoted.Add(63*time.Minute+30*time.Second), info.Policy.DisableFrom(info.Keys[1]), "a minute later, with the last file that said an hour")
+	assert.Equal(t, demoted.Add(63*time.Minute+30*time.Second), info.Policy.DisableFrom(info.Keys[1]),
+		"a minute later, with the last file that said an hour")
 	_, err := Change(path, c, "", Step{Do: SetPolicy, Policy: &p})
 	assert.ErrorIs(t, err, ErrAlready)
 	p.RotateEvery = p.Propagation
@@ -359,7 +365,8 @@ func TestUnknownStep(t *testing.T) {
 	before := mustRead(t, path)
 	info, err := Read(path, c)
 	require.NoError(t, err)
-	for _, s := range []Step{{}, {Do: "dance", Key: info.Primary}, {Do: created}, {Do: rewrapped, Key: info.Primary}, {Do: Promote, Key: 1}} {
+	for _, s := range []Step{{}, {Do: "dance", Key: info.Primary}, {Do: created}, {Do: rewrapped, Key: info.Primary},
+		{Do: Promote, Key: 1}} {
 		_, err := Change(path, c, "", s)
 		assert.Error(t, err, s)
 	}

@@ -83,7 +83,8 @@ func TestExport(t *testing.T) {
 		require.NoError(t, err)
 		assert.NotEqual(t, info.Primary, into.Primary)
 		for _, k := range into.Keys[1:] {
-			assert.Equal(t, Key{ID: k.ID, Algorithm: "AES256_GCM", State: Pending, Created: clock.t, Enabled: clock.t, Held: true, Reason: "two sites become one"}, k)
+			assert.Equal(t, Key{ID: k.ID, Algorithm: "AES256_GCM", State: Pending, Created: clock.t, Enabled: clock.t,
+				Held: true, Reason: "two sites become one"}, k)
 		}
 		_, err = newRing(t, other, c).Decrypt(sealed, []byte("ad"))
 		assert.NoError(t, err)

@@ -25,7 +25,8 @@ func BenchmarkHotPaths(b *testing.B) {
 	store, err := memory.Open(b.Context(), memory.Config{NoBarrier: true, MaxBytes: 512 << 20})
 	require.NoError(b, err)
 	// A day's lifetime, so that no ticket expires while the benchmark runs.
-	v, err := New(Config{Opener: keys, Realm: "prod", Brands: []string{"commbox"}, Store: store, MaxLifetime: 24 * time.Hour})
+	v, err := New(Config{Opener: keys, Realm: "prod", Brands: []string{"commbox"}, Store: store,
+		MaxLifetime: 24 * time.Hour})
 	require.NoError(b, err)
 	tk := &token.Ticket{
 		Audience: token.Agent, Brand: "commbox", Username: "john.d", Email: "john.d@gmail.com", UniqueID: "123456",
@@ -125,5 +126,6 @@ func TestAllocations(t *testing.T) {
 		tickets[i] = w.issue(t, nil)
 	}
 	i := -1
-	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { i++; _, _ = w.Redeem(t.Context(), tickets[i], agent) }), 3.0)
+	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { i++; _, _ = w.Redeem(t.Context(), tickets[i], agent) }),
+		3.0)
 }

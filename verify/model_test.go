@@ -26,8 +26,9 @@ import (
 )
 
 var (
-	modelSchedules = flag.Int("model.schedules", 0, "random schedules per store of TestModel and per mutant of TestMutants; 0: the default")
-	modelSeed      = flag.Uint64("model.seed", 0, "seed of the first schedule, the next ones' follow; 0: a random one")
+	modelSchedules = flag.Int("model.schedules", 0,
+		"random schedules per store of TestModel and per mutant of TestMutants; 0: the default")
+	modelSeed = flag.Uint64("model.seed", 0, "seed of the first schedule, the next ones' follow; 0: a random one")
 )
 
 // A modelTicket is a ticket and all that the model knows of it.

@@ -38,7 +38,8 @@ func newSchedule(k *kind, seed uint64, dir string) (*schedule, error) {
 	s.clock.ns.Store(time.Date(2025, 1, 19, 14, 0, 0, int(s.rng.Int64N(1e9)), time.UTC).UnixNano())
 	// Issuers' clocks are off by up to what the laxest verifier tolerates, and
 	// strict ones meet, after a restart too, what that one has let in.
-	s.skews = pick(s.rng, []time.Duration{0, 3 * time.Second, verify.Skew}, []time.Duration{0, verify.Skew, time.Minute, 90 * time.Second})
+	s.skews = pick(s.rng, []time.Duration{0, 3 * time.Second, verify.Skew},
+		[]time.Duration{0, verify.Skew, time.Minute, 90 * time.Second})
 	s.off = pick(s.rng, 0, verify.Skew, s.maxSkew())
 	s.model = model{windows: map[int64]*window{}}
 	s.gate.clock = &s.clock
@@ -79,7 +80,8 @@ func (s *schedule) configure(i int) {
 	}
 	c := &verify.Config{
 		Opener: rotations()[s.keys], Brands: []string{"acme"}, Store: store, Now: s.clock.now,
-		MaxLifetime: pick(s.rng, 24*time.Hour, 24*time.Hour, 5*time.Minute), Skew: pick(s.rng, s.skews...), MaxSkew: s.maxSkew(),
+		MaxLifetime: pick(s.rng, 24*time.Hour, 24*time.Hour, 5*time.Minute), Skew: pick(s.rng, s.skews...),
+		MaxSkew: s.maxSkew(),
 	}
 	if s.ownSkew {
 		c.MaxSkew = c.Skew
@@ -104,7 +106,8 @@ func (s *schedule) issue(lifetime time.Duration) *modelTicket {
 		Sealer: rotations()[s.keys], MaxLifetime: 24 * time.Hour, Now: func() time.Time { return s.clock.now().Add(off) },
 	})
 	noError(err)
-	t := &modelTicket{Ticket: token.Ticket{Audience: token.Agent, OneTime: true, Brand: "acme", Username: "jo", Lifetime: lifetime}}
+	t := &modelTicket{Ticket: token.Ticket{Audience: token.Agent, OneTime: true, Brand: "acme", Username: "jo",
+		Lifetime: lifetime}}
 	if s.rng.IntN(16) == 0 {
 		t.Brand = "other"
 	}

@@ -95,7 +95,8 @@ func redisStore(t *testing.T) realStore {
 		name: "redis",
 		handles: func(t *testing.T) []replay.Store {
 			return shared(t, func() (replay.Managed, error) {
-				s, err := redisstore.Open(context.Background(), redisstore.Config{URL: server.URL, Realm: "r", Durable: true, Timeout: patience})
+				s, err := redisstore.Open(context.Background(),
+					redisstore.Config{URL: server.URL, Realm: "r", Durable: true, Timeout: patience})
 				if err == nil {
 					t.Cleanup(func() { s.Close() })
 				}
@@ -168,7 +169,8 @@ func (w *realWorld) settle(t *testing.T) {
 
 func (w *realWorld) verifier(t *testing.T, store replay.Store, now func() time.Time) *verify.Verifier {
 	t.Helper()
-	v, err := verify.New(verify.Config{Opener: w.keys, Realm: "r", Brands: []string{"acme"}, Store: store, Skew: verify.Skew, Now: now})
+	v, err := verify.New(verify.Config{Opener: w.keys, Realm: "r", Brands: []string{"acme"}, Store: store,
+		Skew: verify.Skew, Now: now})
 	require.NoError(t, err)
 	return v
 }
@@ -303,16 +305,19 @@ func refusals(w *realWorld, t *testing.T) {
 		tk.Audience, tk.Username, tk.Email, tk.Channel = token.Customer, "", "jo@example.com", "web"
 	})
 	w.wantAll(t, verify.WrongAudience, ticket, verify.Use{Audience: token.Customer})
-	w.wantAll(t, verify.RefusedByCaller, ticket, verify.Use{Audience: token.Agent, Check: func(token.Ticket) error { return errors.New("not today") }})
+	w.wantAll(t, verify.RefusedByCaller, ticket, verify.Use{Audience: token.Agent,
+		Check: func(token.Ticket) error { return errors.New("not today") }})
 	w.wantAll(t, verify.WrongChannel, customer, verify.Use{Audience: token.Customer, Channel: "app"})
 	w.wantAll(t, verify.WrongChannel, customer, verify.Use{Audience: token.Customer})
 	store := w.handles(t)[0]
-	elsewhere, err := verify.New(verify.Config{Opener: w.keys, Realm: "r", Brands: []string{"other"}, Store: store, Skew: verify.Skew})
+	elsewhere, err := verify.New(verify.Config{Opener: w.keys, Realm: "r", Brands: []string{"other"}, Store: store,
+		Skew: verify.Skew})
 	require.NoError(t, err)
 	wantReason(t, elsewhere, verify.WrongBrand, ticket, agent)
 	wantReason(t, w.verifier(t, store, off(-time.Minute)), verify.NotYetValid, ticket, agent)
 	wantReason(t, w.verifier(t, store, off(time.Hour)), verify.Expired, ticket, agent)
-	short, err := verify.New(verify.Config{Opener: w.keys, Realm: "r", AnyBrand: true, Store: store, Skew: verify.Skew, MaxLifetime: time.Minute})
+	short, err := verify.New(verify.Config{Opener: w.keys, Realm: "r", AnyBrand: true, Store: store, Skew: verify.Skew,
+		MaxLifetime: time.Minute})
 	require.NoError(t, err)
 	wantReason(t, short, verify.LifetimeTooLong, ticket, agent)
 	w.once(t, ticket, agent)

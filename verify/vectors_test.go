@@ -111,7 +111,8 @@ var vectorNow = time.Date(2025, 1, 19, 14, 18, 47, 630_000_000, time.UTC)
 
 func agentPayload() pl {
 	return pl{1, 1, "0123456789abcdef", vectorNow, time.Minute,
-		fd(1, "commbox") + fd(2, "john.d") + fd(3, "john.d@gmail.com") + fd(4, "123456") + fd(5, "John") + fd(6, "Doe") + fd(7, "+442501234567")}
+		fd(1, "commbox") + fd(2, "john.d") + fd(3, "john.d@gmail.com") + fd(4, "123456") + fd(5, "John") + fd(6, "Doe") +
+			fd(7, "+442501234567")}
 }
 
 func customerPayload() pl {
@@ -136,7 +137,8 @@ type vector struct {
 func vectors() []vector {
 	var all []vector
 	add := func(name, expect, comment string, payload []byte, change func(*vector)) {
-		v := vector{name: name, expect: expect, comment: comment, payload: payload, key: primaryKey, realm: "prod", now: vectorNow, audience: token.Agent}
+		v := vector{name: name, expect: expect, comment: comment, payload: payload, key: primaryKey, realm: "prod",
+			now: vectorNow, audience: token.Agent}
 		if len(payload) > 1 && payload[1] == 2 {
 			v.audience = token.Customer
 		}
@@ -154,19 +156,30 @@ func vectors() []vector {
 	at := func(d time.Duration) func(*vector) { return func(v *vector) { v.now = v.now.Add(d) } }
 
 	add("good-reference", "good", "the reference request: an agent, once", agent.bytes(), nil)
-	add("good-agent-smallest", "good", "brand and username only, many times", edit(agent, func(p *pl) { p.flags, p.fields = 0, fd(1, "b")+fd(2, "u") }), nil)
+	add("good-agent-smallest", "good", "brand and username only, many times",
+		edit(agent, func(p *pl) { p.flags, p.fields = 0, fd(1, "b")+fd(2, "u") }), nil)
 	add("good-customer", "good", "a customer whose record is updated", customer.bytes(), nil)
-	add("good-customer-channel", "good", "bound to the channel that is entered", edit(customer, func(p *pl) { p.fields += fd(9, "web") }), func(v *vector) { v.channel = "web" })
-	add("good-customer-any-channel", "good", "bound to no channel, so good in any", customer.bytes(), func(v *vector) { v.channel = "web" })
-	add("good-every-field", "good", "all fields of a customer's ticket, in UTF-8, with claims", edit(customer, func(p *pl) {
-		p.flags = 3
-		p.fields = fd(1, "commbox") + fd(3, "zoë@example.com") + fd(4, "C-1") + fd(5, "Zoë") + fd(6, "日本") + fd(7, "+12121234567") + fd(8, "<b>VIP</b>") + fd(9, "web") + fd(10, "k7q2m4x9za") + fd(64, "\x03crmA-17") + fd(64, "\x04tiergold")
-	}), func(v *vector) { v.channel = "web" })
-	add("good-long-value", "good", "a value of 200 bytes: its length takes two bytes", fields(fd(1, "b")+"\x02\xc8\x01"+strings.Repeat("u", 200)), nil)
-	add("good-other-key", "good", "sealed with a key that is enabled and not primary", agent.bytes(), func(v *vector) { v.key = otherKey })
-	add("good-last-moment", "good", "one millisecond before expiry plus skew", agent.bytes(), at(time.Minute+10*time.Second-time.Millisecond))
-	add("good-issuer-ahead", "good", "issued exactly one skew ahead of the verifier's clock", agent.bytes(), at(-10*time.Second))
-	add("good-longest-lifetime", "good", "the verifier's maximum", edit(agent, func(p *pl) { p.lifetime = 15 * time.Minute }), nil)
+	add("good-customer-channel", "good", "bound to the channel that is entered",
+		edit(customer, func(p *pl) { p.fields += fd(9, "web") }), func(v *vector) { v.channel = "web" })
+	add("good-customer-any-channel", "good", "bound to no channel, so good in any", customer.bytes(),
+		func(v *vector) { v.channel = "web" })
+	add("good-every-field", "good", "all fields of a customer's ticket, in UTF-8, with claims",
+		edit(customer, func(p *pl) {
+			p.flags = 3
+			p.fields = fd(1, "commbox") + fd(3, "zoë@example.com") + fd(4, "C-1") + fd(5, "Zoë") + fd(6, "日本") +
+				fd(7, "+12121234567") + fd(8, "<b>VIP</b>") + fd(9, "web") + fd(10, "k7q2m4x9za") + fd(64, "\x03crmA-17") +
+				fd(64, "\x04tiergold")
+		}), func(v *vector) { v.channel = "web" })
+	add("good-long-value", "good", "a value of 200 bytes: its length takes two bytes",
+		fields(fd(1, "b")+"\x02\xc8\x01"+strings.Repeat("u", 200)), nil)
+	add("good-other-key", "good", "sealed with a key that is enabled and not primary", agent.bytes(),
+		func(v *vector) { v.key = otherKey })
+	add("good-last-moment", "good", "one millisecond before expiry plus skew", agent.bytes(),
+		at(time.Minute+10*time.Second-time.Millisecond))
+	add("good-issuer-ahead", "good", "issued exactly one skew ahead of the verifier's clock", agent.bytes(),
+		at(-10*time.Second))
+	add("good-longest-lifetime", "good", "the verifier's maximum",
+		edit(agent, func(p *pl) { p.lifetime = 15 * time.Minute }), nil)
 
 	// Not a ticket.
 	good := vectorSeal("good-reference", primaryKey, "prod", agent.bytes())
@@ -191,11 +204,13 @@ func vectors() []vector {
 
 	// Not sealed for us.
 	add("unknown-key", "unknown_key", "the keyset has no such key", agent.bytes(), func(v *vector) { v.key = foreignKey })
-	add("unknown-key-disabled", "unknown_key", "the key is disabled", agent.bytes(), func(v *vector) { v.key = disabledKey })
+	add("unknown-key-disabled", "unknown_key", "the key is disabled", agent.bytes(),
+		func(v *vector) { v.key = disabledKey })
 	raw("forged-changed", "forged", "one character changed", good[:60]+string(rune(good[60]^1))+good[61:])
 	raw("forged-truncated", "forged", "four characters cut off", good[:len(good)-4])
 	raw("forged-extended", "forged", "four characters more", good+"AAAA")
-	raw("forged-key-id", "forged", "the key ID exchanged for another enabled key's", vectorSeal("good-reference", otherKey, "prod", agent.bytes())[:12]+good[12:])
+	raw("forged-key-id", "forged", "the key ID exchanged for another enabled key's",
+		vectorSeal("good-reference", otherKey, "prod", agent.bytes())[:12]+good[12:])
 	add("forged-realm", "forged", "sealed in another realm", agent.bytes(), func(v *vector) { v.realm = "test" })
 	add("forged-realm-empty", "forged", "sealed in the empty realm", agent.bytes(), func(v *vector) { v.realm = "" })
 
@@ -223,8 +238,10 @@ func vectors() []vector {
 	bad("agent-no-username", "an agent without username", fields(fd(1, "b")+fd(3, "e")))
 	bad("agent-channel", "an agent with a channel", fields(fd(1, "b")+fd(2, "u")+fd(9, "c")))
 	bad("agent-override", "an agent with override-user-info", edit(agent, func(p *pl) { p.flags = 2 }))
-	bad("customer-username", "a customer with a username", edit(customer, func(p *pl) { p.fields = fd(1, "b") + fd(2, "u") + fd(3, "e") }))
-	bad("customer-nobody", "a customer without strong identifier", edit(customer, func(p *pl) { p.fields = fd(1, "b") + fd(5, "Jane") }))
+	bad("customer-username", "a customer with a username",
+		edit(customer, func(p *pl) { p.fields = fd(1, "b") + fd(2, "u") + fd(3, "e") }))
+	bad("customer-nobody", "a customer without strong identifier",
+		edit(customer, func(p *pl) { p.fields = fd(1, "b") + fd(5, "Jane") }))
 	bad("phone", "a telephone number not in E.164", fields(fd(1, "b")+fd(2, "u")+fd(7, "212-123-4567")))
 	bad("phone-zero", "no country code begins with 0", fields(fd(1, "b")+fd(2, "u")+fd(7, "+0123456")))
 	bad("claim-order", "claims in descending order", fields(fd(1, "b")+fd(2, "u")+fd(64, "\x01b1")+fd(64, "\x01a1")))
@@ -233,15 +250,21 @@ func vectors() []vector {
 	bad("claim-no-value", "a claim without value", fields(fd(1, "b")+fd(2, "u")+fd(64, "\x01a")))
 
 	// Genuine, and refused.
-	add("not-yet-valid", "not_yet_valid", "issued one millisecond more than the skew ahead", agent.bytes(), at(-10*time.Second-time.Millisecond))
+	add("not-yet-valid", "not_yet_valid", "issued one millisecond more than the skew ahead", agent.bytes(),
+		at(-10*time.Second-time.Millisecond))
 	add("expired", "expired", "exactly at expiry plus skew", agent.bytes(), at(time.Minute+10*time.Second))
-	add("lifetime-too-long", "lifetime_too_long", "one millisecond over the verifier's maximum", edit(agent, func(p *pl) { p.lifetime = 15*time.Minute + time.Millisecond }), nil)
+	add("lifetime-too-long", "lifetime_too_long", "one millisecond over the verifier's maximum",
+		edit(agent, func(p *pl) { p.lifetime = 15*time.Minute + time.Millisecond }), nil)
 	add("wrong-brand", "wrong_brand", "brand acme", fields(fd(1, "acme")+fd(2, "u")), nil)
 	add("wrong-brand-case", "wrong_brand", "brands are compared to the letter", fields(fd(1, "Commbox")+fd(2, "u")), nil)
-	add("wrong-audience", "wrong_audience", "an agent's ticket at the chat", agent.bytes(), func(v *vector) { v.audience = token.Customer })
-	add("wrong-audience-customer", "wrong_audience", "a customer's ticket at the management login", customer.bytes(), func(v *vector) { v.audience = token.Agent })
-	add("wrong-channel", "wrong_channel", "bound to another channel", edit(customer, func(p *pl) { p.fields += fd(9, "web") }), func(v *vector) { v.channel = "app" })
-	add("wrong-channel-none", "wrong_channel", "bound to a channel, and none is entered", edit(customer, func(p *pl) { p.fields += fd(9, "web") }), nil)
+	add("wrong-audience", "wrong_audience", "an agent's ticket at the chat", agent.bytes(),
+		func(v *vector) { v.audience = token.Customer })
+	add("wrong-audience-customer", "wrong_audience", "a customer's ticket at the management login", customer.bytes(),
+		func(v *vector) { v.audience = token.Agent })
+	add("wrong-channel", "wrong_channel", "bound to another channel",
+		edit(customer, func(p *pl) { p.fields += fd(9, "web") }), func(v *vector) { v.channel = "app" })
+	add("wrong-channel-none", "wrong_channel", "bound to a channel, and none is entered",
+		edit(customer, func(p *pl) { p.fields += fd(9, "web") }), nil)
 	add("already-used", "already_used", "redeemed before", agent.bytes(), func(v *vector) { v.spent = true })
 	return all
 }
@@ -337,13 +360,15 @@ func runVector(t *testing.T, keys *token.Keyset, text string) {
 
 	newVerifier := func() *Verifier {
 		ver, err := New(Config{
-			Opener: keys, Realm: v["realm"], Brands: strings.Fields(v["brands"]), Store: newStore(t, func() time.Time { return now }),
+			Opener: keys, Realm: v["realm"], Brands: strings.Fields(v["brands"]),
+			Store:       newStore(t, func() time.Time { return now }),
 			MaxLifetime: maxLifetime, Skew: skew, Now: func() time.Time { return now },
 		})
 		require.NoError(t, err)
 		return ver
 	}
-	use := Use{Channel: v["channel"], Audience: map[string]token.Audience{"agent": token.Agent, "customer": token.Customer}[v["audience"]]}
+	use := Use{Channel: v["channel"], Audience: map[string]token.Audience{"agent": token.Agent,
+		"customer": token.Customer}[v["audience"]]}
 	ver := newVerifier()
 	if v["spent"] == "true" {
 		_, err := ver.Redeem(t.Context(), ticket, use)
@@ -376,7 +401,8 @@ func reencode(tk token.Ticket) []byte {
 	if tk.OverrideUserInfo {
 		p.flags |= 2
 	}
-	for i, v := range []string{tk.Brand, tk.Username, tk.Email, tk.UniqueID, tk.FirstName, tk.LastName, tk.Phone1, tk.Remark, tk.Channel, tk.Actor} {
+	for i, v := range []string{tk.Brand, tk.Username, tk.Email, tk.UniqueID, tk.FirstName, tk.LastName, tk.Phone1,
+		tk.Remark, tk.Channel, tk.Actor} {
 		if v != "" {
 			p.fields += string([]byte{byte(i + 1)}) + string(binary.AppendUvarint(nil, uint64(len(v)))) + v
 		}

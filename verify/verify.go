@@ -347,5 +347,6 @@ func verdict(a replay.Answer, err error) *Error {
 	case replay.ClockBehind:
 		return &Error{Reason: ClockBehind}
 	}
-	return &Error{Reason: StoreUnavailable, Cause: fmt.Errorf("the replay store answered with the unknown status %d", a.Status)}
+	return &Error{Reason: StoreUnavailable, Cause: fmt.Errorf("the replay store answered with the unknown status %d",
+		a.Status)}
 }

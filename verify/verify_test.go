@@ -195,10 +195,11 @@ func TestForgerySpendsNothing(t *testing.T) {
 	// its own, with and without the victim's key ID.
 	forger := newKeys(t)
 	var forged string
-	stolen, err := token.NewIssuer(token.Config{Realm: "r", Now: w.now, Sealer: sealFunc(func(p, ad []byte) ([]byte, error) {
-		copy(p[2:18], genuine.ID[:])
-		return forger.Encrypt(p, ad)
-	})})
+	stolen, err := token.NewIssuer(token.Config{Realm: "r", Now: w.now,
+		Sealer: sealFunc(func(p, ad []byte) ([]byte, error) {
+			copy(p[2:18], genuine.ID[:])
+			return forger.Encrypt(p, ad)
+		})})
 	require.NoError(t, err)
 	forged = issueBy(t, stolen, nil)
 	w.want(t, UnknownKey, forged, agent)
@@ -262,7 +263,8 @@ func TestCheckRefusesWithAnyError(t *testing.T) {
 		"with a cause":            {&Error{Reason: StoreUnavailable, Cause: cause}, StoreUnavailable, "(directory: connection refused)"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := w.Redeem(t.Context(), ticket, Use{Audience: token.Agent, Check: func(token.Ticket) error { return row.err }})
+			_, err := w.Redeem(t.Context(), ticket, Use{Audience: token.Agent,
+				Check: func(token.Ticket) error { return row.err }})
 			require.Error(t, err)
 			assert.Equal(t, row.reason, reasonOf(t, err))
 			if row.text != "" {
@@ -650,7 +652,8 @@ func TestStoreAnswers(t *testing.T) {
 			continue
 		}
 		assert.Equal(t, row.reason, reasonOf(t, err))
-		assert.Equal(t, row.reason == StoreUnavailable || row.reason == StoreFull || row.reason == ClockBehind, reasonOf(t, err).CannotTell())
+		assert.Equal(t, row.reason == StoreUnavailable || row.reason == StoreFull || row.reason == ClockBehind,
+			reasonOf(t, err).CannotTell())
 		if row.stub.err != nil {
 			assert.ErrorIs(t, err, down)
 		}
