@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,7 +27,7 @@ func TestNode(t *testing.T) {
 	var log lockedBuffer
 	run := func(script string, env ...string) (base string) {
 		t.Helper()
-		port := itoa(servers.Port(t))
+		port := strconv.Itoa(servers.Port(t))
 		cmd := exec.Command(node, filepath.Join("..", "..", "examples", "node", script))
 		cmd.Env = slices.Concat(os.Environ(), []string{"PORT=" + port, "TICKETD=" + info.URL, "API_KEY=" + info.APIKey}, env)
 		cmd.Stdout, cmd.Stderr = &log, &log

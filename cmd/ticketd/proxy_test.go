@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -58,7 +59,7 @@ type behind struct {
 
 func newBehind(t *testing.T) *behind {
 	t.Helper()
-	b := &behind{t: t, data: filepath.Join(t.TempDir(), "data"), port: itoa(servers.Port(t)), logs: t.TempDir()}
+	b := &behind{t: t, data: filepath.Join(t.TempDir(), "data"), port: strconv.Itoa(servers.Port(t)), logs: t.TempDir()}
 	b.url = "https://127.0.0.1:" + b.port
 	b.local = freeAddress(t)
 	b.demo, b.info = startDemo(t, "--data", b.data, "--listen", b.local, "--public-url", b.url,

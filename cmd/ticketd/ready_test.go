@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -16,16 +15,6 @@ import (
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/keyring/kms"
 )
-
-func fetch(t *testing.T, url string) (int, string) {
-	t.Helper()
-	res, err := http.Get(url)
-	require.NoError(t, err)
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	require.NoError(t, err)
-	return res.StatusCode, string(b)
-}
 
 // /readyz says no while the replay store is away, and yes again after it.
 func TestReadyz(t *testing.T) {

@@ -1,12 +1,8 @@
 package main
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -86,22 +82,6 @@ func TestReplayWait(t *testing.T) {
 	p.logs("reason=store_unavailable")
 	replica.Thaw()
 	works(t, info)
-}
-
-// writePair writes a certificate for 127.0.0.1, which is its own authority, and
-// its key, both in PEM.
-func writePair(t *testing.T) (certificate, key string) {
-	t.Helper()
-	web := httptest.NewTLSServer(http.NotFoundHandler())
-	defer web.Close()
-	pair := web.TLS.Certificates[0]
-	dir := t.TempDir()
-	certificate, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	require.NoError(t, os.WriteFile(certificate, pemBlock("CERTIFICATE", pair.Certificate[0]), 0o600))
-	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
-	return certificate, key
 }
 
 // --replay-ca says whom to trust for rediss://.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/admitone/admitone/token"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -245,4 +248,80 @@ func TestRevokedWhileServing(t *testing.T) {
 	do("policy", file, "--lifetime", "1m")
 	p.logs("tickets may be issued for longer than their keys are kept")
 	assert.Equal(t, 0, p.end(syscall.SIGTERM))
+}
+
+// Rotating and disabling keys under load: no ticket fails, new ones carry the
+// new key, and a disabled key's are refused.
+// trap K8: as unknown_key, not as forged.
+func TestRotate(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p, info := startDemo(t, "--data", dir)
+	kek, err := kms.Open("file:"+filepath.Join(dir, "kek.key"), nil)
+	require.NoError(t, err)
+	file := filepath.Join(dir, "ticket.keyring")
+	config := keyring.Config{Kind: keyring.Ticket, KEK: kek}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var entered atomic.Int64
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				ticket, err := info.tryTicket(info.request(true))
+				if err != nil && p.busy() {
+					continue
+				}
+				if !assert.NoError(t, err) {
+					return
+				}
+				status, _, err := enter(info.LoginURL, ticket)
+				if status == http.StatusServiceUnavailable && p.busy() {
+					continue
+				}
+				if !assert.NoError(t, err) || !assert.Equal(t, http.StatusSeeOther, status) {
+					return
+				}
+				entered.Add(1)
+			}
+		})
+	}
+	progress := func() {
+		t.Helper()
+		from := entered.Load()
+		require.Eventually(t, func() bool { return entered.Load() > from+20 }, time.Minute, time.Millisecond)
+	}
+	progress()
+	before := info.ticket(t, info.request(true))
+	old, err := token.UnverifiedKeyID(before)
+	require.NoError(t, err)
+	for range 3 {
+		state, err := keyring.Change(file, config, "", keyring.Step{Do: keyring.Rotate, Now: true})
+		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			id, err := token.UnverifiedKeyID(info.ticket(t, info.request(false)))
+			return err == nil && id == state.Primary
+		}, time.Minute, 10*time.Millisecond, "new tickets carry the new key")
+		progress()
+	}
+	assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, before), "a retiring key still opens")
+	cancel()
+	wg.Wait()
+	last := info.ticket(t, info.request(false))
+	id, err := token.UnverifiedKeyID(last)
+	require.NoError(t, err)
+	_, err = keyring.Change(file, config, "", keyring.Step{Do: keyring.Rotate, Now: true})
+	require.NoError(t, err)
+	for _, k := range []token.KeyID{old, id} {
+		_, err = keyring.Change(file, config, "", keyring.Step{Do: keyring.Disable, Key: k, Unsafe: true})
+		require.NoError(t, err)
+	}
+	require.Eventually(t, func() bool { return mustEnter(t, info.LoginURL, last) == http.StatusForbidden }, time.Minute,
+		10*time.Millisecond)
+	p.logs("reason=unknown_key")
+	assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, info.ticket(t, info.request(true))))
+	require.Equal(t, 0, p.end(syscall.SIGTERM))
+	log := p.stderr.String()
+	assert.Equal(t, strings.Count(log, "reason=unknown_key"), strings.Count(log, "ticket refused"),
+		"refused for no other reason")
 }

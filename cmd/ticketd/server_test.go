@@ -4,14 +4,15 @@ import (
 	"bufio"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -109,7 +110,7 @@ func TestTerminatedInARequest(t *testing.T) {
 	defer c.Close()
 	body := info.request(true)
 	_, err = io.WriteString(c, "POST /auth/ticket HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+
-		info.APIKey+"\r\nContent-Length: "+itoa(len(body))+"\r\n\r\n"+body[:10])
+		info.APIKey+"\r\nContent-Length: "+strconv.Itoa(len(body))+"\r\n\r\n"+body[:10])
 	require.NoError(t, err)
 	// Another request, so that the first has arrived by now.
 	info.ticket(t, body)
@@ -202,6 +203,28 @@ func TestTLS(t *testing.T) {
 	assert.Equal(t, 0, p.end(syscall.SIGTERM))
 }
 
-func pemBlock(kind string, der []byte) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+// A request that never ends does not hold up who asks twice.
+func TestInterruptedTwice(t *testing.T) {
+	t.Parallel()
+	// Where this test is held up for as long as the grace, it tells nothing.
+	for inTime := false; !inTime; {
+		p, info := startDemo(t)
+		c, err := net.Dial("tcp", strings.TrimPrefix(info.URL, "http://"))
+		require.NoError(t, err)
+		defer c.Close()
+		_, err = fmt.Fprintf(c,
+			"POST /auth/ticket HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: 100\r\n\r\n{", info.APIKey)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, info.ticket(t, info.request(true))),
+			"the stalled request is with the service by now")
+		first := time.Now()
+		require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
+		p.logs("msg=stopping")
+		inTime = time.Since(first) < service.ShutdownGrace/2
+		code := p.end(os.Interrupt)
+		if inTime {
+			assert.Equal(t, 128+int(syscall.SIGINT), code)
+			assert.NotContains(t, p.stderr.String(), "still open after", "it did not wait for the grace to end")
+		}
+	}
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -93,4 +95,54 @@ func TestExitCodes(t *testing.T) {
 		}
 	}
 	assert.NoDirExists(t, "e", "init refuses before it makes anything")
+}
+
+func TestUsage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts many processes, each of which does little")
+	}
+	t.Parallel()
+	empty := t.TempDir()
+	for _, row := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"--help"}, 0, ""},
+		{[]string{"serve", "--help"}, 0, ""},
+		{[]string{"serve"}, 2, "no data folder: give --data"},
+		{[]string{"dance"}, 2, "unknown command"},
+		{[]string{"demo", "now"}, 2, "unknown command"},
+		{[]string{"demo", "--skew", "much"}, 2, "skew"},
+		{[]string{"serve", "--data", filepath.Join(empty, "none")}, 1, "data folder"},
+		{[]string{"serve", "--data", empty}, 1, "no directory"},
+		{[]string{"demo", "--listen", "192.0.2.1:0"}, 1, "--listen"},
+		{[]string{"demo", "--listen", "nowhere"}, 2, "--listen"},
+		{[]string{"demo", "--public-url", "ftp://x"}, 2, "--public-url"},
+		{[]string{"demo", "--public-url", "https://x/path"}, 2, "--public-url"},
+		{[]string{"demo", "--public-url", "https://me@x"}, 2, "--public-url"},
+		{[]string{"demo", "--max-lifetime", "0.5ms"}, 2, "--max-lifetime"},
+		{[]string{"demo", "--max-lifetime", "-1s"}, 2, "--max-lifetime"},
+		{[]string{"demo", "--skew=-1s"}, 2, "--skew"},
+		{[]string{"demo", "--replicas", "0"}, 2, "--replicas"},
+		{[]string{"demo", "--replicas", "2"}, 2, "give a shared store"},
+		{[]string{"serve", "--data", empty, "--replicas", "2"}, 2, "give a shared store"},
+		{[]string{"demo", "--replay", "memory:x"}, 2, "--replay is"},
+		{[]string{"demo", "--replay", "redis:secret"}, 2, "--replay is"},
+		{[]string{"demo", "--metrics-listen", "9464"}, 2, "--metrics-listen"},
+		{[]string{"demo", "--metrics-listen", "192.0.2.1:0"}, 1, "--metrics-listen cannot be listened on; choose another address"},
+		{[]string{"demo", "--replay", "redis://127.0.0.1:1"}, 1, "replay store"},
+		{[]string{"demo", "--replay", "postgres://127.0.0.1:1/x"}, 1, "replay store"},
+		{[]string{"demo", "--realm", strings.Repeat("r", 65)}, 2, "64 bytes"},
+	} {
+		p := start(t, row.args...)
+		_, _ = io.Copy(io.Discard, p.stdout)
+		assert.Equal(t, row.code, p.wait(), "%v: %s", row.args, p.stderr.String())
+		assert.Contains(t, p.stderr.String(), row.says)
+	}
+	left, err := os.ReadDir(empty)
+	require.NoError(t, err)
+	for _, e := range left {
+		assert.Equal(t, "ticketd.lock", e.Name(), "serve makes no state")
+	}
 }

@@ -5,9 +5,13 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/pem"
 	"math/big"
 	"net"
-	"strconv"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -32,4 +36,22 @@ func newPair(t *testing.T) (certificate, key []byte) {
 	return pemBlock("CERTIFICATE", der), pemBlock("PRIVATE KEY", pkcs8)
 }
 
-func itoa(n int) string { return strconv.Itoa(n) }
+// writePair writes a certificate for 127.0.0.1, which is its own authority, and
+// its key, both in PEM.
+func writePair(t *testing.T) (certificate, key string) {
+	t.Helper()
+	web := httptest.NewTLSServer(http.NotFoundHandler())
+	defer web.Close()
+	pair := web.TLS.Certificates[0]
+	dir := t.TempDir()
+	certificate, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	require.NoError(t, os.WriteFile(certificate, pemBlock("CERTIFICATE", pair.Certificate[0]), 0o600))
+	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
+	return certificate, key
+}
+
+func pemBlock(kind string, der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+}
