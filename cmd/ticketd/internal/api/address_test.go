@@ -61,7 +61,8 @@ func TestClientAddress(t *testing.T) {
 		`for="`:                                                     "",
 	} {
 		p := Proxies{Trusted: trusted, Forwarded: true}
-		got := p.client(&http.Request{RemoteAddr: "10.0.0.1:5", Header: http.Header{"Forwarded": {value}, "X-Forwarded-For": {"203.0.113.9"}}})
+		got := p.client(&http.Request{RemoteAddr: "10.0.0.1:5",
+			Header: http.Header{"Forwarded": {value}, "X-Forwarded-For": {"203.0.113.9"}}})
 		if want == "" {
 			assert.False(t, got.IsValid(), value)
 		} else {
@@ -72,6 +73,7 @@ func TestClientAddress(t *testing.T) {
 
 func TestCaller(t *testing.T) {
 	assert.Equal(t, "192.0.2.1", caller(netip.MustParseAddr("192.0.2.1")))
-	assert.Equal(t, caller(netip.MustParseAddr("2001:db8::1")), caller(netip.MustParseAddr("2001:db8::ffff:1")), "one /64 is one caller")
+	assert.Equal(t, caller(netip.MustParseAddr("2001:db8::1")), caller(netip.MustParseAddr("2001:db8::ffff:1")),
+		"one /64 is one caller")
 	assert.NotEqual(t, caller(netip.MustParseAddr("2001:db8::1")), caller(netip.MustParseAddr("2001:db8:0:1::1")))
 }

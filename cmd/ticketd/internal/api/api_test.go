@@ -36,7 +36,8 @@ func TestDirectoryDown(t *testing.T) {
 func TestLogHasNoTicket(t *testing.T) {
 	w := newWorld(t)
 	ticket := w.ticket(w.key, reference)
-	for _, target := range []string{"/" + ticket, "/login/" + ticket, "/chat/" + ticket, "/chat/" + ticket + "?ta=" + ticket, "/login?xx=" + ticket} {
+	for _, target := range []string{"/" + ticket, "/login/" + ticket, "/chat/" + ticket,
+		"/chat/" + ticket + "?ta=" + ticket, "/login?xx=" + ticket} {
 		w.client().get(target)
 	}
 	w.client().do(ticket[:20], "/login", nil, map[string]string{"User-Agent": ticket, "Referer": "http://x/?ta=" + ticket})
@@ -51,7 +52,8 @@ func TestPanicIs500(t *testing.T) {
 	w := newWorld(t)
 	s := &server{Config: Config{Metrics: metrics.New(), Log: slog.New(slog.NewTextHandler(&w.log, nil)), Now: w.now}}
 	rec := httptest.NewRecorder()
-	s.guard(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("boom") })).ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/x?secret=1", nil))
+	s.guard(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("boom") })).ServeHTTP(rec,
+		httptest.NewRequest(http.MethodGet, "/x?secret=1", nil))
 	assert.Equal(t, http.StatusInternalServerError, rec.Code)
 	assert.NotContains(t, rec.Body.String(), "boom")
 	assert.Contains(t, w.log.String(), "boom")

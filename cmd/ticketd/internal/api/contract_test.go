@@ -63,14 +63,16 @@ func (c *contract) check(r *http.Request, sent []byte, res *http.Response, got [
 	route, parameters, err := c.router.FindRoute(described)
 	if err != nil {
 		switch res.StatusCode {
-		case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusMovedPermanently, http.StatusTemporaryRedirect:
+		case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusMovedPermanently,
+			http.StatusTemporaryRedirect:
 			return nil
 		}
 		return fmt.Errorf("%s %s is answered %d, and the document does not have it", r.Method, r.URL.Path, res.StatusCode)
 	}
 	in := &openapi3filter.RequestValidationInput{
 		Request: described, PathParams: parameters, Route: route,
-		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true, SkipSettingDefaults: true, ExcludeResponseBody: r.Method == http.MethodHead},
+		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc,
+			IncludeResponseStatus: true, SkipSettingDefaults: true, ExcludeResponseBody: r.Method == http.MethodHead},
 	}
 	if res.StatusCode < 300 {
 		if err := openapi3filter.ValidateRequest(r.Context(), in); err != nil {
@@ -78,7 +80,8 @@ func (c *contract) check(r *http.Request, sent []byte, res *http.Response, got [
 		}
 	}
 	err = openapi3filter.ValidateResponse(r.Context(), &openapi3filter.ResponseValidationInput{
-		RequestValidationInput: in, Status: res.StatusCode, Header: res.Header, Body: io.NopCloser(bytes.NewReader(got)), Options: in.Options,
+		RequestValidationInput: in, Status: res.StatusCode, Header: res.Header, Body: io.NopCloser(bytes.NewReader(got)),
+		Options: in.Options,
 	})
 	if err != nil {
 		return fmt.Errorf("the answer %d departs from the document: %w", res.StatusCode, err)
@@ -192,7 +195,8 @@ func TestContractIsChecked(t *testing.T) {
 		r.Header.Set("Content-Type", "application/json")
 		return c.check(r, []byte(sent), &http.Response{StatusCode: status, Header: header}, []byte(got))
 	}
-	html, js := http.Header{"Content-Type": {"text/html; charset=utf-8"}}, http.Header{"Content-Type": {"application/json; charset=utf-8"}}
+	html, js := http.Header{"Content-Type": {"text/html; charset=utf-8"}},
+		http.Header{"Content-Type": {"application/json; charset=utf-8"}}
 	const yes = `{"status":"200","description":"x","response_time":"2025-01-19T14:18:47.63079Z","data":{"encpryptedString":"tkt1_x"}}`
 	assert.NoError(t, check("POST", "/auth/ticket", `{"brand":"x"}`, 200, js, yes))
 	assert.NoError(t, check("POST", "/auth/ticket", `{"data":{"brand":"x","phone1":12,"email":null}}`, 200, js, yes))

@@ -69,7 +69,8 @@ func testOpeningsAndStatements(t *testing.T, w *world) {
 	known := func(more string) string {
 		body := customer(more)
 		first := w.ticket(w.key, strings.Replace(body, more, "", 1))
-		require.Equal(t, http.StatusOK, w.spend(redeemPath, key, map[string]any{"ticket": first, "audience": "customer"}).status)
+		require.Equal(t, http.StatusOK, w.spend(redeemPath, key,
+			map[string]any{"ticket": first, "audience": "customer"}).status)
 		return w.ticket(w.key, body)
 	}
 	redeem := func(ticket, audience string) func() int {

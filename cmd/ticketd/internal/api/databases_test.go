@@ -37,7 +37,8 @@ func TestOverrideUserInfo(t *testing.T) {
 						n++
 						id := fmt.Sprint("id-", n)
 						if exists {
-							_, err := w.directory.AddCustomer(t.Context(), directory.Customer{Brand: "commbox", UniqueID: id, FirstName: "Jane", LastName: "Roe", Remark: "old"})
+							_, err := w.directory.AddCustomer(t.Context(),
+								directory.Customer{Brand: "commbox", UniqueID: id, FirstName: "Jane", LastName: "Roe", Remark: "old"})
 							require.NoError(t, err)
 						}
 						ticket := w.ticket(w.key, `{"brand":"commbox","uniqueId":"`+id+`","firstName":"Joan","remark":"new","phone1":"+44 250 765 `+fmt.Sprint(4000+n)+`"`+override+`}`)
@@ -53,7 +54,8 @@ func TestOverrideUserInfo(t *testing.T) {
 						got, err := w.directory.FindCustomers(t.Context(), "commbox", directory.Customer{UniqueID: id})
 						require.NoError(t, err)
 						require.Len(t, got, 1)
-						want := directory.Customer{Brand: "commbox", UniqueID: id, FirstName: "Joan", Remark: "new", Phone1: fmt.Sprint("+44250765", 4000+n)}
+						want := directory.Customer{Brand: "commbox", UniqueID: id, FirstName: "Joan", Remark: "new",
+							Phone1: fmt.Sprint("+44250765", 4000+n)}
 						switch {
 						case exists && strings.HasSuffix(override, "true"):
 							want.LastName = "Roe" // what the ticket does not say stays
@@ -117,7 +119,8 @@ func TestDirectoryComesBack(t *testing.T) {
 				if first.status != http.StatusOK {
 					continue
 				}
-				if !count("replay", w.spend(redeemPath, key, map[string]any{"ticket": ticket, "audience": "agent"}).status, 403, 500, 503) {
+				if !count("replay", w.spend(redeemPath, key, map[string]any{"ticket": ticket, "audience": "agent"}).status, 403,
+					500, 503) {
 					return
 				}
 				good.Add(1)

@@ -99,7 +99,8 @@ func TestConfirm(t *testing.T) {
 
 	// A channel may do without.
 	no := false
-	_, err := w.directory.UpdateChannel(t.Context(), "commbox", "web", func(c *directory.Channel) error { c.Confirm = &no; return nil })
+	_, err := w.directory.UpdateChannel(t.Context(), "commbox", "web",
+		func(c *directory.Channel) error { c.Confirm = &no; return nil })
 	require.NoError(t, err)
 	assert.Equal(t, http.StatusSeeOther, w.client().get(path+"?ta="+w.ticket(w.key, `{"brand":"commbox","email":"b@example.com"}`)).status)
 	assert.Equal(t, 2, w.customers("commbox"))
@@ -108,7 +109,8 @@ func TestConfirm(t *testing.T) {
 // trap W3: the brand decides what happens where another user is signed in.
 func TestOtherUser(t *testing.T) {
 	w := newWorld(t)
-	require.NoError(t, w.directory.AddAgent(t.Context(), directory.Agent{Brand: "commbox", Username: "ann", Email: "ann@example.com", FirstName: "Ann", Active: true}))
+	require.NoError(t, w.directory.AddAgent(t.Context(),
+		directory.Agent{Brand: "commbox", Username: "ann", Email: "ann@example.com", FirstName: "Ann", Active: true}))
 	ann := `{"brand":"commbox","username":"ann","email":"ann@example.com","oneTimeUse":true}`
 	signedIn := func() *browser {
 		c := w.client()
@@ -194,7 +196,8 @@ func TestCheck(t *testing.T) {
 	w := newWorld(t)
 	names := []string{"Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups", "Admitone-Brand", "Admitone-Audience",
 		"Admitone-Channel", "Admitone-Ticket-Id", "Admitone-Key-Id", "Admitone-Actor"}
-	_, err := w.directory.UpdateAgent(t.Context(), "commbox", "john.d", func(a *directory.Agent) error { a.Groups = []string{"support", "Zoë"}; return nil })
+	_, err := w.directory.UpdateAgent(t.Context(), "commbox", "john.d",
+		func(a *directory.Agent) error { a.Groups = []string{"support", "Zoë"}; return nil })
 	require.NoError(t, err)
 	ticket := w.ticket(w.key, reference)
 	john, jane := w.client(), w.client()
@@ -215,7 +218,8 @@ func TestCheck(t *testing.T) {
 	assert.Equal(t, http.StatusOK, res.status)
 	var id token.Ticket
 	require.NoError(t, w.open(ticket, &id))
-	for i, want := range []string{"john.d", "John Doe", "john.d@gmail.com", "support,Zo%C3%AB", "commbox", "agent", "", id.ID.String(), "", w.key[4:14]} {
+	for i, want := range []string{"john.d", "John Doe", "john.d@gmail.com", "support,Zo%C3%AB", "commbox", "agent", "",
+		id.ID.String(), "", w.key[4:14]} {
 		if got := res.header.Values(names[i]); names[i] != "Admitone-Key-Id" {
 			assert.Equal(t, []string{want}, got, names[i])
 		} else {
@@ -264,7 +268,8 @@ func TestSessionsEnd(t *testing.T) {
 		assert.Equal(t, customer, jane.get("/auth/check-customer").status)
 	}
 	active := func(active bool) {
-		_, err := w.directory.UpdateAgent(t.Context(), "commbox", "john.d", func(a *directory.Agent) error { a.Active = active; return nil })
+		_, err := w.directory.UpdateAgent(t.Context(), "commbox", "john.d",
+			func(a *directory.Agent) error { a.Active = active; return nil })
 		require.NoError(t, err)
 	}
 	enter()

@@ -44,7 +44,8 @@ func TestLoginOnce(t *testing.T) {
 	assert.Equal(t, http.StatusForbidden, stranger.get("/login").status)
 	assert.Contains(t, w.log.String(), "reason=already_used")
 
-	forged := w.client().get("/login?ta=" + ticket[:60] + map[bool]string{true: "A", false: "B"}[ticket[60] != 'A'] + ticket[61:])
+	forged := w.client().get("/login?ta=" + ticket[:60] + map[bool]string{true: "A", false: "B"}[ticket[60] != 'A'] +
+		ticket[61:])
 	assert.Equal(t, again.status, forged.status)
 	assert.Equal(t, again.body, forged.body, "strangers get one answer to used and forged tickets")
 	assert.Contains(t, w.log.String(), "reason=forged")
@@ -144,11 +145,13 @@ func TestTicketForms(t *testing.T) {
 	} {
 		assert.Equal(t, http.StatusForbidden, w.client().get(target).status, name)
 	}
-	post := w.client().do(http.MethodPost, "/login?x=1", strings.NewReader("ta="+ticket), map[string]string{"Content-Type": "application/x-www-form-urlencoded"})
+	post := w.client().do(http.MethodPost, "/login?x=1", strings.NewReader("ta="+ticket),
+		map[string]string{"Content-Type": "application/x-www-form-urlencoded"})
 	assert.Equal(t, http.StatusSeeOther, post.status, "a POST form field, and the ticket is unspent")
 	assert.Equal(t, "login?x=1", post.header.Get("Location"))
 	unspent := w.ticket(w.key, reference)
-	big := w.client().do(http.MethodPost, "/login", strings.NewReader("x="+strings.Repeat("x", 1<<17)+"&ta="+unspent), map[string]string{"Content-Type": "application/x-www-form-urlencoded"})
+	big := w.client().do(http.MethodPost, "/login", strings.NewReader("x="+strings.Repeat("x", 1<<17)+"&ta="+unspent),
+		map[string]string{"Content-Type": "application/x-www-form-urlencoded"})
 	assert.Equal(t, http.StatusForbidden, big.status, "a form over 64 KiB is not read to its end")
 	assert.Equal(t, http.StatusSeeOther, w.client().get("/login?ta="+unspent).status)
 }
@@ -223,7 +226,8 @@ func TestAgentGoneMeanwhile(t *testing.T) {
 	w := newWorld(t)
 	ticket := w.ticket(w.key, reference)
 	active := func(active bool) {
-		_, err := w.directory.UpdateAgent(t.Context(), "commbox", "john.d", func(a *directory.Agent) error { a.Active = active; return nil })
+		_, err := w.directory.UpdateAgent(t.Context(), "commbox", "john.d",
+			func(a *directory.Agent) error { a.Active = active; return nil })
 		require.NoError(t, err)
 	}
 	active(false)
@@ -238,21 +242,24 @@ func TestSettingsAtRedemption(t *testing.T) {
 	w := newWorld(t)
 	const body = `{"brand":"acme","email":"jane@example.com","expiresIn":60}`
 	any, short := w.ticket(w.acmeKey, body), w.ticket(w.acmeKey, `{"brand":"acme","email":"jane@example.com","expiresIn":10}`)
-	assert.Equal(t, http.StatusForbidden, w.client().get(w.chatPath("acme", "short")+"?ta="+any).status, "longer than the channel allows")
+	assert.Equal(t, http.StatusForbidden, w.client().get(w.chatPath("acme", "short")+"?ta="+any).status,
+		"longer than the channel allows")
 	assert.Contains(t, w.log.String(), "reason=lifetime_too_long")
 	assert.Equal(t, http.StatusSeeOther, w.client().get(w.chatPath("acme", "short")+"?ta="+short).status)
 	assert.Equal(t, http.StatusForbidden, w.client().get(w.chatPath("commbox", "closed")+"?ta="+w.ticket(w.key, `{"brand":"commbox","email":"a@b"}`)).status)
 	assert.Contains(t, w.log.String(), `switched off for brand \"commbox\", channel \"closed\"`)
 
 	login := func(on bool) {
-		_, err := w.directory.UpdateBrand(t.Context(), "acme", func(b *directory.Brand) error { b.TicketLogin = &on; return nil })
+		_, err := w.directory.UpdateBrand(t.Context(), "acme",
+			func(b *directory.Brand) error { b.TicketLogin = &on; return nil })
 		require.NoError(t, err)
 	}
 	login(false)
 	assert.Equal(t, http.StatusForbidden, w.client().get(w.chatPath("acme", "web")+"?ta="+any).status)
 	assert.Contains(t, w.log.String(), `switched off for brand \"acme\", channel \"web\"`)
 	login(true)
-	assert.Equal(t, http.StatusSeeOther, w.client().get(w.chatPath("acme", "web")+"?ta="+any).status, "no refusal spent it")
+	assert.Equal(t, http.StatusSeeOther, w.client().get(w.chatPath("acme", "web")+"?ta="+any).status,
+		"no refusal spent it")
 }
 
 // trap W4: a ticket's own fields inject nothing into the page.

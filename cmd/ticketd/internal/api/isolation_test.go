@@ -31,14 +31,16 @@ func TestBrandsAreIsolated(t *testing.T) {
 		require.NoError(t, w.directory.AddChannel(t.Context(), directory.Channel{Brand: name(b), ID: "web"}))
 		did, err := w.directory.ImportAgents(t.Context(), name(b), func(yield func(directory.Agent, error) bool) {
 			for a := range agents {
-				if !yield(directory.Agent{Username: fmt.Sprintf("agent-%04d", a), UniqueID: fmt.Sprint(a), Email: email(b, a), Active: true}, nil) {
+				if !yield(directory.Agent{Username: fmt.Sprintf("agent-%04d", a), UniqueID: fmt.Sprint(a), Email: email(b, a),
+					Active: true}, nil) {
 					return
 				}
 			}
 		}, nil)
 		require.NoError(t, err)
 		require.Equal(t, agents, did.Added)
-		keys[b] = w.apiKey(directory.APIKey{Scopes: []directory.Scope{directory.ScopeIssue, directory.ScopeRedeem}, Brands: []string{name(b)}})
+		keys[b] = w.apiKey(directory.APIKey{Scopes: []directory.Scope{directory.ScopeIssue, directory.ScopeRedeem},
+			Brands: []string{name(b)}})
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

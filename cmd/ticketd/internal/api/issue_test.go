@@ -151,7 +151,8 @@ func TestIssueRefuses(t *testing.T) {
 			assert.NotContains(t, res.body, "encpryptedString")
 			assert.Equal(t, row.status == 401, res.header.Get("WWW-Authenticate") == "Bearer")
 			if row.status == 404 && strings.Contains(row.body, "username") {
-				assert.Equal(t, "Not found: the brand has no agent with this username and these details", e.Description, "which field differs is not told")
+				assert.Equal(t, "Not found: the brand has no agent with this username and these details", e.Description,
+					"which field differs is not told")
 			}
 		})
 	}
@@ -184,7 +185,8 @@ func TestOddRequests(t *testing.T) {
 		"byte order mark":   {http.Header{"Authorization": {"Bearer " + w.key}}, "\ufeff" + reference, 200, ""},
 		"form's media type": {http.Header{"Authorization": {"Bearer " + w.key}, "Content-Type": {"application/x-www-form-urlencoded"}}, reference, 200, ""}, // curl -d
 	} {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.server.URL+"/auth/ticket", strings.NewReader(row.body))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.server.URL+"/auth/ticket",
+			strings.NewReader(row.body))
 		require.NoError(t, err)
 		r.Header = row.header
 		res, err := http.DefaultClient.Do(r)
@@ -214,7 +216,8 @@ func TestRefusedKeyIsNamed(t *testing.T) {
 // Under /auth/ callers read the envelope, whatever the path.
 func TestNoOperation(t *testing.T) {
 	w := newWorld(t)
-	for _, path := range []string{"/auth/ticket/", "/auth/tickets", "/auth/", "/auth/redeem/x", "/auth/ticket%00", "/auth/Ticket"} {
+	for _, path := range []string{"/auth/ticket/", "/auth/tickets", "/auth/", "/auth/redeem/x", "/auth/ticket%00",
+		"/auth/Ticket"} {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.server.URL+path, strings.NewReader(reference))
 		require.NoError(t, err)
 		r.Header.Set("Authorization", "Bearer "+w.key)
@@ -233,7 +236,8 @@ func TestNoOperation(t *testing.T) {
 
 func TestExpiredKey(t *testing.T) {
 	w := newWorld(t)
-	key := w.apiKey(directory.APIKey{Scopes: []directory.Scope{directory.ScopeIssue}, AllBrands: true, Expires: time.Now().Add(time.Hour)})
+	key := w.apiKey(directory.APIKey{Scopes: []directory.Scope{directory.ScopeIssue}, AllBrands: true,
+		Expires: time.Now().Add(time.Hour)})
 	assert.Equal(t, http.StatusOK, w.ask(key, `{"brand":"commbox","email":"a@b"}`).status)
 	w.ns.Store(time.Now().Add(2 * time.Hour).UnixNano())
 	assert.Equal(t, http.StatusUnauthorized, w.ask(key, `{"brand":"commbox","email":"a@b"}`).status)
@@ -241,8 +245,10 @@ func TestExpiredKey(t *testing.T) {
 
 func TestOtherMethods(t *testing.T) {
 	w := newWorld(t)
-	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete, http.MethodPatch, http.MethodOptions, "BREW"} {
-		res := w.client().do(method, "/auth/ticket", strings.NewReader(reference), map[string]string{"Authorization": "Bearer " + w.key})
+	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete, http.MethodPatch,
+		http.MethodOptions, "BREW"} {
+		res := w.client().do(method, "/auth/ticket", strings.NewReader(reference),
+			map[string]string{"Authorization": "Bearer " + w.key})
 		assert.Equal(t, http.StatusNotImplemented, res.status, method)
 		assert.Equal(t, http.MethodPost, res.header.Get("Allow"))
 		assert.Contains(t, res.body, `"status":"501"`)

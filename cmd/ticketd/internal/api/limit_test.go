@@ -37,7 +37,8 @@ func TestRateLimit(t *testing.T) {
 	assert.Contains(t, w.log.String(), "rate limit of the API key")
 	assert.Equal(t, http.StatusOK, w.ask(w.anyKey, customer).status, "each key has its own")
 	assert.Equal(t, http.StatusOK, w.ask(own, customer).status)
-	res := w.client().do(http.MethodPost, redeemPath, strings.NewReader("{}"), map[string]string{"Authorization": "Bearer " + own})
+	res := w.client().do(http.MethodPost, redeemPath, strings.NewReader("{}"),
+		map[string]string{"Authorization": "Bearer " + own})
 	assert.Equal(t, http.StatusTooManyRequests, res.status, "one for all operations, before the body is looked at")
 	assert.Equal(t, "2", res.header.Get("Retry-After"))
 	assert.Equal(t, `"key";q=1;w=2`, res.header.Get("RateLimit-Policy"), "the key's own limit")
@@ -82,7 +83,8 @@ func TestAllowLists(t *testing.T) {
 		return nil
 	})
 	require.NoError(t, err)
-	key := w.apiKey(directory.APIKey{Scopes: []directory.Scope{directory.ScopeIssue, directory.ScopeRedeem}, AllBrands: true})
+	key := w.apiKey(directory.APIKey{Scopes: []directory.Scope{directory.ScopeIssue, directory.ScopeRedeem},
+		AllBrands: true})
 	call := func(path, from, body string) response {
 		return w.client().do(http.MethodPost, path, strings.NewReader(body), map[string]string{
 			"Authorization": "Bearer " + key, "Content-Type": "application/json", "X-Forwarded-For": from})
@@ -131,12 +133,14 @@ func TestAllowLists(t *testing.T) {
 		assert.Equal(t, row.status, res.status, row)
 		assert.Contains(t, res.body, row.says, row)
 	}
-	for from, status := range map[string]int{"198.51.100.7": http.StatusSeeOther, "198.51.100.8": http.StatusForbidden, "192.0.2.1": http.StatusForbidden} {
+	for from, status := range map[string]int{"198.51.100.7": http.StatusSeeOther, "198.51.100.8": http.StatusForbidden,
+		"192.0.2.1": http.StatusForbidden} {
 		res := w.client().do(http.MethodGet, "/login?ta="+issue(reference), nil, map[string]string{"X-Forwarded-For": from})
 		assert.Equal(t, status, res.status, from)
 	}
 	chat := issue(customer)
-	res := w.client().do(http.MethodGet, w.chatPath("commbox", "web")+"?ta="+chat, nil, map[string]string{"X-Forwarded-For": "198.51.100.99"})
+	res := w.client().do(http.MethodGet, w.chatPath("commbox", "web")+"?ta="+chat, nil,
+		map[string]string{"X-Forwarded-For": "198.51.100.99"})
 	assert.Equal(t, http.StatusSeeOther, res.status, "the list is for agents")
 	// A channel's own list takes precedence for redeeming in it, too, and for tickets
 	// that are bound to it; the brand's holds for all else.

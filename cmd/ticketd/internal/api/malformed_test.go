@@ -23,7 +23,8 @@ import (
 // mutate returns b changed in one to four places.
 func mutate(r *rand.Rand, b []byte) []byte {
 	b = bytes.Clone(b)
-	pieces := []string{"\x00", "\xff", "\r\n", "\n", "%", "%0d%0a", "\"", "{", "}", "[", ":", ",", "null", "-1", "1e999", "\\ud800", "\\u0000", "é", "\u2028",
+	pieces := []string{"\x00", "\xff", "\r\n", "\n", "%", "%0d%0a", "\"", "{", "}", "[", ":", ",", "null", "-1", "1e999",
+		"\\ud800", "\\u0000", "é", "\u2028",
 		strings.Repeat("[", 500), strings.Repeat(`{"a":`, 500), strings.Repeat("x", 3000), `"data":{`, "../", "//", "?ta=", "&ta=tkt1_", "Bearer ", "adm_", "\xed\xa0\x80"}
 	for range 1 + r.IntN(4) {
 		if len(b) == 0 {
@@ -84,7 +85,8 @@ func TestMalformedRequests(t *testing.T) {
 		default:
 			headers = append(headers, bytes.Repeat([]byte("X-Long: "+strings.Repeat("y", 200)+"\r\n"), r.IntN(400))...)
 		}
-		return fmt.Appendf(nil, "%sHost: x\r\nConnection: close\r\nContent-Length: %d\r\n%s\r\n%s", line, len(body), headers, body)
+		return fmt.Appendf(nil, "%sHost: x\r\nConnection: close\r\nContent-Length: %d\r\n%s\r\n%s", line, len(body), headers,
+			body)
 	}
 	send := func(sent []byte) (status int, err error) {
 		conn, err := net.Dial("tcp", address)

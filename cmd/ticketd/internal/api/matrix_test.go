@@ -17,7 +17,8 @@ import (
 )
 
 // The ways in which a field may stand in a request.
-var ways = []string{"absent", "present", "empty", "null", "integer", "fraction", "exponent", "negative", "boolean", "false", "text", "list", "object", "long"}
+var ways = []string{"absent", "present", "empty", "null", "integer", "fraction", "exponent", "negative", "boolean",
+	"false", "text", "list", "object", "long"}
 
 // matrixField is a field of the request with its present value, as JSON.
 type matrixField struct {
@@ -199,10 +200,12 @@ func (b matrixBrand) expect(how map[string]string) expected {
 	}
 	flag := func(name string) bool { return how[name] == "present" || how[name] == "boolean" }
 	t := &token.Ticket{
-		Audience: token.Customer, Brand: b.name, Username: value("username", "john.d"), Email: value("email", "john.d@gmail.com"),
+		Audience: token.Customer, Brand: b.name, Username: value("username", "john.d"),
+		Email:    value("email", "john.d@gmail.com"),
 		UniqueID: value("uniqueId", "123456"), FirstName: value("firstName", "John"), LastName: value("lastName", "Doe"),
 		Phone1: value("phone1", "+442501234567"), Remark: value("remark", "VIP"), Channel: value("channel", "web"),
-		Lifetime: time.Duration(seconds) * time.Second, OneTime: flag("oneTimeUse"), OverrideUserInfo: !agent && flag("overrideUserInfo"),
+		Lifetime: time.Duration(seconds) * time.Second, OneTime: flag("oneTimeUse"),
+		OverrideUserInfo: !agent && flag("overrideUserInfo"),
 	}
 	if !given("oneTimeUse") {
 		t.OneTime = b.oneTime
@@ -220,7 +223,8 @@ func TestMatrix(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	for _, b := range matrixBrands {
-		brand := directory.Brand{Name: b.name, RequiredAgentFields: b.required, AgentLifetime: time.Duration(b.agent) * time.Second}
+		brand := directory.Brand{Name: b.name, RequiredAgentFields: b.required,
+			AgentLifetime: time.Duration(b.agent) * time.Second}
 		brand.CustomerLifetime, brand.MaxLifetime = time.Duration(b.customer)*time.Second, time.Duration(b.most)*time.Second
 		on := !b.off
 		brand.TicketLogin, brand.OneTime = &on, &b.oneTime
@@ -231,7 +235,8 @@ func TestMatrix(t *testing.T) {
 			require.NoError(t, w.directory.AddBrand(ctx, brand))
 		}
 		require.NoError(t, w.directory.AddChannel(ctx, directory.Channel{Brand: b.name, ID: "web"}))
-		require.NoError(t, w.directory.AddAgent(ctx, directory.Agent{Brand: b.name, Username: "john.d", Email: "john.d@gmail.com",
+		require.NoError(t, w.directory.AddAgent(ctx, directory.Agent{Brand: b.name, Username: "john.d",
+			Email:  "john.d@gmail.com",
 			Phone1: "+442501234567", UniqueID: "123456", FirstName: "John", LastName: "Doe", Active: true}))
 	}
 	asked, outcomes := 0, make(map[int]int)
@@ -257,7 +262,8 @@ func TestMatrix(t *testing.T) {
 			require.NoError(t, json.Unmarshal([]byte(res.body), &e))
 			var got token.Ticket
 			require.NoError(t, w.open(e.Data.Ticket, &got))
-			want.ticket.ID, want.ticket.KeyID, want.ticket.IssuedAt, want.ticket.Actor = got.ID, got.KeyID, got.IssuedAt, w.anyKey[4:14]
+			want.ticket.ID, want.ticket.KeyID, want.ticket.IssuedAt, want.ticket.Actor = got.ID, got.KeyID, got.IssuedAt,
+				w.anyKey[4:14]
 			require.Equal(t, *want.ticket, got, body)
 			return
 		}

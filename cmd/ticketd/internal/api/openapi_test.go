@@ -86,7 +86,8 @@ func TestDocumentedHeaders(t *testing.T) {
 // With IntegerStatus the answers and the document agree again.
 func TestIntegerStatus(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.IntegerStatus = true })
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.server.URL+"/auth/ticket", strings.NewReader(customer))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.server.URL+"/auth/ticket",
+		strings.NewReader(customer))
 	require.NoError(t, err)
 	r.Header.Set("Authorization", "Bearer "+w.key)
 	res, err := http.DefaultTransport.RoundTrip(r) // unchecked: the document is another

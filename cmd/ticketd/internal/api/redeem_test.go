@@ -41,7 +41,8 @@ func (w *world) spend(operation, key string, fields map[string]any) (v verdict) 
 	w.t.Helper()
 	body, err := json.Marshal(fields)
 	require.NoError(w.t, err)
-	v.response = w.client().do(http.MethodPost, operation, strings.NewReader(string(body)), map[string]string{"Authorization": "Bearer " + key, "Content-Type": "application/json"})
+	v.response = w.client().do(http.MethodPost, operation, strings.NewReader(string(body)),
+		map[string]string{"Authorization": "Bearer " + key, "Content-Type": "application/json"})
 	require.NoError(w.t, json.Unmarshal([]byte(v.body), &v), v.body)
 	return v
 }
@@ -52,7 +53,8 @@ const (
 )
 
 func (w *world) redeemKey(brands ...string) string {
-	return w.apiKey(directory.APIKey{Scopes: []directory.Scope{directory.ScopeRedeem}, Brands: brands, AllBrands: len(brands) == 0})
+	return w.apiKey(directory.APIKey{Scopes: []directory.Scope{directory.ScopeRedeem}, Brands: brands,
+		AllBrands: len(brands) == 0})
 }
 
 func TestRedeemAgent(t *testing.T) {
@@ -142,10 +144,14 @@ func TestRedeemCustomer(t *testing.T) {
 	closed := w.spend(redeemPath, key, map[string]any{"ticket": issue(""), "audience": "customer", "channel": "closed"})
 	assert.Equal(t, "refused_by_caller", closed.Data.Reason)
 	assert.Contains(t, closed.Description, "switched off")
-	misspelt := w.spend(redeemPath, key, map[string]any{"ticket": issue(""), "audience": "customer", "channelCode": code[1:]})
+	misspelt := w.spend(redeemPath, key, map[string]any{"ticket": issue(""), "audience": "customer",
+		"channelCode": code[1:]})
 	assert.Equal(t, "wrong_channel", misspelt.Data.Reason)
-	assert.Contains(t, misspelt.Description, "channelCode stands for no channel", "the ticket is not to blame: it is bound to none")
-	assert.Equal(t, http.StatusOK, w.spend(redeemPath, key, map[string]any{"ticket": strings.ReplaceAll(strings.ReplaceAll(bound, "_", "%5F"), "%", "%25"), "audience": "customer", "channelCode": code}).status, "percent-encoded twice")
+	assert.Contains(t, misspelt.Description, "channelCode stands for no channel",
+		"the ticket is not to blame: it is bound to none")
+	assert.Equal(t, http.StatusOK, w.spend(redeemPath, key,
+		map[string]any{"ticket": strings.ReplaceAll(strings.ReplaceAll(bound, "_", "%5F"), "%", "%25"),
+			"audience": "customer", "channelCode": code}).status, "percent-encoded twice")
 
 	// Looking makes no record.
 	v := w.spend(inspectPath, key, map[string]any{"ticket": w.ticket(w.key, `{"brand":"commbox","email":"new@example.com"}`), "audience": "customer"})
@@ -174,7 +180,8 @@ func TestRedeemForAnotherBrand(t *testing.T) {
 		}
 	}
 	ask()
-	require.Equal(t, http.StatusOK, w.spend(redeemPath, both, map[string]any{"ticket": ticket, "audience": "agent"}).status, "no refusal spent it")
+	require.Equal(t, http.StatusOK, w.spend(redeemPath, both,
+		map[string]any{"ticket": ticket, "audience": "agent"}).status, "no refusal spent it")
 	ask()
 	w.ns.Add(int64(time.Hour))
 	ask()
@@ -183,7 +190,8 @@ func TestRedeemForAnotherBrand(t *testing.T) {
 	}
 	assert.Regexp(t, `msg="ticket refused" reason=wrong_brand ticket=[0-9a-f]{32} .*brand=commbox .*redeemed_by=`+acme[4:14], w.log.String(), "operators see which it was")
 	assert.Regexp(t, `msg="ticket inspected" result=refused reason=wrong_brand ticket=[0-9a-f]{32} .*inspected_by=`+acme[4:14], w.log.String())
-	assert.Equal(t, http.StatusUnauthorized, w.spend(redeemPath, w.key, map[string]any{"ticket": ticket, "audience": "agent"}).status, "a key that may only issue")
+	assert.Equal(t, http.StatusUnauthorized, w.spend(redeemPath, w.key,
+		map[string]any{"ticket": ticket, "audience": "agent"}).status, "a key that may only issue")
 	issueOnly := w.ask(both, reference)
 	assert.Equal(t, http.StatusUnauthorized, issueOnly.status, "and one that may only redeem")
 }
@@ -231,7 +239,8 @@ func TestRedeemRefuses(t *testing.T) {
 		assert.Equal(t, row.want, v.Data.Errors[0].Field, name)
 		assert.Contains(t, v.Description, row.want, name)
 	}
-	assert.Equal(t, http.StatusOK, w.spend(redeemPath, key, map[string]any{"ticket": good, "audience": "agent"}).status, "none of that spent it")
+	assert.Equal(t, http.StatusOK, w.spend(redeemPath, key, map[string]any{"ticket": good, "audience": "agent"}).status,
+		"none of that spent it")
 
 	expired := w.ticket(w.key, reference)
 	w.ns.Add(int64(time.Minute + time.Second))
@@ -240,7 +249,8 @@ func TestRedeemRefuses(t *testing.T) {
 	assert.Len(t, v.Data.TicketID, 32)
 
 	gone := w.ticket(w.key, reference)
-	_, err := w.directory.UpdateAgent(t.Context(), "commbox", "john.d", func(a *directory.Agent) error { a.Active = false; return nil })
+	_, err := w.directory.UpdateAgent(t.Context(), "commbox", "john.d",
+		func(a *directory.Agent) error { a.Active = false; return nil })
 	require.NoError(t, err)
 	v = w.spend(redeemPath, key, map[string]any{"ticket": gone, "audience": "agent"})
 	assert.Equal(t, http.StatusForbidden, v.status)
@@ -279,9 +289,11 @@ func TestRedeemWithBinding(t *testing.T) {
 	assert.Equal(t, http.StatusOK, again.status)
 	assert.Equal(t, *first.Data.Customer, *again.Data.Customer)
 	assert.Equal(t, http.StatusForbidden, w.spend(redeemPath, key, body(ticket, "0123456789abcdeg")).status)
-	assert.Equal(t, http.StatusForbidden, w.spend(redeemPath, key, map[string]any{"ticket": ticket, "audience": "customer"}).status)
+	assert.Equal(t, http.StatusForbidden, w.spend(redeemPath, key,
+		map[string]any{"ticket": ticket, "audience": "customer"}).status)
 	w.ns.Add(int64(6 * time.Second))
-	assert.Equal(t, http.StatusForbidden, w.spend(redeemPath, key, body(ticket, "0123456789abcdef")).status, "only for ten seconds")
+	assert.Equal(t, http.StatusForbidden, w.spend(redeemPath, key, body(ticket, "0123456789abcdef")).status,
+		"only for ten seconds")
 }
 
 // trap R18: whoever asks, by the API or a browser, one is admitted.

@@ -135,7 +135,8 @@ func newWorldOn(t *testing.T, dsn string, change ...func(*Config)) *world {
 	verifier, err := verify.New(verify.Config{Opener: w.opener, Realm: "r", AnyBrand: true, Store: store, Now: w.now})
 	require.NoError(t, err)
 	log := slog.New(slog.NewTextHandler(&w.log, nil))
-	sessions, err := web.NewSessions(web.SessionConfig{Keys: keys, Realm: "r", Insecure: true, Now: w.now, NotBefore: NotBefore(w.directory, log, w.now)})
+	sessions, err := web.NewSessions(web.SessionConfig{Keys: keys, Realm: "r", Insecure: true, Now: w.now,
+		NotBefore: NotBefore(w.directory, log, w.now)})
 	require.NoError(t, err)
 	config := Config{
 		Directory: w.directory, Issuer: issuer, Verifier: verifier, Channels: w.channels,
@@ -222,7 +223,8 @@ func (c *browser) get(target string) response { return c.do(http.MethodGet, targ
 // ask posts a body to /auth/ticket with a key.
 func (w *world) ask(key, body string) response {
 	w.t.Helper()
-	return w.client().do(http.MethodPost, "/auth/ticket", strings.NewReader(body), map[string]string{"Authorization": "Bearer " + key, "Content-Type": "application/json"})
+	return w.client().do(http.MethodPost, "/auth/ticket", strings.NewReader(body),
+		map[string]string{"Authorization": "Bearer " + key, "Content-Type": "application/json"})
 }
 
 // ticket asks for a ticket, which must be granted.
