@@ -50,7 +50,7 @@ func IsUsage(err error) bool {
 // Message returns an error's text in lines that a terminal can show. Part of the text
 // may come from another machine.
 func Message(err error) string {
-	lines := strings.Split(withoutPackages(err.Error()), "\n")
+	lines := strings.Split(err.Error(), "\n")
 	for i, line := range lines {
 		lines[i] = Printable(line)
 	}

@@ -27,10 +27,6 @@ func TestNext(t *testing.T) {
 
 func TestMessage(t *testing.T) {
 	for text, want := range map[string]string{
-		`directory: brand "x": not found`:                `brand "x": not found`,
-		"opening the directory: directory: open d: no":   "opening the directory: open d: no",
-		"keyring: kms: directory: no":                    "no",
-		"no directory: stat d: no":                       "no directory: stat d: no",
 		"--replay: no":                                   "--replay: no",
 		"Vault says: \x1b[2J\u202e\xff\r: é":             "Vault says: ?[2J???: é",
 		"--config is wrong:\nf.yaml:2: replay: is twice": "--config is wrong:\nf.yaml:2: replay: is twice",
