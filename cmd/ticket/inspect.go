@@ -105,10 +105,7 @@ func (a *app) inspect(args []string, o inspectFlags) error {
 	if _, err := newInspector(o, nopOpener{}, a.keys.Realm, time.Now); err != nil {
 		return err
 	}
-	if a.keyring == "" {
-		return cli.Usagef("no keyring: give --keyring or set %s (or --unverified, which needs no key)", keyringVariable)
-	}
-	ring, err := a.openKeyring()
+	ring, err := a.openKeyring(" (or --unverified, which needs no key)")
 	if err != nil {
 		return err
 	}

@@ -127,10 +127,7 @@ func (a *app) issue(i issueFlags) error {
 	if err := token.CheckRealm("token.Config.Realm", a.keys.Realm); err != nil {
 		return cli.Usage(err)
 	}
-	if a.keyring == "" {
-		return cli.Usagef("no keyring: give --keyring or set %s", keyringVariable)
-	}
-	ring, err := a.openKeyring()
+	ring, err := a.openKeyring("")
 	if err != nil {
 		return err
 	}

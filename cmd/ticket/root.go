@@ -151,8 +151,12 @@ func (a *app) keyringFlags(cmd *cobra.Command) {
 	a.keys.AddFlags(f)
 }
 
-// openKeyring opens the keyring of --keyring.
-func (a *app) openKeyring() (*keyring.Ring, error) {
+// openKeyring opens the keyring of --keyring. The error about a missing --keyring names
+// the alternative, if there is one.
+func (a *app) openKeyring(alternative string) (*keyring.Ring, error) {
+	if a.keyring == "" {
+		return nil, cli.Usagef("no keyring: give --keyring or set %s%s", keyringVariable, alternative)
+	}
 	c, err := a.keys.Config(keyring.Ticket, false)
 	if err != nil {
 		return nil, err

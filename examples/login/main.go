@@ -1,10 +1,9 @@
-// Command login is the login service of applications behind a proxy: /login?ta=…, /auth/check and POST /logout. Environment: LISTEN, KEK.
+// Command login serves a proxy with /login?ta=…, /auth/check and POST /logout. Environment: LISTEN, KEK (a URI).
 package main
 
 import (
 	"context"
 	"log"
-	"log/slog"
 	"net/http"
 	"os"
 
@@ -21,9 +20,10 @@ func main() {
 	tickets := must(keyring.Open("ticket.keyring", keyring.Config{Kind: keyring.Ticket, Realm: "prod", KEK: kek}))
 	cookies := must(keyring.Open("session.keyring", keyring.Config{Kind: keyring.Session, Realm: "prod", KEK: kek}))
 	store := must(journal.Open(context.Background(), journal.Config{Dir: "replay"}))
-	verifier := must(verify.New(verify.Config{Opener: tickets, Realm: "prod", Brands: []string{"commbox"}, Store: store, Skew: verify.Skew}))
+	config := verify.Config{Opener: tickets, Realm: "prod", Brands: []string{"commbox"}, Store: store, Skew: verify.Skew}
+	verifier := must(verify.New(config))
 	sessions := must(web.NewSessions(web.SessionConfig{Keys: cookies, Realm: "prod"}))
-	http.Handle("/login", must(web.New(web.Config{Verifier: verifier, Sessions: sessions, Home: "/", Log: slog.Default(),
+	http.Handle("/login", must(web.New(web.Config{Verifier: verifier, Sessions: sessions, Home: "/",
 		Use:   func(*http.Request, *token.Ticket) verify.Use { return verify.Use{Audience: token.Agent} },
 		Admit: func(*http.Request, token.Ticket, verify.Use) (web.Entry, error) { return web.Entry{Confirm: true}, nil },
 	})))
