@@ -4,8 +4,8 @@
 //	sealed = 0x01 key ID (4 bytes, big-endian) ciphertext     Tink's TINK output prefix
 //	AD     = purpose 0x00 realm *( 0x00 context )             the associated data
 //
-// The package knows no format. What is sealed, and the text form of a key ID, belong
-// to packages token, keyring and web.
+// The package knows no format. The plaintexts, and the text form of a key ID, belong to
+// packages token, keyring and web.
 package sealing
 
 import (
@@ -18,9 +18,9 @@ import (
 // PrefixSize is the length of the TINK output prefix: the byte 0x01 and the key ID.
 const PrefixSize = 5
 
-// AssociatedData returns the associated data of things that are sealed for a purpose,
-// such as "admitone/ticket/1", in a realm. A purpose that needs more context, such as
-// a brand, gives every part of it.
+// AssociatedData returns the associated data for sealing in a realm for a purpose, for
+// example "admitone/ticket/1". A purpose with more context, for example a brand, gives
+// every part of the context.
 func AssociatedData(purpose, realm string, context ...string) []byte {
 	ad := append([]byte(purpose), 0)
 	ad = append(ad, realm...)
@@ -31,8 +31,8 @@ func AssociatedData(purpose, realm string, context ...string) []byte {
 	return ad
 }
 
-// KeyID returns the ID of the key that sealed bytes name. It reports false if the bytes
-// do not begin with a TINK output prefix.
+// KeyID returns the key ID in sealed bytes, or false if the bytes do not begin with a
+// TINK output prefix.
 func KeyID(sealed []byte) (id uint32, ok bool) {
 	if len(sealed) < PrefixSize || sealed[0] != 1 {
 		return 0, false
@@ -49,7 +49,7 @@ type Sealer interface {
 	Encrypt(plaintext, associatedData []byte) ([]byte, error)
 }
 
-// Seal encrypts, and returns the ID of the key that it was done with.
+// Seal encrypts, and returns the ID of the key used.
 func Seal(s Sealer, plaintext, associatedData []byte) (sealed []byte, key uint32, err error) {
 	sealed, err = s.Encrypt(plaintext, associatedData)
 	if err != nil {
@@ -73,9 +73,9 @@ var (
 	ErrForged     = errors.New("does not open under its key")
 )
 
-// Open decrypts. If that fails, and the Opener can tell which keys it has, Open asks it
-// for the key and tries a second time: a keyring.Ring that is asked for a missing key
-// looks at its file, since another process may have rotated the keyring a moment ago.
+// Open decrypts. If decrypting fails, and the Opener has the method HasKey, Open asks for
+// the key and tries a second time: when asked for a missing key, a keyring.Ring looks at
+// its file, since another process may have rotated the keyring a moment ago.
 //
 // ID is token.KeyID, which this package cannot import. The error is ErrUnknownKey or
 // ErrForged; an Opener without the method HasKey never causes ErrUnknownKey.
