@@ -4,15 +4,16 @@ import (
 	"fmt"
 	"net/http"
 	"net/textproto"
+	"reflect"
 	"strings"
 
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
 )
 
-// Headers names the headers of a check's answer; empty means the default. They
-// reach the upstream service through the proxy, which must be told to replace,
-// by each of them, what the client sent under that name.
+// Headers names the headers of a check's answer; empty means the default. They reach the
+// upstream service through the proxy. Configure the proxy to replace any header of these
+// names that the client sends.
 type Headers struct {
 	User     string // default Remote-User
 	Name     string // Remote-Name
@@ -23,7 +24,7 @@ type Headers struct {
 	Channel  string // Admitone-Channel
 	TicketID string // Admitone-Ticket-Id: 32 hexadecimal digits
 	KeyID    string // Admitone-Key-Id: 8 hexadecimal digits, of the key that sealed the ticket
-	Actor    string // Admitone-Actor: who asked for the ticket
+	Actor    string // Admitone-Actor: the API key that asked for the ticket
 }
 
 const (
@@ -31,57 +32,67 @@ const (
 	groupsHeader = 3 // the place of Groups
 )
 
-// names returns the headers' names in canonical form, defaults filled in.
+// names returns the headers' names in canonical form, with the defaults filled in.
 func (h Headers) names() (names [headerCount]string, err error) {
-	given := [headerCount]string{h.User, h.Name, h.Email, h.Groups, h.Brand, h.Audience, h.Channel, h.TicketID, h.KeyID, h.Actor}
-	names = [headerCount]string{"Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups", "Admitone-Brand", "Admitone-Audience",
-		"Admitone-Channel", "Admitone-Ticket-Id", "Admitone-Key-Id", "Admitone-Actor"}
-	seen := map[string]bool{ // the answer has these already, or they are the proxy's
-		"Cache-Control": true, "Connection": true, "Content-Length": true, "Content-Type": true, "Set-Cookie": true, "Transfer-Encoding": true,
+	given := [headerCount]string{
+		h.User, h.Name, h.Email, h.Groups, h.Brand, h.Audience, h.Channel, h.TicketID, h.KeyID, h.Actor,
 	}
-	fields := [headerCount]string{"User", "Name", "Email", "Groups", "Brand", "Audience", "Channel", "TicketID", "KeyID", "Actor"}
+	names = [headerCount]string{
+		"Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups", "Admitone-Brand", "Admitone-Audience",
+		"Admitone-Channel", "Admitone-Ticket-Id", "Admitone-Key-Id", "Admitone-Actor",
+	}
+	taken := map[string]bool{ // by the answer itself, or by the proxy
+		"Cache-Control": true, "Connection": true, "Content-Length": true,
+		"Content-Type": true, "Set-Cookie": true, "Transfer-Encoding": true,
+	}
 	for i, name := range given {
-		field := "web.Headers." + fields[i]
 		if name != "" {
 			names[i] = textproto.CanonicalMIMEHeaderKey(name)
 		}
 		if strings.Trim(names[i], tokenCharacters) != "" {
-			return names, &token.ConfigError{Field: field, Reason: fmt.Sprintf(
-				"is %q, which cannot be a header's name; use letters, digits and '-'", name)}
+			return names, invalidHeader(i, "is %q, which cannot be a header's name; use letters, digits and '-'", name)
 		}
-		if seen[names[i]] {
-			return names, &token.ConfigError{Field: field, Reason: fmt.Sprintf(
-				"is %s, which is the name of another header; choose another", names[i])}
+		if taken[names[i]] {
+			return names, invalidHeader(i, "is %s, which is the name of another header; choose another", names[i])
 		}
-		seen[names[i]] = true
+		taken[names[i]] = true
 	}
 	return names, nil
 }
 
+// invalidHeader returns an error about the field of Headers at place i.
+func invalidHeader(i int, format string, args ...any) error {
+	field := reflect.TypeFor[Headers]().Field(i).Name
+	return &token.ConfigError{Field: "web.Headers." + field, Reason: fmt.Sprintf(format, args...)}
+}
+
 const tokenCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-"
 
-// NewCheck returns the handler that a proxy asks whether a request may pass:
-// nginx's auth_request, Traefik's ForwardAuth, Caddy's forward_auth, Envoy's
-// ext_authz over HTTP. It answers 200 where the request's cookie is a good
-// session of the audience (verify.AnyAudience: of an agent, or else of a
-// customer), and otherwise 401. It looks at the session only, whatever the method
-// and the path: it never reads a ticket, spends none and asks no replay store.
+// NewCheck returns the handler that a proxy asks whether a request may pass: nginx's
+// auth_request, Traefik's ForwardAuth, Caddy's forward_auth, Envoy's ext_authz over HTTP.
+// The answer is 200 if the request's cookie is a good session of the audience
+// (verify.AnyAudience: of an agent, or else of a customer), and otherwise 401. The handler
+// looks only at the session, whatever the method and the path. It never reads or spends a
+// ticket, and asks no replay store.
 //
-// Every answer has all Headers, empty where there is nothing to say, so that a
-// proxy that copies them always replaces those that a client made up. Their
-// values are printable ASCII. Every other byte, the percent sign, and a space at
-// either end are percent-encoded (RFC 3986), and so is a comma in a group's
-// name: a name like José arrives as Jos%C3%A9.
+// Every answer has all Headers, and a header without a value is empty. So a proxy that
+// copies them always replaces headers that a client made up. Values are printable ASCII.
+// Every other byte, the percent sign, and a space at either end are percent-encoded (RFC
+// 3986), and so is a comma in a group's name: a name like José arrives as Jos%C3%A9.
 //
-// Of the largest session an answer has some 13 KB of headers, which is more than
-// nginx takes by default: see proxy_buffer_size in examples/nginx.
+// For the largest session, an answer has some 13 KB of headers. By default nginx takes
+// less: see proxy_buffer_size in examples/nginx.
 //
-// A 200 may carry Set-Cookie, to renew the session. A proxy that does not pass
-// that on (nginx wants auth_request_set and add_header) ends sessions
+// An answer of 200 may carry Set-Cookie, to renew the session. Behind a proxy that drops
+// the cookie (nginx wants auth_request_set and add_header), sessions end
 // SessionConfig.Idle after the entry.
+//
+// The error is a *token.ConfigError.
 func NewCheck(sessions SessionStore, a token.Audience, h Headers) (http.Handler, error) {
 	if sessions == nil {
-		return nil, &token.ConfigError{Field: "web.NewCheck.sessions", Reason: "is nil; give a *Sessions or another SessionStore"}
+		return nil, &token.ConfigError{
+			Field: "web.NewCheck.sessions", Reason: "is nil; give a *Sessions or another SessionStore",
+		}
 	}
 	names, err := h.names()
 	if err != nil {
@@ -89,12 +100,13 @@ func NewCheck(sessions SessionStore, a token.Audience, h Headers) (http.Handler,
 	}
 	audiences := audiencesOf(a)
 	if len(audiences) == 0 {
-		return nil, &token.ConfigError{Field: "web.NewCheck.a",
-			Reason: "is no audience; give token.Agent, token.Customer or verify.AnyAudience"}
+		return nil, &token.ConfigError{
+			Field: "web.NewCheck.a", Reason: "is no audience; give token.Agent, token.Customer or verify.AnyAudience",
+		}
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// One slice for all values. Their lengths are their capacities: what a
-		// wrapper appends to one does not reach the next.
+		// All values share one slice. The capacity of each value's part is its length, so
+		// that a wrapper's append to one part does not reach the next.
 		values := make([]string, headerCount+1)
 		values[headerCount] = "no-store"
 		ok := false
@@ -118,7 +130,7 @@ func NewCheck(sessions SessionStore, a token.Audience, h Headers) (http.Handler,
 	}), nil
 }
 
-// identify fills in what the headers say of a session, in the order of names.
+// identify fills in the headers' values for a session, in the order of names.
 func identify(values []string, s *Session) {
 	var groups strings.Builder
 	for i, g := range s.Groups {
@@ -127,7 +139,10 @@ func identify(values []string, s *Session) {
 		}
 		groups.WriteString(headerValue(g, ','))
 	}
-	for i, v := range [...]string{s.User, s.Name, s.Email, groups.String(), s.Brand, s.Audience.String(), s.Channel, s.TicketID.String(), s.KeyID.String(), s.Actor} {
+	for i, v := range [headerCount]string{
+		s.User, s.Name, s.Email, groups.String(), s.Brand, s.Audience.String(),
+		s.Channel, s.TicketID.String(), s.KeyID.String(), s.Actor,
+	} {
 		values[i] = v
 		if v != "" && i != groupsHeader {
 			values[i] = headerValue(v, 0)
@@ -135,13 +150,9 @@ func identify(values []string, s *Session) {
 	}
 }
 
-// headerValue percent-encodes what a header should not have, and the byte also.
+// headerValue percent-encodes the bytes that a header should not have, and the byte also.
 func headerValue(s string, also byte) string {
-	plain := true
-	for i := range len(s) {
-		plain = plain && !encoded(s, i, also)
-	}
-	if plain {
+	if !mustEncode(s, also) {
 		return s
 	}
 	b := make([]byte, 0, 3*len(s))
@@ -153,6 +164,15 @@ func headerValue(s string, also byte) string {
 		}
 	}
 	return string(b)
+}
+
+func mustEncode(s string, also byte) bool {
+	for i := range len(s) {
+		if encoded(s, i, also) {
+			return true
+		}
+	}
+	return false
 }
 
 func encoded(s string, i int, also byte) bool {

@@ -23,8 +23,9 @@ func TestCheck(t *testing.T) {
 	forged := []string{"Remote-User", "admin", "Admitone-Brand", "x", "Cookie", "__Host-admitone-agent=x"}
 	ticket := w.issue(func(tk *token.Ticket) { tk.Email, tk.Actor = "", "" })
 	for _, res := range []answer{
-		b.get("/auth/check", forged...), b.get("/auth/check?ta=" + ticket),
-		b.do(http.MethodPost, "/auth/check", "ta="+ticket),
+		b.get(
+			"/auth/check", forged...,
+		), b.get("/auth/check?ta=" + ticket), b.do(http.MethodPost, "/auth/check", "ta="+ticket),
 	} {
 		assert.Equal(t, http.StatusUnauthorized, res.StatusCode)
 		assert.Equal(t, "no-store", res.Header.Get("Cache-Control"))
@@ -127,8 +128,9 @@ func TestLogout(t *testing.T) {
 	b := w.browser()
 	w.entered(b.get("/login?ta=" + w.issue(nil)))
 	assert.Equal(t, http.StatusMethodNotAllowed, b.get("/logout").StatusCode)
-	for _, h := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"},
-		{"Origin", "https://evil.example"}} {
+	for _, h := range [][]string{
+		{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "https://evil.example"},
+	} {
 		res := b.do(http.MethodPost, "/logout", "", h...)
 		assert.Equal(t, http.StatusForbidden, res.StatusCode, h)
 		assert.Empty(t, res.Cookies())

@@ -11,7 +11,7 @@ const defaultColour = "1d4ed8"
 
 var colourForm = regexp.MustCompile(`^#[0-9a-fA-F]{6}$`)
 
-// colourDigits returns the six digits of a colour, or those of the default.
+// colourDigits returns the six digits of a colour, or those of the default colour.
 func colourDigits(colour string) string {
 	if !colourForm.MatchString(colour) {
 		return defaultColour
@@ -19,9 +19,8 @@ func colourDigits(colour string) string {
 	return strings.ToLower(colour[1:])
 }
 
-// textOn returns the colour of text, black or white, that has the greater
-// contrast on a colour of six digits: 4.58:1 or more on any (WCAG 2.2 wants
-// 4.5:1 of text).
+// textOn returns the colour of text, black or white, with the greater contrast on a colour
+// of six digits: 4.58:1 or more on any colour (WCAG 2.2 asks for 4.5:1).
 func textOn(digits string) string {
 	if l := luminance(digits); (l+0.05)/0.05 >= 1.05/(l+0.05) {
 		return "000000"
@@ -29,7 +28,7 @@ func textOn(digits string) string {
 	return "ffffff"
 }
 
-// luminance is the relative luminance of WCAG 2.2, from 0 to 1.
+// luminance returns the relative luminance of WCAG 2.2, from 0 to 1.
 func luminance(digits string) float64 {
 	n, err := strconv.ParseUint(digits, 16, 32)
 	if err != nil {

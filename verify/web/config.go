@@ -33,28 +33,27 @@ type Config struct {
 	// other pages are Entry.Page. Nil means the zero Page.
 	Page func(r *http.Request) Page
 
-	// Home is where the browser goes after the entry unless the request names
-	// another way in the parameter next: a path of this site, as browsers know it.
-	// Empty means the URL of the entry itself, without the ticket.
+	// Home is where the browser goes after the entry, unless the request's parameter next
+	// names another path: a path of this site, as browsers see it. Empty means the URL of
+	// the entry itself, without the ticket.
 	Home string
 
-	// Logout is where Sessions.Logout is mounted, or what else signs out on a POST by
-	// this site's pages and no other's: a path of this site, such as /logout, or one
-	// relative to the entry's. The page that says that another user is signed in
-	// (RefuseUser) then has a button for it. Empty means that it has none.
+	// Logout is the path of Sessions.Logout or of another handler that signs out on a POST
+	// from this site's pages only: a path of this site, such as /logout, or a path relative
+	// to the entry's. With Logout, the page about another signed-in user (RefuseUser) has a
+	// button for it.
 	Logout string
 
-	// NoTicket answers requests that carry no ticket; the form of a POST is
-	// already parsed. Nil means a page that says who is signed in, or how to get
-	// in.
+	// NoTicket answers requests without a ticket. The form of a POST is already parsed. Nil
+	// means a page that says who is signed in, or how to get in.
 	NoTicket http.Handler
 
-	// NamelessTicket accepts ?=TA<ticket>, an old form of the URL, as well.
+	// NamelessTicket also accepts ?=TA<ticket>, an old form of the URL.
 	NamelessTicket bool
 
-	// Texts are the pages' texts in other languages, or other texts, by BCP 47
-	// tag, such as "fr" or "pt-BR". Fields left empty are taken from English.
-	// English, German and Hebrew are built in.
+	// Texts are the pages' texts in other languages, or other texts, by BCP 47 tag, such as
+	// "fr" or "pt-BR". Fields left empty are taken from English. English, German and Hebrew
+	// are built in.
 	Texts map[string]Texts
 
 	// Decided, if not nil, is told the outcome of each ticket, for counting: err is nil
@@ -68,41 +67,39 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Entry is how a ticket's holder enters.
+// Entry says how a ticket's holder enters.
 type Entry struct {
-	// Session is what the session will say. Where User, Name and Email are
-	// empty, the ticket's are taken; Groups stay as they are; all other fields
-	// are the ticket's.
+	// Session is the session to start. If User, Name and Email are empty, the ticket's are
+	// taken. Groups stay as they are. All other fields are the ticket's.
 	Session Session
 
 	// Page says how the pages about this ticket look.
 	Page Page
 
-	// Confirm shows who is about to enter before anything is spent, and lets
-	// them in when they press the button: for links that mail scanners and
-	// previews fetch, and against links that sign people in as somebody else.
+	// Confirm shows who is about to enter before anything is spent, and lets the person in
+	// when they press the button. It is for links that mail scanners and previews fetch,
+	// and against links that sign people in as somebody else.
 	Confirm bool
 
-	// Switch is what to do where the browser has another user's session.
+	// Switch says what to do if the browser has another user's session.
 	Switch Switch
 
-	// Then, if not nil, runs when the ticket is spent and before the session
-	// starts, and may still change that. Its context lasts half of
-	// replay.Grace, five seconds, whether or not the browser waits. It should be
-	// idempotent per ticket ID: after an error, the browser that saw the confirm
-	// page may try again in what is left of the Grace.
+	// Then, if not nil, runs after the ticket is spent and before the session starts, and
+	// may still change the session. Its context lasts half of replay.Grace, five seconds,
+	// whether or not the browser waits. Then should be idempotent per ticket ID: after an
+	// error, a browser that saw the confirm page may try again in the rest of the Grace.
 	Then func(ctx context.Context, s *Session) error
 }
 
-// Switch says what happens when a browser with one user's session opens another
-// user's ticket.
+// Switch says what happens if a browser with one user's session opens another user's
+// ticket.
 type Switch uint8
 
 // The zero Switch replaces, as a login page does.
 const (
 	ReplaceUser Switch = iota // the new session replaces the old one
-	ConfirmUser               // after a page has told of it and a button was pressed
-	RefuseUser                // not at all; the ticket stays unspent
+	ConfirmUser               // a page tells the person, and a button replaces the session
+	RefuseUser                // the old session and the ticket stay as they are
 )
 
 // New returns a Handler. The error is a *token.ConfigError.

@@ -9,21 +9,21 @@ import (
 	"slices"
 )
 
-// The confirm page sets a cookie with a random secret and has a form with the
-// ticket and a token, which is a hash of that secret, of the ticket, and of the
-// session that is about to be replaced. The form's POST confirms if the token
-// fits: then this very browser showed a page of ours with just that on it. No
-// other site's page can make such a POST, whatever headers the browser sends.
+// The confirm page sets a cookie with a random secret. Its form has the ticket and a
+// token: a hash of the secret, of the ticket, and of the session that the entry would
+// replace. The form's POST confirms if the token fits: then this very browser was shown
+// our page about just that entry. No other site's page can make such a POST, whatever
+// headers the browser sends.
 //
-// SHA-256 of the secret is also the binding of the redemption: where the answer
-// is lost, the same browser may ask again, and no other.
+// SHA-256 of the secret is also the binding of the redemption. If the answer is lost, only
+// the same browser can ask again.
 const (
 	confirmField  = "confirm"
-	probeField    = "admitone-probe" // in the query of the second of two requests that try the cookie
+	probeField    = "admitone-probe" // marks the second of two requests that try the cookie
 	confirmMaxAge = 3600             // seconds
 )
 
-// bindingSecret returns the secret that a request's cookie carries.
+// bindingSecret returns the secret in a request's cookie.
 func (h *Handler) bindingSecret(r *http.Request) (secret [32]byte, found bool) {
 	for _, c := range r.CookiesNamed(h.confirmCookie()) {
 		if b, err := base64.RawURLEncoding.DecodeString(c.Value); err == nil && len(b) == len(secret) {
@@ -42,14 +42,15 @@ func (h *Handler) confirmCookie() string {
 
 func (h *Handler) insecure() bool { return h.sessions != nil && h.sessions.c.Insecure }
 
-// keepSecret gives the browser its secret, a new one where it has none. The
-// cookie stays in a frame where the session's will.
+// keepSecret gives the browser its secret, or a new secret if it has none. In a frame, the
+// cookie stays if the session's cookie will.
 func (a *attempt) keepSecret(w http.ResponseWriter) {
 	if !a.bound {
 		rand.Read(a.secret[:]) // never fails: crypto/rand ends the program instead
 	}
 	c := &http.Cookie{
-		Name: a.confirmCookie(), Value: base64.RawURLEncoding.EncodeToString(a.secret[:]), Path: "/", MaxAge: confirmMaxAge,
+		Name: a.confirmCookie(), Value: base64.RawURLEncoding.EncodeToString(a.secret[:]),
+		Path: "/", MaxAge: confirmMaxAge,
 		Secure: !a.insecure(), HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	}
 	partitioned := len(a.entry.Page.FrameAncestors) > 0
@@ -64,8 +65,8 @@ func (a *attempt) keepSecret(w http.ResponseWriter) {
 
 func bindingOf(secret [32]byte) [32]byte { return sha256.Sum256(secret[:]) }
 
-// confirmToken is what the confirm page's form must give back. leaving is another
-// user's session that the page told of, or the zero Session.
+// confirmToken returns the token that the confirm page's form must give back. leaving is
+// the other user's session that the page told of, or the zero Session.
 func confirmToken(secret [32]byte, ticket string, leaving *Session) string {
 	b := append([]byte("admitone/confirm/1\x00"), secret[:]...)
 	for _, text := range []string{ticket, leaving.ID, leaving.Brand, leaving.User} {
@@ -75,7 +76,7 @@ func confirmToken(secret [32]byte, ticket string, leaving *Session) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// confirms reports whether a POST's token, if it has one, is the given one.
+// confirms reports whether a POST has the given token.
 func confirms(r *http.Request, token string) bool {
 	return subtle.ConstantTimeCompare([]byte(r.PostForm.Get(confirmField)), []byte(token)) == 1
 }
@@ -83,9 +84,10 @@ func confirms(r *http.Request, token string) bool {
 // pressed reports whether a request claims to come from the confirm page's form.
 func pressed(r *http.Request) bool { return r.PostForm.Has(confirmField) }
 
-// framed reports whether the answer will stand in a frame; elsewhere, whether in
-// another site's page.
+// framed reports whether the answer will stand in a frame; elsewhere, whether in another
+// site's page.
 func framed(r *http.Request) (framed, elsewhere bool) {
-	framed = slices.Contains([]string{"iframe", "frame", "embed", "object", "fencedframe"}, r.Header.Get("Sec-Fetch-Dest"))
+	frames := []string{"iframe", "frame", "embed", "object", "fencedframe"}
+	framed = slices.Contains(frames, r.Header.Get("Sec-Fetch-Dest"))
 	return framed, framed && r.Header.Get("Sec-Fetch-Site") != "same-origin"
 }

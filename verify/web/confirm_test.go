@@ -37,8 +37,10 @@ func TestConfirm(t *testing.T) {
 	for range 3 {
 		scanner := w.browser().get("/login?ta="+ticket, "User-Agent", "link scanner")
 		assert.Equal(t, http.StatusOK, scanner.StatusCode)
-		assert.Equal(t, http.StatusOK, w.browser().do(http.MethodPost, "/login", "ta="+ticket).StatusCode,
-			"a POST that no page of ours made")
+		assert.Equal(
+			t, http.StatusOK, w.browser().do(http.MethodPost, "/login", "ta="+ticket).StatusCode,
+			"a POST that no page of ours made",
+		)
 	}
 	b := w.browser()
 	page := b.get("/login?x=1&next=/inbox%3Fa%3D1&ta=" + ticket)
@@ -57,8 +59,10 @@ func TestConfirm(t *testing.T) {
 	assert.Equal(t, ticket, fields(page).Get("ta"))
 	assert.Equal(t, "/inbox?a=1", w.entered(b.press(page, ownForm...)))
 	assert.Equal(t, "john.d", b.user())
-	assert.Equal(t, http.StatusForbidden, w.browser().get("/login?ta="+ticket).StatusCode,
-		"who looks at a used ticket is told at once")
+	assert.Equal(
+		t, http.StatusForbidden, w.browser().get("/login?ta="+ticket).StatusCode,
+		"who looks at a used ticket is told at once",
+	)
 	w.entered(b.get("/login?ta=" + ticket)) // the way back
 }
 
@@ -114,8 +118,9 @@ func TestLostAnswer(t *testing.T) {
 	cookies := b.client.Jar.Cookies(u) // as they are before the answer
 	lost := func() *browser {
 		again := w.browser()
-		again.client.Jar.SetCookies(u,
-			[]*http.Cookie{{Name: cookies[0].Name, Value: cookies[0].Value, Path: "/", Secure: true}})
+		again.client.Jar.SetCookies(
+			u, []*http.Cookie{{Name: cookies[0].Name, Value: cookies[0].Value, Path: "/", Secure: true}},
+		)
 		return again
 	}
 	w.entered(b.press(page, ownForm...))
@@ -225,16 +230,19 @@ func TestFrames(t *testing.T) {
 	blocked := w.browser().get("/login?admitone-probe=1&ta="+ticket, inFrame...)
 	assert.Equal(t, http.StatusOK, blocked.StatusCode)
 	assert.Contains(t, blocked.body, `target="_blank"`)
-	assert.Contains(t, blocked.Header.Get("Content-Security-Policy"),
-		"frame-ancestors https://shop.example https://*.example.com:8443 'self'")
+	assert.Contains(
+		t, blocked.Header.Get("Content-Security-Policy"),
+		"frame-ancestors https://shop.example https://*.example.com:8443 'self'",
+	)
 	tab := w.browser()
 	w.entered(tab.press(blocked, ownForm...))
 
 	// In confirm mode the button's POST shows it.
 	w = confirmWorld(t, framing)
 	page := w.browser().get("/login?ta="+w.issue(nil), inFrame...)
-	blocked = w.browser().press(page, "Sec-Fetch-Dest", "iframe", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site",
-		"same-origin")
+	blocked = w.browser().press(
+		page, "Sec-Fetch-Dest", "iframe", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "same-origin",
+	)
 	assert.Contains(t, blocked.body, `target="_blank"`)
 	tab = w.browser()
 	w.entered(tab.press(tab.press(blocked, ownForm...), ownForm...))

@@ -13,20 +13,21 @@ import (
 	"github.com/admitone/admitone/verify/replay"
 )
 
-// Handler admits people with tickets. It reads the ticket from the query or form
-// field ta or TA, redeems it, starts a session and answers 303 without the
-// ticket. It is an http.Handler for GET, HEAD and POST at one path or more of
-// any router, and safe for concurrent use.
+// Handler admits people with tickets. It reads the ticket from the query or form field ta
+// or TA, redeems it, starts a session and answers 303 without the ticket. It is an
+// http.Handler for GET, HEAD and POST at one or more paths of any router, and safe for
+// concurrent use.
 type Handler struct {
 	c         Config
 	languages *languages
-	sessions  *Sessions // nil where the sessions are the service's own
+	sessions  *Sessions // nil if the service has its own sessions
 }
 
-// thenLasts leaves the browser half of the grace to ask again after a fault.
+// thenLasts is the time limit of Entry.Then. It leaves the browser the other half of the
+// grace to ask again after a failure.
 const thenLasts = replay.Grace / 2
 
-// maxForm is of a request's body, in bytes.
+// maxForm is the largest request body accepted, in bytes.
 const maxForm = 64 << 10
 
 // ServeHTTP implements http.Handler.
@@ -50,7 +51,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !found:
 		h.showSession(w, r)
 	case !maySpend(r):
-		// Whoever looks ahead is told to come back, and spends nothing.
+		// A request that only looks ahead is told to come back later.
 		h.showLater(w, r)
 	default:
 		h.enter(w, r, ticket)
@@ -71,8 +72,8 @@ type attempt struct {
 	current Session    // another user's session that the entry would replace
 }
 
-// pause is the error of attempt.check for a good ticket that this request must not
-// spend. Its value says why, and so which answer the browser gets.
+// pause is the error of attempt.check for a good ticket that this request must not spend.
+// Its value is the reason, which decides the answer.
 type pause string
 
 const (
@@ -87,8 +88,8 @@ const (
 
 func (p pause) Error() string { return string(p) }
 
-// Unwrap returns verify.ErrAskFirst for a pause after which the ticket will come
-// again. Then a ticket that was used before is refused at once.
+// Unwrap returns verify.ErrAskFirst for a pause after which the browser sends the ticket
+// again: a ticket that was used before is then refused now.
 func (p pause) Unwrap() error {
 	switch p {
 	case askPerson, tryCookie, noCookie:
@@ -99,7 +100,7 @@ func (p pause) Unwrap() error {
 
 func (h *Handler) enter(w http.ResponseWriter, r *http.Request, ticket string) {
 	if r.PostForm == nil {
-		_ = r.ParseForm() // of a GET: its query, of which it takes what can be read
+		_ = r.ParseForm() // takes the readable parts of a GET's query
 	}
 	a := &attempt{Handler: h, r: r, ticket: ticket}
 	use := verify.Use{Complete: a.decideUse, Check: a.check}
@@ -119,7 +120,7 @@ func (h *Handler) enter(w http.ResponseWriter, r *http.Request, ticket string) {
 	a.refused(w, refused)
 }
 
-// decideUse asks the service what the ticket is used for.
+// decideUse asks the service what the ticket is used for. It is verify.Use.Complete.
 func (a *attempt) decideUse(t token.Ticket, u *verify.Use) error {
 	a.use = a.c.Use(a.r, &t)
 	if a.use.Complete != nil {
@@ -131,7 +132,7 @@ func (a *attempt) decideUse(t token.Ticket, u *verify.Use) error {
 	return nil
 }
 
-// check runs inside Redeem, before the claim: an error spends nothing.
+// check is verify.Use.Check: an error spends nothing.
 func (a *attempt) check(t token.Ticket) (err error) {
 	if a.use.Check != nil {
 		if err = a.use.Check(t); err != nil {
@@ -194,8 +195,8 @@ func (a *attempt) mayEnterNow(t token.Ticket) error {
 		}
 		ask = ask || a.entry.Switch == ConfirmUser
 	}
-	// With another site's form comes no cookie of ours that is SameSite=Lax, so it
-	// is not known who is signed in.
+	// With another site's form the browser sends none of our cookies that are SameSite=Lax,
+	// so the signed-in user is unknown.
 	post := a.r.Method == http.MethodPost
 	foreign := post && fromElsewhere(a.r)
 	unseen := !signedIn && !pressed(a.r) && (foreign || post && fromNowhere(a.r))
@@ -219,7 +220,7 @@ func (a *attempt) mayEnterNow(t token.Ticket) error {
 
 func (a *attempt) token() string { return confirmToken(a.secret, a.ticket, &a.current) }
 
-// admitted starts the session: the ticket is spent.
+// admitted starts the session. The ticket is spent.
 func (a *attempt) admitted(w http.ResponseWriter, t token.Ticket) {
 	a.c.Decided(a.r, t, nil)
 	a.c.Verifier.Log(a.c.Log, t, nil, "remote", remote(a.r))
@@ -275,8 +276,7 @@ func (a *attempt) paused(w http.ResponseWriter, t token.Ticket, reason pause) {
 	case noCookie:
 		a.showNoCookie(w)
 	case tryCookie:
-		// The same once more, to see whether the cookie comes back: at whatever path
-		// the browser asked.
+		// A redirect to the same URL shows whether the cookie comes back.
 		privately(w.Header())
 		a.keepSecret(w)
 		seeOther(w, "?"+a.r.URL.RawQuery+"&"+probeField+"=1")
@@ -290,8 +290,8 @@ func (a *attempt) logUnspent(t token.Ticket, reason pause) {
 	a.c.Log.Warn("ticket not spent", append(verify.Identity(&t), "cause", string(reason), "remote", remote(a.r))...)
 }
 
-// refused logs why a ticket does not admit, and tells the browser only whether
-// to try again.
+// refused logs why a ticket does not admit, and tells the browser only whether to try
+// again.
 func (a *attempt) refused(w http.ResponseWriter, e *verify.Error) {
 	if e.Refused != nil && a.ownTicket(e) {
 		a.redirect(w)
@@ -306,8 +306,8 @@ func (a *attempt) refused(w http.ResponseWriter, e *verify.Error) {
 	a.showRefused(w, a.r)
 }
 
-// ownTicket reports whether a ticket whose time is over is the one that bought
-// the session which this browser has: then a reload or the way back asked again.
+// ownTicket reports whether a ticket whose time is over is the ticket that bought this
+// browser's session. Then the browser asked again, by a reload or by going back.
 func (a *attempt) ownTicket(e *verify.Error) bool {
 	switch e.Reason {
 	case verify.Expired, verify.AlreadyUsed, verify.PossiblyUsed, verify.IssuedBeforeStart:
@@ -317,14 +317,14 @@ func (a *attempt) ownTicket(e *verify.Error) bool {
 	return false
 }
 
-// bought reports whether a session came of the ticket with an ID, where it is now
-// shown again: one that may be used many times may enter another channel, too.
+// bought reports whether a session came of the ticket with an ID, at the place where the
+// ticket is now shown again. A ticket for many uses may enter another channel as well.
 func (a *attempt) bought(s *Session, id token.ID) bool {
 	return s.TicketID == id && s.Channel == a.use.Channel
 }
 
-// remote returns the address of who asks. Middleware that takes it from a header
-// of the proxy's leaves no port.
+// remote returns the client's address. Middleware that takes the address from a proxy's
+// header leaves no port.
 func remote(r *http.Request) string {
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
 		return host

@@ -42,10 +42,14 @@ func TestEntry(t *testing.T) {
 	w.clock.add(time.Hour)
 	expired := w.browser().get("/login?ta=" + late)
 	assert.Contains(t, w.log.String(), "reason=expired")
-	wrong := w.browser().get("/login?ta=" + w.issue(func(tk *token.Ticket) { tk.Audience, tk.Username = token.Customer, "" }))
+	wrong := w.browser().get(
+		"/login?ta=" + w.issue(func(tk *token.Ticket) { tk.Audience, tk.Username = token.Customer, "" }),
+	)
 	forged := w.browser().get("/login?ta=" + late[:len(late)-8] + "AAAAAAAA")
 	assert.Contains(t, w.log.String(), "reason=forged")
-	for _, other := range []answer{expired, wrong, forged, w.browser().get("/login?ta=x"), w.browser().get("/login?ta=%zz")} {
+	for _, other := range []answer{
+		expired, wrong, forged, w.browser().get("/login?ta=x"), w.browser().get("/login?ta=%zz"),
+	} {
 		assert.Equal(t, refused.body, other.body, "one page for all that are refused")
 		assert.Equal(t, refused.StatusCode, other.StatusCode)
 		for _, h := range []string{"Content-Security-Policy", "Cache-Control", "Retry-After", "Content-Length"} {
@@ -141,7 +145,9 @@ func TestTicketIsGone(t *testing.T) {
 	w := newWorld(t)
 	w.Home = "/inbox"
 	w.start()
-	for _, target := range []string{"/login?ta=%s", "/login?next=/a%%3Fta%%3D%s&ta=%[1]s", "/login?next=/%%3fTA%%3D%[1]s%%26b%%3D1&ta=%[1]s"} {
+	for _, target := range []string{
+		"/login?ta=%s", "/login?next=/a%%3Fta%%3D%s&ta=%[1]s", "/login?next=/%%3fTA%%3D%[1]s%%26b%%3D1&ta=%[1]s",
+	} {
 		ticket := w.issue(nil)
 		location := w.entered(w.browser().get(strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(target, "%[1]s", ticket), "%s", ticket), "%%", "%")))
 		assert.NotContains(t, location, "ta=")
@@ -149,7 +155,9 @@ func TestTicketIsGone(t *testing.T) {
 	ticket := w.issue(nil)
 	b := w.browser()
 	w.entered(b.get("/login?ta=" + ticket))
-	for _, page := range []answer{w.browser().get("/login?ta=" + ticket), w.browser().do(http.MethodPost, "/login", "ta="+ticket)} {
+	for _, page := range []answer{
+		w.browser().get("/login?ta=" + ticket), w.browser().do(http.MethodPost, "/login", "ta="+ticket),
+	} {
 		assert.Equal(t, http.StatusForbidden, page.StatusCode)
 		assert.NotContains(t, page.body, ticket)
 		assert.Equal(t, "no-referrer", page.Header.Get("Referrer-Policy"))
@@ -250,7 +258,9 @@ func TestAdmit(t *testing.T) {
 	}
 	w.Admit = func(r *http.Request, tk token.Ticket, _ verify.Use) (Entry, error) {
 		order = append(order, "admit")
-		return Entry{Session: Session{User: "42", Name: "Jane", Groups: []string{"vip"}, Brand: "ignored", Actor: "ignored"}, Then: func(ctx context.Context, s *Session) error {
+		return Entry{Session: Session{
+			User: "42", Name: "Jane", Groups: []string{"vip"}, Brand: "ignored", Actor: "ignored",
+		}, Then: func(ctx context.Context, s *Session) error {
 			order = append(order, "then")
 			_, limited := ctx.Deadline()
 			assert.True(t, limited)
@@ -348,7 +358,9 @@ func TestPageLanguage(t *testing.T) {
 	wanted := ""
 	w.Page = func(*http.Request) Page { return Page{Language: wanted} }
 	w.start()
-	for language, want := range map[string]string{"": "en", "de": "de", "de-AT": "de", "he": "he", "tlh": "en", "?": "en"} {
+	for language, want := range map[string]string{
+		"": "en", "de": "de", "de-AT": "de", "he": "he", "tlh": "en", "?": "en",
+	} {
 		wanted = language
 		res := w.browser().get("/login?ta=tkt1_x")
 		assert.Equal(t, want, res.Header.Get("Content-Language"), language)
@@ -435,7 +447,10 @@ func TestSignOutButton(t *testing.T) {
 		assert.Empty(t, fields(page))
 
 		// Another site's page cannot press it; this one's form does.
-		assert.Equal(t, http.StatusForbidden, b.press(page, "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example").StatusCode)
+		assert.Equal(
+			t, http.StatusForbidden,
+			b.press(page, "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example").StatusCode,
+		)
 		assert.Equal(t, "john.d", b.user())
 		out := b.press(page, ownForm...)
 		require.Equal(t, http.StatusSeeOther, out.StatusCode)
@@ -444,7 +459,9 @@ func TestSignOutButton(t *testing.T) {
 		w.entered(b.get("/login?ta=" + ticket))
 		assert.Equal(t, "jane.r", b.user())
 	}
-	for _, logout := range []string{"https://evil.example/logout", "//evil.example", "///evil.example", "javascript:x", `/\evil.example`} {
+	for _, logout := range []string{
+		"https://evil.example/logout", "//evil.example", "///evil.example", "javascript:x", `/\evil.example`,
+	} {
 		c := newWorld(t).Config
 		c.Sessions, c.Logout = new(Sessions), logout
 		_, err := New(c)
@@ -495,7 +512,11 @@ func TestNext(t *testing.T) {
 		"/reports?id=7#top": "/reports?id=7#top", "//evil.example": "/inbox", "https://evil.example/": "/inbox", `/\evil.example`: "/inbox", "": "/inbox",
 	} {
 		assert.Equal(t, want, w.entered(w.browser().get("/login?next="+url.QueryEscape(next)+"&ta="+w.issue(nil))), next)
-		assert.Equal(t, want, w.entered(w.browser().do(http.MethodPost, "/login", "ta="+w.issue(nil)+"&next="+url.QueryEscape(next))), next)
+		assert.Equal(
+			t, want,
+			w.entered(w.browser().do(http.MethodPost, "/login", "ta="+w.issue(nil)+"&next="+url.QueryEscape(next))),
+			next,
+		)
 	}
 	assert.Equal(t, "/inbox", w.entered(w.browser().get("/login?next=/a&next=/b&ta="+w.issue(nil))), "which one?")
 
@@ -544,6 +565,79 @@ func TestInjection(t *testing.T) {
 	}
 }
 
+// A request opens its ticket once, whatever comes of it.
+func TestOneOpening(t *testing.T) {
+	w := newWorld(t)
+	confirm := false
+	w.Admit = func(*http.Request, token.Ticket, verify.Use) (Entry, error) {
+		return Entry{Confirm: confirm, Switch: RefuseUser}, nil
+	}
+	w.start()
+	opened := func(want int, request func() answer) answer {
+		t.Helper()
+		w.opener.opened.Store(0)
+		a := request()
+		assert.EqualValues(t, want, w.opener.opened.Load())
+		return a
+	}
+	b := w.browser()
+	ticket := w.issue(nil)
+	w.entered(opened(1, func() answer { return b.get("/login?ta=" + ticket) }))
+	w.entered(opened(1, func() answer { return b.get("/login?ta=" + ticket) }))
+	other := opened(1, func() answer { return b.get("/login?ta=" + w.issue(jane)) })
+	assert.Equal(t, http.StatusConflict, other.StatusCode)
+	used := opened(1, func() answer { return w.browser().get("/login?ta=" + ticket) })
+	assert.Equal(t, http.StatusForbidden, used.StatusCode)
+	opened(0, func() answer { return b.get("/login") })
+	confirm = true
+	b = w.browser()
+	ticket = w.issue(nil)
+	page := opened(1, func() answer { return b.get("/login?ta=" + ticket) })
+	require.Equal(t, http.StatusOK, page.StatusCode)
+	w.entered(opened(1, func() answer { return b.press(page, ownForm...) }))
+	used = opened(1, func() answer { return w.browser().get("/login?ta=" + ticket) })
+	assert.Equal(t, http.StatusForbidden, used.StatusCode, "the confirm page knows it at once")
+}
+
+// The use is an answer to the decoded ticket; a page's looks are the entry's or, without
+// a good ticket, the service's.
+func TestUseOfATicket(t *testing.T) {
+	w := newWorld(t)
+	var asked []*token.Ticket
+	cause := error(nil)
+	w.Use = func(_ *http.Request, tk *token.Ticket) verify.Use {
+		asked = append(asked, tk)
+		return verify.Use{Audience: token.Customer, Complete: func(tk token.Ticket, u *verify.Use) error {
+			u.Channel = "of " + tk.Brand
+			return cause
+		}}
+	}
+	w.Page = func(*http.Request) Page { return Page{Brand: "The service"} }
+	w.Admit = func(_ *http.Request, tk token.Ticket, use verify.Use) (Entry, error) {
+		return Entry{Confirm: true, Page: Page{Brand: use.Channel}}, nil
+	}
+	w.start()
+	b := w.browser()
+	ticket := w.issue(func(tk *token.Ticket) {
+		tk.Audience, tk.Username, tk.Channel = token.Customer, "", "of commbox"
+	})
+	page := b.get("/login?ta=" + ticket)
+	require.Equal(t, http.StatusOK, page.StatusCode, page.body)
+	assert.Contains(t, page.body, "of commbox")
+	w.entered(b.press(page, ownForm...))
+	assert.Equal(t, "of commbox", b.get("/auth/check").Header.Get("Admitone-Channel"))
+	nobody := w.browser().get("/login")
+	assert.Contains(t, nobody.body, "The service")
+	require.Len(t, asked, 3)
+	assert.Equal(t, "commbox", asked[0].Brand)
+	assert.Nil(t, asked[2], "without a ticket")
+	cause = &verify.Error{Reason: verify.StoreUnavailable}
+	res := w.browser().get("/login?ta=" + ticket)
+	assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
+	assert.Contains(t, res.body, "The service")
+	assert.Contains(t, w.log.String(), `msg="ticket not decided" reason=store_unavailable ticket=`)
+}
+
 func TestConfig(t *testing.T) {
 	w := newWorld(t)
 	good := w.Config
@@ -561,6 +655,8 @@ func TestConfig(t *testing.T) {
 		change(&c)
 		_, err := New(c)
 		assert.ErrorContains(t, err, want)
+		var config *token.ConfigError
+		assert.ErrorAs(t, err, &config)
 	}
 }
 

@@ -40,8 +40,9 @@ func TestCookieBesideThePrefix(t *testing.T) {
 // trap W3, by a form of another site in a browser that tells nothing of where a
 // request comes from but Origin: null.
 func TestSwitchFromNowhere(t *testing.T) {
-	for policy, want := range map[Switch]int{ReplaceUser: http.StatusSeeOther, ConfirmUser: http.StatusOK,
-		RefuseUser: http.StatusOK} {
+	for policy, want := range map[Switch]int{
+		ReplaceUser: http.StatusSeeOther, ConfirmUser: http.StatusOK, RefuseUser: http.StatusOK,
+	} {
 		w := newWorld(t)
 		w.Admit = func(*http.Request, token.Ticket, verify.Use) (Entry, error) { return Entry{Switch: policy}, nil }
 		w.start()
@@ -95,8 +96,10 @@ func TestSubresourcesSpendNothing(t *testing.T) {
 	}
 	assert.Zero(t, w.store.accesses)
 	for _, mode := range []string{"cors", "same-origin"} {
-		w.entered(w.browser().get("/login?ta="+w.issue(nil), "Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", mode,
-			"Sec-Fetch-Dest", "empty"))
+		w.entered(w.browser().get(
+			"/login?ta="+w.issue(nil), "Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", mode, "Sec-Fetch-Dest",
+			"empty",
+		))
 	}
 }
 
@@ -160,8 +163,9 @@ func TestLostAnswerByAddress(t *testing.T) {
 	again := w.browser()
 	u, err := url.Parse(w.server.URL)
 	require.NoError(t, err)
-	again.client.Jar.SetCookies(u,
-		[]*http.Cookie{{Name: "__Host-admitone-confirm", Value: secret, Path: "/", Secure: true}})
+	again.client.Jar.SetCookies(
+		u, []*http.Cookie{{Name: "__Host-admitone-confirm", Value: secret, Path: "/", Secure: true}},
+	)
 	page = again.get("/login?ta=" + ticket)
 	require.Equal(t, http.StatusOK, page.StatusCode)
 	w.entered(again.press(page, ownForm...))
@@ -276,8 +280,10 @@ func TestStripPrefix(t *testing.T) {
 	w.server.Config.Handler = mux
 	assert.Equal(t, "/app/login?x=1", w.entered(w.browser().get("/app/login?x=1&ta="+w.issue(nil))))
 	ticket := w.issue(nil)
-	probe := w.browser().get("/app/login?ta="+ticket, "Sec-Fetch-Dest", "iframe", "Sec-Fetch-Mode", "navigate",
-		"Sec-Fetch-Site", "cross-site")
+	probe := w.browser().get(
+		"/app/login?ta="+ticket, "Sec-Fetch-Dest", "iframe", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site",
+		"cross-site",
+	)
 	assert.Equal(t, "/app/login?ta="+ticket+"&admitone-probe=1", probe.leads())
 	confirm = true
 	b := w.browser()
@@ -290,7 +296,8 @@ func TestStripPrefix(t *testing.T) {
 func TestRequestTargets(t *testing.T) {
 	for target, want := range map[string]string{
 		"https://evil.example/login?ta=x": "login", "//evil.example/login?ta=x": "login", "//evil.example?ta=x": "evil.example", "/%5Cevil.example?ta=x": "%5Cevil.example",
-		`/\evil.example?ta=x`: "%5Cevil.example", "/a%2F%2Fb?ta=x&c=1": "a%2F%2Fb?c=1", "/a/b/?ta=x&c=1": "./?c=1", "/?ta=x": "./", "": "login",
+		`/\evil.example?ta=x`: "%5Cevil.example", "/a%2F%2Fb?ta=x&c=1": "a%2F%2Fb?c=1",
+		"/a/b/?ta=x&c=1": "./?c=1", "/?ta=x": "./", "": "login",
 		"/javascript:alert(1)?ta=x": "./javascript:alert(1)", "/a//?ta=x": "./", "/..?ta=x": "..",
 	} {
 		_, query, _ := strings.Cut(target, "?")
@@ -403,8 +410,10 @@ func TestOneName(t *testing.T) {
 			assert.Contains(t, body, "You are signed in as \u2068"+current+"\u2069")
 		}
 	}
-	same := attempt{entry: Entry{Session: Session{Audience: token.Customer, Name: "Jo", User: "1"}},
-		current: Session{Audience: token.Customer, Name: "Jo", User: "2"}}
+	same := attempt{
+		entry:   Entry{Session: Session{Audience: token.Customer, Name: "Jo", User: "1"}},
+		current: Session{Audience: token.Customer, Name: "Jo", User: "2"},
+	}
 	name, current := same.people()
 	assert.Equal(t, []string{"Jo", "Jo"}, []string{name, current}, "the service's own name for them says nothing")
 }

@@ -6,27 +6,25 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// fromElsewhere reports whether another site's page made an unsafe request, as
-// the browser's Sec-Fetch-Site or Origin tells. An Origin of null says nothing:
-// browsers send it for our own pages' forms, too, since those pages have
-// Referrer-Policy: no-referrer. A cookie must decide then.
+// fromElsewhere reports whether another site's page made an unsafe request, by the
+// browser's Sec-Fetch-Site or Origin. An Origin of null tells nothing: browsers send null
+// for our own pages' forms too, since our pages have Referrer-Policy: no-referrer. Then a
+// cookie must decide.
 func fromElsewhere(r *http.Request) bool {
 	return !fromNowhere(r) && crossOrigin.Check(r) != nil
 }
 
-// fromNowhere reports whether a browser tells nothing of where an unsafe request
-// comes from.
+// fromNowhere reports whether a browser does not tell where an unsafe request comes from.
 func fromNowhere(r *http.Request) bool {
 	return r.Header.Get("Sec-Fetch-Site") == "" && r.Header.Get("Origin") == "null"
 }
 
 var crossOrigin = http.NewCrossOriginProtection()
 
-// Logout returns a handler that ends the sessions of the browser, of both
-// audiences, and sends it on to home or, where the request's query or form has a
-// safe one, to next. It answers POST only, and 403 to a form on another site.
-// An empty home is "/"; a relative one is relative to the request's path, and so
-// right also behind a proxy that takes a prefix off.
+// Logout returns a handler that ends the browser's sessions of both audiences and
+// redirects to home, or to next if the request's query or form has a safe one. It answers
+// POST only, and 403 to a form on another site. An empty home means "/". A relative home
+// is relative to the request's path, and so works behind a proxy that takes a prefix off.
 func (s *Sessions) Logout(home string) http.Handler {
 	if home == "" {
 		home = "/"
@@ -49,7 +47,7 @@ func (s *Sessions) Logout(home string) http.Handler {
 				to = next
 			}
 		}
-		// Only those that came along: with another site's form come none.
+		// Only the sessions in this request: another site's form brings no cookie.
 		for _, a := range []token.Audience{token.Agent, token.Customer} {
 			for range cookiesNamed(r, s.cookieName(a)) {
 				s.End(w, a)
@@ -67,8 +65,8 @@ func privately(h http.Header) {
 	h.Set("X-Content-Type-Options", "nosniff")
 }
 
-// seeOther sends the browser to a path, or to one relative to its own. The address
-// goes out as it is: http.Redirect would clean it, and write a page that shows it.
+// seeOther redirects to a path, absolute or relative to the browser's. http.Redirect would
+// clean the address, and write a page that shows it.
 func seeOther(w http.ResponseWriter, path string) {
 	w.Header().Set("Location", path)
 	w.WriteHeader(http.StatusSeeOther)

@@ -6,16 +6,15 @@ import (
 	"unicode/utf8"
 )
 
-// nextParameter says where to go after the entry.
+// nextParameter names the way to go on after the entry.
 const nextParameter = "next"
 
-// safeNext returns the path, query and fragment that next leads to, without any
-// ticket, if that is certain to be on this site: an absolute path. Whatever a
-// browser or a proxy could read as another host is refused: a scheme, two
-// slashes or backslashes, at first sight or once decoded, and control
-// characters, which browsers leave out of URLs.
+// safeNext returns the path, query and fragment of next, without any ticket, if next is
+// certain to stay on this site: an absolute path. It refuses whatever a browser or a proxy
+// could read as another host, at once or after decoding: a scheme, two slashes or
+// backslashes, and control characters, since browsers drop these from URLs.
 func safeNext(next string) (string, bool) {
-	// Two slashes are an authority, and "//" alone one that is empty: a URL without a path.
+	// Two slashes begin an authority: "//" alone is an empty one, a URL without a path.
 	if len(next) > 2048 || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || !utf8.ValidString(next) {
 		return "", false
 	}
@@ -23,27 +22,29 @@ func safeNext(next string) (string, bool) {
 	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" || !cleanPath(u.EscapedPath()) {
 		return "", false
 	}
-	if strings.ContainsFunc(next, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' || r >= 0x80 && r <= 0x9f }) {
+	unsafe := func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' || r >= 0x80 && r <= 0x9f }
+	if strings.ContainsFunc(next, unsafe) {
 		return "", false
 	}
 	to := u.EscapedPath() + without(u)
 	if u.Fragment != "" {
 		to += "#" + u.EscapedFragment()
 	}
-	// The query of a URL is kept as it stands: a header wants it in ASCII.
+	// The query of a URL is kept as it stands. A header needs ASCII.
 	return asciiURL(to), true
 }
 
-// cleanPath reports whether a path stays a path of one site however often
-// somebody on the way decodes it.
+// cleanPath reports whether a path stays a path of one site, however often a program on
+// the way decodes it.
 func cleanPath(path string) bool {
 	for range 4 {
-		if strings.Contains(path, "//") || strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' }) {
+		unsafe := func(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' }
+		if strings.Contains(path, "//") || strings.ContainsFunc(path, unsafe) {
 			return false
 		}
 		decoded, err := url.PathUnescape(path)
 		if err != nil || decoded == path {
-			// A lone percent sign cannot be decoded further by anybody.
+			// Nobody can decode a lone percent sign further.
 			return true
 		}
 		path = decoded
@@ -51,7 +52,7 @@ func cleanPath(path string) bool {
 	return false
 }
 
-// asciiURL percent-encodes what is not ASCII.
+// asciiURL percent-encodes the characters beyond ASCII.
 func asciiURL(s string) string {
 	const hex = "0123456789ABCDEF"
 	var b strings.Builder

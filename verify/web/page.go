@@ -19,35 +19,37 @@ import (
 
 // Page says how pages look and where they may stand.
 type Page struct {
-	Brand  string // the brand's name, for people; empty means the ticket's brand where there is one
-	Colour string // the brand's colour, such as "#1d4ed8", for the button; its text is black or white, whichever is easier to read
+	Brand string // the brand's name for people; empty means the ticket's brand, if any
 
-	// Language is what the page is written in, a BCP 47 tag. Empty means the
-	// browser's, as does one that there are no texts in.
+	// Colour is the colour of the button, such as "#1d4ed8". The button's text is black
+	// or white, whichever is easier to read.
+	Colour string
+
+	// Language is the language of the page, a BCP 47 tag. Empty means the browser's
+	// language, and so does a language without texts.
 	Language string
 
-	// FrameAncestors are the origins whose pages may show these in a frame,
-	// outermost included, such as "https://shop.example.com",
-	// "https://*.example.com" or "'self'" (CSP frame-ancestors). Empty means
-	// none, and then no ticket is spent in a frame. Sessions that are to last
-	// there need SessionConfig.Partitioned.
+	// FrameAncestors are the origins whose pages may show these pages in a frame, outermost
+	// included, such as "https://shop.example.com", "https://*.example.com" or "'self'"
+	// (CSP frame-ancestors). Empty means none, and then no ticket is spent in a frame.
+	// Sessions that should last in a frame need SessionConfig.Partitioned.
 	FrameAncestors []string
 
-	// RedirectOrigins are other origins to which the path after the entry
-	// redirects at once, such as "https://app.example.com". Without them Chromium
-	// stays on the confirm page, with the ticket spent: it applies CSP form-action,
-	// which is 'self' and these, to redirects as well.
+	// RedirectOrigins are other origins to which the path after the entry redirects at
+	// once, such as "https://app.example.com". Without them Chromium stays on the confirm
+	// page, with the ticket spent: CSP form-action, which is 'self' and these origins,
+	// applies to redirects as well.
 	RedirectOrigins []string
 }
 
 var originForm = regexp.MustCompile(`^('self'|https?://(\*\.)?[A-Za-z0-9][A-Za-z0-9.-]*(:([0-9]{1,5}|\*))?)$`)
 
-// checked returns p without what cannot stand in a header.
+// checked returns p without texts that cannot stand in a header.
 func (p Page) checked(log *slog.Logger) Page {
 	bad := func(s string) bool { return !originForm.MatchString(s) }
 	for _, origins := range []*[]string{&p.FrameAncestors, &p.RedirectOrigins} {
 		if slices.ContainsFunc(*origins, bad) {
-			log.Error("Page has what is not an origin, and is left out", "origins", *origins)
+			log.Error("a Page has a text that is no origin; it is left out", "origins", *origins)
 			*origins = slices.DeleteFunc(slices.Clone(*origins), bad)
 		}
 	}
@@ -72,14 +74,15 @@ var (
 	}()
 )
 
-// The pages' stylesheet is served at their own address, under this parameter, so
-// that one route is all there is to mount. Its value is the brand's colour and
-// the sheet's version.
+// The pages' stylesheet is served at the pages' own address, under this parameter, so that
+// a service mounts only one route. The value is the brand's colour and the sheet's
+// version.
 const sheetParameter = "admitone-css"
 
 var sheetForm = regexp.MustCompile(`^([0-9a-f]{6})\.[0-9a-f]{8}$`)
 
-// stylesheet answers a request for the stylesheet, and reports whether it was one.
+// stylesheet answers a request for the stylesheet, and reports whether the request was
+// one.
 func stylesheet(w http.ResponseWriter, r *http.Request) bool {
 	value, ok := strings.CutPrefix(r.URL.RawQuery, sheetParameter+"=")
 	if !ok || r.Method == http.MethodPost {
@@ -93,13 +96,13 @@ func stylesheet(w http.ResponseWriter, r *http.Request) bool {
 		return true
 	}
 	h.Set("Content-Type", "text/css; charset=utf-8")
-	// Not public: a cache that leaves queries out of account would show it for the page.
+	// Not public: a cache that ignores queries would show the sheet in place of the page.
 	h.Set("Cache-Control", "private, max-age=86400, immutable")
 	_, _ = w.Write([]byte(":root { --brand: #" + m[1] + "; --on-brand: #" + textOn(m[1]) + "; }\n" + sheet))
 	return true
 }
 
-// view is what the template shows.
+// view is the data of the template.
 type view struct {
 	Lang, Dir string
 	Sheet     string
@@ -124,10 +127,10 @@ type form struct {
 func (h *Handler) show(w http.ResponseWriter, r *http.Request, status int, p Page, l *language, v view) {
 	v.Lang, v.Dir = l.tag, l.direction
 	v.Sheet = colourDigits(p.Colour) + "." + sheetVersion
-	v.Brand = plain(p.Brand)
+	v.Brand = visible(p.Brand)
 	var b bytes.Buffer
 	if err := pages.Execute(&b, v); err != nil {
-		panic(err) // the template is ours: a fault in it shows in any test
+		panic(err) // our own template: any test shows a mistake in it
 	}
 	ancestors := "'none'"
 	if len(p.FrameAncestors) > 0 {
@@ -139,35 +142,41 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, status int, p Pag
 	header.Set("Content-Language", l.tag)
 	header.Add("Vary", "Accept-Language")
 	header.Set("X-Robots-Tag", "noindex")
-	header.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action "+
-		strings.Join(append([]string{"'self'"}, p.RedirectOrigins...), " ")+"; frame-ancestors "+ancestors)
+	header.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; "+
+		"form-action "+strings.Join(append([]string{"'self'"}, p.RedirectOrigins...), " ")+"; frame-ancestors "+ancestors)
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(b.Bytes())
 	}
 }
 
-// showPlain shows a page that is about no ticket.
-func (h *Handler) showPlain(w http.ResponseWriter, r *http.Request, status int, write func(*Texts) (title, text string)) {
+// showGeneral shows a page that is about no ticket.
+func (h *Handler) showGeneral(
+	w http.ResponseWriter, r *http.Request, status int, write func(*Texts) (title, text string),
+) {
 	p := h.c.Page(r).checked(h.c.Log)
 	l := h.languages.of(r, p.Language)
 	title, text := write(&l.texts)
 	h.show(w, r, status, p, l, view{Title: title, Text: []string{text}})
 }
 
-// showRefused is the one answer to every ticket that does not admit: a stranger
-// learns nothing from it about tickets that are not theirs.
+// showRefused is the answer to every ticket that does not admit. A stranger learns nothing
+// from the page about other people's tickets.
 func (h *Handler) showRefused(w http.ResponseWriter, r *http.Request) {
-	h.showPlain(w, r, http.StatusForbidden, func(t *Texts) (string, string) { return t.RefusedTitle, t.RefusedText })
+	h.showGeneral(w, r, http.StatusForbidden, func(t *Texts) (string, string) { return t.RefusedTitle, t.RefusedText })
 }
 
 func (h *Handler) showLater(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Retry-After", "5")
-	h.showPlain(w, r, http.StatusServiceUnavailable, func(t *Texts) (string, string) { return t.LaterTitle, t.LaterText })
+	h.showGeneral(w, r, http.StatusServiceUnavailable, func(t *Texts) (string, string) {
+		return t.LaterTitle, t.LaterText
+	})
 }
 
 func (h *Handler) showFailed(w http.ResponseWriter, r *http.Request) {
-	h.showPlain(w, r, http.StatusInternalServerError, func(t *Texts) (string, string) { return t.FailedTitle, t.FailedText })
+	h.showGeneral(w, r, http.StatusInternalServerError, func(t *Texts) (string, string) {
+		return t.FailedTitle, t.FailedText
+	})
 }
 
 // showSession says who is signed in, or that nobody is.
@@ -177,70 +186,80 @@ func (h *Handler) showSession(w http.ResponseWriter, r *http.Request) {
 	use := h.c.Use(r, nil)
 	for _, a := range audiencesOf(use.Audience) {
 		s, ok = h.c.Sessions.Current(w, r, a)
-		// A session of one channel says nothing in another.
+		// A session of one channel does not count in another.
 		if ok = ok && s.Channel == use.Channel; ok {
 			break
 		}
 	}
 	if !ok {
-		h.showPlain(w, r, http.StatusForbidden, func(t *Texts) (string, string) { return t.NobodyTitle, t.NobodyText })
+		h.showGeneral(w, r, http.StatusForbidden, func(t *Texts) (string, string) { return t.NobodyTitle, t.NobodyText })
 		return
 	}
-	h.showPlain(w, r, http.StatusOK, func(t *Texts) (string, string) {
+	h.showGeneral(w, r, http.StatusOK, func(t *Texts) (string, string) {
 		return fill(t.SignedInTitle, personOf(&s), ""), t.SignedInText
 	})
 }
 
-// showOtherUser says that somebody else is signed in, and offers to sign them out. The
-// ticket is not in that form: its link is opened again.
+// showOtherUser says that another user is signed in, and offers to sign that user out. The
+// form does not have the ticket: the person opens the link again.
 func (a *attempt) showOtherUser(w http.ResponseWriter) {
 	l := a.languages.of(a.r, a.entry.Page.Language)
 	name, current := a.people()
-	v := view{Title: fill(l.texts.OtherUserTitle, name, current), Text: []string{fill(l.texts.OtherUserText, name, current)}}
+	v := view{
+		Title: fill(l.texts.OtherUserTitle, name, current),
+		Text:  []string{fill(l.texts.OtherUserText, name, current)},
+	}
 	if a.c.Logout != "" {
 		v.Form = &form{Action: a.c.Logout, Button: l.texts.OtherUserButton}
 	}
 	a.show(w, a.r, http.StatusConflict, a.entry.Page, l, v)
 }
 
-// showConfirm shows who is about to enter, with the button that spends the
-// ticket. The ticket is in the form, not in the form's address.
+// showConfirm shows who is about to enter, with the button that spends the ticket. The
+// ticket is in the form, not in the form's address.
 func (a *attempt) showConfirm(w http.ResponseWriter) {
 	l := a.languages.of(a.r, a.entry.Page.Language)
 	s := &a.entry.Session
 	name, current := a.people()
-	v := view{Title: fill(l.texts.ConfirmTitle, name, current), Text: []string{l.texts.ConfirmText}, Form: a.form(l.texts.ConfirmButton)}
+	v := view{
+		Title: fill(l.texts.ConfirmTitle, name, current), Text: []string{l.texts.ConfirmText},
+		Form: a.form(l.texts.ConfirmButton),
+	}
 	v.Form.Token = a.token()
 	if current != "" {
 		v.Text = append(v.Text, fill(l.texts.ReplaceText, name, current))
 	}
 	user, brand := s.User, s.Brand
 	if s.Audience == token.Customer {
-		user = "" // the service's own name for them
+		user = "" // the service's own ID of the customer
 	}
-	if plain(a.entry.Page.Brand) != "" {
-		brand = "" // it stands at the top
+	if visible(a.entry.Page.Brand) != "" {
+		brand = "" // the page has the brand at the top
 	}
-	for _, f := range []fact{{l.texts.Name, s.Name}, {l.texts.User, user}, {l.texts.Email, s.Email}, {l.texts.Brand, brand}} {
+	for _, f := range []fact{
+		{l.texts.Name, s.Name}, {l.texts.User, user}, {l.texts.Email, s.Email}, {l.texts.Brand, brand},
+	} {
 		seen := func(other fact) bool { return other.Value == f.Value }
-		if f.Value = plain(f.Value); f.Value != "" && !slices.ContainsFunc(v.Facts, seen) {
+		if f.Value = visible(f.Value); f.Value != "" && !slices.ContainsFunc(v.Facts, seen) {
 			v.Facts = append(v.Facts, f)
 		}
 	}
 	a.show(w, a.r, http.StatusOK, a.entry.Page, l, v)
 }
 
-// showNoCookie offers to go on where cookies stay.
+// showNoCookie offers to go on in a tab where cookies stay.
 func (a *attempt) showNoCookie(w http.ResponseWriter) {
 	l := a.languages.of(a.r, a.entry.Page.Language)
-	v := view{Title: l.texts.NoCookieTitle, Text: []string{l.texts.NoCookieText}, Form: a.form(l.texts.NoCookieButton)}
+	v := view{
+		Title: l.texts.NoCookieTitle, Text: []string{l.texts.NoCookieText}, Form: a.form(l.texts.NoCookieButton),
+	}
 	v.Form.NewTab = true
 	a.show(w, a.r, http.StatusOK, a.entry.Page, l, v)
 }
 
 func (a *attempt) form(button string) *form {
-	// The action is the path at which the browser asked, whatever a proxy has made of
-	// it: elsewhere the ticket could reach another application.
+	// The action is the path that the browser asked for, whatever a proxy has made of it:
+	// at another path the ticket could reach another application.
 	f := &form{Action: cmp.Or(without(a.r.URL, nextParameter, probeField), "?"), Ticket: a.ticket, Button: button}
 	if next := a.r.Form[nextParameter]; len(next) == 1 {
 		f.Next = next[0]
@@ -248,9 +267,9 @@ func (a *attempt) form(button string) *form {
 	return f
 }
 
-// people returns how a page calls who is about to enter, and who is signed in: where
-// both have one name, with what tells them apart. A customer's User is the service's
-// own name for them, and tells nobody anything.
+// people returns the names, for a page, of the person who is about to enter and of the
+// person who is signed in. If both have one name, a detail tells them apart. A customer's
+// User is the service's ID of them, and tells nobody anything.
 func (a *attempt) people() (name, current string) {
 	s, c := &a.entry.Session, &a.current
 	name, current = personOf(s), personOf(c)
@@ -262,7 +281,7 @@ func (a *attempt) people() (name, current string) {
 		pairs = pairs[:2]
 	}
 	for _, pair := range pairs {
-		one, other := plain(pair[0]), plain(pair[1])
+		one, other := visible(pair[0]), visible(pair[1])
 		if one != other && one != "" && other != "" {
 			return name + " (" + one + ")", current + " (" + other + ")"
 		}
@@ -270,25 +289,26 @@ func (a *attempt) people() (name, current string) {
 	return name, current
 }
 
-// personOf returns how a page calls who has a session; "" where there is none.
-func personOf(s *Session) string { return firstOf(plain(s.Name), plain(s.User), plain(s.Email)) }
+// personOf returns the name, for a page, of the person of a session; "" for no session.
+func personOf(s *Session) string { return firstOf(visible(s.Name), visible(s.User), visible(s.Email)) }
 
-// plain returns a text without the invisible characters that change the
-// direction of the text around them, and "" where there is nothing to see.
-func plain(s string) string {
+// visible returns a text without the invisible characters that change the direction of the
+// text around them, and "" if nothing visible is left.
+func visible(s string) string {
 	if !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsGraphic(r) && !unicode.IsSpace(r) }) {
 		return ""
 	}
 	return strings.Map(func(r rune) rune {
-		if r == '\u061c' || r == '\u200e' || r == '\u200f' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' {
+		switch {
+		case r == '\u061c', r == '\u200e', r == '\u200f', r >= '\u202a' && r <= '\u202e', r >= '\u2066' && r <= '\u2069':
 			return -1
 		}
 		return r
 	}, s)
 }
 
-// fill puts names into a text, each isolated from the direction of what is
-// around it (Unicode's FSI and PDI).
+// fill puts names into a text, each isolated from the direction of the text around it
+// (Unicode's FSI and PDI).
 func fill(text, name, current string) string {
 	return strings.NewReplacer("{name}", "\u2068"+name+"\u2069", "{current}", "\u2068"+current+"\u2069").Replace(text)
 }

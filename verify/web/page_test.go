@@ -24,8 +24,9 @@ func TestStylesheet(t *testing.T) {
 	assert.Equal(t, "text/css; charset=utf-8", css.Header.Get("Content-Type"))
 	assert.Equal(t, "private, max-age=86400, immutable", css.Header.Get("Cache-Control"))
 	assert.Contains(t, css.body, "--brand: #ffcc00; --on-brand: #000000;")
-	for _, bad := range []string{"", "ffcc00", "FFCC00.00000000", "ffcc00.0000000g", "red;}.00000000",
-		"ffcc00.00000000&ta=x"} {
+	for _, bad := range []string{
+		"", "ffcc00", "FFCC00.00000000", "ffcc00.0000000g", "red;}.00000000", "ffcc00.00000000&ta=x",
+	} {
 		assert.Equal(t, http.StatusNotFound, w.browser().get("/login?admitone-css="+bad).StatusCode, bad)
 	}
 	// No page has script or style of its own.
@@ -46,8 +47,10 @@ func TestContrast(t *testing.T) {
 	}
 	assert.Equal(t, "ffffff", textOn("000000"))
 	assert.Equal(t, "000000", textOn("ffffff"))
-	for colour, want := range map[string]string{"#A0b1C2": "a0b1c2", "": defaultColour, "a0b1c2": defaultColour,
-		"#a0b1c": defaultColour, "#a0b1c2\n": defaultColour} {
+	for colour, want := range map[string]string{
+		"#A0b1C2": "a0b1c2", "": defaultColour, "a0b1c2": defaultColour, "#a0b1c": defaultColour,
+		"#a0b1c2\n": defaultColour,
+	} {
 		assert.Equal(t, want, colourDigits(colour))
 	}
 }

@@ -21,43 +21,43 @@ import (
 	"github.com/admitone/admitone/verify"
 )
 
-// How long sessions last where SessionConfig does not say.
+// How long sessions last by default.
 const (
 	SessionIdle     = time.Hour      // since the cookie was last renewed
 	SessionLifetime = 12 * time.Hour // since the entry
 )
 
-// Session is who entered, and how.
+// Session describes a person who entered, and the ticket.
 type Session struct {
 	ID       string // 26 letters and digits, new at every entry
 	Audience token.Audience
 	Brand    string
-	User     string   // who it is, for programs: an agent's username; of a customer, what the service knows them by
-	Name     string   // who it is, for people to read
+	User     string   // the person's name for programs: an agent's username, or the service's ID of a customer
+	Name     string   // the person's name for people
 	Email    string   // may be empty
-	Groups   []string // what the service says that they belong to
-	Channel  string   // customers: the ID of the channel that they entered
+	Groups   []string // the groups of the person, as the service names them
+	Channel  string   // customers: the ID of the channel
 
 	TicketID token.ID
 	KeyID    token.KeyID // of the key that sealed the ticket
 	OneTime  bool
-	Actor    string    // who asked for the ticket
+	Actor    string    // the API key that asked for the ticket
 	Issued   time.Time // when the ticket was issued; whole milliseconds, as is Entered
-	Entered  time.Time // when it was redeemed
+	Entered  time.Time // when the ticket was redeemed
 }
 
-// SessionStore is where a Handler keeps sessions. A *Sessions is one; a service
-// that has sessions of its own puts these two methods in front of them. The
-// confirm page's cookie is Secure then: without TLS, browsers keep it at
-// http://localhost at most.
+// SessionStore is where a Handler keeps sessions. A *Sessions is a SessionStore. A service
+// with its own sessions implements these two methods on top of them. The confirm page's
+// cookie is then Secure: without TLS, browsers keep the cookie at http://localhost at
+// most.
 type SessionStore interface {
-	// Start begins a session and sets its cookie on w, in place of any other of
-	// that audience. The session's ID must be a new one, so that nobody knows it
-	// who was at this browser before; s.ID and s.Entered are not set.
+	// Start begins a session and sets its cookie on w, in place of any other session of
+	// that audience. The session's ID must be new, so that nobody who used this browser
+	// before knows the ID. s.ID and s.Entered are not set.
 	Start(w http.ResponseWriter, r *http.Request, s Session) error
 
-	// Current returns the session of an audience that r carries, if it is still
-	// good, with Brand, User, Channel and TicketID as Start was given them. It may
+	// Current returns the session of an audience that r carries, if the session is still
+	// good, with the Brand, User, Channel and TicketID that Start was given. Current may
 	// renew the session's cookie on w, unless w is nil.
 	Current(w http.ResponseWriter, r *http.Request, a token.Audience) (Session, bool)
 }
@@ -67,59 +67,59 @@ type SessionConfig struct {
 	Keys  tink.AEAD // a keyring.Ring of kind session, or any tink.AEAD whose keys have the TINK prefix
 	Realm string    // the deployment's name
 
-	// Idle is how long a session lasts unused, and Lifetime how long at most;
-	// 0 means SessionIdle and SessionLifetime. A cookie is renewed when half of
-	// Idle has passed, or when it is sealed under a key that is no longer the
-	// primary; so a session may end after half of Idle unused.
+	// Idle is how long a session lasts unused, and Lifetime how long at most. 0 means
+	// SessionIdle and SessionLifetime. A cookie is renewed after half of Idle, or if a key
+	// other than the primary sealed it. So a session may end after half of Idle unused.
 	Idle     time.Duration
 	Lifetime time.Duration
 
-	// NotBefore, if not nil, returns the moment before which sessions like s
-	// may not have begun: to end those of a brand, or of one user. The zero
-	// time ends none. It is asked at every check and should answer from memory;
-	// where it cannot tell, a time to come refuses.
+	// NotBefore, if not nil, returns the moment before which sessions like s may not have
+	// begun: to end the sessions of a brand or of one user. The zero time ends no session.
+	// NotBefore is called at every check and should answer from memory. If it cannot tell,
+	// a time in the future refuses.
 	NotBefore func(s Session) time.Time
 
-	// Partitioned makes the cookies of an audience (verify.AnyAudience: of both)
-	// usable where the pages are embedded in another site: SameSite=None and
-	// Partitioned (CHIPS), a jar for each site around. Otherwise they are
-	// SameSite=Lax, and no frame in another site's page sees them.
+	// Partitioned makes the cookies of an audience (verify.AnyAudience: of both) usable in
+	// pages that another site embeds: SameSite=None and Partitioned (CHIPS), with one
+	// cookie jar for each embedding site. Otherwise the cookies are SameSite=Lax, and no
+	// frame in another site's page sees them.
 	Partitioned token.Audience
 
-	// Insecure is for pages served without TLS, on the developer's machine: the
-	// cookies are neither Secure nor have the __Host- prefix.
+	// Insecure is for pages served without TLS, on the developer's machine: the cookies are
+	// neither Secure nor have the __Host- prefix.
 	Insecure bool
 
 	Now func() time.Time // the clock; nil means time.Now
 }
 
-// Sessions keeps sessions in cookies, one for each audience, sealed and
-// authenticated: the server stores nothing. The associated data is
-// "admitone/session/1", a zero byte and the realm. It is safe for concurrent use.
+// Sessions keeps sessions in cookies, one for each audience, sealed and authenticated: the
+// server stores nothing. The associated data is "admitone/session/1", a zero byte and the
+// realm. Sessions is safe for concurrent use.
 //
-// A sealed cookie is good until it runs out, or NotBefore or a disabled key
-// ends it: End takes it from the browser, not from whoever copied it. Where the
-// answer to an older request renews the cookie and arrives after a sign-out or
-// another user's entry, the browser has the old session again.
+// A sealed cookie is good until it expires, or until NotBefore or a disabled key ends the
+// session. End removes the cookie from the browser, but not a copy of the cookie. If the
+// answer to an older request renews the cookie and arrives after a sign-out or another
+// user's entry, the browser has the old session again.
 type Sessions struct {
 	c       SessionConfig
 	ad      []byte
 	primary atomic.Uint32 // the key that sealed last
-	sealed  atomic.Int64  // when that was, in Unix seconds
+	sealed  atomic.Int64  // the time of that sealing, in Unix seconds
 }
 
-// maxCookie is of a sealed session's text; browsers keep 4,096 bytes of name,
-// value and attributes.
+// maxCookie is the longest text of a sealed session, in bytes. Browsers keep 4,096 bytes
+// of name, value and attributes.
 const maxCookie = 3800
 
-// maxTries is of cookies of one name in a request. A browser sends one, or two
-// where one is Partitioned; each that is forged may cost a look at a keyring's file.
+// maxTries is how many cookies of one name are tried in a request. A browser sends one
+// cookie, or two if one of them is Partitioned. Each forged cookie may cost a look at a
+// keyring's file.
 const maxTries = 8
 
-// NewSessions returns Sessions, or an error that says what in c is wrong.
+// NewSessions returns Sessions. The error is a *token.ConfigError.
 func NewSessions(c SessionConfig) (*Sessions, error) {
 	if c.Keys == nil {
-		return nil, errors.New("web: SessionConfig.Keys is nil; give a keyring.Ring of kind session or another tink.AEAD")
+		return nil, invalidSessions("Keys", "is nil; give a keyring.Ring of kind session or another tink.AEAD")
 	}
 	if err := token.CheckRealm("web.SessionConfig.Realm", c.Realm); err != nil {
 		return nil, err
@@ -134,60 +134,67 @@ func NewSessions(c SessionConfig) (*Sessions, error) {
 		c.Now = time.Now
 	}
 	switch {
-	case c.Idle < 0 || c.Lifetime < 0:
-		return nil, errors.New("web: SessionConfig.Idle and SessionConfig.Lifetime must not be negative")
+	case c.Idle < 0:
+		return nil, invalidSessions("Idle", "is negative; give a longer time, or 0 for SessionIdle")
+	case c.Lifetime < 0:
+		return nil, invalidSessions("Lifetime", "is negative; give a longer time, or 0 for SessionLifetime")
 	case c.Partitioned != 0 && c.Insecure:
-		return nil, errors.New("web: SessionConfig has both Partitioned and Insecure; browsers keep partitioned cookies over TLS only")
+		return nil, invalidSessions("Partitioned",
+			"stands beside Insecure; choose one of the two, since browsers keep partitioned cookies over TLS only")
 	}
 	c.Idle = min(c.Idle, c.Lifetime)
 	if ring, ok := c.Keys.(*keyring.Ring); ok {
 		info := ring.Report().Info
 		if info.Kind != keyring.Session {
-			return nil, fmt.Errorf("web: SessionConfig.Keys is a keyring of kind %s; give one of kind session", info.Kind)
+			return nil, invalidSessions("Keys", fmt.Sprintf("is a keyring of kind %s; give one of kind session", info.Kind))
 		}
 	}
-	if fault := sealing.LifetimeFault(c.Keys, c.Lifetime); fault != "" {
-		return nil, &token.ConfigError{Field: "web.SessionConfig.Lifetime", Reason: fault}
+	if reason := sealing.LifetimeFault(c.Keys, c.Lifetime); reason != "" {
+		return nil, invalidSessions("Lifetime", reason)
 	}
 	s := &Sessions{c: c, ad: sealing.AssociatedData("admitone/session/1", c.Realm)}
 	if _, err := s.seal([]byte("a first try of the keys")); err != nil {
-		return nil, err
+		return nil, &token.ConfigError{Field: "web.SessionConfig.Keys", Reason: "does not work", Cause: err}
 	}
 	return s, nil
 }
 
-// seal seals, and notes the key that did it.
-func (s *Sessions) seal(plain []byte) ([]byte, error) {
-	sealed, key, err := sealing.Seal(s.c.Keys, plain, s.ad)
+func invalidSessions(field, reason string) error {
+	return &token.ConfigError{Field: "web.SessionConfig." + field, Reason: reason}
+}
+
+// seal encrypts a session and notes the key.
+func (s *Sessions) seal(plaintext []byte) ([]byte, error) {
+	sealed, key, err := sealing.Seal(s.c.Keys, plaintext, s.ad)
 	if err != nil {
-		return nil, fmt.Errorf("web: sealing a session: %w", err)
+		return nil, fmt.Errorf("cannot seal a session: %w", err)
 	}
 	s.primary.Store(key)
 	s.sealed.Store(s.c.Now().Unix())
 	return sealed, nil
 }
 
-// isPrimary reports whether a key is the primary, as of at most a minute ago: a
-// tink.AEAD tells which one that is only by sealing.
+// isPrimary reports whether a key is the primary, as of at most a minute ago. Only sealing
+// tells which key of a tink.AEAD is the primary.
 func (s *Sessions) isPrimary(key uint32, now time.Time) bool {
 	if age := now.Unix() - s.sealed.Load(); age < 0 || age > 60 {
-		_, _ = s.seal(nil) // if that fails, so will the renewal; the session is good all the same
+		_, _ = s.seal(nil) // a failure shows again at the renewal; the session is good all the same
 	}
 	return s.primary.Load() == key
 }
 
-// Start implements SessionStore. It sets the session's ID to a new one and
-// Entered to now.
+// Start implements SessionStore. It sets the session's ID to a new random ID and Entered
+// to now.
 func (s *Sessions) Start(w http.ResponseWriter, _ *http.Request, session Session) error {
 	now := s.c.Now()
 	session.ID, session.Entered = rand.Text(), now
 	return s.set(w, &session, now)
 }
 
-var errTooLarge = errors.New("web: the session is too large for a cookie; give it fewer groups")
+var errTooLarge = errors.New("the session is too large for a cookie; give it fewer groups")
 
-// try returns an error if Start would fail: that must be known before a ticket is
-// spent on the session.
+// try returns an error if Start would fail. The Handler asks before it spends a ticket on
+// the session.
 func (s *Sessions) try(session Session) error {
 	session.ID = rand.Text()
 	_, err := s.value(&session, s.c.Now())
@@ -197,7 +204,7 @@ func (s *Sessions) try(session Session) error {
 	return err
 }
 
-// value returns what the session's cookie says, renewed now.
+// value returns the text of the session's cookie, renewed now.
 func (s *Sessions) value(session *Session, now time.Time) (string, error) {
 	sealed, err := s.seal(session.append(nil, now))
 	if err != nil {
@@ -249,12 +256,12 @@ func (s *Sessions) cookieName(a token.Audience) string {
 // End takes the session of an audience from the browser.
 func (s *Sessions) End(w http.ResponseWriter, a token.Audience) { s.cookie(w, a, "", -1) }
 
-// Current implements SessionStore. The session is genuine, neither idle for
-// longer than Idle nor older than Lifetime, and not ended by NotBefore.
+// Current implements SessionStore. The session is genuine, neither idle for longer than
+// Idle nor older than Lifetime, and not ended by NotBefore.
 func (s *Sessions) Current(w http.ResponseWriter, r *http.Request, a token.Audience) (Session, bool) {
 	var session Session
-	// Where there is no __Host- prefix, another host of the same site can plant
-	// cookies of this name before ours.
+	// Without the __Host- prefix, another host of the same site can plant cookies of this
+	// name before ours.
 	tries := 0
 	for value := range cookiesNamed(r, s.cookieName(a)) {
 		if tries++; tries > maxTries {
@@ -273,16 +280,16 @@ func (s *Sessions) Current(w http.ResponseWriter, r *http.Request, a token.Audie
 	return Session{}, false
 }
 
-// cookiesNamed is r.CookiesNamed for values that are base64url. It allocates
-// nothing: every check of a session reads a cookie.
+// cookiesNamed is r.CookiesNamed for values in base64url. It allocates nothing, since
+// every check of a session reads a cookie.
 func cookiesNamed(r *http.Request, name string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, line := range r.Header["Cookie"] {
 			for line != "" {
 				var pair string
 				pair, line, _ = strings.Cut(line, ";")
-				// Unicode's spaces stay: with one in front, a name has no __Host- prefix
-				// to a browser, and any host of the site may set it.
+				// Unicode's spaces are kept. With a Unicode space in front, a name has no
+				// __Host- prefix for a browser, and any host of the site may set the cookie.
 				n, value, ok := strings.Cut(textproto.TrimString(pair), "=")
 				if ok && n == name && !yield(value) {
 					return
@@ -305,8 +312,8 @@ func (s *Sessions) inTime(session *Session, renewed, now time.Time) bool {
 
 var cookies = sync.Pool{New: func() any { return new([maxCookie]byte) }}
 
-// open fills session with what a cookie's value says, whatever its times, and
-// returns when it was sealed and under which key.
+// open fills session with the contents of a cookie's value, whatever its times, and
+// returns the time of sealing and the key.
 func (s *Sessions) open(value string, session *Session) (renewed time.Time, key uint32, ok bool) {
 	if len(value) > maxCookie {
 		return renewed, 0, false
@@ -321,10 +328,10 @@ func (s *Sessions) open(value string, session *Session) (renewed time.Time, key 
 	if !ok {
 		return renewed, 0, false
 	}
-	plain, err := sealing.Open[token.KeyID](s.c.Keys, buffer[:n], s.ad)
+	plaintext, err := sealing.Open[token.KeyID](s.c.Keys, buffer[:n], s.ad)
 	if err != nil {
 		return renewed, 0, false
 	}
-	renewed, ok = session.decode(string(plain))
+	renewed, ok = session.decode(string(plaintext))
 	return renewed, key, ok
 }

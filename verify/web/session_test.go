@@ -44,8 +44,11 @@ func mustSessions(t testing.TB, c SessionConfig) *Sessions {
 }
 
 var john = Session{
-	Audience: token.Agent, Brand: "commbox", User: "john.d", Name: "John Doe", Email: "j@example.com", Groups: []string{"a", "b"},
-	TicketID: token.ID{1, 2}, KeyID: 7, OneTime: true, Actor: "key1", Issued: time.Date(2025, 1, 19, 13, 59, 59, 1e6, time.UTC),
+	Audience: token.Agent, Brand: "commbox", User: "john.d", Name: "John Doe", Email: "j@example.com",
+	Groups:   []string{"a", "b"},
+	TicketID: token.ID{1, 2}, KeyID: 7, OneTime: true, Actor: "key1", Issued: time.Date(
+		2025, 1, 19, 13, 59, 59, 1e6, time.UTC,
+	),
 }
 
 // started returns the cookie of a session.
@@ -255,7 +258,8 @@ func TestSessionUnderNewestKey(t *testing.T) {
 
 func TestCookiesNamed(t *testing.T) {
 	for _, lines := range [][]string{
-		nil, {""}, {"a=1"}, {"b=1"}, {"a=1; a=2"}, {"a=1;a=2 ; b=a=3;  a=4"}, {"aa=1; ba=2"}, {"a=1", "b=2; a=3"}, {";;a=1;;"}, {"a="}, {"x=a; a=A-z_09"},
+		nil, {""}, {"a=1"}, {"b=1"}, {"a=1; a=2"}, {"a=1;a=2 ; b=a=3;  a=4"},
+		{"aa=1; ba=2"}, {"a=1", "b=2; a=3"}, {";;a=1;;"}, {"a="}, {"x=a; a=A-z_09"},
 	} {
 		r := &http.Request{Header: http.Header{"Cookie": lines}}
 		var want []string
@@ -344,7 +348,8 @@ func TestSessionCookieForms(t *testing.T) {
 	// What a ticket can carry fits, whatever it is made of.
 	fill := func(n int) string { return strings.Repeat("é", n/2) }
 	assert.NoError(t, s.Start(httptest.NewRecorder(), nil, Session{
-		Audience: token.Customer, Brand: fill(64), Channel: fill(64), User: fill(255), Email: fill(255), Name: fill(100) + " " + fill(100), Actor: fill(64),
+		Audience: token.Customer, Brand: fill(64), Channel: fill(64), User: fill(255), Email: fill(255),
+		Name: fill(100) + " " + fill(100), Actor: fill(64),
 	}))
 	assert.Error(t, s.Start(httptest.NewRecorder(), nil, Session{Name: strings.Repeat("x", 4000)}))
 	assert.Error(t, s.Start(httptest.NewRecorder(), nil, Session{Name: strings.Repeat("x", 40000)}))
@@ -357,11 +362,11 @@ func TestSessionConfig(t *testing.T) {
 	rawAEAD, err := aead.New(raw)
 	require.NoError(t, err)
 	for want, c := range map[string]SessionConfig{
-		"Keys is nil":              {},
-		"Realm":                    {Keys: a, Realm: "\n"},
-		"must not be negative":     {Keys: a, Idle: -1},
-		"Partitioned and Insecure": {Keys: a, Partitioned: token.Agent, Insecure: true},
-		"TINK output prefix":       {Keys: rawAEAD},
+		"Keys is nil":                        {},
+		"Realm":                              {Keys: a, Realm: "\n"},
+		"Idle is negative":                   {Keys: a, Idle: -1},
+		"Partitioned stands beside Insecure": {Keys: a, Partitioned: token.Agent, Insecure: true},
+		"TINK output prefix":                 {Keys: rawAEAD},
 	} {
 		_, err := NewSessions(c)
 		assert.ErrorContains(t, err, want)

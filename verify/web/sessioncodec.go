@@ -7,14 +7,14 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// A sealed session is, so that it can be read at every request at little cost,
+// The plaintext of a session, which every request can read at little cost:
 //
 //	format u8 (1) · audience u8 · flags u8 (bit 0: one-time) · key ID u32 · ticket ID 16 bytes
 //	issued, entered, renewed   i64 each, milliseconds since the Unix epoch
 //	ID, brand, user, name, email, channel, actor, then each group   length uvarint, bytes
 //
-// with numbers big-endian, and the groups to the end. A session of another
-// format is none: the person enters again.
+// Numbers are big-endian, and the groups fill the rest. A session of another format is
+// refused, and the person enters again.
 const (
 	sessionFormat = 1
 	sessionFixed  = 3 + 4 + 16 + 3*8
@@ -45,7 +45,7 @@ func appendText(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// decode is the reverse of append. It keeps parts of the text.
+// decode is the reverse of append. The session keeps parts of the text.
 func (s *Session) decode(text string) (renewed time.Time, ok bool) {
 	*s = Session{}
 	if len(text) < sessionFixed || text[0] != sessionFormat || text[2] > 1 {
@@ -83,8 +83,8 @@ func number(s string) (n uint64) {
 
 func moment(s string) time.Time { return time.UnixMilli(int64(number(s))).UTC() }
 
-// cutText cuts a text off the front of s. Lengths have at most two bytes, since
-// a cookie has not 16 KiB.
+// cutText cuts a text off the front of s. Lengths have at most two bytes, since a cookie
+// is shorter than 16 KiB.
 func cutText(s string) (text, rest string, ok bool) {
 	if s == "" {
 		return "", "", false

@@ -9,38 +9,42 @@ import (
 	"strings"
 
 	xlanguage "golang.org/x/text/language"
+
+	"github.com/admitone/admitone/token"
 )
 
-// Texts are the pages' texts in one language. Some take {name}, for who is about
-// to enter or has, and {current}, for who is signed in now.
+// Texts are the pages' texts in one language. Some texts take {name}, the name of the
+// person who is about to enter or has entered, and {current}, the name of the person who
+// is signed in now.
 type Texts struct {
 	ConfirmTitle  string // {name}; the page that asks before a ticket is spent
 	ConfirmText   string
 	ConfirmButton string
-	ReplaceText   string // {name} {current}; on that page, where somebody else is signed in
+	ReplaceText   string // {name} {current}; on that page, if another user is signed in
 
 	Name, User, Email, Brand string // labels on that page
 
-	OtherUserTitle string // {name} {current}; where somebody else is signed in and stays so
+	OtherUserTitle string // {name} {current}; the page if another user is signed in and stays so
 	OtherUserText  string // {name} {current}
 
-	OtherUserButton string // signs out; on that page, with Config.Logout
+	OtherUserButton string // signs out, if Config.Logout is set
 
-	NoCookieTitle  string // in a frame in which the browser keeps no cookies
+	NoCookieTitle  string // the page in a frame, if the browser keeps no cookies
 	NoCookieText   string
 	NoCookieButton string // opens a new tab
 
 	RefusedTitle, RefusedText   string // for every ticket that does not admit
-	LaterTitle, LaterText       string // where that cannot be told now
-	FailedTitle, FailedText     string // after a fault on our side, with the ticket spent
+	LaterTitle, LaterText       string // if nobody can tell now whether a ticket admits
+	FailedTitle, FailedText     string // after a failure of the service, with the ticket spent
 	NobodyTitle, NobodyText     string // without a ticket: nobody is signed in
-	SignedInTitle, SignedInText string // {name} in the title; without a ticket: somebody is
+	SignedInTitle, SignedInText string // {name} in the title; without a ticket: a user is signed in
 }
 
 var builtIn = map[string]Texts{
 	"en": {
-		ConfirmTitle:    "Continue as {name}?",
-		ConfirmText:     "You opened a link that signs you in. If this is not you, close this page: nothing has happened yet.",
+		ConfirmTitle: "Continue as {name}?",
+		ConfirmText: "You opened a link that signs you in. If this is not you, close this page: nothing has " +
+			"happened yet.",
 		ConfirmButton:   "Continue",
 		ReplaceText:     "You are signed in as {current}. If you continue, {current} is signed out.",
 		Name:            "Name",
@@ -51,44 +55,55 @@ var builtIn = map[string]Texts{
 		OtherUserText:   "The link is for {name}, and was not used. To use it, sign out first and then open it again.",
 		OtherUserButton: "Sign out",
 		NoCookieTitle:   "One more step",
-		NoCookieText:    "Your browser keeps no cookies for this page here. Open it in a tab of its own. If you see this there, too, allow cookies for this site.",
-		NoCookieButton:  "Open in a new tab",
-		RefusedTitle:    "This link does not work any more",
-		RefusedText:     "Such a link works for a short time, and often only once. Go back to where you got it and ask for a new one.",
-		LaterTitle:      "Please try again in a moment",
-		LaterText:       "Your link could not be checked just now. Reload this page in a few seconds; if that does not help, go back to where you got the link and ask for a new one.",
-		FailedTitle:     "Something went wrong on our side",
-		FailedText:      "You could not be signed in. Reload this page now; if that does not help, go back to where you got the link and ask for a new one.",
-		NobodyTitle:     "You are not signed in",
-		NobodyText:      "This page is opened by a link. Go back to where you came from and open the link there again.",
-		SignedInTitle:   "You are signed in as {name}",
-		SignedInText:    "You can close this page.",
+		NoCookieText: "Your browser keeps no cookies for this page here. Open it in a tab of its own. If you see " +
+			"this there, too, allow cookies for this site.",
+		NoCookieButton: "Open in a new tab",
+		RefusedTitle:   "This link does not work any more",
+		RefusedText: "Such a link works for a short time, and often only once. Go back to where you got it and ask " +
+			"for a new one.",
+		LaterTitle: "Please try again in a moment",
+		LaterText: "Your link could not be checked just now. Reload this page in a few seconds; if that does not " +
+			"help, go back to where you got the link and ask for a new one.",
+		FailedTitle: "Something went wrong on our side",
+		FailedText: "You could not be signed in. Reload this page now; if that does not help, go back to where " +
+			"you got the link and ask for a new one.",
+		NobodyTitle:   "You are not signed in",
+		NobodyText:    "This page is opened by a link. Go back to where you came from and open the link there again.",
+		SignedInTitle: "You are signed in as {name}",
+		SignedInText:  "You can close this page.",
 	},
 	"de": {
-		ConfirmTitle:    "Als {name} fortfahren?",
-		ConfirmText:     "Sie haben einen Link geöffnet, der Sie anmeldet. Wenn das nicht Sie sind, schließen Sie diese Seite: Es ist noch nichts geschehen.",
-		ConfirmButton:   "Fortfahren",
-		ReplaceText:     "Sie sind als {current} angemeldet. Wenn Sie fortfahren, wird {current} abgemeldet.",
-		Name:            "Name",
-		User:            "Benutzer",
-		Email:           "E-Mail",
-		Brand:           "Bei",
-		OtherUserTitle:  "Sie sind als {current} angemeldet",
-		OtherUserText:   "Der Link ist für {name} und wurde nicht verwendet. Melden Sie sich erst ab und öffnen Sie ihn dann noch einmal.",
+		ConfirmTitle: "Als {name} fortfahren?",
+		ConfirmText: "Sie haben einen Link geöffnet, der Sie anmeldet. Wenn das nicht Sie sind, schließen Sie " +
+			"diese Seite: Es ist noch nichts geschehen.",
+		ConfirmButton:  "Fortfahren",
+		ReplaceText:    "Sie sind als {current} angemeldet. Wenn Sie fortfahren, wird {current} abgemeldet.",
+		Name:           "Name",
+		User:           "Benutzer",
+		Email:          "E-Mail",
+		Brand:          "Bei",
+		OtherUserTitle: "Sie sind als {current} angemeldet",
+		OtherUserText: "Der Link ist für {name} und wurde nicht verwendet. Melden Sie sich erst ab und öffnen Sie " +
+			"ihn dann noch einmal.",
 		OtherUserButton: "Abmelden",
 		NoCookieTitle:   "Noch ein Schritt",
-		NoCookieText:    "Ihr Browser behält hier keine Cookies für diese Seite. Öffnen Sie sie in einem eigenen Tab. Wenn Sie dies auch dort sehen, erlauben Sie Cookies für diese Seite.",
-		NoCookieButton:  "In neuem Tab öffnen",
-		RefusedTitle:    "Dieser Link gilt nicht mehr",
-		RefusedText:     "Ein solcher Link gilt kurze Zeit und oft nur einmal. Gehen Sie dorthin zurück, wo Sie ihn bekommen haben, und holen Sie sich einen neuen.",
-		LaterTitle:      "Bitte versuchen Sie es gleich noch einmal",
-		LaterText:       "Ihr Link konnte gerade nicht geprüft werden. Laden Sie diese Seite in einigen Sekunden neu; hilft das nicht, holen Sie sich dort, wo Sie den Link bekommen haben, einen neuen.",
-		FailedTitle:     "Bei uns ist etwas schiefgegangen",
-		FailedText:      "Sie konnten nicht angemeldet werden. Laden Sie diese Seite jetzt neu; hilft das nicht, holen Sie sich dort, wo Sie den Link bekommen haben, einen neuen.",
-		NobodyTitle:     "Sie sind nicht angemeldet",
-		NobodyText:      "Diese Seite wird mit einem Link geöffnet. Gehen Sie dorthin zurück, wo Sie herkommen, und öffnen Sie den Link dort noch einmal.",
-		SignedInTitle:   "Sie sind als {name} angemeldet",
-		SignedInText:    "Sie können diese Seite schließen.",
+		NoCookieText: "Ihr Browser behält hier keine Cookies für diese Seite. Öffnen Sie sie in einem eigenen Tab. " +
+			"Wenn Sie dies auch dort sehen, erlauben Sie Cookies für diese Seite.",
+		NoCookieButton: "In neuem Tab öffnen",
+		RefusedTitle:   "Dieser Link gilt nicht mehr",
+		RefusedText: "Ein solcher Link gilt kurze Zeit und oft nur einmal. Gehen Sie dorthin zurück, wo Sie ihn " +
+			"bekommen haben, und holen Sie sich einen neuen.",
+		LaterTitle: "Bitte versuchen Sie es gleich noch einmal",
+		LaterText: "Ihr Link konnte gerade nicht geprüft werden. Laden Sie diese Seite in einigen Sekunden neu; " +
+			"hilft das nicht, holen Sie sich dort, wo Sie den Link bekommen haben, einen neuen.",
+		FailedTitle: "Bei uns ist etwas schiefgegangen",
+		FailedText: "Sie konnten nicht angemeldet werden. Laden Sie diese Seite jetzt neu; hilft das nicht, holen " +
+			"Sie sich dort, wo Sie den Link bekommen haben, einen neuen.",
+		NobodyTitle: "Sie sind nicht angemeldet",
+		NobodyText: "Diese Seite wird mit einem Link geöffnet. Gehen Sie dorthin zurück, wo Sie herkommen, und " +
+			"öffnen Sie den Link dort noch einmal.",
+		SignedInTitle: "Sie sind als {name} angemeldet",
+		SignedInText:  "Sie können diese Seite schließen.",
 	},
 	"he": {
 		ConfirmTitle:    "להמשיך בתור {name}?",
@@ -103,37 +118,44 @@ var builtIn = map[string]Texts{
 		OtherUserText:   "הקישור מיועד אל {name} ולא נעשה בו שימוש. יש לצאת קודם מהחשבון ואז לפתוח את הקישור שוב.",
 		OtherUserButton: "יציאה מהחשבון",
 		NoCookieTitle:   "עוד צעד אחד",
-		NoCookieText:    "הדפדפן אינו שומר כאן עוגיות עבור דף זה. יש לפתוח אותו בלשונית נפרדת. אם ההודעה מופיעה גם שם, יש לאפשר עוגיות לאתר זה.",
-		NoCookieButton:  "פתיחה בלשונית חדשה",
-		RefusedTitle:    "הקישור הזה אינו פועל עוד",
-		RefusedText:     "קישור כזה פועל לזמן קצר, ולעתים קרובות פעם אחת בלבד. יש לחזור למקום שבו התקבל ולבקש חדש.",
-		LaterTitle:      "נא לנסות שוב בעוד רגע",
-		LaterText:       "לא ניתן היה לבדוק את הקישור כעת. יש לטעון את הדף מחדש בעוד כמה שניות; אם זה לא עוזר, יש לחזור למקום שבו התקבל הקישור ולבקש חדש.",
-		FailedTitle:     "אירעה תקלה אצלנו",
-		FailedText:      "הכניסה לא הצליחה. יש לטעון את הדף מחדש עכשיו; אם זה לא עוזר, יש לחזור למקום שבו התקבל הקישור ולבקש חדש.",
-		NobodyTitle:     "לא בוצעה כניסה",
-		NobodyText:      "דף זה נפתח באמצעות קישור. יש לחזור למקום שממנו הגעת ולפתוח שם את הקישור שוב.",
-		SignedInTitle:   "הכניסה בוצעה בתור {name}",
-		SignedInText:    "אפשר לסגור את הדף.",
+		NoCookieText: "הדפדפן אינו שומר כאן עוגיות עבור דף זה. יש לפתוח אותו בלשונית נפרדת. אם ההודעה מופיעה גם שם, " +
+			"יש לאפשר עוגיות לאתר זה.",
+		NoCookieButton: "פתיחה בלשונית חדשה",
+		RefusedTitle:   "הקישור הזה אינו פועל עוד",
+		RefusedText:    "קישור כזה פועל לזמן קצר, ולעתים קרובות פעם אחת בלבד. יש לחזור למקום שבו התקבל ולבקש חדש.",
+		LaterTitle:     "נא לנסות שוב בעוד רגע",
+		LaterText: "לא ניתן היה לבדוק את הקישור כעת. יש לטעון את הדף מחדש בעוד כמה שניות; אם זה לא עוזר, יש " +
+			"לחזור למקום שבו התקבל הקישור ולבקש חדש.",
+		FailedTitle: "אירעה תקלה אצלנו",
+		FailedText: "הכניסה לא הצליחה. יש לטעון את הדף מחדש עכשיו; אם זה לא עוזר, יש לחזור למקום שבו התקבל הקישור " +
+			"ולבקש חדש.",
+		NobodyTitle:   "לא בוצעה כניסה",
+		NobodyText:    "דף זה נפתח באמצעות קישור. יש לחזור למקום שממנו הגעת ולפתוח שם את הקישור שוב.",
+		SignedInTitle: "הכניסה בוצעה בתור {name}",
+		SignedInText:  "אפשר לסגור את הדף.",
 	},
 }
 
-// language is one that the pages are written in.
+// language is a language of the pages.
 type language struct {
 	tag       string // BCP 47
 	direction string // "ltr" or "rtl"
 	texts     Texts
 }
 
-// languages are all of them. The first, English, is for whoever wants none.
+// languages are all languages of the pages. The first, English, is for everybody who asks
+// for no other.
 type languages struct {
 	all     []language
 	matcher xlanguage.Matcher
 }
 
-// rightToLeft has the scripts that are written from right to left and have
-// letters in use today (Unicode's Bidi_Class R and AL).
-var rightToLeft = map[string]bool{"Arab": true, "Hebr": true, "Syrc": true, "Thaa": true, "Nkoo": true, "Adlm": true, "Rohg": true, "Mand": true, "Samr": true}
+// rightToLeft has the scripts that are written from right to left and have letters in use
+// today (Unicode's Bidi_Class R and AL).
+var rightToLeft = map[string]bool{
+	"Arab": true, "Hebr": true, "Syrc": true, "Thaa": true, "Nkoo": true, "Adlm": true, "Rohg": true, "Mand": true,
+	"Samr": true,
+}
 
 func newLanguages(more map[string]Texts) (*languages, error) {
 	texts := map[string]Texts{"en": builtIn["en"]}
@@ -141,7 +163,8 @@ func newLanguages(more map[string]Texts) (*languages, error) {
 		for name, t := range set {
 			tag, err := xlanguage.Parse(name)
 			if err != nil {
-				return nil, fmt.Errorf("web: Config.Texts has the language %q; name it as in BCP 47, such as fr or pt-BR", name)
+				reason := fmt.Sprintf("has the language %q; name it as in BCP 47, such as fr or pt-BR", name)
+				return nil, &token.ConfigError{Field: "web.Config.Texts", Reason: reason}
 			}
 			texts[tag.String()] = t.or(texts[tag.String()]).or(builtIn["en"])
 		}
@@ -176,8 +199,8 @@ func (t Texts) or(other Texts) Texts {
 	return t
 }
 
-// of returns the wanted language or, if that is empty or none of these, the one
-// that a request asks for, as far as there is one.
+// of returns the wanted language. If that is empty or unknown, of returns the best
+// language for the request, or else English.
 func (l *languages) of(r *http.Request, tag string) *language {
 	if tag != "" {
 		if _, i, confidence := l.matcher.Match(xlanguage.Make(tag)); confidence != xlanguage.No {
@@ -185,7 +208,7 @@ func (l *languages) of(r *http.Request, tag string) *language {
 		}
 	}
 	wanted := strings.Join(r.Header.Values("Accept-Language"), ",")
-	if len(wanted) > 512 { // no browser's
+	if len(wanted) > 512 { // longer than any browser's
 		return &l.all[0]
 	}
 	tags, _, err := xlanguage.ParseAcceptLanguage(wanted)

@@ -8,32 +8,34 @@ import (
 	"strings"
 )
 
-// The parameters that carry a ticket.
+// parameters are the names of the query parameters and form fields that carry a ticket.
 var parameters = []string{"ta", "TA"}
 
-// maxPairs is how many parameters a query with a ticket may have. Of one with more
-// than 10,000 net/url reads none, and so not those that decide what is to be done.
+// maxPairs is how many parameters a query with a ticket may have. From a query with more
+// than 10,000, net/url reads none: the parameters that decide what to do would be lost.
 const maxPairs = 1000
 
-// ticketOf returns the ticket that a request carries in the query parameter or
-// POST form field ta or TA (urlencoded or multipart/form-data) and, with nameless, in
-// the query ?=TA<ticket>. Issuers' clients percent-encode it, or do so twice, and both
-// give the same string; nothing else about it is mended. Where there are several it
-// returns one that no verifier accepts, since which is meant cannot be told, and so
-// where the only one cannot be read or is among more than maxPairs; found says whether
-// there was any. The other parameters of the query, which others than its issuer may
-// have added, need not be readable.
+// ticketOf returns the ticket in the query parameter or POST form field ta or TA
+// (urlencoded or multipart/form-data) or, with nameless, in the query ?=TA<ticket>.
+// Issuers' clients percent-encode a ticket once or twice, and each form gives the same
+// string. Nothing else about a ticket is mended. found says whether the request has any
+// ticket.
+//
+// A request with several tickets does not tell which of them to use. ticketOf then returns
+// a text that no verifier accepts; so too if the only ticket cannot be read or is among
+// more than maxPairs. Other parameters of the query need not be readable: others than the
+// ticket's issuer may have added them.
 func ticketOf(r *http.Request, nameless bool) (ticket string, found bool) {
 	if r.Method == http.MethodPost {
-		// The body alone, which must be readable in whole.
+		// The body alone, of which each part must be readable.
 		alone := r.WithContext(r.Context())
 		alone.URL = &url.URL{}
 		if err := alone.ParseForm(); err != nil {
 			return "", true
 		}
 		r.PostForm = alone.PostForm
-		_ = r.ParseForm() // the query, of which it takes what can be read
-		// The body is within maxForm, and so nothing of it goes to the disk.
+		_ = r.ParseForm() // takes the readable parts of the query
+		// The body is within maxForm, and so none of it goes to the disk.
 		if err := r.ParseMultipartForm(maxForm); err != nil && !errors.Is(err, http.ErrNotMultipart) {
 			return "", true
 		}
@@ -72,8 +74,8 @@ func ticketOf(r *http.Request, nameless bool) (ticket string, found bool) {
 	return "", true
 }
 
-// readPair reads a part of a query as url.ParseQuery does, which leaves out what
-// has a semicolon or a percent sign that encodes nothing.
+// readPair reads a part of a query as url.ParseQuery does: a part with a semicolon, or
+// with a percent sign that encodes nothing, is not ok.
 func readPair(pair string) (name, value string, ok bool) {
 	name, value, _ = strings.Cut(pair, "=")
 	name, nameErr := url.QueryUnescape(name)
@@ -81,8 +83,8 @@ func readPair(pair string) (name, value string, ok bool) {
 	return name, value, nameErr == nil && valueErr == nil && !strings.Contains(pair, ";")
 }
 
-// mayCarryTicket reports whether a pair that cannot be read may have been made to
-// carry a ticket.
+// mayCarryTicket reports whether a pair that cannot be read may be meant to carry a
+// ticket.
 func mayCarryTicket(pair string, nameless bool) bool {
 	for part := range strings.SplitSeq(pair, ";") {
 		name, value, _ := strings.Cut(part, "=")
@@ -96,10 +98,10 @@ func mayCarryTicket(pair string, nameless bool) bool {
 	return false
 }
 
-// maySpend reports whether a request may spend a ticket: it is a GET or POST
-// that somebody made on purpose, and not a HEAD, a browser's prefetch, or what a
-// page loads as an image, a script or the like. Of requests that are no
-// navigation, only a fetch by a page of this origin may.
+// maySpend reports whether a request may spend a ticket: a GET or POST that a person made
+// on purpose. A HEAD, a browser's prefetch, and loading an image, a script or the like for
+// a page may not. Of requests that are no navigation, only a fetch by a page of this
+// origin may.
 func maySpend(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
 		return false
@@ -122,9 +124,9 @@ func maySpend(r *http.Request) bool {
 	return false
 }
 
-// here leads from a request's URL to that URL with another query, "" or from "?"
-// on. It has the last part of the path only: a proxy in front, http.StripPrefix or a
-// router may have taken off what is before that.
+// here returns the way from a request's URL to the same URL with another query, "" or from
+// "?" on. The way has only the last part of the path: a proxy in front, http.StripPrefix
+// or a router may have taken off the rest.
 func here(r *http.Request, query string) string {
 	path := r.URL.EscapedPath()
 	if u, err := url.ParseRequestURI(r.RequestURI); err == nil {
@@ -132,22 +134,22 @@ func here(r *http.Request, query string) string {
 	}
 	last := path[strings.LastIndexByte(path, '/')+1:]
 	if last == "" || strings.Contains(last, ":") {
-		last = "./" + last // else it would be no path, or have a scheme
+		last = "./" + last // otherwise no path, or a scheme
 	}
 	return last + query
 }
 
-// without returns the query of u, from "?" on, without a ticket, what cannot be read
-// and some other parameters, and "" where nothing is left.
+// without returns the query of u, from "?" on, without tickets, unreadable parts and the
+// named parameters. It returns "" if nothing is left.
 func without(u *url.URL, names ...string) string {
 	names = append(names, parameters...)
 	var kept []string
 	for pair := range strings.SplitSeq(u.RawQuery, "&") {
 		name, value, ok := readPair(pair)
-		if pair == "" || !ok || slices.Contains(names, name) || name == "" && strings.HasPrefix(value, "TA") {
-			continue
+		nameless := name == "" && strings.HasPrefix(value, "TA")
+		if pair != "" && ok && !slices.Contains(names, name) && !nameless {
+			kept = append(kept, pair)
 		}
-		kept = append(kept, pair)
 	}
 	if len(kept) == 0 {
 		return ""

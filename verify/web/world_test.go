@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -34,6 +35,7 @@ type world struct {
 	issuer   *token.Issuer
 	sessions SessionConfig
 	store    *counted
+	opener   *countedOpener
 	server   *httptest.Server
 	log      syncBuffer
 	secrets  []string // what no log line may have
@@ -51,7 +53,10 @@ func newWorld(t *testing.T) *world {
 	store, err := memory.Open(t.Context(), memory.Config{NoBarrier: true, Now: w.clock.now})
 	require.NoError(t, err)
 	w.store = &counted{Store: store}
-	w.Verifier, err = verify.New(verify.Config{Opener: keys, Realm: "prod", AnyBrand: true, Store: w.store, Now: w.clock.now})
+	w.opener = &countedOpener{Keyset: keys}
+	w.Verifier, err = verify.New(
+		verify.Config{Opener: w.opener, Realm: "prod", AnyBrand: true, Store: w.store, Now: w.clock.now},
+	)
 	require.NoError(t, err)
 	w.sessions = SessionConfig{Keys: keys, Realm: "prod", Now: w.clock.now}
 	w.Use = func(*http.Request, *token.Ticket) verify.Use { return verify.Use{Audience: token.Agent} }
@@ -93,7 +98,10 @@ func (w *world) start() *world {
 
 func (w *world) issue(change func(*token.Ticket)) string {
 	w.t.Helper()
-	tk := &token.Ticket{Audience: token.Agent, OneTime: true, Brand: "commbox", Username: "john.d", FirstName: "John", LastName: "Doe", Email: "john.d@example.com", Actor: "key1"}
+	tk := &token.Ticket{
+		Audience: token.Agent, OneTime: true, Brand: "commbox", Username: "john.d", FirstName: "John",
+		LastName: "Doe", Email: "john.d@example.com", Actor: "key1",
+	}
 	if change != nil {
 		change(tk)
 	}
@@ -207,7 +215,9 @@ func unescape(s string) string {
 }
 
 // ownForm is what a browser sends of itself with a form on the page's own site.
-var ownForm = []string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Origin", "null"}
+var ownForm = []string{
+	"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Origin", "null",
+}
 
 // entered requires that an answer lets in, and returns where it leads.
 func (w *world) entered(a answer) string {
@@ -228,6 +238,17 @@ func (a answer) leads() string {
 		return "elsewhere: " + a.Header.Get("Location")
 	}
 	return strings.TrimPrefix(u.String(), u.Scheme+"://"+u.Host)
+}
+
+// countedOpener counts the tickets that it opens.
+type countedOpener struct {
+	*token.Keyset
+	opened atomic.Int64
+}
+
+func (c *countedOpener) Decrypt(sealed, associatedData []byte) ([]byte, error) {
+	c.opened.Add(1)
+	return c.Keyset.Decrypt(sealed, associatedData)
 }
 
 // counted counts the accesses to a store, and can fail.
