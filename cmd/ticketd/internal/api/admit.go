@@ -75,32 +75,41 @@ func (s *server) admit(ctx context.Context, t token.Ticket, at site, from netip.
 	return agent, nil
 }
 
+// found is a customer's record as it is before the ticket is spent.
+type found struct {
+	directory.Customer
+	made   bool // the ticket made the record
+	lookup directory.Lookup
+}
+
 // findCustomer finds or makes the record of a customer's ticket. This comes before
 // the ticket is spent: if the directory fails, nothing is lost.
-func (s *server) findCustomer(ctx context.Context, t token.Ticket) (c directory.Customer, made bool, err error) {
-	c, made, err = s.Directory.ResolveCustomer(ctx, t.Brand, customerOf(t), redemptionOf(t, false))
+func (s *server) findCustomer(ctx context.Context, t token.Ticket) (f found, err error) {
+	on := directory.Redemption{Ticket: t.ID.String(), Expires: t.Expires(), Lookup: &f.lookup}
+	f.Customer, f.made, err = s.Directory.ResolveCustomer(ctx, t.Brand, customerOf(t), on)
 	switch {
 	case errors.Is(err, directory.ErrNotFound):
-		return c, false, fmt.Errorf("the directory has no brand %q", t.Brand)
+		return f, fmt.Errorf("the directory has no brand %q", t.Brand)
 	case err != nil:
-		return c, false, notAsked(err)
+		return f, notAsked(err)
 	}
-	return c, made, nil
+	return f, nil
 }
 
 // updateCustomer writes the ticket's details into a customer's record, if the ticket
 // asks for that, once the ticket is spent. The person is in by then: a failure is
 // logged, and a browser that no longer waits changes nothing.
-func (s *server) updateCustomer(ctx context.Context, t token.Ticket, c directory.Customer) directory.Customer {
-	if !t.OverrideUserInfo {
-		return c
+func (s *server) updateCustomer(ctx context.Context, t token.Ticket, f found) directory.Customer {
+	if !t.OverrideUserInfo || f.made {
+		return f.Customer
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	updated, _, err := s.Directory.ResolveCustomer(ctx, t.Brand, customerOf(t), redemptionOf(t, true))
+	on := directory.Redemption{Ticket: t.ID.String(), Expires: t.Expires(), Override: true, Lookup: &f.lookup}
+	updated, _, err := s.Directory.ResolveCustomer(ctx, t.Brand, customerOf(t), on)
 	if err != nil {
-		s.Log.Error("customer record not updated", "ticket", t.ID, "brand", t.Brand, "customer", c.ID, "error", err)
-		return c
+		s.Log.Error("customer record not updated", "ticket", t.ID, "brand", t.Brand, "customer", f.ID, "error", err)
+		return f.Customer
 	}
 	return updated
 }
@@ -111,11 +120,6 @@ func customerOf(t token.Ticket) directory.Customer {
 		Email: t.Email, Phone1: t.Phone1, UniqueID: t.UniqueID,
 		FirstName: t.FirstName, LastName: t.LastName, Remark: t.Remark,
 	}
-}
-
-// redemptionOf returns the redemption for which a customer's record is found or made.
-func redemptionOf(t token.Ticket, override bool) directory.Redemption {
-	return directory.Redemption{Ticket: t.ID.String(), Expires: t.Expires(), Override: override}
 }
 
 // channelOf returns the ID of the channel that a code stands for in a brand, or "" if

@@ -84,7 +84,7 @@ func (s *server) admitCustomer(r *http.Request, t token.Ticket, use verify.Use) 
 		return e, err
 	}
 	e = entryOf(at.settings)
-	c, made, err := s.customerFor(r, t, e.Confirm)
+	c, err := s.customerFor(r, t, e.Confirm)
 	if err != nil {
 		return web.Entry{}, err
 	}
@@ -93,12 +93,10 @@ func (s *server) admitCustomer(r *http.Request, t token.Ticket, use verify.Use) 
 		session.Name = fullName(c.FirstName, c.LastName, cmp.Or(c.Email, c.Phone1, c.UniqueID))
 	}
 	if c.ID != 0 {
-		fill(&e.Session, c)
+		fill(&e.Session, c.Customer)
 	}
 	e.Then = func(ctx context.Context, session *web.Session) error {
-		if !made {
-			fill(session, s.updateCustomer(ctx, t, c))
-		}
+		fill(session, s.updateCustomer(ctx, t, c))
 		return nil
 	}
 	return e, nil
@@ -107,15 +105,16 @@ func (s *server) admitCustomer(r *http.Request, t token.Ticket, use verify.Use) 
 // customerFor finds or makes the record of a customer who enters. A request that only
 // opens a page that asks first, such as a mail scanner's, makes no record: then the
 // Customer is zero.
-func (s *server) customerFor(r *http.Request, t token.Ticket, confirm bool) (c directory.Customer, made bool, err error) {
+func (s *server) customerFor(r *http.Request, t token.Ticket, confirm bool) (f found, err error) {
 	if !confirm || r.Method == http.MethodPost {
 		return s.findCustomer(r.Context(), t)
 	}
-	c, err = s.Directory.KnownCustomer(r.Context(), t.Brand, customerOf(t), redemptionOf(t, false))
+	on := directory.Redemption{Ticket: t.ID.String(), Expires: t.Expires()}
+	f.Customer, err = s.Directory.KnownCustomer(r.Context(), t.Brand, customerOf(t), on)
 	if err != nil && !errors.Is(err, directory.ErrNotFound) {
-		return c, false, notAsked(err)
+		return f, notAsked(err)
 	}
-	return c, false, nil
+	return f, nil
 }
 
 // entryOf returns how the settings let somebody enter.

@@ -207,11 +207,10 @@ func (s *server) redeem(w http.ResponseWriter, r *http.Request, c call) *refusal
 	if denied != nil {
 		return denied
 	}
-	var customer directory.Customer
-	made := false
+	var customer found
 	t, err := s.Verifier.Redeem(r.Context(), a.q.Ticket, a.use(func(t token.Ticket) (err error) {
 		if t.Audience == token.Customer {
-			customer, made, err = s.findCustomer(r.Context(), t)
+			customer, err = s.findCustomer(r.Context(), t)
 		}
 		return err
 	}))
@@ -236,10 +235,7 @@ func (s *server) redeem(w http.ResponseWriter, r *http.Request, c call) *refusal
 	if t.Audience == token.Agent {
 		answer.Agent = agentRecord(a.agent)
 	} else {
-		if !made {
-			customer = s.updateCustomer(r.Context(), t, customer)
-		}
-		answer.Customer = customerRecord(customer)
+		answer.Customer = customerRecord(s.updateCustomer(r.Context(), t, customer))
 	}
 	s.reply(w, http.StatusOK, "Admitted", answer)
 	return nil

@@ -22,6 +22,11 @@ type Redemption struct {
 
 	// Override tells whether a found record takes the ticket's values.
 	Override bool
+
+	// Lookup, if not nil, takes what the call reads. A later call with the same
+	// customer, ticket and Lookup, but with Override, does not read it again, unless
+	// records have changed meanwhile.
+	Lookup *Lookup
 }
 
 // ResolveCustomer finds the record of the brand's customer named by the fields of c, or
@@ -45,33 +50,41 @@ func (db *DB) ResolveCustomer(
 		return Customer{}, false, err
 	}
 	// Without override most customers are known already. Their records are read without
-	// waiting for a writer. The same lookup serves the first attempt to create a record:
-	// identifiers and ticket are unique, so that an attempt fails if a concurrent change
-	// made the lookup stale. The next attempt looks again.
-	var first *lookup
+	// waiting for a writer. The same lookup serves the first attempt to create or change
+	// a record: identifiers and ticket are unique, and a record has a revision, so that
+	// the attempt fails if a concurrent change made the lookup stale. The next attempt
+	// looks again.
+	var l Lookup
+	if on.Lookup != nil {
+		l = *on.Lookup
+	}
 	if !on.Override {
-		l, err := lookUp(ctx, db.read, c, on)
-		if err != nil {
+		if l, err = lookUp(ctx, db.read, c, on); err != nil {
 			return Customer{}, false, failed("look up a customer", err)
+		}
+		if on.Lookup != nil {
+			*on.Lookup = l
 		}
 		if l.known != nil {
 			return l.known.record, false, nil
 		}
-		first = &l
 	}
 	var record Customer
 	err = db.change(ctx, "resolve customer", func(ctx context.Context, tx querier) (err error) {
-		l := first
-		if first = nil; l == nil {
-			again, err := lookUp(ctx, tx, c, on)
-			if err != nil {
+		readBefore := l.read
+		if !readBefore {
+			if l, err = lookUp(ctx, tx, c, on); err != nil {
 				return err
 			}
-			l = &again
 		}
-		record, created, err = db.resolve(ctx, tx, c, on, *l)
+		l.read = false // for the next attempt
+		record, created, err = db.resolve(ctx, tx, c, on, l)
 		switch {
 		case isDuplicate(err): // a concurrent redemption made the record, or used the ticket
+			return errors.Join(errStale, err)
+		case errors.Is(err, ErrExists): // another record took one of the identifiers
+			return errStale
+		case isForeignKey(err) && readBefore: // the brand or the record was removed
 			return errors.Join(errStale, err)
 		case isForeignKey(err):
 			return notFound("brand", brand)
@@ -109,28 +122,30 @@ func (c *Customer) prepare(brand string, on Redemption) error {
 	return cmp.Or(c.check(), checkText("ticket", on.Ticket, maxBrand))
 }
 
-// A lookup is the state of the directory for a customer.
-type lookup struct {
+// A Lookup is the state of the directory for a customer, as read by a call. The zero
+// Lookup has read nothing.
+type Lookup struct {
+	read    bool
 	known   *version[Customer]  // the record of the customer, or nil
 	changed bool                // whether the ticket has changed the known record already
 	found   []version[Customer] // the records with one of the customer's identifiers
 }
 
 // lookUp finds the record of c, in one statement.
-func lookUp(ctx context.Context, q querier, c Customer, on Redemption) (lookup, error) {
+func lookUp(ctx context.Context, q querier, c Customer, on Redemption) (Lookup, error) {
 	found, changed, err := matches(ctx, q, c, on.Ticket)
 	switch {
 	case err != nil:
-		return lookup{}, err
+		return Lookup{}, err
 	case changed != nil:
-		return lookup{known: changed, changed: true, found: found}, nil
+		return Lookup{read: true, known: changed, changed: true, found: found}, nil
 	}
-	return lookup{known: choose(found, c), found: found}, nil
+	return Lookup{read: true, known: choose(found, c), found: found}, nil
 }
 
 // resolve is the part of ResolveCustomer within the transaction.
 func (db *DB) resolve(
-	ctx context.Context, tx querier, c Customer, on Redemption, l lookup,
+	ctx context.Context, tx querier, c Customer, on Redemption, l Lookup,
 ) (_ Customer, created bool, err error) {
 	known, found := l.known, l.found
 	if l.changed {
