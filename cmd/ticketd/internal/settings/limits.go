@@ -21,9 +21,9 @@ type limits struct {
 // addFlags adds the flags about who may call, from where and how often.
 func (l *limits) addFlags(f *pflag.FlagSet, c *service.Config) {
 	f.Float64Var(&c.Live.Limit.Rate, "rate-limit", 50,
-		"requests per second that an API key without a limit of its own may make in the long run, as a `number`")
+		"`number` of requests per second that an API key without a limit of its own may make in the long run")
 	f.IntVar(&c.Live.Limit.Burst, "rate-burst", 200,
-		"`requests` that an API key without a limit of its own may make at once, after a pause")
+		"`number` of requests that an API key without a limit of its own may make at once, after a pause")
 	f.StringVar(&c.RateStore, "rate-store", "",
 		"`URL` of a Redis (redis://…, rediss://…) in which several processes count the requests of API keys together "+
 			"(default: each process counts for itself)")

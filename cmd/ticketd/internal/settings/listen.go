@@ -16,14 +16,15 @@ func addListenFlags(f *pflag.FlagSet, c *service.Config, listen string) {
 	f.StringVar(&c.Listen, "listen", listen, "`HOST:PORT` to listen on; port 0 takes a free port")
 	AddPublicURLFlag(f, &c.PublicURL, " (default: http and the address listened on)")
 	f.StringVar(&c.MetricsListen, "metrics-listen", "",
-		"`HOST:PORT` to serve /metrics on, for Prometheus and for nobody else: it is not authenticated (default: nowhere)")
+		"`HOST:PORT` on which Prometheus finds /metrics; needs no login, so let nobody else reach this address "+
+			"(default: no metrics)")
 }
 
 // addTLSFlags adds the flags of the certificate.
 func addTLSFlags(f *pflag.FlagSet, c *service.Config) {
 	f.StringVar(&c.CertFile, "tls-cert", "",
-		"PEM `FILE` with the certificate of the service and the ones between it and its authority; turns HTTPS on, "+
-			"and is read again when it changes")
+		"PEM `FILE` with the certificate of the service, followed by the intermediate certificates; turns HTTPS on. "+
+			"The file is read again when it changes")
 	f.StringVar(&c.KeyFile, "tls-key", "", "PEM `FILE` with the private key of the certificate in --tls-cert")
 }
 

@@ -17,7 +17,8 @@ import (
 // AddPlaceFlags adds --data and --database, the flags for the place of the state. An
 // empty dataUsage stands for a general help text of --data.
 func AddPlaceFlags(f *pflag.FlagSet, p *state.Place, dataUsage string) {
-	dataUsage = cmp.Or(dataUsage, "data `folder`: the directory's database, keyrings and lock")
+	dataUsage = cmp.Or(dataUsage,
+		"data `folder` with keyrings, lock and, unless --database names another place, the directory")
 	f.StringVar(&p.Data, "data", "", dataUsage+" (environment: ADMITONE_DATA)")
 	f.StringVar(&p.Database, "database", "",
 		"directory of brands, agents and customers: the `path` of an SQLite file, "+

@@ -27,7 +27,7 @@ func addReplayFlags(f *pflag.FlagSet, r *service.Replay, store string) {
 			"Only for servers with appendonly yes and appendfsync always, "+
 			"and with every replica that may take over counted in --replay-wait; other servers would admit tickets twice")
 	f.IntVar(&r.Wait, "replay-wait", 0,
-		"`replicas` of a redis store that must have the claim of a ticket before the ticket is admitted (default 0)")
+		"`number` of replicas of a redis store that must have a ticket's claim before the ticket is admitted (default 0)")
 	f.StringVar(&r.CAFile, "replay-ca", "",
 		"PEM `FILE` with the authorities to trust for a rediss store, in place of the system's "+
 			"(for postgres, write sslrootcert=FILE into the URL)")
