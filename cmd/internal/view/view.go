@@ -1,5 +1,5 @@
-// Package view shows tickets in the JSON of the service's API, whose types are those
-// of package client.
+// Package view converts tickets to the JSON types of package client, for the service and
+// for cmd/ticket.
 package view
 
 import (
@@ -7,7 +7,7 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// Ticket returns what a ticket says; nil for nil.
+// Ticket converts a ticket; nil to nil.
 func Ticket(t *token.Ticket) *client.Ticket {
 	if t == nil {
 		return nil
