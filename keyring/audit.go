@@ -60,7 +60,7 @@ type auditLine struct {
 	Before     string      `json:"before,omitempty"`
 	Found      AuditResult `json:"found,omitempty"` // result of the previous intent, if that has no outcome
 	After      string      `json:"after,omitempty"` // of the outcome: fingerprint of the new file
-	Prev       string      `json:"prev"`            // SHA-256 of the previous line, in hexadecimal; empty in the first line
+	Prev       string      `json:"prev"`            // SHA-256 of the previous line, hexadecimal; empty in the first line
 }
 
 const (

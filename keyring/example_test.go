@@ -8,10 +8,11 @@ import (
 
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/keyring/kms"
+	"github.com/admitone/admitone/token"
 )
 
-// A service opens a Ring and seals with it, while the security team rotates the
-// file underneath.
+// The security team makes a keyring with a policy. A service opens a Ring over the file and
+// seals with the Ring, while the security team rotates the keyring.
 func Example() {
 	dir, err := os.MkdirTemp("", "keyring")
 	if err != nil {
@@ -28,7 +29,9 @@ func Example() {
 		panic(err)
 	}
 	c := keyring.Config{Kind: keyring.Ticket, Realm: "prod", KEK: kek}
-	if err := keyring.Create(file, c, keyring.DefaultPolicy(c.Kind), ""); err != nil {
+	policy := keyring.DefaultPolicy(c.Kind)
+	policy.RotateEvery = 7 * 24 * time.Hour
+	if err := keyring.Create(file, c, policy, ""); err != nil {
 		panic(err)
 	}
 
@@ -53,10 +56,23 @@ func Example() {
 		panic(err)
 	}
 	fmt.Printf("%s, generation %d\n", plain, ring.Report().Generation)
-	// Output: hello, generation 2
+
+	// The Ring is the Sealer and the Opener of tickets. Their keys must live as long.
+	issuer, err := token.NewIssuer(token.Config{Sealer: ring, Realm: "prod", MaxLifetime: ring.Lifetime()})
+	if err != nil {
+		panic(err)
+	}
+	t := token.Ticket{Audience: token.Agent, Brand: "acme", Username: "ann"}
+	if _, err := issuer.Issue(&t); err != nil {
+		panic(err)
+	}
+	fmt.Println(t.KeyID == ring.Report().Primary, t.Lifetime)
+	// Output:
+	// hello, generation 2
+	// true 1m0s
 }
 
-// A timer runs Apply every few minutes; here the clock is moved instead.
+// A timer runs Apply every few minutes. Here, the clock moves instead.
 func ExampleApply() {
 	dir, err := os.MkdirTemp("", "keyring")
 	if err != nil {
