@@ -15,16 +15,16 @@ import (
 )
 
 const (
-	// flights is how many statements are on their way at most.
+	// flights is the most statements on their way at a time.
 	flights = 2
-	// maxBatch is how many claims share a statement at most.
+	// maxBatch is the most claims in a statement.
 	maxBatch = 256
-	// maxWaiting is how many wait for one to come back at most. A server that
-	// does no more than 5,000 a second has that many done in Config.Timeout.
+	// maxWaiting is the most claims that wait for a statement to come back. A server with
+	// 5,000 claims a second answers so many within Config.Timeout.
 	maxWaiting = 16_384
 )
 
-// A request is a claim (spend) or a look that somebody waits for.
+// request is a claim (spend) or a peek, awaited by a caller.
 type request struct {
 	claim  replay.Claim
 	spend  bool
@@ -33,9 +33,9 @@ type request struct {
 	err    error
 }
 
-// requests are those that wait to be sent. While fewer than flights statements
-// are on their way, one that comes is sent at once, alone; otherwise it waits for
-// one to come back, and is sent with the others that wait.
+// requests wait to be sent. While fewer than flights statements are on their way, a new
+// request is sent at once, alone. Otherwise the request waits for a statement to come back,
+// and is sent with the other waiting requests.
 type requests struct {
 	mu      sync.Mutex
 	waiting list.List // of *request
@@ -68,14 +68,14 @@ func (s *Store) enqueue(r *request) (*list.Element, error) {
 	return place, nil
 }
 
-// withdraw takes back what was not sent yet.
+// withdraw takes back a request not yet sent.
 func (q *requests) withdraw(place *list.Element) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.waiting.Remove(place) // nothing, if it is not there
 }
 
-// take returns those to be sent next, or none, and then a flight is over.
+// take returns the next batch. An empty batch ends a flight.
 func (q *requests) take() (batch []*request) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -88,7 +88,7 @@ func (q *requests) take() (batch []*request) {
 	return batch
 }
 
-// close refuses what comes, and returns when all that came is answered.
+// close refuses new requests, and returns when all earlier ones are answered.
 func (q *requests) close() {
 	q.mu.Lock()
 	q.closed = true
@@ -102,12 +102,12 @@ func (s *Store) fly() {
 	}
 }
 
-// answer sends a batch and answers it. It takes no longer than Config.Timeout;
-// that one of those who wait gives up is nothing to the others.
+// answer sends a batch and answers its requests, within Config.Timeout. A caller that gives
+// up does not disturb the others.
 func (s *Store) answer(batch []*request) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()
-	// The order in which the server takes their locks; see the SQL function claims.
+	// The server takes locks in this order; see the SQL function claims.
 	slices.SortStableFunc(batch, func(a, b *request) int { return bytes.Compare(a.claim.Nonce[:], b.claim.Nonce[:]) })
 	rows, err := s.send(ctx, batch)
 	if err != nil {
@@ -166,7 +166,7 @@ func (s *Store) send(ctx context.Context, batch []*request) ([]row, error) {
 	return rows, nil
 }
 
-// row is what the SQL functions claim and claims say of one.
+// row is the answer of the SQL functions claim and claims to a claim.
 type row struct {
 	n               int // from 1
 	status          string

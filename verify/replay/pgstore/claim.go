@@ -10,14 +10,13 @@ import (
 	"github.com/admitone/admitone/verify/replay"
 )
 
-// attempts is how often a statement is sent at most, if the server said each
-// time that it undid it.
+// attempts is the most attempts of a statement, if the server says each time that the
+// attempt was undone.
 const attempts = 4
 
-// Claim implements replay.Store, in one statement and one round trip, which it
-// may share with other claims. When the context or Config.Timeout ends it before
-// the answer is here, the nonce may be spent and may not be; a claim with a
-// binding can then be made again.
+// Claim implements replay.Store, in a statement and round trip possibly shared with other
+// claims. If the context or Config.Timeout ends before the answer, the nonce may be spent
+// or not; a claim with a binding can then be made again.
 func (s *Store) Claim(ctx context.Context, c replay.Claim) (replay.Answer, error) {
 	return s.ask(ctx, &c, true)
 }
@@ -71,9 +70,9 @@ func (r *row) answer(c *replay.Claim) (replay.Answer, error) {
 	return replay.Answer{}, fmt.Errorf("%w: the database answered %q, which is no answer", replay.ErrUnavailable, r.status)
 }
 
-// query sends one statement, has its rows read, and returns when its transaction
-// is committed. It is sent again only where the server undid it: otherwise one
-// attempt could spend the nonce, and the next call it spent.
+// query sends a statement, has the rows read, and returns after the commit. The statement
+// is sent again only if the server undid the attempt. Otherwise a first attempt could spend
+// the nonce, and a second report a replay.
 func (s *Store) query(ctx context.Context, sql string, args []any, read func(pgx.Rows) error) error {
 	for n := 1; ; n++ {
 		var err error
@@ -97,8 +96,8 @@ func (s *Store) query(ctx context.Context, sql string, args []any, read func(pgx
 	}
 }
 
-// queryExplicit does the same where the server's, database's or role's default
-// is another isolation: three statements, still in one round trip.
+// queryExplicit does the same where the server's, database's or role's default is another
+// isolation: three statements, still in a single round trip.
 func (s *Store) queryExplicit(ctx context.Context, sql string, args []any, read func(pgx.Rows) error) error {
 	var batch pgx.Batch
 	batch.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")

@@ -15,6 +15,7 @@ import (
 
 	"github.com/admitone/admitone/internal/servers"
 	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/internal/cache"
 )
 
 // race claims c in all the stores at once, several times in each.
@@ -117,8 +118,8 @@ func TestLooksAgainAfterWaiting(t *testing.T) {
 		{"its time ends meanwhile, and the other commits", true, func(t *testing.T, _ string, clock *movedClock, c replay.Claim) {
 			clock.set(t, c.RetainUntil)
 		}, replay.TooLate},
-		{"its slice is dropped meanwhile", false, func(t *testing.T, url string, _ *movedClock, c replay.Claim) {
-			exec1(t, url, fmt.Sprintf("SELECT admitone_replay.drop_slice(%d)", c.Expires.UnixMilli()>>14))
+		{"its window is dropped meanwhile", false, func(t *testing.T, url string, _ *movedClock, c replay.Claim) {
+			exec1(t, url, fmt.Sprintf("SELECT admitone_replay.drop_window(%d)", cache.WindowOf(c.Expires)))
 		}, replay.ClockBehind},
 		{"the epoch is lost meanwhile", false, func(t *testing.T, url string, clock *movedClock, _ replay.Claim) {
 			exec1(t, url, "DELETE FROM admitone_replay.epoch")

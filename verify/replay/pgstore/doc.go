@@ -1,101 +1,97 @@
-// Package pgstore is a replay.Store on PostgreSQL 13 or newer, which any number
-// of processes share.
+// Package pgstore is a replay.Store on PostgreSQL 13 or newer. Any number of processes
+// share the store.
 //
 // # A claim
 //
-// A claim is one call of the SQL function admitone_replay.claim: one statement,
-// one transaction, one round trip. It judges by the server's clock, read again
-// after any waiting, and inserts the nonce where no row has it. The unique index
-// makes one of many clients the winner; the others wait for its commit and see
-// its row. The answer is read to the end of the transaction, so an admission is
-// on disk before anybody hears of it.
+// A claim is a call of the SQL function admitone_replay.claim: a single statement,
+// transaction and round trip. The function judges by the server's clock, read again after
+// any waiting, and inserts the nonce if no row has the nonce yet. The unique index chooses
+// a winner among many clients; the others wait for the winner's commit and see the row. The
+// answer is read to the end of the transaction, so an admission is on disk before its
+// answer.
 //
-// At most two such statements are on their way at a time. A claim that comes
-// while there are fewer is sent at once, alone. The others wait for one to come
-// back, and then share one statement and one commit, up to 256 of them: the
-// function claims calls claim for each, one after the other, so their answers are
-// the same as they would be alone. If that statement fails, all of them are
-// replay.ErrUnavailable. Who gives up before his claim is sent spends nothing; if
-// it was sent, the others' answers are not disturbed. At most 16,384 claims wait.
+// At most two statements are on their way at a time. A claim that comes with fewer on
+// their way is sent at once, alone. Other claims wait for a statement to come back, and
+// then share a statement and a commit, up to 256 claims together. The function claims calls
+// claim for each, in order, so the answers are the same as for single claims. If the
+// statement fails, all its claims are replay.ErrUnavailable. A caller that gives up before
+// the sending spends nothing; a caller that gives up later does not disturb the others. At
+// most 16,384 claims wait.
 //
-// The function must run in READ COMMITTED, for it looks again after it has
-// waited. Where the default of the server, database or role is another, it
-// refuses, and the store from then on wraps it in a transaction that says so,
-// in the same round trip; ALTER ROLE … SET default_transaction_isolation = 'read
-// committed' saves those two statements. Where synchronous_commit is off, the
-// function turns it on for its own transaction. Other settings of it are
-// respected: local is enough for what is promised here.
+// The function looks again after waiting, so it needs READ COMMITTED. If the default of the
+// server, database or role is another isolation, the function refuses, and the store from
+// then on wraps the call in a READ COMMITTED transaction, in the same round trip. ALTER ROLE
+// … SET default_transaction_isolation = 'read committed' saves the two extra statements. If
+// synchronous_commit is off, the function turns it on for its own transaction. Other
+// values are respected: local is enough for the promises here.
 //
-// Times are stored as milliseconds since the Unix epoch, and a claim's are
-// rounded down. No session's time zone matters, nor does the database's
-// encoding.
+// Times are stored as milliseconds since the Unix epoch, and a claim's times are rounded
+// down. Neither a session's time zone nor the database's encoding matters.
 //
 // # Poolers
 //
-// A claim leaves nothing behind in its session: neither a prepared statement nor
-// a setting nor a lock. So a store works through PgBouncer in transaction mode,
-// as long as statements are not prepared. That is the default here. On direct
-// connections default_query_exec_mode=cache_statement in the URL is somewhat
-// faster; a Config.Pool is used in the mode that it has. PgBouncer's session mode
-// serves as well, and its statement mode where the schema is there and transactions
-// are READ COMMITTED by default. Parameters of the URL that set server variables
-// (timezone, options, …) are for direct connections: PgBouncer refuses those it
-// does not know.
+// A claim leaves nothing behind in its session: no prepared statement, no setting, no lock.
+// So a store works through PgBouncer in transaction mode, as long as statements are not
+// prepared; this is the default. On direct connections
+// default_query_exec_mode=cache_statement in the URL is somewhat faster. A Config.Pool is
+// used in its own mode. PgBouncer's session mode serves as well. So does statement mode, if
+// the schema exists and transactions are READ COMMITTED by default. URL parameters for
+// server variables (timezone, options, …) are for direct connections: PgBouncer refuses
+// unknown variables.
 //
-// # What happens when
+// # Failures
 //
-// Any failure to get an answer — nobody listens, the server stops, a time-out,
-// no free connection, a server that is read-only now — is
-// replay.ErrUnavailable. Nobody is admitted on it. The next claim tries anew, so
-// service resumes by itself. After a restart of the server the pool's old
-// connections cost nobody an answer: that they have ended is seen before a claim
-// is sent on them. A claim is sent again only where the server said that it undid
-// it; so no claim is taken for its own replay. Where an answer was lost the caller
-// may claim again: with the same binding, and within replay.Grace, it is told the
-// same.
+// Every failure to get an answer is replay.ErrUnavailable: nobody listens, the server
+// stops, a time limit passes, no connection is free, the server is read-only. Nobody is
+// admitted. The next claim tries anew, so service resumes by itself. After a restart of the
+// server the pool's old connections cost no claim: the store notices their end before it
+// sends a claim on them. A claim is sent again only if the server said that the first
+// attempt was undone, so no claim is taken for its own replay. After a lost answer, claim
+// again: with the same binding, and within replay.Grace, the answer is the same.
 //
-// A claim that comes back from a server on which the claims before it are not
-// complete is refused as replay.IssuedBeforeStart, if its ticket may be as old.
-// The moment from which they are complete is the epoch, kept in a row that
-// names the timeline of the server's write-ahead log and the transaction that
-// wrote it. If that row is missing or not this server's own, a new epoch begins,
-// by the server's clock or that of the process that finds so, whichever is later.
-// So it is when the schema is made, dropped or truncated, when a dump is
-// restored into any database, when a base backup is restored to a point in time,
-// and when a standby is promoted. Promotion begins a new epoch whether or not
-// claims were lost, since the new primary cannot know: an asynchronous failover
-// costs those who were on their way a new ticket, and admits nobody twice.
+// # The barrier
 //
-// Three things are beyond the store. Rows that an administrator deletes from the
-// table by hand. A primary that goes on taking claims beside its promoted
-// standby: fence it. And a disk that is set back, underneath the server, to a
-// snapshot of itself without archive recovery: truncate admitone_replay.claims
-// before such a server is let on the network.
+// The epoch is the beginning of the complete memory, kept in a row. The row names the
+// timeline of the server's write-ahead log, and the transaction that wrote the row. If the
+// row is missing or not this server's own, a new epoch begins, by the server's clock or by
+// the finding process's clock, whichever is later. Tickets possibly older than the epoch are
+// replay.IssuedBeforeStart.
 //
-// A server whose clock stands behind the true time when it takes another's place
-// does no harm as long as the verifiers' clocks are right. If a clock was ahead when
-// an epoch began, tickets are refused until the time has come, or until, with all
-// clocks right, admitone_replay.claims is truncated.
+// So a new epoch begins when the schema is made, dropped or truncated, when a dump is
+// restored into any database, when a base backup is restored to a point in time, and when a
+// standby is promoted. Promotion begins a new epoch whether or not claims were lost, since
+// the new primary cannot know. An asynchronous failover costs the tickets under way, and
+// admits none twice.
 //
-// # Memory of what was forgotten
+// The store cannot help in three cases. The first is an administrator who deletes rows of
+// the table by hand. The second is a primary that goes on taking claims beside its promoted
+// standby: fence the old primary. The third is a disk set back, underneath the server, to a
+// snapshot without archive recovery: truncate admitone_replay.claims before the server
+// returns to the network.
 //
-// Claims whose RetainUntil is over are purged, every Config.PurgeEvery, in
-// batches of 1,000 and beside redemptions; any number of processes may. What
-// was purged is noted, in the same transaction, as ranges of 16 s of ticket
-// expiry. If the server's clock is set back, claims of those ranges are
-// refused as replay.ClockBehind, and all others are served. The same is in store
-// for a claim that comes, with a skew larger by more than a minute than its
-// predecessor's, after that one was purged.
+// A server with a clock behind the true time does no harm when it takes another's place, as
+// long as the verifiers' clocks are right. If a clock was ahead when an epoch began, tickets
+// are refused until the epoch's time has come. To end this sooner, set all clocks right and
+// truncate admitone_replay.claims.
 //
-// A claim takes some 230 bytes with its indexes, until a purge and then a vacuum
-// have passed. replay.Full and replay.PossiblyUsed are never answered; a full disk
-// is replay.ErrUnavailable.
+// # Purging
+//
+// Claims past their RetainUntil are purged every Config.PurgeEvery, in batches of 1,000 and
+// beside redemptions, by any number of processes. The purge notes the purged windows of
+// ticket expiry, as ranges, in the same transaction. If the server's clock is set back,
+// claims in these windows are replay.ClockBehind, and all others are served. The same
+// happens to a claim after its nonce was purged, if its verifier's skew is larger by more
+// than a minute than the skew before.
+//
+// A claim takes some 230 bytes with its indexes, until a purge and then a vacuum have
+// passed. The store never answers replay.Full or replay.PossiblyUsed; a full disk is
+// replay.ErrUnavailable.
 //
 // # Schema and rights
 //
-// Open makes the schema admitone_replay if it is not there. Processes that start
-// together wait for each other. A role that may not create schemas needs no more
-// than USAGE of this one, made by its owner with the script of Schema: the
-// functions run with the owner's rights. With USAGE alone a service can spend a
-// nonce, and cannot make the store forget one.
+// Open makes the schema admitone_replay if need be. Processes that start together wait for
+// each other. A role without the right to create schemas needs no more than USAGE of the
+// schema, made by its owner with the script of Schema: the functions run with the owner's
+// rights. With USAGE alone a service can spend a nonce, and cannot make the store forget a
+// nonce.
 package pgstore

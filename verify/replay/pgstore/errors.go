@@ -25,9 +25,12 @@ const (
 )
 
 var remedies = map[string]string{
-	readOnly:           "the server takes no writes: connect to the primary, for instance with several hosts and target_session_attrs=read-write in the URL",
-	noSchema:           "the schema is missing: open the store as a role that may create it, or let its owner run Schema()",
-	noFunction:         "the schema is missing or damaged: open the store as a role that may create it, or let its owner run Schema()",
+	readOnly: "the server takes no writes: connect to the primary, for instance with several hosts and " +
+		"target_session_attrs=read-write in the URL",
+	noSchema: "the schema is missing: " +
+		"open the store as a role that may create it, or let its owner run Schema()",
+	noFunction: "the schema is missing or damaged: " +
+		"open the store as a role that may create it, or let its owner run Schema()",
 	noTable:            "the schema is damaged: drop the schema admitone_replay, and let its owner run Schema()",
 	noRight:            "GRANT USAGE ON SCHEMA admitone_replay to this role",
 	tooManyConnections: "raise the server's max_connections, or lower pool_max_conns in the URL",
@@ -41,7 +44,7 @@ func sqlState(err error) string {
 	return ""
 }
 
-// unavailable wraps what pgx says, which names user, host and database at most.
+// unavailable wraps an error of pgx. These errors name user, host and database at most.
 func unavailable(err error) error {
 	if remedy, ok := remedies[sqlState(err)]; ok {
 		return fmt.Errorf("%w: postgres: %w (%s)", replay.ErrUnavailable, err, remedy)
@@ -49,9 +52,9 @@ func unavailable(err error) error {
 	return fmt.Errorf("%w: postgres: %w", replay.ErrUnavailable, err)
 }
 
-// undone reports whether the statement is certain to have had no effect, since
-// the server says that it rolled it back. (pgconn.SafeToRetry is not to be asked:
-// of a batch whose connection breaks it says yes, though the batch was sent.)
+// undone reports whether the statement is certain to have had no effect, since the server
+// reports a rollback. (Do not use pgconn.SafeToRetry: it returns true for a batch sent on a
+// breaking connection.)
 func undone(err error) bool {
 	state := sqlState(err)
 	return state == serializationFailure || state == deadlockDetected

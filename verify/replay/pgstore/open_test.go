@@ -80,8 +80,8 @@ func TestNoPasswordInTexts(t *testing.T) {
 	assert.ErrorContains(t, err, "/nonexistent.pem", "what can be said, is")
 
 	url := servers.Database(t)
-	exec1(t, url, "CREATE ROLE named LOGIN SUPERUSER")
-	s := openAt(t, strings.Replace(url, "postgres@", "named:s3cret@", 1), func(c *Config) { c.Realm = "realm" })
+	named := strings.Replace(role(t, url, "named", "SUPERUSER"), "named@", "named:s3cret@", 1)
+	s := openAt(t, named, func(c *Config) { c.Realm = "realm" })
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 		assert.NotContains(t, fmt.Sprintf(verb, s), "s3", verb)
 		assert.Contains(t, fmt.Sprintf(verb, s), `realm "realm"`, verb)
@@ -141,7 +141,7 @@ func TestRoleOfTheService(t *testing.T) {
 		"TRUNCATE admitone_replay.claims",
 		"UPDATE admitone_replay.epoch SET began = 0",
 		"DELETE FROM admitone_replay.dropped",
-		"SELECT admitone_replay.drop_slice(1)",
+		"SELECT admitone_replay.drop_window(1)",
 		"CREATE OR REPLACE FUNCTION admitone_replay.clock() RETURNS bigint LANGUAGE sql AS 'SELECT 9e15::bigint'",
 	} {
 		_, err := conn.Exec(context.Background(), sql)
@@ -171,8 +171,8 @@ func TestOpenRefuses(t *testing.T) {
 	exec1(t, url, "ALTER TABLE admitone_replay.claims SET UNLOGGED")
 	refused(url, "SET LOGGED")
 	exec1(t, url, "ALTER TABLE admitone_replay.claims SET LOGGED")
-	exec1(t, url, "CREATE OR REPLACE FUNCTION admitone_replay.version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 2'")
-	refused(url, "has version 2, and this program knows 1")
+	exec1(t, url, "CREATE OR REPLACE FUNCTION admitone_replay.version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 1'")
+	refused(url, "has version 1, and this program knows 2")
 
 	noFsync := servers.PostgreSQL(t, "-c", "fsync=off")
 	refused(noFsync.URL, "fsync = on")

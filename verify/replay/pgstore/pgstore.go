@@ -22,19 +22,17 @@ const (
 	defaultMaxConns   = flights + 2 // for purging, and for what heals
 )
 
-// Config says where a store is. One of URL and Pool is mandatory.
+// Config names the database. Either URL or Pool is mandatory.
 type Config struct {
-	// URL is a connection string of the form
-	// postgres://user:password@host:5432/database, as libpq and pgx take it.
-	// Unless it says otherwise, there are at most 4 connections
-	// (pool_max_conns), connecting takes no longer than Timeout
-	// (connect_timeout), and statements are not prepared
-	// (default_query_exec_mode=exec).
+	// URL is a connection string of the form postgres://user:password@host:5432/database, in
+	// the syntax of libpq and pgx. By default the pool has at most 4 connections
+	// (pool_max_conns), connecting takes no longer than Timeout (connect_timeout), and
+	// statements are not prepared (default_query_exec_mode=exec).
 	URL string
 
-	// Pool is used in place of URL, as it is. Close leaves it open. Give it at
-	// least 4 connections, and think of ShouldPing: pgx does not notice that a
-	// server has restarted less than a second after a connection was used.
+	// Pool takes the place of URL, unchanged. Close leaves the pool open. Give the pool at
+	// least 4 connections, and think of ShouldPing: pgx does not notice the restart of a
+	// server less than a second after the connection's last use.
 	Pool *pgxpool.Pool
 
 	// Realm is the deployment's name, as the verifiers': UTF-8, at most 64
@@ -46,28 +44,27 @@ type Config struct {
 	// context's deadline counts, too.
 	Timeout time.Duration
 
-	// PurgeEvery is how often claims that are over are deleted; 0 is a minute,
-	// and less than 0 never: then see Store.Purge.
+	// PurgeEvery is the interval between deletions of expired claims. 0 is a minute. A
+	// negative value means never: then call Store.Purge.
 	PurgeEvery time.Duration
 
-	// AllowNoFsync accepts a server with fsync off. It is for services that
-	// keep what is committed by other means, and for nothing else: on a
-	// machine of one's own a power failure would forget spent tickets.
+	// AllowNoFsync accepts a server with fsync off. Use it only with a service that keeps
+	// commits by other means: on your own machine a power failure would forget spent tickets.
 	AllowNoFsync bool
 
-	// Log takes what goes wrong with nobody waiting for it: a purge that
-	// failed, a schema that had to be made anew. Nil is slog.Default().
+	// Log gets failures that no caller waits for: a failed purge, a schema made anew. Nil is
+	// slog.Default().
 	Log *slog.Logger
 }
 
-// String leaves out the URL, which may hold a password.
+// String leaves out the URL, because the URL may hold a password.
 func (c Config) String() string { return fmt.Sprintf("pgstore.Config(realm %q)", c.Realm) }
 
 // GoString is String.
 func (c Config) GoString() string { return c.String() }
 
-// Store is a replay.Store in a PostgreSQL database, which any number of
-// processes share. The package comment says what it promises.
+// Store is a replay.Store in a PostgreSQL database, for any number of processes. The
+// package comment has the promises.
 type Store struct {
 	now     func() time.Time
 	pool    *pgxpool.Pool
@@ -91,10 +88,10 @@ type Store struct {
 
 var _ replay.Managed = (*Store)(nil)
 
-// Open connects, checks that the server can keep the store's promises, makes
-// the schema if it is not there (see Schema), and begins to purge. An error
-// that wraps replay.ErrUnavailable says that the server could not be asked; any
-// other says what to change. None contains the password.
+// Open connects, checks whether the server can keep the store's promises, makes the schema
+// if need be (see Schema), and begins to purge. An error that wraps replay.ErrUnavailable
+// means an unreachable server; any other error requires a change of the configuration. No
+// error contains the password.
 func Open(ctx context.Context, config Config) (*Store, error) {
 	return openWith(ctx, config, time.Now)
 }
@@ -142,9 +139,9 @@ func openWith(ctx context.Context, config Config, now func() time.Time) (*Store,
 	return s, nil
 }
 
-// Check reports what is wrong with c as it is written: what Open refuses without
-// asking a server. Its errors quote nothing of the URL but the names of files that
-// cannot be read, which are *fs.PathError.
+// Check refuses a Config that Open refuses without asking a server. The error is a
+// *token.ConfigError. It quotes nothing of the URL except the name of an unreadable file;
+// then the Cause is a *fs.PathError.
 func (c Config) Check() error {
 	if err := c.check(); err != nil || c.Pool != nil {
 		return err
@@ -158,7 +155,7 @@ func wrong(field, reason string, args ...any) error {
 	return &token.ConfigError{Field: "pgstore.Config." + field, Reason: fmt.Sprintf(reason, args...)}
 }
 
-// check refuses a Config that says nothing sensible.
+// check refuses a Config without regard to the contents of the URL.
 func (c *Config) check() error {
 	switch {
 	case c.URL == "" && c.Pool == nil:
@@ -171,7 +168,7 @@ func (c *Config) check() error {
 	return token.CheckRealm("pgstore.Config.Realm", c.Realm)
 }
 
-// parseURL reads a connection string, with the defaults that Config.URL states.
+// parseURL reads a connection string, with the defaults of Config.URL.
 func parseURL(url string, timeout time.Duration) (*pgxpool.Config, error) {
 	config, err := postgres.Parse(url, postgres.Defaults{MaxConns: defaultMaxConns, ConnectTimeout: timeout})
 	if bad, ok := errors.AsType[*postgres.URLError](err); ok {
@@ -186,8 +183,8 @@ func newPool(ctx context.Context, url string, timeout time.Duration) (*pgxpool.P
 	if err != nil {
 		return nil, err
 	}
-	// A connection that the server has ended, as by a restart, is replaced before
-	// a claim is sent on it, when that is safe.
+	// A connection ended by the server, for instance in a restart, is replaced before a claim
+	// is sent on it, while this is safe.
 	config.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool {
 		return p.IdleDuration > time.Second || unread(p.Conn.PgConn().Conn())
 	}
@@ -198,8 +195,8 @@ func newPool(ctx context.Context, url string, timeout time.Duration) (*pgxpool.P
 	return pool, nil
 }
 
-// Close ends the purging and, unless it was given, closes the pool. Claims
-// that are on their way are waited for; those that come are ErrUnavailable.
+// Close ends the purging and closes the pool, except a Config.Pool. Claims on their way are
+// waited for; later claims are ErrUnavailable.
 func (s *Store) Close() error {
 	s.requests.close()
 	if s.stop != nil {
@@ -212,8 +209,7 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Epoch is the moment from which the database's memory was complete when Open
-// asked: one-time tickets issued before it are refused.
+// Epoch implements replay.Managed: the epoch as found by Open.
 func (s *Store) Epoch() time.Time { return s.epoch }
 
 // String names the server, the database and the realm.

@@ -9,17 +9,16 @@ import (
 )
 
 const (
-	// purgeBatch is how many claims one transaction deletes at most, so that
-	// it is short.
+	// purgeBatch is the most claims deleted in a transaction, to keep the transaction short.
 	purgeBatch = 1000
-	// purgeLongest bounds a batch, on a server that is busy.
+	// purgeLongest bounds a batch, on a busy server.
 	purgeLongest = time.Minute
 )
 
-// Purge deletes the claims whose RetainUntil is over by the server's clock, in
-// batches, and returns how many. Claims can be made meanwhile, and others may
-// purge at the same time: all but one at once return early. The store calls it
-// every Config.PurgeEvery.
+// Purge deletes claims past their RetainUntil by the server's clock, in batches, and
+// returns their number. Claims can be made in the meantime, and other processes may purge
+// at the same time: all but a single purge return early. The store calls Purge every
+// Config.PurgeEvery.
 func (s *Store) Purge(ctx context.Context) (int, error) {
 	total := 0
 	for {
@@ -41,7 +40,7 @@ func (s *Store) Purge(ctx context.Context) (int, error) {
 
 func (s *Store) purgeEvery(ctx context.Context, every time.Duration) {
 	for {
-		// Processes that were started together do not stay together.
+		// Processes started together do not stay together.
 		wait := time.NewTimer(every/2 + rand.N(every))
 		select {
 		case <-ctx.Done():
@@ -53,22 +52,21 @@ func (s *Store) purgeEvery(ctx context.Context, every time.Duration) {
 		_, err := s.Purge(bounded)
 		cancel()
 		if err != nil && ctx.Err() == nil {
-			s.log.Warn("replay store: claims that are over could not be purged; the next attempt is in about "+every.String(), "store", s.name, "error", err)
+			s.log.Warn("replay store: expired claims could not be purged; the next attempt is in about "+every.String(),
+				"store", s.name, "error", err)
 		}
 	}
 }
 
-// heal does what can be done about an error that would otherwise last. The
-// claim that met it is refused in any case.
+// heal repairs the cause of a lasting error, if possible. The claim that met the error is
+// refused in any case.
 func (s *Store) heal(ctx context.Context, err error) {
 	switch sqlState(err) {
 	case readOnly:
-		// The connections lead to what was the primary. New ones will
-		// look for it again.
+		// The connections lead to the former primary. New connections look for the primary again.
 		s.pool.Reset()
 	case noSchema, noFunction:
-		// All is lost. A schema made anew has an epoch of its own, so that
-		// nothing of before is admitted.
+		// All is lost. A schema made anew has a new epoch, so no older ticket is admitted.
 		if !s.repairing.TryLock() {
 			return
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/admitone/admitone/internal/servers"
 	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/internal/cache"
 )
 
 func purge(t testing.TB, s *Store) int {
@@ -33,7 +34,7 @@ func fill(t testing.TB, url string, n int, end time.Time) {
 		SELECT '', uuid_send(gen_random_uuid()), %[1]d - n - 90000, %[1]d - n, %[1]d - n - 100000 FROM generate_series(0, %[2]d - 1) n`, end.UnixMilli(), n))
 }
 
-// A row is deleted at its retain-until and its slice's end, and not before.
+// A row is deleted at its retain-until and its window's end, and not before.
 //
 // trap R6
 // trap R20
@@ -95,7 +96,7 @@ func TestClockSteps(t *testing.T) {
 	for _, life := range []time.Duration{time.Minute, 10 * time.Minute} {
 		assert.Equal(t, replay.Admitted, claim(t, s, ticket(start, life, skew)).Status)
 	}
-	assert.Equal(t, replay.ClockBehind, claim(t, s, ticket(start, lifetime, skew)).Status, "a fresh ticket of that slice")
+	assert.Equal(t, replay.ClockBehind, claim(t, s, ticket(start, lifetime, skew)).Status, "a fresh ticket of that window")
 	clock.step(t, 20*time.Second) // and the stall is over
 	assert.Equal(t, replay.Admitted, claim(t, s, ticket(clock.at, lifetime, skew)).Status)
 
@@ -243,7 +244,7 @@ func TestPurgeDuringRedemptionInOddTimeZones(t *testing.T) {
 	assert.Equal(t, 360, ask1[int](t, url, "SELECT count(*) FROM admitone_replay.claims WHERE expires > admitone_replay.clock()"))
 }
 
-// The ranges of dropped slices are the set of what was dropped, and beyond 64
+// The ranges of dropped windows are the set of what was dropped, and beyond 64
 // of them a set that holds it.
 func TestDroppedRangesModel(t *testing.T) {
 	url := servers.Database(t)
@@ -260,9 +261,9 @@ func TestDroppedRangesModel(t *testing.T) {
 		model := map[int64]bool{}
 		merged := false
 		for range 150 {
-			slice := rng.Int64N(space) - space/2
-			model[slice] = true
-			_, err := conn.Exec(context.Background(), "SELECT admitone_replay.drop_slice($1)", slice)
+			window := rng.Int64N(space) - space/2
+			model[window] = true
+			_, err := conn.Exec(context.Background(), "SELECT admitone_replay.drop_window($1)", window)
 			require.NoError(t, err)
 			rows, err := conn.Query(context.Background(), "SELECT lo, hi FROM admitone_replay.dropped ORDER BY lo")
 			require.NoError(t, err)
@@ -286,5 +287,15 @@ func TestDroppedRangesModel(t *testing.T) {
 			}
 		}
 		assert.Equal(t, space == 2000, merged)
+	}
+}
+
+// The database's windows are those of the other stores.
+func TestWindows(t *testing.T) {
+	url := servers.Database(t)
+	openAt(t, url)
+	for _, ms := range []int64{0, 1, 15_999, 16_000, -1, -15_999, -16_000, -16_001, 1_800_000_000_123, -1 << 40} {
+		got := ask1[int64](t, url, fmt.Sprintf("SELECT admitone_replay.window_of(%d)", ms))
+		assert.Equal(t, cache.WindowOf(time.UnixMilli(ms)), got, "%d ms", ms)
 	}
 }

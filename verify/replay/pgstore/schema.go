@@ -16,17 +16,17 @@ import (
 var schemaSQL string
 
 const (
-	schemaVersion = 1
+	schemaVersion = 2
 	migrationLock = 7020957371498726502
 )
 
-// Schema returns the SQL script that makes the schema admitone_replay, for who
-// wants to run it as another role than the service's, in one transaction:
+// Schema returns the SQL script for the schema admitone_replay. Run the script as a role
+// other than the service's, in a single transaction:
 //
 //	psql --single-transaction --file schema.sql
 //	GRANT USAGE ON SCHEMA admitone_replay TO the_service;
 //
-// Open runs it where the schema is not there.
+// Open runs the script if the schema is missing.
 func Schema() string { return schemaSQL }
 
 // prepare checks the server and sees to the schema.
@@ -44,7 +44,8 @@ func (s *Store) prepare(ctx context.Context) error {
 	case err != nil:
 		return err
 	case fsync == "off" && !s.noFsync:
-		return errors.New("the server's fsync is off, so a power failure would forget spent tickets: set fsync = on, or Config.AllowNoFsync where the storage below keeps them")
+		return errors.New("the server's fsync is off, so a power failure would forget spent tickets: " +
+			"set fsync = on, or Config.AllowNoFsync if the storage below keeps every commit")
 	}
 	if _, err := s.migrate(ctx); err != nil {
 		return err
@@ -55,7 +56,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	return s.begin(ctx)
 }
 
-// begin begins the epoch if there is none.
+// begin begins the epoch if need be.
 func (s *Store) begin(ctx context.Context) error {
 	err := s.query(ctx, "SELECT admitone_replay.renew($1)", []any{s.now().UnixMilli()}, func(rows pgx.Rows) error {
 		began, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[int64])
@@ -65,11 +66,11 @@ func (s *Store) begin(ctx context.Context) error {
 	return orUnavailable(err)
 }
 
-// migrate makes the schema if it is not there, and reports whether it did.
-// Where it is, no right to make one is needed.
+// migrate makes the schema if need be, and reports whether it did. An existing schema needs
+// no right to make schemas.
 func (s *Store) migrate(ctx context.Context) (made bool, err error) {
-	// A query of the catalogue, for to_regnamespace would answer from a cache
-	// that the wait below leaves stale.
+	// A query of the catalogue, since to_regnamespace would answer from a cache left stale by
+	// the wait below.
 	exists := "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'admitone_replay')"
 	var there bool
 	if err := s.pool.QueryRow(ctx, exists).Scan(&there); err != nil || there {
@@ -77,7 +78,7 @@ func (s *Store) migrate(ctx context.Context) (made bool, err error) {
 	}
 	options := pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}
 	err = pgx.BeginTxFunc(ctx, s.pool, options, func(tx pgx.Tx) error {
-		// Of several processes that start at once, one makes it.
+		// If several processes start at once, a single one makes the schema.
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1::bigint)", int64(migrationLock)); err != nil {
 			return err
 		}
@@ -88,26 +89,30 @@ func (s *Store) migrate(ctx context.Context) (made bool, err error) {
 		return err
 	})
 	if sqlState(err) == noRight {
-		return false, fmt.Errorf("the schema admitone_replay is not there, and this role may not make it: let an owner run the script of Schema(), then GRANT USAGE ON SCHEMA admitone_replay to this role (%w)", err)
+		return false, fmt.Errorf("the schema admitone_replay is missing, and this role may not make it: "+
+			"let an owner run the script of Schema(), then GRANT USAGE ON SCHEMA admitone_replay to this role (%w)", err)
 	}
 	return err == nil && !there, orUnavailable(err)
 }
 
-// checkSchema looks whether the schema is one that this package knows, and
-// whether its tables outlive a crash.
+// checkSchema checks whether this package knows the schema, and whether the tables outlive
+// a crash.
 func (s *Store) checkSchema(ctx context.Context) error {
 	var version, unlogged int
 	err := s.pool.QueryRow(ctx, `SELECT admitone_replay.version(), (SELECT count(*) FROM pg_class
-		JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'admitone_replay' AND relkind = 'r' AND relpersistence <> 'p')::int`).Scan(&version, &unlogged)
+		JOIN pg_namespace n ON n.oid = relnamespace
+		WHERE nspname = 'admitone_replay' AND relkind = 'r' AND relpersistence <> 'p')::int`).Scan(&version, &unlogged)
 	switch {
 	case sqlState(err) == noRight:
 		return fmt.Errorf("GRANT USAGE ON SCHEMA admitone_replay to this role (%w)", err)
 	case err != nil:
 		return unavailable(err)
 	case version != schemaVersion:
-		return fmt.Errorf("the schema admitone_replay has version %d, and this program knows %d; use the program that made it, or a newer one", version, schemaVersion)
+		return fmt.Errorf("the schema admitone_replay has version %d, and this program knows %d; "+
+			"drop the schema, or use the program that made it", version, schemaVersion)
 	case unlogged > 0:
-		return errors.New("a table of the schema admitone_replay is unlogged, so a crash would forget spent tickets: ALTER TABLE … SET LOGGED")
+		return errors.New("a table of the schema admitone_replay is unlogged, so a crash would forget spent tickets: " +
+			"ALTER TABLE … SET LOGGED")
 	}
 	return nil
 }

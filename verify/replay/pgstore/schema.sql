@@ -1,13 +1,13 @@
--- The schema of a replay store on PostgreSQL 13 or newer, version 1.
+-- The schema of a replay store on PostgreSQL 13 or newer, version 2.
 --
 -- All times are bigints: milliseconds since the Unix epoch, by the server's
 -- clock, by the caller's (p_now) or from tickets. So no session's time zone can
--- matter. A slice is a window of 16.384 s of ticket expiry.
+-- matter. A window is a span of 16 s of ticket expiry (replay.Window).
 --
 -- The services need no more than
 --     GRANT USAGE ON SCHEMA admitone_replay TO the_service;
--- for the functions run with the rights of the schema's owner. With that alone
--- a service can spend a nonce, and cannot make the store forget one.
+-- since the functions run with the rights of the schema's owner. With USAGE alone
+-- a service can spend a nonce, and cannot make the store forget a nonce.
 
 CREATE SCHEMA admitone_replay;
 
@@ -22,10 +22,10 @@ CREATE TABLE admitone_replay.claims (
 );
 CREATE INDEX claims_retain_until ON admitone_replay.claims (retain_until);
 
--- The moment from which the memory is complete, in one row, and on what it
--- holds: the timeline of the write-ahead log, and the transaction that wrote
--- the row. A promoted standby and a restored base backup have another timeline;
--- a restored dump has the row from another transaction.
+-- The beginning of the complete memory, in a single row, with the conditions
+-- under which the row holds: the timeline of the write-ahead log, and the
+-- transaction that wrote the row. A promoted standby and a restored base backup
+-- have another timeline; a restored dump has the row from another transaction.
 CREATE TABLE admitone_replay.epoch (
     one      boolean PRIMARY KEY DEFAULT true CHECK (one),
     began    bigint  NOT NULL,
@@ -33,8 +33,8 @@ CREATE TABLE admitone_replay.epoch (
     made_in  xid8    NOT NULL DEFAULT pg_current_xact_id()
 );
 
--- The slices of which claims were purged, as ranges that neither overlap nor
--- touch. A clock that stepped back meets them.
+-- The windows with purged claims, as ranges that neither overlap nor touch. A
+-- clock that stepped back meets them.
 CREATE TABLE admitone_replay.dropped (
     lo bigint PRIMARY KEY,
     hi bigint NOT NULL,
@@ -42,15 +42,22 @@ CREATE TABLE admitone_replay.dropped (
 );
 
 CREATE FUNCTION admitone_replay.version() RETURNS integer
-LANGUAGE sql IMMUTABLE AS 'SELECT 1';
+LANGUAGE sql IMMUTABLE AS 'SELECT 2';
+
+-- window_of returns the window of an expiry, rounded down, before 1970 too.
+CREATE FUNCTION admitone_replay.window_of(p_expires bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT p_expires OPERATOR(pg_catalog./) 16000 OPERATOR(pg_catalog.-)
+        (p_expires OPERATOR(pg_catalog.%) 16000 OPERATOR(pg_catalog.<) 0)::integer
+$$;
 
 CREATE FUNCTION admitone_replay.clock() RETURNS bigint
 LANGUAGE sql VOLATILE AS $$
     SELECT pg_catalog.floor(extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint
 $$;
 
--- Where a service has no pg_current_wal_lsn(), and never loses what it has
--- committed, this may be replaced by a constant.
+-- On a service without pg_current_wal_lsn() that never loses a commit, a constant
+-- may replace this function.
 CREATE FUNCTION admitone_replay.timeline() RETURNS text
 LANGUAGE sql VOLATILE AS $$
     SELECT pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8)
@@ -61,10 +68,10 @@ CREATE VIEW admitone_replay.memory AS
     SELECT e.began FROM admitone_replay.epoch e
     WHERE e.timeline = admitone_replay.timeline() AND e.xmin = e.made_in::xid;
 
--- renew begins a new epoch where there is none, and returns when it began: by the
--- caller's clock if that is ahead of the server's. A server that has lost its
--- memory may stand behind the true time, and an epoch in the past would let in
--- again what was redeemed since.
+-- renew begins a new epoch if the epoch's row is missing or foreign, and returns
+-- the time of the epoch: by the caller's clock if this is ahead of the server's. A
+-- server after a loss of memory may stand behind the true time, and an epoch in
+-- the past would admit again the tickets redeemed since.
 CREATE FUNCTION admitone_replay.renew(p_now bigint) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -84,9 +91,9 @@ BEGIN
 END
 $$;
 
--- check_session refuses transactions in which the functions below would not be
--- right. They look again after they have waited for others, so each of their
--- statements must see what was committed before it.
+-- check_session refuses transactions in which the functions below would be wrong.
+-- The functions look again after waiting for others, so each of their statements
+-- must see the commits before it.
 CREATE FUNCTION admitone_replay.check_session() RETURNS void
 LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
@@ -100,18 +107,18 @@ BEGIN
 END
 $$;
 
--- claim spends a nonce (p_spend) or looks what a claim of it would say. If the
--- nonce was spent before, status is 'already_used', with first_used, the
--- binding of that first claim, and the clock after any waiting, for the caller
--- to judge a retry by; and otherwise one of admitted, issued_before_start,
--- too_late and clock_behind, with the rest null.
+-- claim spends a nonce (p_spend), or returns the answer that a claim would get. If
+-- the nonce was spent before, status is 'already_used'. Then first_used, the
+-- binding of the first claim, and the clock after any waiting let the caller judge
+-- a retry. Otherwise status is admitted, issued_before_start, too_late or
+-- clock_behind, and the rest is null.
 CREATE FUNCTION admitone_replay.claim(
     p_realm bytea, p_nonce bytea, p_not_before bigint, p_expires bigint, p_retain_until bigint, p_binding bytea,
     p_spend boolean, p_now bigint,
     OUT status text, OUT first_used bigint, OUT binding bytea, OUT seen bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    slice CONSTANT bigint := p_expires >> 14;
+    win   CONSTANT bigint := admitone_replay.window_of(p_expires);
     epoch bigint;
 BEGIN
     PERFORM admitone_replay.check_session();
@@ -134,7 +141,7 @@ BEGIN
     END IF;
     IF p_not_before <= epoch THEN
         status := 'issued_before_start';
-    ELSIF EXISTS (SELECT FROM admitone_replay.dropped d WHERE slice BETWEEN d.lo AND d.hi) THEN
+    ELSIF EXISTS (SELECT FROM admitone_replay.dropped d WHERE win BETWEEN d.lo AND d.hi) THEN
         status := 'clock_behind';
     ELSE
         status := 'admitted';
@@ -147,7 +154,7 @@ BEGIN
                 -- emptied, or is its time over, since the looks above?
                 PERFORM FROM admitone_replay.memory m
                 WHERE m.began = epoch
-                    AND NOT EXISTS (SELECT FROM admitone_replay.dropped d WHERE slice BETWEEN d.lo AND d.hi);
+                    AND NOT EXISTS (SELECT FROM admitone_replay.dropped d WHERE win BETWEEN d.lo AND d.hi);
                 IF NOT FOUND OR admitone_replay.clock() >= p_retain_until THEN
                     RAISE EXCEPTION 'the replay store changed during the claim'
                         USING ERRCODE = 'serialization_failure';
@@ -157,7 +164,7 @@ BEGIN
         END IF;
     END IF;
 
-    -- A new statement, so it sees the row of whoever was first.
+    -- A new statement, so it sees the row of the first claim.
     SELECT c.first_used, c.binding INTO claim.first_used, claim.binding
     FROM admitone_replay.claims c WHERE c.realm = p_realm AND c.nonce = p_nonce;
     IF FOUND THEN
@@ -172,10 +179,10 @@ BEGIN
 END
 $$;
 
--- claims does that for several, one after the other in one transaction, so that
--- they share its cost; n is the place in the arrays. What comes later sees what
--- came before. Callers give nonces in ascending order: two transactions that wait
--- for each other's would be a deadlock, of which one is undone.
+-- claims calls claim for several nonces in order, in a single transaction with a
+-- shared cost; n is the place in the arrays. Later claims see the earlier ones.
+-- Callers give nonces in ascending order: two transactions that wait for each other
+-- would be a deadlock, and the server would undo one of them.
 CREATE FUNCTION admitone_replay.claims(
     p_realm bytea, p_nonces bytea[], p_not_before bigint[], p_expires bigint[], p_retain_until bigint[], p_bindings bytea[],
     p_spend boolean[], p_now bigint)
@@ -189,22 +196,22 @@ BEGIN
 END
 $$;
 
--- drop_slice remembers that claims of a slice were purged. At 64 ranges the two
--- lowest become one, with the gap between them, which errs on the side of
--- refusing, farthest in the past.
-CREATE FUNCTION admitone_replay.drop_slice(p_slice bigint) RETURNS void
+-- drop_window remembers that claims of a window were purged. Beyond 64 ranges the
+-- two lowest are merged, gap included. This errs on the side of refusal, farthest
+-- in the past.
+CREATE FUNCTION admitone_replay.drop_window(p_window bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     new_lo bigint;
     new_hi bigint;
 BEGIN
-    IF EXISTS (SELECT FROM admitone_replay.dropped d WHERE p_slice BETWEEN d.lo AND d.hi) THEN
+    IF EXISTS (SELECT FROM admitone_replay.dropped d WHERE p_window BETWEEN d.lo AND d.hi) THEN
         RETURN;
     END IF;
     WITH neighbours AS (
-        DELETE FROM admitone_replay.dropped d WHERE d.hi = p_slice - 1 OR d.lo = p_slice + 1 RETURNING d.lo, d.hi
+        DELETE FROM admitone_replay.dropped d WHERE d.hi = p_window - 1 OR d.lo = p_window + 1 RETURNING d.lo, d.hi
     )
-    SELECT least(min(n.lo), p_slice), greatest(max(n.hi), p_slice) INTO new_lo, new_hi FROM neighbours n;
+    SELECT least(min(n.lo), p_window), greatest(max(n.hi), p_window) INTO new_lo, new_hi FROM neighbours n;
     INSERT INTO admitone_replay.dropped (lo, hi) VALUES (new_lo, new_hi);
     IF (SELECT count(*) FROM admitone_replay.dropped) > 64 THEN
         WITH lowest AS (
@@ -217,16 +224,16 @@ BEGIN
 END
 $$;
 
--- purge deletes claims whose retain_until is over, p_most at most, and returns
--- how many. It leaves those of tickets that expired in this minute, so that no
--- slice is dropped of which good tickets may still come. It deletes none while
--- another purge is at work.
+-- purge deletes claims past their retain_until, p_most at most, and returns their
+-- number. Claims of tickets that expired in this minute stay, so no window is
+-- dropped while good tickets of the window may still come. During another purge,
+-- nothing is deleted.
 CREATE FUNCTION admitone_replay.purge(p_most integer) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     over   CONSTANT bigint := admitone_replay.clock();
-    before CONSTANT bigint := (over - 60000) >> 14 << 14;
-    slices bigint[];
+    before CONSTANT bigint := admitone_replay.window_of(over - 60000) * 16000;
+    windows bigint[];
     gone   integer;
 BEGIN
     PERFORM admitone_replay.check_session();
@@ -239,15 +246,15 @@ BEGIN
                 SELECT o.ctid FROM admitone_replay.claims o
                 WHERE o.retain_until <= over AND o.expires < before
                 ORDER BY o.retain_until LIMIT p_most))
-        RETURNING c.expires >> 14 AS slice
+        RETURNING admitone_replay.window_of(c.expires) AS win
     )
-    SELECT count(*), array_agg(DISTINCT d.slice ORDER BY d.slice) INTO gone, slices FROM deleted d;
-    PERFORM admitone_replay.drop_slice(s) FROM unnest(slices) s;
+    SELECT count(*), array_agg(DISTINCT d.win ORDER BY d.win) INTO gone, windows FROM deleted d;
+    PERFORM admitone_replay.drop_window(w) FROM unnest(windows) w;
     RETURN gone;
 END
 $$;
 
--- Whoever may empty a table may, but not in secret: a new epoch begins.
+-- An emptied table begins a new epoch, so that nobody empties it in secret.
 CREATE FUNCTION admitone_replay.emptied() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -6,12 +6,11 @@ import (
 	"github.com/admitone/admitone/verify/replay"
 )
 
-// NonceBytes is the most that a spent nonce takes on the server's disk, in the
-// table and its two indexes, with a realm of 16 bytes and a binding. What is
-// purged is counted until a vacuum has passed.
+// NonceBytes is the largest disk space of a spent nonce, in the table and its two indexes,
+// with a realm of 16 bytes and a binding. Purged rows count until a vacuum has passed.
 const NonceBytes = 320
 
-// Stats implements replay.Managed. It asks the server, within Config.Timeout.
+// Stats implements replay.Managed. The server is asked within Config.Timeout.
 func (s *Store) Stats(ctx context.Context) (replay.Stats, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()

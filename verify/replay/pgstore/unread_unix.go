@@ -8,9 +8,8 @@ import (
 	"syscall"
 )
 
-// unread reports whether something has come on a connection that waits for
-// nothing: its end, or the server's last words before that. It sends nothing and
-// takes nothing.
+// unread reports whether anything has come on an idle connection: its end, or the server's
+// last words before the end. unread sends nothing and takes nothing.
 func unread(conn net.Conn) bool {
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()
@@ -24,8 +23,8 @@ func unread(conn net.Conn) bool {
 		return true
 	}
 	var waits bool
-	// Not raw.Read: it would wait, with no end, for pgx's background reader, which
-	// after a slow write stays in a read of its own.
+	// Not raw.Read: it would wait without end for pgx's background reader, which stays in a
+	// read of its own after a slow write.
 	err = raw.Control(func(fd uintptr) {
 		var b [1]byte
 		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK)

@@ -14,9 +14,9 @@ import (
 const (
 	// keepInterval is how often the servers are looked at.
 	keepInterval = 5 * time.Second
-	// retryInterval is how often where one is out of reach, and how often at
-	// most. It is short, since a server that comes back empty refuses all tickets
-	// issued before its epochs begin.
+	// retryInterval is the interval while a server is out of reach, and the shortest interval.
+	// A server that comes back empty refuses all tickets from before its new epochs, so the
+	// interval is short.
 	retryInterval = 200 * time.Millisecond
 )
 
@@ -43,8 +43,8 @@ func (s *Store) keep(ctx context.Context, every time.Duration) {
 	}
 }
 
-// look checks the servers and sees to the epochs. Its error is that of who could
-// not be reached; claims find out for themselves.
+// look checks the servers and restores missing epochs. The error concerns unreachable
+// servers; claims find out for themselves.
 func (s *Store) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*s.config.Timeout)
 	defer cancel()
@@ -63,15 +63,15 @@ func (s *Store) look(ctx context.Context) error {
 	return errors.Join(checked, touched)
 }
 
-// unfitError is about a server that answers and must not be relied on.
+// unfitError concerns a server that answers but cannot be trusted.
 type unfitError struct{ node, why string }
 
 func (e *unfitError) Error() string { return "the server " + e.node + " " + e.why }
 
-// checkServers asks every server for INFO, which managed services allow, unlike
-// CONFIG. In a Cluster, nodes out of reach are passed over: whether all that
-// matter are there, touch finds out. A replica is refused at the start; later it
-// was the primary once, refuses to write, and is left.
+// checkServers asks every server for INFO. Managed services allow INFO, unlike CONFIG. In a
+// Cluster, nodes out of reach are passed over: touch finds out whether a needed node is
+// missing. At the start a replica is refused. Later a replica is a former primary that
+// refuses to write, and the store leaves it.
 func (s *Store) checkServers(ctx context.Context, start bool) error {
 	cluster := s.client.Mode() == rueidis.ClientModeCluster
 	reached, failed := 0, error(nil)
@@ -106,22 +106,26 @@ func parseInfo(text string) map[string]string {
 	return info
 }
 
-// unfit says why a server cannot be a replay store, and what to do, or "".
+// unfit returns the reason why a server cannot be a replay store, with a remedy, or "".
 func unfit(info map[string]string, config Config, start bool) string {
 	if !atLeast(info["redis_version"], 6, 2) {
 		return fmt.Sprintf("is of version %q; use Redis 6.2 or newer, or Valkey", info["redis_version"])
 	}
 	if policy := info["maxmemory_policy"]; policy != "noeviction" {
-		return fmt.Sprintf("may evict keys before their time (maxmemory_policy is %q), and each would be a ticket to use again; set maxmemory-policy to noeviction", policy)
+		return fmt.Sprintf("may evict keys before their time (maxmemory_policy is %q), "+
+			"and an evicted nonce can be redeemed again; set maxmemory-policy to noeviction", policy)
 	}
 	if !config.Durable && info["master_replid"] == "" {
-		return "does not say its master_replid in INFO, so it cannot be told whether it lost something in a restart or fail-over; if it never does, set Config.Durable"
+		return "has no master_replid in INFO, so a loss in a restart or fail-over cannot be noticed; " +
+			"if the server never loses a write, set Config.Durable"
 	}
 	if start && info["role"] != "master" {
-		return fmt.Sprintf("is no primary (its role is %q); give the primary's address, or the Sentinels' with master_set", info["role"])
+		return fmt.Sprintf("is no primary (its role is %q); "+
+			"give the primary's address, or the Sentinels' with master_set", info["role"])
 	}
 	if replicas, err := strconv.Atoi(info["connected_slaves"]); start && err == nil && replicas < config.Wait.Replicas {
-		return fmt.Sprintf("has %d replicas connected, and %d are wanted, so nobody would be admitted; connect replicas, or ask for fewer", replicas, config.Wait.Replicas)
+		return fmt.Sprintf("has %d replicas connected, and %d are wanted, so nobody would be admitted; "+
+			"connect replicas, or ask for fewer", replicas, config.Wait.Replicas)
 	}
 	return ""
 }

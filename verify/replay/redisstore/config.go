@@ -9,7 +9,7 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// Config names the servers and states what is expected of them. URL is mandatory.
+// Config names the servers and states the promises of their setup. URL is mandatory.
 type Config struct {
 	// URL names the servers, and holds user and password:
 	//
@@ -28,8 +28,8 @@ type Config struct {
 	// special characters.
 	URL string `json:"-"`
 
-	// Realm is the deployment's name, as in the verifier's Config. Realms on one
-	// server know nothing of each other's nonces.
+	// Realm is the deployment's name, as in the verifier's Config. Realms on the same server
+	// know nothing of each other's nonces.
 	Realm string
 
 	// TLS adds to rediss:// own root certificates, a client certificate, or a
@@ -38,26 +38,26 @@ type Config struct {
 	// scheme. Nil trusts the system's roots.
 	TLS *tls.Config `json:"-"`
 
-	// Timeout bounds a claim, and an attempt to connect: 0 is 1 s. The claim's
-	// context can end it sooner. Where thousands of claims wait on a server that
-	// has stopped answering, the last of them can wait twice as long.
+	// Timeout bounds a claim, and an attempt to connect: 0 is 1 s. The claim's context can end
+	// a claim sooner. If thousands of claims wait on a server that has stopped answering, the
+	// last claims can wait twice as long.
 	Timeout time.Duration
 
-	// Durable promises that a server knows all its answers after a restart or a
-	// fail-over: its appendonly file is on, with appendfsync always, and Wait
-	// covers all replicas that can take over. Then a restart refuses nothing.
+	// Durable promises that a server knows all earlier answers after a restart or a fail-over:
+	// the appendonly file is on, with appendfsync always, and Wait covers all replicas that
+	// can take over. Then a restart refuses nothing.
 	//
-	// Without the promise, tickets issued before a restart or fail-over, and for
-	// about one skew after it, are refused as IssuedBeforeStart. All processes on
-	// one server must agree on Durable.
+	// Without the promise, tickets issued before a restart or fail-over, and for about a skew
+	// afterwards, are IssuedBeforeStart. All processes on the same server must agree on
+	// Durable.
 	Durable bool
 
 	// Wait makes every admission wait for replicas.
 	Wait Wait
 }
 
-// Wait is Redis' WAIT command: an admission is answered once so many replicas
-// have it in memory. If they do not in time, the claim is replay.ErrUnavailable,
+// Wait is Redis' WAIT command: an admission is answered once so many replicas have the
+// admission in memory. Otherwise, after the time limit, the claim is replay.ErrUnavailable,
 // and the nonce may be spent. The zero Wait waits for none.
 type Wait struct {
 	// Replicas counts the replicas of one primary; in a Cluster, of each.
@@ -71,7 +71,7 @@ const (
 	leastTimeout   = 10 * time.Millisecond
 )
 
-// String and GoString leave out the URL, which holds a password.
+// String and GoString leave out the URL, because the URL holds a password.
 func (c Config) String() string {
 	return fmt.Sprintf("redisstore.Config{Realm: %q, Timeout: %v, Durable: %t, Wait: %+v}",
 		c.Realm, c.Timeout, c.Durable, c.Wait)
@@ -80,8 +80,8 @@ func (c Config) String() string {
 // GoString is String.
 func (c Config) GoString() string { return c.String() }
 
-// Check refuses everything that Open refuses without asking a server. The error
-// is a *token.ConfigError, and quotes nothing of the URL.
+// Check refuses a Config that Open refuses without asking a server. The error is a
+// *token.ConfigError, and quotes nothing of the URL.
 func (c Config) Check() error {
 	if err := c.normalize(); err != nil {
 		return err

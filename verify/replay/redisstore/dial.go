@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// dialer opens connections and knows those that are open, so that they can be
-// closed when a server that was the primary has become a replica: a name, or a
-// proxy, may by now lead to another, and the client library stays where it is.
+// dialer opens connections and knows the open ones. When a primary has become a replica,
+// the store closes them all: the name, or a proxy, may lead to another server by now, but
+// the client library would keep its connections.
 type dialer struct {
 	network string
 	ended   chan struct{} // a connection has, since this was last received from
@@ -64,7 +64,7 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// alarm tells who receives from ended, without waiting for him.
+// alarm wakes the receiver from ended, without waiting.
 func (d *dialer) alarm() {
 	select {
 	case d.ended <- struct{}{}:
@@ -72,8 +72,8 @@ func (d *dialer) alarm() {
 	}
 }
 
-// hangUp closes all connections, without an alarm. The client library opens
-// others when they are needed.
+// hangUp closes all connections, without an alarm. The client library opens others when
+// needed.
 func (d *dialer) hangUp() {
 	d.mu.Lock()
 	var open []*conn
@@ -87,8 +87,8 @@ func (d *dialer) hangUp() {
 	}
 }
 
-// close closes all connections and lets nobody open others: the client library
-// would, for a claim that comes after its own Close.
+// close closes all connections and lets nobody open others: the client library would, for a
+// claim after its own Close.
 func (d *dialer) close() {
 	d.mu.Lock()
 	d.closed = true

@@ -10,43 +10,43 @@ import (
 	"github.com/admitone/admitone/verify/replay"
 )
 
-// script is the whole of a claim, on the server. Redis runs it with nothing in
-// between, so looking and spending are one step, by one reading of the server's
-// clock.
+// script is the whole of a claim, on the server. Redis runs nothing in between. So looking
+// and spending are a single step, by a single reading of the server's clock.
 //
 //	KEYS[1]  the nonce's key     first use in µs, 16 digits, then the binding's 32 bytes or nothing
 //	KEYS[2]  the bucket's epoch  epoch in µs, 16 digits; latest time seen in µs, 16 digits;
 //	                             replication ID of the primary that wrote it, or nothing
-//	ARGV[1]  what to do          claim, peek, or touch (see to the epoch only)
+//	ARGV[1]  task                claim, peek, or touch (restore the epoch only)
 //	ARGV[2]  fence               1 if a new replication ID is a new epoch, else 0
 //	ARGV[3]  not before          µs
 //	ARGV[4]  retain until        µs
 //	ARGV[5]  binding             32 bytes or nothing
 //	ARGV[6]  the caller's time   µs
 //
-// The answer is an integer: one of the replies below; the time of the first use
-// in µs, where the nonce is spent; or that time negated, where the claim repeats
-// the first. All times are below 2⁵³, which is as far as Lua's numbers count.
+// The answer is an integer: a reply from the list below; or, for a spent nonce, the time
+// of the first use in µs, negated if the claim repeats the first. All times are below 2⁵³,
+// the limit of exact numbers in Lua.
 //
-// A repetition writes again what is there, since WAIT is about the writes of its
-// own connection, and the first use may have come by another.
+// A repetition writes the existing value again: WAIT concerns the writes of its own
+// connection, and the first use may have come by another.
 //
-// An epoch begins by the caller's clock where that is ahead of the server's. A
-// server that has lost its memory, or has leapt, may stand behind the true time, and
-// an epoch in the past would let in again what was redeemed since.
+// An epoch begins by the caller's clock if this is ahead of the server's. A server after a
+// loss of memory, or a leap, may stand behind the true time. An epoch in the past would
+// admit again the tickets redeemed since.
 //
-// The latest time seen lags behind by up to 10 s, so that few claims write it. A
-// claim that comes too late or for a spent nonce writes it, too: when the clock
-// has leapt so far ahead that keys expire, there may be no other. Where the clock
-// stands 20 s behind it, it was set back by 20 to 30 s or more; keys may have
-// expired meanwhile, so a new epoch begins. Where that is so, or the clock has
-// leapt ahead, the answer tells, and all buckets are touched before it is passed
-// on: a new epoch is not to come to each of them with the first of its tickets; and
-// all must have seen the wrong time when the clock is set right. A claim that was too
-// late or spent by such a time is asked again. If the latest time cannot be
-// written, as where memory is short, nobody is admitted. A value that is none of ours
-// counts as a loss where the epoch should be, and is answered 0, which is nothing,
-// where the nonce should be.
+// The latest time seen lags behind by up to 10 s, so few claims write the time. A late
+// claim or a claim of a spent nonce writes it, too: after a leap ahead in which keys
+// expire, no other claim may come. A clock 20 s behind the latest time was set back by 20
+// to 30 s or more. Keys may have expired in the meantime, so a new epoch begins.
+//
+// In this case, and after a leap ahead, the reply asks for a touch of all buckets before
+// the answer is passed on. Otherwise each bucket would begin a new epoch with its own first
+// ticket. Besides, all buckets must have seen the wrong time before the clock is set right.
+// A claim that was too late or spent by a wrong time is asked again.
+//
+// If the latest time cannot be written, for instance without memory, nobody is admitted. A
+// foreign value in place of the epoch counts as a loss. In place of a nonce it is answered
+// 0, and 0 is no answer.
 const script = `
 local what, fence = ARGV[1], ARGV[2] == '1'
 local notBefore, retain, binding = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
@@ -98,7 +98,7 @@ if what == 'claim' then
 end
 return tell and 4 or 1`
 
-// Replies of the script that are no times.
+// Replies of the script other than times.
 const (
 	replyAdmitted          = 1
 	replyIssuedBeforeStart = 2
@@ -108,7 +108,7 @@ const (
 	replyAskAgain          = 6
 )
 
-// What the script is to do.
+// The tasks of the script.
 const (
 	doClaim = "claim"
 	doPeek  = "peek"
@@ -131,12 +131,12 @@ func decode(reply int64) (replay.Answer, error) {
 	return replay.Answer{}, fmt.Errorf("%w: the script answered %d, which is nothing", replay.ErrUnavailable, reply)
 }
 
-// buckets is how many hash tags, and epochs, a realm has, and with it the limit
-// to how many shards of a Cluster can share its load. All processes on one
-// server must agree on it: it is part of the format.
+// buckets is the number of hash tags, and of epochs, in a realm. It also limits the number
+// of shards in a Cluster that share the realm's load. All processes on a server must agree
+// on the number: it is part of the format.
 const buckets = 64
 
-// keys has what the keys of one realm have in common, by bucket.
+// keys has the common parts of a realm's keys, by bucket.
 type keys struct {
 	prefix [buckets]string
 	epoch  [buckets]string
@@ -155,13 +155,13 @@ func newKeys(realm string) *keys {
 	return k
 }
 
-// args is a claim as the script wants it.
+// args is a claim in the form of the script's arguments.
 type args struct {
 	bucket                                  int
 	key, notBefore, retainUntil, bound, now string
 }
 
-// encode lays all of it out in one string, for one allocation.
+// encode lays out all arguments in a single string, for a single allocation.
 func (k *keys) encode(c *replay.Claim, now time.Time) args {
 	bucket := int(c.Nonce[0] % buckets)
 	var space [256]byte
@@ -186,9 +186,9 @@ const lastMicro = 1<<53 - 1
 
 var lastTime = time.UnixMicro(lastMicro)
 
-// micros counts whole microseconds. Dropping the fraction refuses, if
-// anything, sooner. So does the limit: a nonce with a later retain-until is kept
-// until 2255, and then it is too late for it.
+// micros counts whole microseconds. Dropping the fraction refuses, if anything, sooner. So
+// does the limit: a nonce with a later retain-until is kept until 2255, and then its claim
+// is too late.
 func micros(t time.Time) int64 {
 	switch {
 	case t.Before(time.UnixMicro(0)):
@@ -199,8 +199,8 @@ func micros(t time.Time) int64 {
 	return t.UnixMicro()
 }
 
-// outOfMemory recognizes the answer of a server that may not evict and has no
-// room. Redis 6.2 wraps it into the script's error.
+// outOfMemory recognizes the answer of a full server that may not evict. Redis 6.2 wraps
+// the answer into the script's error.
 func outOfMemory(err error) bool {
 	return strings.Contains(err.Error(), "OOM command not allowed")
 }

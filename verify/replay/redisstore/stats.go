@@ -10,15 +10,14 @@ import (
 	"github.com/admitone/admitone/verify/replay"
 )
 
-// NonceBytes is the most that a spent nonce takes of a server's memory, where the
-// realm is no longer than 16 bytes: the key, the value with a binding, and their
-// places in two tables of Redis, which have just doubled. Without a binding, and
-// with full tables, it is 180. Keys that have just expired, and the buffers of
-// replicas, come on top.
+// NonceBytes is the largest memory of a spent nonce on a server, for a realm of at most 16
+// bytes: the key, the value with a binding, and their places in two tables of Redis just
+// after doubling. Without a binding, and with full tables, a nonce takes 180 bytes. Keys
+// just expired, and the buffers of replicas, come on top.
 const NonceBytes = 288
 
-// Stats implements replay.Managed. It asks the servers, within Config.Timeout and
-// with INFO alone.
+// Stats implements replay.Managed. The servers are asked within Config.Timeout and with
+// INFO alone.
 func (s *Store) Stats(ctx context.Context) (replay.Stats, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()

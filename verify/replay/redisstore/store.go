@@ -16,8 +16,7 @@ import (
 	"github.com/admitone/admitone/verify/replay"
 )
 
-// Store is a replay.Store on Redis or Valkey. The package comment says what it
-// promises.
+// Store is a replay.Store on Redis or Valkey. The package comment has the promises.
 type Store struct {
 	now    func() time.Time
 	config Config
@@ -40,17 +39,18 @@ type Store struct {
 
 var _ replay.Managed = (*Store)(nil)
 
-// Open connects, looks whether the servers are fit to be a replay store, and
-// sees to the realm's epochs. An error that wraps replay.ErrUnavailable says
-// that it may be tried again; any other, that the configuration, here or of a
-// server, has to be changed first.
+// Open connects, checks whether the servers are fit for a replay store, and restores the
+// realm's epochs. After an error that wraps replay.ErrUnavailable, try again. Any other
+// error requires a change of the configuration first, here or on a server.
 //
-// Connecting takes at most Config.Timeout for each server, whatever ctx says.
+// Connecting takes at most Config.Timeout for each server, even if ctx ends.
 func Open(ctx context.Context, config Config) (*Store, error) {
 	return openWith(ctx, config, script, keepInterval, time.Now)
 }
 
-func openWith(ctx context.Context, config Config, script string, every time.Duration, now func() time.Time) (*Store, error) {
+func openWith(ctx context.Context, config Config, script string, every time.Duration, now func() time.Time) (
+	*Store, error,
+) {
 	if err := config.normalize(); err != nil {
 		return nil, err
 	}
@@ -65,7 +65,10 @@ func openWith(ctx context.Context, config Config, script string, every time.Dura
 	if err != nil {
 		return nil, fmt.Errorf("connecting: %w", explain(err))
 	}
-	s := &Store{now: now, config: config, client: client, dialer: dialer, script: script, keys: newKeys(config.Realm), db: option.SelectDB, fence: "1"}
+	s := &Store{
+		now: now, config: config, client: client, dialer: dialer, script: script,
+		keys: newKeys(config.Realm), db: option.SelectDB, fence: "1",
+	}
 	if config.Durable {
 		s.fence = "0"
 	}
@@ -84,7 +87,7 @@ func (s *Store) begin(ctx context.Context) error {
 	if err := s.checkServers(ctx, true); err != nil {
 		return err
 	}
-	// The server computes the digest, so that no SHA-1 is needed here.
+	// The server computes the digest, so no SHA-1 is needed here.
 	sha, err := s.client.Do(ctx, s.client.B().ScriptLoad().Script(s.script).Build()).ToString()
 	if err != nil {
 		return fmt.Errorf("loading the script: %w", explain(err))
@@ -98,9 +101,8 @@ func (s *Store) begin(ctx context.Context) error {
 	return nil
 }
 
-// Epoch is the moment from which the servers' memory was complete when Open asked
-// them: one-time tickets issued before it are refused, some of them
-// at least.
+// Epoch implements replay.Managed: the latest epoch of all buckets, as found by Open. In
+// other buckets, some tickets issued before may be good.
 func (s *Store) Epoch() time.Time { return s.epoch }
 
 // Close ends the connections. Claims are ErrUnavailable from then on.
@@ -119,14 +121,13 @@ func (s *Store) String() string {
 	return fmt.Sprintf("redisstore(realm %q, %s)", s.config.Realm, s.client.Mode())
 }
 
-// Claim implements replay.Store, in one round trip. If it gives up waiting, the
-// nonce may be spent or not; whoever then claims with the same Binding finds
-// out.
+// Claim implements replay.Store, in a single round trip. If Claim gives up waiting, the
+// nonce may be spent or not; a later claim with the same Binding finds out.
 func (s *Store) Claim(ctx context.Context, c replay.Claim) (replay.Answer, error) {
 	return s.ask(ctx, &c, doClaim)
 }
 
-// Peek implements replay.Store, in one round trip.
+// Peek implements replay.Store, in a single round trip.
 func (s *Store) Peek(ctx context.Context, c replay.Claim) (replay.Answer, error) {
 	return s.ask(ctx, &c, doPeek)
 }
@@ -154,7 +155,7 @@ func (s *Store) ask(ctx context.Context, c *replay.Claim, what string) (replay.A
 		}
 		switch reply {
 		case replyAdmittedTell, replyIssuedBeforeTell, replyAskAgain:
-			// The answer is what it is, whether this works or not.
+			// The answer holds whether this works or not.
 			if _, err := s.touch(ctx); err != nil {
 				s.dialer.alarm()
 			}
@@ -166,7 +167,7 @@ func (s *Store) ask(ctx context.Context, c *replay.Claim, what string) (replay.A
 	return replay.Answer{}, unavailable(errors.New("the server's clock leaps about; set it right"))
 }
 
-// send has the script run, and waits for replicas if it is to.
+// send has the script run, and waits for replicas if need be.
 func (s *Store) send(ctx context.Context, a *args, what string) (int64, error) {
 	if s.config.Wait.Replicas > 0 && what == doClaim {
 		return s.runAndWait(ctx, a)
@@ -174,8 +175,8 @@ func (s *Store) send(ctx context.Context, a *args, what string) (int64, error) {
 	return s.run(ctx, a, what)
 }
 
-// run sends the digest of the script and, to a server that does not know it,
-// the script. Nothing is done by the first of these two.
+// run sends the digest of the script and, to a server without the script, the script. In
+// this case the first command does nothing.
 func (s *Store) run(ctx context.Context, a *args, what string) (int64, error) {
 	reply, err := s.client.Do(ctx, s.command(s.client, a, what, false)).ToInt64()
 	if noScript(err) {
@@ -193,14 +194,14 @@ func (s *Store) command(c rueidis.CommandClient, a *args, what string, whole boo
 		Arg(what, s.fence, a.notBefore, a.retainUntil, a.bound, a.now).Build()
 }
 
-// runAndWait sends claim and WAIT together, on a connection that nobody else
-// uses meanwhile: WAIT is about the writes of its own connection. An answer that
-// admits nobody needs no replica.
+// runAndWait sends claim and WAIT together, on a dedicated connection: WAIT concerns the
+// writes of its own connection. An answer other than Admitted needs no replica.
 func (s *Store) runAndWait(ctx context.Context, a *args) (int64, error) {
 	client, release := s.client.Dedicate()
 	defer release()
 	send := func(whole bool) (reply, acked int64, err error) {
-		wait := client.B().Wait().Numreplicas(int64(s.config.Wait.Replicas)).Timeout(s.config.Wait.Timeout.Milliseconds()).Build()
+		limit := s.config.Wait.Timeout.Milliseconds()
+		wait := client.B().Wait().Numreplicas(int64(s.config.Wait.Replicas)).Timeout(limit).Build()
 		results := client.DoMulti(ctx, s.command(client, a, doClaim, whole), wait)
 		if reply, err = results[0].ToInt64(); err != nil {
 			return 0, 0, err
@@ -215,15 +216,16 @@ func (s *Store) runAndWait(ctx context.Context, a *args) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if admits := reply == replyAdmitted || reply == replyAdmittedTell || reply < 0; admits && acked < int64(s.config.Wait.Replicas) {
+	admits := reply == replyAdmitted || reply == replyAdmittedTell || reply < 0
+	if admits && acked < int64(s.config.Wait.Replicas) {
 		return 0, fmt.Errorf("%d replicas have the claim, and Config.Wait wants %d", acked, s.config.Wait.Replicas)
 	}
 	return reply, nil
 }
 
-// touch sees to the epochs of all buckets, and returns them. So they are there
-// before the first claim, and begin anew soon after a loss; and a clock that
-// runs ahead for a while is noticed though nobody claims.
+// touch restores the epochs of all buckets, and returns them. So every bucket has an epoch
+// before the first claim, and a new epoch soon after a loss. The store also notices a clock
+// that runs ahead for a while without any claim.
 func (s *Store) touch(ctx context.Context) ([buckets]time.Time, error) {
 	var epochs [buckets]time.Time
 	now := strconv.FormatInt(micros(s.now()), 10)
@@ -265,9 +267,8 @@ func unavailable(err error) error {
 	return fmt.Errorf("%w: %w", replay.ErrUnavailable, err)
 }
 
-// explain makes an error of the client or the server one that says what to do,
-// where that is known. All of them are ErrUnavailable: what is denied now may be
-// granted later.
+// explain adds a remedy, if known, to an error of the client or the server. All these
+// errors are ErrUnavailable: a denied request may be granted later.
 func explain(err error) error {
 	if errors.Is(err, replay.ErrUnavailable) {
 		return err

@@ -7,15 +7,15 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// parameters are the parameters of a URL that the store knows: its own, and the
-// useful ones of the client library.
+// parameters are the known parameters of a URL: the store's own, and the useful ones of the
+// client library.
 var parameters = map[string]bool{
 	"addr": true, "master_set": true, "db": true, "client_name": true,
 	"sentinel_username": true, "sentinel_password": true,
 }
 
-// parseURL returns the parts of Config.URL. Errors quote nothing of the URL: if
-// it is not well-formed, the password can be in any part.
+// parseURL returns the parts of Config.URL. Errors quote nothing of the URL: if the URL is
+// not well-formed, the password can be in any part.
 func (c *Config) parseURL() (opt rueidis.ClientOption, u *url.URL, query url.Values, err error) {
 	u, err = url.Parse(c.URL)
 	if err != nil || c.URL == "" {

@@ -92,12 +92,14 @@ func (s *store) Peek(ctx context.Context, c replay.Claim) (replay.Answer, error)
 	return s.ask(ctx, &c, func(key string, _ time.Time, _ time.Time) (row, bool, error) { return s.table.look(key) })
 }
 
-func (s *store) ask(ctx context.Context, c *replay.Claim, step func(key string, epoch, now time.Time) (row, bool, error)) (a replay.Answer, err error) {
+func (s *store) ask(
+	ctx context.Context, c *replay.Claim, step func(key string, epoch, now time.Time) (row, bool, error),
+) (a replay.Answer, err error) {
 	if err := c.Check(); err != nil {
 		return a, err // a bug of the caller's, and no outage
 	}
 	if err := ctx.Err(); err != nil {
-		return a, fmt.Errorf("%w: %w", replay.ErrUnavailable, err)
+		return a, replay.Unavailable(err)
 	}
 	for range 3 {
 		now := s.now()
@@ -132,7 +134,7 @@ func (s *store) ask(ctx context.Context, c *replay.Claim, step func(key string, 
 	}
 	// Sent once, and never again from here: who lost an answer claims again, with
 	// the same Binding.
-	return replay.Answer{}, fmt.Errorf("%w: %w", replay.ErrUnavailable, err)
+	return replay.Answer{}, replay.Unavailable(err)
 }
 
 // began returns the table's epoch, which begins now if there is none.

@@ -9,7 +9,7 @@ import (
 	"github.com/admitone/admitone/verify/replay"
 )
 
-// cancelled: a claim that nobody waits for any more spends nothing.
+// cancelled: a claim without a waiting caller spends nothing.
 //
 // trap R24
 func cancelled(s *suite, t *testing.T) {
@@ -17,7 +17,7 @@ func cancelled(s *suite, t *testing.T) {
 	c := s.ticket()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	for what, call := range map[string]func(context.Context, replay.Claim) (replay.Answer, error){"Claim": store.Claim, "Peek": store.Peek} {
+	for what, call := range calls(store) {
 		if a, err := call(ctx, c); !errors.Is(err, replay.ErrUnavailable) || a != (replay.Answer{}) {
 			t.Errorf("%s with a cancelled context: %+v, %v; want ErrUnavailable", what, a, err)
 		}
@@ -25,9 +25,8 @@ func cancelled(s *suite, t *testing.T) {
 	admit(t, store, c)
 }
 
-// cancelledOnTheWay: who gives up waiting does not know whether the nonce is
-// spent. Whatever became of it, there is one admission at most, and with the
-// same binding it can be had.
+// cancelledOnTheWay: a caller that gives up does not know whether the nonce is spent. In
+// any case a single admission at most is possible, and the same binding gets the admission.
 //
 // trap R25
 func cancelledOnTheWay(s *suite, t *testing.T) {
@@ -56,9 +55,9 @@ func cancelledOnTheWay(s *suite, t *testing.T) {
 	}
 }
 
-// outage: a store that cannot be asked says so, and neither admits anybody nor
-// calls anybody a thief. When it can be asked again, it is, and knows what it
-// knew.
+// outage: an unreachable store reports the outage. It admits nobody, and reports no replay
+// of an unspent nonce. When the store is reachable again, it answers again, and has
+// forgotten nothing.
 //
 // trap R24
 func outage(s *suite, t *testing.T) {
@@ -82,10 +81,10 @@ func outage(s *suite, t *testing.T) {
 			t.Fatalf("Claim during an outage: %+v, %v; want ErrUnavailable", a, err)
 		}
 	}
-	// What is known to be spent may be called so; nothing else may be said.
-	for _, call := range []func(context.Context, replay.Claim) (replay.Answer, error){store.Claim, store.Peek} {
+	// A spent nonce may be called spent; no other answer is allowed.
+	for _, call := range calls(store) {
 		a, err := call(ctx, spent)
-		if err == nil && a.Status != replay.AlreadyUsed && a.Status != replay.PossiblyUsed || err != nil && !errors.Is(err, replay.ErrUnavailable) {
+		if err == nil && !calledSpent(a) || err != nil && !errors.Is(err, replay.ErrUnavailable) {
 			t.Fatalf("a spent nonce during an outage: %+v, %v; want ErrUnavailable or AlreadyUsed", a, err)
 		}
 	}
@@ -105,8 +104,8 @@ func outage(s *suite, t *testing.T) {
 	}
 }
 
-// restart: what holds the state ends and starts again. All that was spent is,
-// and nothing good is refused.
+// restart: the holder of the state ends and starts again. All spent nonces stay spent, and
+// no good ticket is refused.
 //
 // trap R2
 func restart(s *suite, t *testing.T) {
@@ -135,8 +134,8 @@ func restart(s *suite, t *testing.T) {
 	s.wantSpent(t, store, unspent)
 }
 
-// amnesia: the store loses all that it knew. Of what may have been spent
-// before, nothing is admitted; what is issued afterwards is.
+// amnesia: the store loses all its memory. No ticket that may have been spent before is
+// admitted; tickets issued afterwards are.
 //
 // trap R30
 func amnesia(s *suite, t *testing.T) {

@@ -38,8 +38,7 @@ func once(s *suite, t *testing.T) {
 	admit(t, store, s.ticket())
 }
 
-// handles: what one handle spent, all others know, those opened before it and
-// those opened after.
+// handles: all handles know the nonces spent by another handle, opened before or after.
 func handles(s *suite, t *testing.T) {
 	first, second := s.open(t), s.open(t)
 	c := s.ticket()
@@ -88,7 +87,7 @@ func (s *suite) handlesForRace(t *testing.T) (stores []replay.Store) {
 	return stores
 }
 
-// oneWinner: of many claims at once one is admitted.
+// oneWinner: a single claim of many at once is admitted.
 //
 // trap R18
 // trap R31
@@ -112,8 +111,8 @@ func oneWinner(s *suite, t *testing.T) {
 	}
 }
 
-// oneWinnerBound: with one binding for all, one is the first and the others are
-// told that they repeat it.
+// oneWinnerBound: with the same binding for all, a single claim is the first, and the
+// others repeat the first.
 //
 // trap R18
 // trap R25
@@ -169,10 +168,11 @@ func volume(s *suite, t *testing.T) {
 	})
 }
 
-var forgets = regexp.MustCompile(`(?i)^(delete|remove|forget|evict|clear|reset|flush|release|undo|unclaim|unspend|invalidate|expire)`)
+var forgets = regexp.MustCompile(
+	`(?i)^(delete|remove|forget|evict|clear|reset|flush|release|undo|unclaim|unspend|invalidate|expire)`)
 
-// nothingRemoves: a store has no method that forgets a nonce, nor one beside
-// Claim and Peek that is told of one.
+// nothingRemoves: a store has no method for forgetting a nonce, and no method beside Claim
+// and Peek with a nonce as parameter.
 //
 // trap R20
 func nothingRemoves(s *suite, t *testing.T) {
@@ -187,7 +187,8 @@ func nothingRemoves(s *suite, t *testing.T) {
 		}
 		for j := 1; j < m.Type.NumIn(); j++ {
 			switch m.Type.In(j) {
-			case reflect.TypeFor[replay.Claim](), reflect.TypeFor[*replay.Claim](), reflect.TypeFor[[16]byte](), reflect.TypeFor[[]byte]():
+			case reflect.TypeFor[replay.Claim](), reflect.TypeFor[*replay.Claim](),
+				reflect.TypeFor[[16]byte](), reflect.TypeFor[[]byte]():
 				t.Errorf("%v.%s takes a %v: nothing but Claim and Peek is about a nonce", typ, m.Name, m.Type.In(j))
 			}
 		}
@@ -211,7 +212,7 @@ func noDeadlock(s *suite, t *testing.T) {
 					_, _ = store.Claim(context.Background(), s.ticket())
 					_, _ = store.Claim(context.Background(), old)
 					_, _ = store.Peek(context.Background(), old)
-					callPlain(store)
+					callOthers(store)
 				}
 			})
 		}
@@ -224,15 +225,22 @@ func noDeadlock(s *suite, t *testing.T) {
 	}
 }
 
-// ends are the usual names of what ends a handle.
+// ends are the usual names of methods that end a handle.
 var ends = map[string]bool{"Close": true, "Stop": true, "Shutdown": true}
 
-// callPlain calls the store's methods that need no argument, such as Stats.
-func callPlain(store replay.Store) {
+// callOthers calls the store's methods without arguments, or with a context alone, for
+// instance Stats.
+func callOthers(store replay.Store) {
 	v := reflect.ValueOf(store)
+	ctx := reflect.ValueOf(context.Background())
 	for i := range v.NumMethod() {
-		if !ends[v.Type().Method(i).Name] && v.Method(i).Type().NumIn() == 0 {
-			v.Method(i).Call(nil)
+		method := v.Method(i)
+		switch in := method.Type(); {
+		case ends[v.Type().Method(i).Name]:
+		case in.NumIn() == 0:
+			method.Call(nil)
+		case in.NumIn() == 1 && in.In(0) == reflect.TypeFor[context.Context]():
+			method.Call([]reflect.Value{ctx})
 		}
 	}
 }

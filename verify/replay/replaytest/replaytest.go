@@ -1,18 +1,18 @@
-// Package replaytest is the conformance suite that every replay.Store passes,
-// those of this module and those of others: it looks for all the ways known to
-// it in which a ticket could be admitted twice, or a good one refused.
+// Package replaytest is the conformance suite of every replay.Store, in this module and
+// elsewhere. The suite looks for all known ways in which a ticket could be admitted twice,
+// or a good ticket refused.
 //
-// A store is put through it by a test of its own:
+// A test of the store's own runs the suite:
 //
 //	func TestConformance(t *testing.T) {
 //		db := startDatabase(t)
 //		replaytest.Run(t, replaytest.Harness{
 //			Open: func(t *testing.T) replay.Store {
-//				s, err := dynamostore.Open(db.Addr())
+//				s, err := dynamostore.Open(t.Context(), dynamostore.Config{Addr: db.Addr()})
 //				if err != nil {
 //					t.Fatal(err)
 //				}
-//				t.Cleanup(s.Close)
+//				t.Cleanup(func() { s.Close() })
 //				return s
 //			},
 //			Now:    time.Now, // the database runs on this machine
@@ -22,11 +22,11 @@
 //		})
 //	}
 //
-// The package's example is a whole store on conditional puts, as DynamoDB, etcd and
-// Spanner offer them, with the test that puts it through the suite.
+// The package's example is a whole store on conditional puts, as in DynamoDB, etcd and
+// Spanner, together with the test that runs the suite.
 //
-// Run it with the race detector, too. What the suite cannot bring about, since
-// the Harness has no way to it, it skips, and says so: look at the skips.
+// Run the suite with the race detector, too. Tests that the Harness does not make possible
+// are skipped with a reason: look at the skips.
 package replaytest
 
 import (
@@ -36,51 +36,48 @@ import (
 	"github.com/admitone/admitone/verify/replay"
 )
 
-// Harness says how to get at the store under test. Open and Now are needed.
+// Harness gives access to the store under test. Open and Now are mandatory.
 type Harness struct {
-	// Open returns another handle on the one store under test, as another
-	// process of its users would have; for a store of one process, that store
-	// itself. It is called several times in one test and in many tests, and
-	// sees to it (t.Cleanup) that the handle is closed. The store is empty
-	// when Run begins.
+	// Open returns another handle on the store under test, like the handle of another
+	// process; for a store of one process, the store itself. Open is called several
+	// times in a test and in many tests, and arranges (t.Cleanup) that the handle is
+	// closed. The store is empty when Run begins.
 	Open func(t *testing.T) replay.Store
 
-	// Now is the store's own clock, or, if Step is nil, one within a quarter
-	// of a second of it.
+	// Now is the store's own clock, or, if Step is nil, a clock within a quarter of a
+	// second of the store's.
 	Now func() time.Time
 
-	// Step moves that clock, in either direction. It is nil where the clock
-	// cannot be moved, as a database server's: the suite then sleeps, some 15
-	// seconds in all (not with -short), and skips what would take longer.
+	// Step moves the store's clock, in either direction. Step is nil if the clock
+	// cannot be moved, for instance a database server's. Then the suite sleeps, some 15
+	// seconds in all (not with -short), and skips longer tests.
 	Step func(d time.Duration)
 
-	// Epoch returns the moment from which the store's memory is complete;
-	// where shards have epochs of their own, the earliest. It is nil for a
-	// store that has no barrier.
+	// Epoch returns the store's epoch; with an epoch for each shard, the earliest. Epoch
+	// is nil for a store without a barrier.
 	Epoch func(t *testing.T) time.Time
 
-	// Reset loses all that the store remembers, as a wiped disk or a server
-	// that restarted empty does. Handles may stay open across it or not: what
-	// they answer then must be safe. It is nil where it cannot be had.
+	// Reset loses all memory of the store, like a wiped disk or a server restarted
+	// empty. Handles may stay open across a Reset or not: their answers must be safe
+	// either way. Reset is nil if not possible.
 	Reset func(t *testing.T)
 
-	// Restart ends and starts again, in good order or with kill -9, what holds
-	// the store's state; nothing may be lost by it, and it returns when the
-	// store answers again. It is nil where it cannot be had, or where the
-	// store promises nothing across a restart.
+	// Restart ends and starts again the holder of the store's state, in good order or
+	// with kill -9. Nothing may be lost, and Restart returns when the store answers
+	// again. Restart is nil if not possible, or if the store promises nothing across a
+	// restart.
 	Restart func(t *testing.T)
 
-	// Outage makes the store unreachable, or its disk full, until restore is
-	// called. It is nil where it cannot be had.
+	// Outage makes the store unreachable, or its disk full, until restore is called.
+	// Outage is nil if not possible.
 	Outage func(t *testing.T) (restore func())
 
 	// Exact is set for a store that never answers PossiblyUsed.
 	Exact bool
 }
 
-// Run puts the store through the suite, as subtests of t. What a store has to be
-// ready for, after an outage or a restart, may take it three minutes, so that a
-// busy machine fails nothing.
+// Run runs the suite, as subtests of t. After an outage or a restart the store has three
+// minutes to recover, so that a busy machine fails no test.
 func Run(t *testing.T, h Harness) { run(t, h, 3*time.Minute) }
 
 func run(t *testing.T, h Harness, patience time.Duration) {

@@ -13,12 +13,11 @@ const (
 	lifetime = 5 * time.Minute
 	skew     = 10 * time.Second
 
-	// longestSleep is what a test sleeps at most where the clock cannot be
-	// moved.
+	// longestSleep is the longest sleep of a test if the clock cannot be moved.
 	longestSleep = 15 * time.Second
 )
 
-// suite is a Harness and what the tests have in common.
+// suite is a Harness with the common state of the tests.
 type suite struct {
 	Harness
 	settled bool // the barrier is behind us
@@ -28,7 +27,7 @@ type suite struct {
 	patience time.Duration
 }
 
-// open returns a handle on a store to which tickets issued now are good.
+// open returns a handle on a store that takes tickets issued now.
 func (s *suite) open(t *testing.T) replay.Store {
 	t.Helper()
 	store := s.Open(t)
@@ -39,8 +38,8 @@ func (s *suite) open(t *testing.T) replay.Store {
 	return store
 }
 
-// settle waits until the store admits a ticket issued now: it is not reachable
-// yet, or has only just begun.
+// settle waits until the store admits a ticket issued now. Until then the store may be
+// unreachable, or its epoch may have just begun.
 func (s *suite) settle(t *testing.T, store replay.Store) {
 	t.Helper()
 	for deadline := time.Now().Add(s.patience); ; {
@@ -58,8 +57,8 @@ func (s *suite) settle(t *testing.T, store replay.Store) {
 	}
 }
 
-// recovered waits until the store is of service again: a client with several
-// connections may notice the end of each only when it uses it.
+// recovered waits until the store is of service again: a client with several connections
+// may notice the end of a connection only at its next use.
 func (s *suite) recovered(t *testing.T, store replay.Store) {
 	t.Helper()
 	for deadline, good := time.Now().Add(s.patience), 0; good < 50; good++ {
@@ -75,8 +74,8 @@ func (s *suite) recovered(t *testing.T, store replay.Store) {
 	}
 }
 
-// graceOver reports whether so much time has passed since a first use, which was
-// not before begin, that a retry may be refused: on a machine that is very busy.
+// graceOver reports whether a retry may be refused, because too much time has passed since
+// a first use at or after begin. This happens on a very busy machine.
 func (s *suite) graceOver(begin time.Time) bool {
 	return s.Now().Sub(begin) >= replay.Grace-s.tolerance()
 }
@@ -104,7 +103,7 @@ func (s *suite) needsStep(t *testing.T) {
 	}
 }
 
-// advanceTo brings the clock to at, or a little past it where it cannot be moved.
+// advanceTo brings the clock to at, or a little past at if the clock cannot be moved.
 func (s *suite) advanceTo(t *testing.T, at time.Time) {
 	t.Helper()
 	s.advance(t, at.Sub(s.Now()))
@@ -118,8 +117,8 @@ func (s *suite) tolerance() time.Duration {
 	return 250 * time.Millisecond
 }
 
-// ticket returns the claim of a ticket that an issuer issued just now, with its
-// clock ahead by all that the skew allows.
+// ticket returns the claim of a ticket issued just now, by an issuer with its clock ahead
+// by the whole skew.
 func (s *suite) ticket() replay.Claim { return newTicket(s.Now().Add(skew), lifetime, skew) }
 
 func newTicket(issued time.Time, life, skew time.Duration) replay.Claim {
@@ -132,7 +131,7 @@ func newTicket(issued time.Time, life, skew time.Duration) replay.Claim {
 	return c
 }
 
-// bound returns the claim with a binding of which one byte is b; 0 is none.
+// bound returns the claim with a binding made from b; 0 is no binding.
 func bound(c replay.Claim, b byte) replay.Claim {
 	c.Binding = [32]byte{31: b}
 	return c
@@ -178,8 +177,11 @@ func wantStatus(t *testing.T, store replay.Store, c replay.Claim, want replay.St
 // wantSpent looks and claims, and wants the nonce known as spent.
 func (s *suite) wantSpent(t *testing.T, store replay.Store, c replay.Claim) {
 	t.Helper()
-	for what, call := range map[string]func(*testing.T, replay.Store, replay.Claim) replay.Answer{"Peek": peek, "Claim": claim} {
-		a := call(t, store, c)
+	for what, call := range calls(store) {
+		a, err := call(context.Background(), c)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
 		switch {
 		case a.Status == replay.AlreadyUsed && !a.Repeated:
 			if a.FirstUsed.IsZero() {
@@ -192,7 +194,19 @@ func (s *suite) wantSpent(t *testing.T, store replay.Store, c replay.Claim) {
 	}
 }
 
-// requireNotAdmitted wants no admission, whatever else the store says.
+// calls returns the two methods that answer claims, by name.
+func calls(store replay.Store) map[string]func(context.Context, replay.Claim) (replay.Answer, error) {
+	return map[string]func(context.Context, replay.Claim) (replay.Answer, error){
+		"Claim": store.Claim, "Peek": store.Peek,
+	}
+}
+
+// calledSpent reports whether the answer calls the nonce spent.
+func calledSpent(a replay.Answer) bool {
+	return a.Status == replay.AlreadyUsed || a.Status == replay.PossiblyUsed
+}
+
+// requireNotAdmitted accepts every answer but Admitted.
 func requireNotAdmitted(t *testing.T, store replay.Store, c replay.Claim) {
 	t.Helper()
 	if a, err := store.Claim(context.Background(), c); err == nil && a.Status == replay.Admitted {

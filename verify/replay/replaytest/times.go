@@ -7,7 +7,7 @@ import (
 	"github.com/admitone/admitone/verify/replay"
 )
 
-// binding: a retry is who brings the binding of the first, and nobody else.
+// binding: a retry is a claim with the first claim's binding, and no other claim.
 //
 // trap R25
 func binding(s *suite, t *testing.T) {
@@ -25,7 +25,9 @@ func binding(s *suite, t *testing.T) {
 		}
 		for range 2 {
 			for _, a := range []replay.Answer{peek(t, store, bound(c, test.second)), claim(t, store, bound(c, test.second))} {
-				if over := test.repeated && s.graceOver(begin); !over && (a.Status != want.Status || a.Repeated != want.Repeated) || !a.FirstUsed.Equal(want.FirstUsed) {
+				same := a.Status == want.Status && a.Repeated == want.Repeated
+				over := test.repeated && s.graceOver(begin)
+				if !over && !same || !a.FirstUsed.Equal(want.FirstUsed) {
 					t.Errorf("first with binding %d, then with %d (0 is none): %+v; want %+v", test.first, test.second, a, want)
 				}
 			}
@@ -33,7 +35,7 @@ func binding(s *suite, t *testing.T) {
 	}
 }
 
-// graceEnds: it counts from the first use, and retries do not lengthen it.
+// graceEnds: the grace counts from the first use, and retries do not lengthen the grace.
 //
 // trap R25
 // trap R27
@@ -54,12 +56,13 @@ func graceEnds(s *suite, t *testing.T) {
 	}
 	s.advanceTo(t, end)
 	if a := claim(t, store, c); a.Status != replay.AlreadyUsed || !a.FirstUsed.Equal(used) {
-		t.Fatalf("%v after the first use, a retry with its binding is answered %+v; want AlreadyUsed at %v", s.Now().Sub(used), a, used)
+		t.Fatalf("%v after the first use, a retry with its binding is answered %+v; want AlreadyUsed at %v",
+			s.Now().Sub(used), a, used)
 	}
 }
 
-// retention: a nonce is known to the last moment at which anybody may ask,
-// whatever becomes of its neighbours in time meanwhile, and then refused.
+// retention: a nonce is known to the last moment of its retention, even as its neighbours
+// in time expire, and then refused.
 //
 // trap R6
 // trap R7
@@ -113,7 +116,7 @@ func retentionByTheClock(s *suite, t *testing.T) {
 	}
 	for left := c.RetainUntil.Sub(s.Now()); left > s.tolerance(); left = c.RetainUntil.Sub(s.Now()) {
 		requireNotAdmitted(t, store, c)
-		if a := peek(t, store, c); c.RetainUntil.Sub(s.Now()) > s.tolerance() && a.Status != replay.AlreadyUsed && a.Status != replay.PossiblyUsed {
+		if a := peek(t, store, c); c.RetainUntil.Sub(s.Now()) > s.tolerance() && !calledSpent(a) {
 			t.Fatalf("%v before its end, a spent nonce is answered %+v", left, a)
 		}
 		s.advance(t, min(200*time.Millisecond, left))
@@ -154,8 +157,7 @@ func retentionNotCutShort(s *suite, t *testing.T) {
 	s.wantSpent(t, store, long)
 }
 
-// lateClaim: at and past its end a claim is refused, spent or not, and nothing
-// is kept of it.
+// lateClaim: at and past its end a claim is refused, spent or not, and leaves no trace.
 //
 // trap R29
 func lateClaim(s *suite, t *testing.T) {
@@ -167,7 +169,8 @@ func lateClaim(s *suite, t *testing.T) {
 		wantStatus(t, store, c, replay.TooLate)
 		c.RetainUntil = now.Add(time.Hour)
 		if a := claim(t, store, c); a.Status != replay.Admitted && a.Status != replay.ClockBehind {
-			t.Errorf("a nonce that came too late to one verifier is answered %+v to another of a larger skew; want it admitted", a)
+			t.Errorf("a nonce that came too late to one verifier is answered %+v to another of a larger skew; "+
+				"want it admitted", a)
 		}
 	}
 	c := s.ticket()
@@ -209,8 +212,8 @@ func forwardStep(s *suite, t *testing.T) {
 	admit(t, store, s.ticket())
 }
 
-// shortLeap: the clock is an hour ahead for a moment only, in which the
-// one claim to come is too late.
+// shortLeap: the clock is an hour ahead for a moment. The only claim in this moment is too
+// late.
 //
 // trap R13
 func shortLeap(s *suite, t *testing.T) {
@@ -232,8 +235,8 @@ func shortLeap(s *suite, t *testing.T) {
 	admit(t, store, s.ticket())
 }
 
-// backwardStep: the clock steps back a little. Nothing opens again, and what
-// comes is served at once or, at the latest, when the clock has caught up.
+// backwardStep: the clock steps back a little. Nothing opens again, and new claims are
+// served at once or, at the latest, when the clock has caught up.
 //
 // trap R14
 func backwardStep(s *suite, t *testing.T) {

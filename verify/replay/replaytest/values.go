@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/admitone/admitone/verify/replay"
 )
 
-// distinctNonces: nonces that nearly are the same are different ones.
+// distinctNonces: nearly equal nonces are different nonces.
 //
 // trap R19
 // trap R21
@@ -24,9 +25,12 @@ func distinctNonces(s *suite, t *testing.T) {
 		n[bit/8] ^= 1 << (bit % 8)
 		nonces = append(nonces, n)
 	}
-	for _, text := range []string{"::::::::::::::::", ":::::::\x00::::::::", "{{{{{{{}}}}}}}}}", "{}{}{}{}{}{}{}{}", "                ",
-		"\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n", "''''''''''''''''", "%%%%%%%%%%%%%%%%", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
-		"aaaaaaaaaaaaaaaa", "AAAAAAAAAAAAAAAA", "aaaaaaaaaaaaaaa\x00", "\x00aaaaaaaaaaaaaaa"} {
+	for _, text := range []string{
+		"::::::::::::::::", ":::::::\x00::::::::", "{{{{{{{}}}}}}}}}", "{}{}{}{}{}{}{}{}", "                ",
+		"\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n", "''''''''''''''''", "%%%%%%%%%%%%%%%%",
+		strings.Repeat("\xff", 16),
+		"aaaaaaaaaaaaaaaa", "AAAAAAAAAAAAAAAA", "aaaaaaaaaaaaaaa\x00", "\x00aaaaaaaaaaaaaaa",
+	} {
 		nonces = append(nonces, [16]byte([]byte(text)))
 	}
 	for _, n := range nonces {
@@ -39,17 +43,17 @@ func distinctNonces(s *suite, t *testing.T) {
 	}
 }
 
-// invalidClaim: a claim that makes no sense is an error, other than that of an
-// outage, and spends nothing.
+// invalidClaim: a nonsensical claim is an error, other than an outage, and spends nothing.
 func invalidClaim(s *suite, t *testing.T) {
 	store := s.open(t)
 	good := s.ticket()
 	bad := good
 	bad.RetainUntil = good.Expires.Add(-1)
-	for what, call := range map[string]func(context.Context, replay.Claim) (replay.Answer, error){"Claim": store.Claim, "Peek": store.Peek} {
+	for what, call := range calls(store) {
 		a, err := call(context.Background(), bad)
 		if err == nil || errors.Is(err, replay.ErrUnavailable) || a != (replay.Answer{}) {
-			t.Errorf("%s with RetainUntil before Expires: %+v, %v; want an error that is not ErrUnavailable (see replay.Claim.Check)", what, a, err)
+			t.Errorf("%s with RetainUntil before Expires: %+v, %v; "+
+				"want an error other than ErrUnavailable (see replay.Claim.Check)", what, a, err)
 		}
 	}
 	admit(t, store, good)
@@ -58,19 +62,21 @@ func invalidClaim(s *suite, t *testing.T) {
 	admit(t, store, good)
 }
 
-// oddTimes: no time is special, and none that cannot be stored is admitted and
-// then forgotten.
+// oddTimes: no time is special, and no claim with an unstorable time is admitted and then
+// forgotten.
 //
 // trap R21
 func oddTimes(s *suite, t *testing.T) {
 	store := s.open(t)
-	if a, err := store.Claim(context.Background(), replay.Claim{}); err != nil || a.Status != replay.TooLate && a.Status != replay.IssuedBeforeStart {
+	a, err := store.Claim(context.Background(), replay.Claim{})
+	if err != nil || a.Status != replay.TooLate && a.Status != replay.IssuedBeforeStart {
 		t.Errorf("a claim that nobody filled in is answered %+v, %v; want it refused", a, err)
 	}
 	local := s.ticket()
 	admit(t, store, local)
 	zone := time.FixedZone("", -11*3600-1)
-	local.NotBefore, local.Expires, local.RetainUntil = local.NotBefore.In(zone), local.Expires.In(zone), local.RetainUntil.In(zone)
+	local.NotBefore, local.Expires = local.NotBefore.In(zone), local.Expires.In(zone)
+	local.RetainUntil = local.RetainUntil.In(zone)
 	s.wantSpent(t, store, local)
 
 	for _, expires := range []time.Time{
@@ -93,7 +99,7 @@ func oddTimes(s *suite, t *testing.T) {
 	admit(t, store, s.ticket())
 }
 
-// order: a newer ticket redeemed first is no reason to refuse an older one.
+// order: a newer ticket redeemed first is no reason to refuse an older ticket.
 //
 // trap R10
 func order(s *suite, t *testing.T) {
@@ -111,8 +117,8 @@ func order(s *suite, t *testing.T) {
 	}
 }
 
-// farExpiry: a ticket dated far ahead refuses no other, and is remembered, for
-// longer than the longest time to live that databases have (30 days, say).
+// farExpiry: a ticket dated far ahead refuses no other, and is remembered, for longer than
+// the longest time to live of common databases (30 days, for instance).
 //
 // trap R11
 // trap R15
@@ -130,7 +136,7 @@ func farExpiry(s *suite, t *testing.T) {
 	}
 }
 
-// barrier: what may be older than the store's memory is refused.
+// barrier: a ticket possibly older than the store's memory is refused.
 //
 // trap R2
 func barrier(s *suite, t *testing.T) {
