@@ -210,7 +210,9 @@ func TestWarnings(t *testing.T) {
 func TestPolicyTogether(t *testing.T) {
 	good := DefaultPolicy(Ticket)
 	for text, edit := range map[string]func(p *Policy){
-		"keyring.Policy.RotateEvery is 2m10s; it must be longer than propagation + skew": func(p *Policy) { p.RotateEvery = 130 * time.Second },
+		"keyring.Policy.RotateEvery is 2m10s; it must be longer than propagation + skew": func(p *Policy) {
+			p.RotateEvery = 130 * time.Second
+		},
 		"the file would hold about":           func(p *Policy) { p.RotateEvery = time.Hour },
 		"keyring.Policy.ExpectedRate is -1":   func(p *Policy) { p.ExpectedRate = -1 },
 		"keyring.Policy.DestroyAfter is -1s":  func(p *Policy) { p.DestroyAfter = -time.Second },

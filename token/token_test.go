@@ -77,13 +77,16 @@ func TestIssueOpen(t *testing.T) {
 		Claims: map[string]string{"z": "last", "a.b-c_0": "first", "crm": "42"},
 	}
 	for name, want := range map[string]*Ticket{
-		"reference":        reference(),
-		"every field":      full,
-		"smallest agent":   {Audience: Agent, Brand: "b", Username: "u"},
-		"customer, email":  {Audience: Customer, Brand: "b", Email: "e"},
-		"customer, id":     {Audience: Customer, Brand: "b", UniqueID: "0"},
-		"customer, phone":  {Audience: Customer, Brand: "b", Phone1: "+1"},
-		"longest one-time": {Audience: Customer, OneTime: true, Brand: "b", UniqueID: "0", Remark: strings.Repeat("r", 512), Claims: map[string]string{"a": strings.Repeat("v", 512)}},
+		"reference":       reference(),
+		"every field":     full,
+		"smallest agent":  {Audience: Agent, Brand: "b", Username: "u"},
+		"customer, email": {Audience: Customer, Brand: "b", Email: "e"},
+		"customer, id":    {Audience: Customer, Brand: "b", UniqueID: "0"},
+		"customer, phone": {Audience: Customer, Brand: "b", Phone1: "+1"},
+		"longest one-time": {
+			Audience: Customer, OneTime: true, Brand: "b", UniqueID: "0", Remark: strings.Repeat("r", 512),
+			Claims: map[string]string{"a": strings.Repeat("v", 512)},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := issuer.Issue(want)
@@ -165,10 +168,14 @@ func TestIssueRefuses(t *testing.T) {
 		"lifetime uneven":        {agent(func(t *Ticket) { t.Lifetime = time.Second + time.Microsecond }), "expiresIn"},
 		"claim without name":     {agent(func(t *Ticket) { t.Claims = map[string]string{"": "v"} }), "claims"},
 		"claim name in capitals": {agent(func(t *Ticket) { t.Claims = map[string]string{"A": "v"} }), "claims"},
-		"claim name too long":    {agent(func(t *Ticket) { t.Claims = map[string]string{strings.Repeat("a", 65): "v"} }), "claims"},
-		"claim without value":    {agent(func(t *Ticket) { t.Claims = map[string]string{"a": ""} }), "claims.a"},
-		"claim too long":         {agent(func(t *Ticket) { t.Claims = map[string]string{"a": strings.Repeat("v", 513)} }), "claims.a"},
-		"claim with a newline":   {agent(func(t *Ticket) { t.Claims = map[string]string{"a": "x\ny"} }), "claims.a"},
+		"claim name too long": {agent(func(t *Ticket) {
+			t.Claims = map[string]string{strings.Repeat("a", 65): "v"}
+		}), "claims"},
+		"claim without value": {agent(func(t *Ticket) { t.Claims = map[string]string{"a": ""} }), "claims.a"},
+		"claim too long": {agent(func(t *Ticket) {
+			t.Claims = map[string]string{"a": strings.Repeat("v", 513)}
+		}), "claims.a"},
+		"claim with a newline": {agent(func(t *Ticket) { t.Claims = map[string]string{"a": "x\ny"} }), "claims.a"},
 		"too long in all": {agent(func(t *Ticket) {
 			t.Claims = map[string]string{"a": strings.Repeat("v", 512), "b": strings.Repeat("v", 512),
 				"c": strings.Repeat("v", 512)}
@@ -186,7 +193,8 @@ func TestIssueRefuses(t *testing.T) {
 		}
 		rows[f.name+" too long"] = row{set(strings.Repeat("a", f.max+1)), f.name}
 		for bad, r := range map[string]string{
-			"NUL": "\x00", "CR": "\r", "LF": "\n", "TAB": "\t", "DEL": "\x7f", "NEL": "\u0085", "LS": "\u2028", "PS": "\u2029", "not UTF-8": "\xff", "overlong": "\xc0\x80", "surrogate": "\xed\xa0\x80",
+			"NUL": "\x00", "CR": "\r", "LF": "\n", "TAB": "\t", "DEL": "\x7f", "NEL": "\u0085",
+			"LS": "\u2028", "PS": "\u2029", "not UTF-8": "\xff", "overlong": "\xc0\x80", "surrogate": "\xed\xa0\x80",
 		} {
 			rows[f.name+" with "+bad] = row{set("a" + r), f.name}
 		}
