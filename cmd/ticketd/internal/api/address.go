@@ -8,29 +8,28 @@ import (
 	"strings"
 )
 
-// Proxies are the reverse proxies in front of the service, which say from where a
-// request came.
+// Proxies are the reverse proxies in front of the service, which tell where a request came
+// from.
 type Proxies struct {
-	// Trusted are the networks of the proxies' own addresses. What others say of
-	// themselves is not believed. Empty: there are none.
+	// Trusted are the networks of the proxies' own addresses. Other clients are not
+	// believed about their address. Empty: there are no proxies.
 	Trusted []netip.Prefix
 
-	// Forwarded is whether they say it in the header Forwarded (RFC 7239). Else
-	// they do in X-Forwarded-For. Only the one that they write is read: the other
-	// arrives as the client has made it up.
+	// Forwarded says that the proxies use the header Forwarded (RFC 7239), and otherwise
+	// X-Forwarded-For. Only the header that the proxies write is read: the client can make
+	// up the other.
 	Forwarded bool
 }
 
-// client returns the address that a request came from, or the zero Addr where it
-// cannot be told. Each proxy adds at the right whom it was asked by; the first
-// from the right that is not a trusted proxy is the client, and whatever stands
-// left of it is the client's own words.
+// client returns the address of the client, or the zero Addr if it cannot be told. Each
+// proxy adds its own client at the right. The first address from the right outside the
+// trusted networks is the client's, and everything left of it is the client's own text.
 func (p Proxies) client(r *http.Request) netip.Addr {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return netip.Addr{}
 	}
-	addr := plain(peer.Addr())
+	addr := unmapped(peer.Addr())
 	hops := p.hops(r.Header)
 	for i := len(hops) - 1; i >= 0 && p.trusts(addr); i-- {
 		if addr, err = parseHop(hops[i]); err != nil {
@@ -44,7 +43,7 @@ func (p Proxies) trusts(addr netip.Addr) bool {
 	return slices.ContainsFunc(p.Trusted, func(n netip.Prefix) bool { return n.Contains(addr) })
 }
 
-// hops are the addresses of the header, as they were written.
+// hops returns the addresses of the header, as they were written.
 func (p Proxies) hops(h http.Header) (all []string) {
 	if len(p.Trusted) == 0 {
 		return nil
@@ -64,7 +63,7 @@ func (p Proxies) hops(h http.Header) (all []string) {
 					from = strings.Trim(strings.TrimSpace(value), `"`)
 				}
 			}
-			all = append(all, from) // a hop that says nothing is one all the same
+			all = append(all, from) // also a hop without an address
 		}
 	}
 	return all
@@ -87,25 +86,25 @@ func splitUnquoted(s string, separator byte) (parts []string) {
 	return append(parts, s[start:])
 }
 
-// parseHop reads an address, perhaps with a port, an IPv6 one perhaps in brackets.
+// parseHop reads an address, perhaps with a port. An IPv6 address may have brackets.
 func parseHop(hop string) (netip.Addr, error) {
 	hop = strings.TrimSpace(hop)
 	if withPort, err := netip.ParseAddrPort(hop); err == nil {
-		return plain(withPort.Addr()), nil
+		return unmapped(withPort.Addr()), nil
 	}
 	if inner, ok := strings.CutPrefix(hop, "["); ok {
 		hop, _ = strings.CutSuffix(inner, "]")
 	}
 	addr, err := netip.ParseAddr(hop)
-	return plain(addr), err
+	return unmapped(addr), err
 }
 
-func plain(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
+func unmapped(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
 
 type clientKey struct{}
 
-// withClient notes from where a request came, also in place of the proxy's
-// address: handlers that know of no proxies log that.
+// withClient notes the client's address in the request's context, and in place of the
+// proxy's address, for handlers that know of no proxies.
 func (s *server) withClient(r *http.Request) *http.Request {
 	addr := s.Proxies.client(r)
 	r = r.WithContext(context.WithValue(r.Context(), clientKey{}, addr))
@@ -116,7 +115,7 @@ func (s *server) withClient(r *http.Request) *http.Request {
 	return r
 }
 
-// clientOf returns what withClient has noted.
+// clientOf returns the address that withClient noted.
 func clientOf(r *http.Request) netip.Addr {
 	addr, _ := r.Context().Value(clientKey{}).(netip.Addr)
 	return addr
@@ -130,8 +129,8 @@ func remote(r *http.Request) string {
 	return ""
 }
 
-// caller names the client of a request for counting: an IPv6 client has a /64 and
-// with it any number of addresses.
+// caller returns the client's name for counting. An IPv6 client has a /64, and with it any
+// number of addresses.
 func caller(addr netip.Addr) string {
 	if addr.Is6() {
 		if network, err := addr.Prefix(64); err == nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/admitone/admitone/verify"
 )
 
-// site is the place where a ticket is used: the ticket's brand and, if the holder
-// enters a channel, that channel. Each request reads it once from the directory.
+// site is the place where a ticket is used: the ticket's brand and, if the holder enters a
+// channel, the channel. Each request reads it once from the directory.
 type site struct {
 	settings directory.Effective // the channel's, or the brand's if there is no such channel
 	missing  error               // says that the directory lacks the brand or the channel

@@ -1,5 +1,10 @@
-// Package api is the HTTP surface of ticketd: issuing tickets for backends, and
-// redeeming them for people.
+// Package api serves the HTTP surface of ticketd. Backends ask for tickets, and inspect
+// and redeem them (/auth/…, described by openapi.yaml). People enter at /login and
+// /chat/{code} by the handlers of package web, and proxies ask /auth/check.
+//
+// A request opens its ticket once, in package verify, and reads each record of the
+// directory once: the site of a ticket (its brand and channel) as soon as the ticket is
+// decoded, the agent or customer in the check before the ticket is spent.
 package api
 
 import (
@@ -21,8 +26,8 @@ import (
 	"github.com/admitone/admitone/verify/web"
 )
 
-// Config is what the service is made of. All fields are mandatory but those that
-// say what they are without.
+// Config has the parts of the service. A field is mandatory unless its comment names a
+// default.
 type Config struct {
 	Directory *directory.DB
 	Issuer    *token.Issuer
@@ -31,24 +36,24 @@ type Config struct {
 	Sessions  *web.Sessions // NotBefore makes their SessionConfig.NotBefore
 	Metrics   *metrics.Metrics
 	Limiter   ratelimit.Limiter // counts the requests of each API key
-	Log       *slog.Logger
+	Log       *slog.Logger      // nil means slog.Default()
 	Now       func() time.Time
 
-	MaxLifetime time.Duration   // the longest of any ticket here, which the Issuer and the Verifier have as well
-	Limit       ratelimit.Limit // of API keys that have none of their own
-	Proxies     Proxies         // in front of the service; none
-	Checks      []Check         // that /readyz makes; none
-	Headers     web.Headers     // names of /auth/check's; the defaults
+	MaxLifetime time.Duration   // longest lifetime of a ticket, the same as the Issuer's and the Verifier's
+	Limit       ratelimit.Limit // the limit of API keys without a limit of their own
+	Proxies     Proxies         // the proxies in front of the service; default none
+	Checks      []Check         // the checks of /readyz; default none
+	Headers     web.Headers     // names of the headers of /auth/check; default as in package web
 
-	// NamelessTicket takes tickets in the old form ?=TA<ticket> as well.
+	// NamelessTicket also accepts tickets in the old form ?=TA<ticket>.
 	NamelessTicket bool
 
-	AgentHome string // where agents go after the entry, a path; empty is the entry's own
+	AgentHome string // path to which agents go after the entry; default the entry's own path
 
-	Tracer trace.Tracer // of the spans of requests; none
+	Tracer trace.Tracer // makes a span of each request; default no spans
 
-	// IntegerStatus makes the status in answers a number, as newer clients of
-	// the API expect it; it is text.
+	// IntegerStatus makes the status in answers a number, as newer clients of the API
+	// expect. The default is text.
 	IntegerStatus bool
 }
 
@@ -58,14 +63,19 @@ type server struct {
 	ready    readiness
 	codes    codes
 
-	agents, customers           http.Handler // where they enter
+	agents, customers           http.Handler // the pages where they enter
 	checkAgents, checkCustomers http.Handler
 }
 
-// New returns the service's handler.
+// New returns the service's handler. The error is a *token.ConfigError.
 func New(c Config) (http.Handler, error) {
 	if !(c.Limit.Rate > 0) || c.Limit.Burst < 1 {
-		return nil, errors.New("api: the limit of API keys is none; give a rate above 0 and a burst of 1 or more")
+		return nil, &token.ConfigError{
+			Field: "api.Config.Limit", Reason: "is no limit; give a rate above 0 and a burst of 1 or more",
+		}
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
 	}
 	s := &server{Config: c, failures: ratelimit.NewLocal(failureClients, c.Now)}
 	if err := s.makeEntries(); err != nil {
@@ -88,8 +98,7 @@ type route struct {
 	handler http.Handler
 }
 
-// routes are all that is served, but for noOperation. openapi.yaml describes each
-// of them.
+// routes returns all routes but noOperation's. openapi.yaml describes each of them.
 func (s *server) routes() ([]route, error) {
 	docs, err := newDocuments(s.IntegerStatus, s.Headers)
 	return []route{
@@ -115,10 +124,10 @@ func (s *server) routes() ([]route, error) {
 	}, err
 }
 
-// noOperation answers where a path under /auth/ is misspelt: in the form that its
-// callers read.
+// noOperation answers a misspelt path under /auth/ in the form that backends read.
 func (s *server) noOperation(w http.ResponseWriter, _ *http.Request) {
-	s.refuse(w, &refusal{status: http.StatusNotFound, description: "Not found: there is no operation at this path; tickets are issued at /auth/ticket, and /docs has all others"})
+	s.refuse(w, notFound("there is no operation at this path; "+
+		"tickets are issued at /auth/ticket, and /docs has all others", "no operation"))
 }
 
 func healthz(w http.ResponseWriter, _ *http.Request) {
@@ -148,15 +157,14 @@ func (a *answer) Write(b []byte) (int, error) {
 
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// answerTime is how long a request may take. It has that time whether or not the
-// client waits: half a redemption helps nobody, a client that has closed its side
-// of the connection only may still read, and a client that has gone must not look
-// like a failure of the directory.
+// answerTime is the time limit of a request, whether or not the client waits. Half a
+// redemption helps nobody; a client that closed only its side of the connection may still
+// read; and a client that has gone must not look like a failure of the directory.
 const answerTime = 20 * time.Second
 
-// guard sets the headers that every answer has, writes the access log and turns
-// a panic into a 500. The log has the route, not the URL: paths and queries may
-// carry tickets.
+// guard sets the headers that every answer has, writes the access log and turns a panic
+// into a 500. The log has the route and not the URL, since paths and queries may carry
+// tickets.
 func (s *server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := s.Now()
@@ -181,17 +189,19 @@ func (s *server) guard(next http.Handler) http.Handler {
 			endSpan(span, r, cmp.Or(a.status, http.StatusOK))
 			duration := s.Now().Sub(start)
 			s.Metrics.Request(pattern(r), cmp.Or(a.status, http.StatusOK), duration)
-			s.Log.Info("request", "method", method(r), "route", pattern(r), "status", a.status, "remote", remote(r), "duration", duration)
+			s.Log.Info("request", "method", method(r), "route", pattern(r), "status", a.status,
+				"remote", remote(r), "duration", duration)
 		}()
 		next.ServeHTTP(a, r)
 	})
 }
 
-// method and pattern are the parts of a request that may be logged: a stranger
-// chooses neither freely.
+// method and pattern return the parts of a request that may be logged: a stranger chooses
+// neither freely.
 func method(r *http.Request) string {
 	switch r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodOptions:
 		return r.Method
 	}
 	return "other"

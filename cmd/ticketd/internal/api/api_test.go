@@ -43,7 +43,10 @@ func TestLogHasNoTicket(t *testing.T) {
 	w.client().do(ticket[:20], "/login", nil, map[string]string{"User-Agent": ticket, "Referer": "http://x/?ta=" + ticket})
 	w.ask(ticket, ticket)
 	// A request's own line comes when its answer is out.
-	assert.Eventually(t, func() bool { return strings.Contains(w.log.String(), `route="GET /chat/{code}"`) }, time.Minute, time.Millisecond)
+	assert.Eventually(
+		t, func() bool { return strings.Contains(w.log.String(), `route="GET /chat/{code}"`) }, time.Minute,
+		time.Millisecond,
+	)
 	w.server.Close() // when all have their line
 	assert.NotContains(t, w.log.String(), ticket[5:40])
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/admitone/admitone/verify/web"
 )
 
-// pageOf says how pages look under some settings.
+// pageOf returns the looks of pages under the settings.
 func pageOf(set directory.Effective) web.Page {
 	p := web.Page{Brand: set.DisplayName, Colour: set.Colour, Language: set.Language}
 	for _, source := range set.FrameAncestors {
@@ -22,9 +22,8 @@ func pageOf(set directory.Effective) web.Page {
 	return p
 }
 
-// pageAgent returns the looks of a page that is about no ticket: those of the brand
-// whose session the browser has. The page of a refused ticket does not tell the
-// ticket's brand.
+// pageAgent returns the looks of a page without a good ticket: those of the session's
+// brand. The page of a refused ticket does not tell the ticket's brand.
 func (s *server) pageAgent(r *http.Request) web.Page {
 	session, ok := s.Sessions.Current(nil, r, token.Agent)
 	if !ok {
@@ -33,13 +32,14 @@ func (s *server) pageAgent(r *http.Request) web.Page {
 	return s.pageIn(r.Context(), place{session.Brand, ""})
 }
 
-// pageCustomer returns the looks of a page that is about no ticket: those of the brand
-// of the code in the URL.
+// pageCustomer returns the looks of a page without a good ticket: those of the brand of
+// the code in the URL.
 func (s *server) pageCustomer(r *http.Request) web.Page {
 	return s.pageIn(r.Context(), s.placeOf(r.Context(), r.PathValue("code")))
 }
 
-// pageIn is plain where the place is none, or the directory cannot be asked.
+// pageIn returns the looks of pages at a place, or the default looks if there is no place
+// or the directory cannot be asked.
 func (s *server) pageIn(ctx context.Context, p place) web.Page {
 	if p.brand == "" {
 		return web.Page{}
@@ -51,17 +51,17 @@ func (s *server) pageIn(ctx context.Context, p place) web.Page {
 	return pageOf(set)
 }
 
-// place is a brand, or a channel of it.
+// place is a brand, or a channel of a brand.
 type place struct{ brand, channel string }
 
 const (
 	maxCodes    = 10_000
-	codeBrands  = 1000             // whose channels are looked for
-	brandsKnown = 10 * time.Second // for how long a list of them is good
+	codeBrands  = 1000             // brands in which a code is looked for
+	brandsKnown = 10 * time.Second // time for which the list of brands is good
 )
 
-// codes remember what the codes in URLs stand for. A code does not say of which
-// brand it is; it opens under that brand's name only.
+// codes remember the places of the codes in URLs. A code does not name its brand, and
+// opens under the brand's name only.
 type codes struct {
 	mu     sync.Mutex
 	known  map[string]place
@@ -69,8 +69,8 @@ type codes struct {
 	listed time.Time
 }
 
-// placeOf returns the place that a code stands for in any brand, or none. It is
-// for pages: what a ticket may enter is channelOf's to say.
+// placeOf returns the place of a code in any brand, or none. It is for pages: channelOf
+// decides where a ticket may be used.
 func (s *server) placeOf(ctx context.Context, code string) place {
 	c := &s.codes
 	c.mu.Lock()
@@ -102,7 +102,7 @@ func (s *server) placeOf(ctx context.Context, code string) place {
 	defer c.mu.Unlock()
 	c.brands, c.listed = brands, listed
 	if p.brand == "" {
-		return p // the next one like it is as cheap as this one, and there are many such
+		return p // not remembered: anybody can make up any number of such codes
 	}
 	if c.known == nil || len(c.known) >= maxCodes {
 		c.known = make(map[string]place)

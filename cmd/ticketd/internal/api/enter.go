@@ -14,15 +14,15 @@ import (
 	"github.com/admitone/admitone/verify/web"
 )
 
-// makeEntries makes the handlers of the pages where people enter, and of the checks by
-// which proxies ask who entered. Package web spends tickets and shows pages; this
-// package knows who may enter, and with which settings.
+// makeEntries makes the handlers of the pages where people enter, and of the proxies'
+// checks. Package web spends tickets and shows pages. This package decides who may enter,
+// and with which settings.
 func (s *server) makeEntries() (err error) {
 	c := web.Config{
 		Verifier: s.Verifier, Sessions: s.Sessions, NamelessTicket: s.NamelessTicket, Log: s.Log, Decided: s.countRedemption,
 	}
-	// The way to the sign-out is relative, so that a proxy in front may take off a part
-	// of the path.
+	// The path of the sign-out is relative, so that a proxy in front may take off a part of
+	// the path.
 	c.Use, c.Admit, c.Page, c.Home, c.Logout = useAgent, s.admitAgent, s.pageAgent, s.AgentHome, "logout"
 	if s.agents, err = web.New(c); err != nil {
 		return err
@@ -56,9 +56,9 @@ func (s *server) admitAgent(r *http.Request, t token.Ticket, _ verify.Use) (e we
 	return e, nil
 }
 
-// useCustomer finds the channel that the code in the URL stands for, in the brand of
-// the ticket. Without a ticket the channel is that of the session, if the code stands
-// for it, and otherwise none.
+// useCustomer finds the channel for which the code in the URL stands in the ticket's
+// brand. Without a ticket, the channel is that of the session if the code stands for it,
+// and otherwise none.
 func (s *server) useCustomer(r *http.Request, t *token.Ticket) verify.Use {
 	use := verify.Use{Audience: token.Customer}
 	code := r.PathValue("code")
@@ -102,9 +102,8 @@ func (s *server) admitCustomer(r *http.Request, t token.Ticket, use verify.Use) 
 	return e, nil
 }
 
-// customerFor finds or makes the record of a customer who enters. A request that only
-// opens a page that asks first, such as a mail scanner's, makes no record: then the
-// Customer is zero.
+// customerFor finds or makes the record of a customer who enters. Opening the confirm
+// page, as mail scanners do, makes no record: the Customer is then zero.
 func (s *server) customerFor(r *http.Request, t token.Ticket, confirm bool) (f found, err error) {
 	if !confirm || r.Method == http.MethodPost {
 		return s.findCustomer(r.Context(), t)
@@ -129,7 +128,7 @@ func entryOf(set directory.Effective) web.Entry {
 	return e
 }
 
-// fullName returns a person's name for others to read.
+// fullName returns a person's name for people to read.
 func fullName(first, last, otherwise string) string {
 	if name := strings.TrimSpace(first + " " + last); name != "" {
 		return name

@@ -33,14 +33,18 @@ func TestLoginOnce(t *testing.T) {
 	page := john.get("/login")
 	assert.Equal(t, http.StatusOK, page.status)
 	assert.Contains(t, page.body, "John Doe")
-	assert.Regexp(t, `msg="ticket redeemed" ticket=[0-9a-f]{32} key=[0-9a-f]{8} brand=commbox audience=agent actor=`+w.key[4:14]+` one_time=true age=\S+ remote=127.0.0.1`, w.log.String())
+	assert.Regexp(t, `msg="ticket redeemed" ticket=[0-9a-f]{32} key=[0-9a-f]{8} brand=commbox audience=agent `+
+		`actor=`+w.key[4:14]+` one_time=true age=\S+ remote=127.0.0.1`, w.log.String())
 
 	stranger := w.client()
 	again := stranger.get("/login?ta=" + ticket)
 	assert.Equal(t, http.StatusForbidden, again.status)
 	assert.Empty(t, stranger.cookies)
 	assert.Equal(t, "nosniff", again.header.Get("X-Content-Type-Options"))
-	assert.Regexp(t, `msg="ticket refused" reason=already_used .*ticket=[0-9a-f]{32} key=[0-9a-f]{8} brand=commbox`, w.log.String())
+	assert.Regexp(
+		t, `msg="ticket refused" reason=already_used .*ticket=[0-9a-f]{32} key=[0-9a-f]{8} brand=commbox`,
+		w.log.String(),
+	)
 	assert.Equal(t, http.StatusForbidden, stranger.get("/login").status)
 	assert.Contains(t, w.log.String(), "reason=already_used")
 
@@ -246,7 +250,10 @@ func TestSettingsAtRedemption(t *testing.T) {
 		"longer than the channel allows")
 	assert.Contains(t, w.log.String(), "reason=lifetime_too_long")
 	assert.Equal(t, http.StatusSeeOther, w.client().get(w.chatPath("acme", "short")+"?ta="+short).status)
-	assert.Equal(t, http.StatusForbidden, w.client().get(w.chatPath("commbox", "closed")+"?ta="+w.ticket(w.key, `{"brand":"commbox","email":"a@b"}`)).status)
+	assert.Equal(
+		t, http.StatusForbidden,
+		w.client().get(w.chatPath("commbox", "closed")+"?ta="+w.ticket(w.key, `{"brand":"commbox","email":"a@b"}`)).status,
+	)
 	assert.Contains(t, w.log.String(), `switched off for brand \"commbox\", channel \"closed\"`)
 
 	login := func(on bool) {

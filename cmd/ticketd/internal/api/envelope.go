@@ -11,7 +11,7 @@ import (
 	"github.com/admitone/admitone/client"
 )
 
-// responseTime is UTC with at most seven fractional digits.
+// responseTime is the layout of a time in UTC with at most seven fractional digits.
 const responseTime = "2006-01-02T15:04:05.9999999Z"
 
 func (s *server) reply(w http.ResponseWriter, status int, description string, data any) {
@@ -64,30 +64,33 @@ func unauthorized(description, reason string) *refusal {
 }
 
 func addressRefused() *refusal {
-	return unauthorized("calls for this brand are not accepted from your address; ask its administrator to add it to the allow-list", "address not on the allow-list")
+	return unauthorized("calls for this brand are not accepted from your address; "+
+		"ask its administrator to add it to the allow-list", "address not on the allow-list")
 }
 
 func internal(err error) *refusal {
-	return &refusal{status: http.StatusInternalServerError, description: "Internal error; try again later", reason: err.Error()}
+	return &refusal{
+		status: http.StatusInternalServerError, description: "Internal error; try again later", reason: err.Error(),
+	}
 }
 
-func (s *server) refuse(w http.ResponseWriter, no *refusal) {
-	switch no.status {
+func (s *server) refuse(w http.ResponseWriter, denied *refusal) {
+	switch denied.status {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	case http.StatusNotImplemented:
 		w.Header().Set("Allow", http.MethodPost)
 	case http.StatusTooManyRequests:
-		w.Header().Set("Retry-After", seconds(no.retry))
+		w.Header().Set("Retry-After", seconds(denied.retry))
 	}
 	var data any
-	if len(no.fields) > 0 {
-		data = client.Error{Fields: no.fields}
+	if len(denied.fields) > 0 {
+		data = client.Error{Fields: denied.fields}
 	}
-	s.reply(w, no.status, no.description, data)
+	s.reply(w, denied.status, denied.description, data)
 }
 
-// seconds is a time in headers: whole seconds, rounded up, at least one.
+// seconds returns a time for a header: whole seconds, rounded up, at least one.
 func seconds(d time.Duration) string {
 	return strconv.FormatInt(max(1, int64(math.Ceil(d.Seconds()))), 10)
 }

@@ -30,7 +30,7 @@ func (s *server) ticket(w http.ResponseWriter, r *http.Request, c call) *refusal
 	return nil
 }
 
-// issue makes the ticket that the request asks for.
+// issue makes the requested ticket.
 func (s *server) issue(r *http.Request, key directory.APIKey, q client.IssueRequest) (*token.Ticket, string, *refusal) {
 	t := &token.Ticket{
 		Audience: token.Customer, Brand: q.Brand, Username: q.Username, Email: q.Email, UniqueID: q.UniqueID,
@@ -39,10 +39,11 @@ func (s *server) issue(r *http.Request, key directory.APIKey, q client.IssueRequ
 	}
 	if t.Username != "" {
 		t.Audience = token.Agent
-		// The flag means nothing for agents, and requests carry it all the same.
+		// The flag means nothing for agents, but requests have it all the same.
 		t.OverrideUserInfo = false
 	}
-	// Before any look-up, so that a field too long is told from a record not found.
+	// This check comes before any look-up: a field too long is not a record that is
+	// missing.
 	if wrong := invalid(t, q); wrong != nil {
 		return nil, "", badFields([]client.FieldError{*wrong})
 	}
@@ -76,7 +77,7 @@ func (s *server) issue(r *http.Request, key directory.APIKey, q client.IssueRequ
 	return t, text, nil
 }
 
-// invalid returns what is wrong with a ticket whose phone number is not known yet: the
+// invalid returns the mistake in a ticket whose phone number is not known yet, or nil. The
 // brand's region decides how to read the number.
 func invalid(t *token.Ticket, q client.IssueRequest) *client.FieldError {
 	if err := t.ValidateTexts(); err != nil {
@@ -95,9 +96,11 @@ func invalid(t *token.Ticket, q client.IssueRequest) *client.FieldError {
 	return nil
 }
 
-// issueSettings finds the brand, and the channel if the ticket is for one, and checks
-// that the key may issue there and that tickets are switched on.
-func (s *server) issueSettings(r *http.Request, key directory.APIKey, t *token.Ticket) (set directory.Effective, _ *refusal) {
+// issueSettings finds the brand, and the ticket's channel if any. The key must be allowed
+// to issue there, and tickets must be switched on.
+func (s *server) issueSettings(
+	r *http.Request, key directory.APIKey, t *token.Ticket,
+) (set directory.Effective, _ *refusal) {
 	brand, channel, err := s.Directory.BrandChannel(r.Context(), t.Brand, t.Channel)
 	switch {
 	case errors.Is(err, directory.ErrNotFound):
@@ -132,11 +135,13 @@ func switchedOff(where string) *refusal {
 	}
 }
 
-// matchAgent checks that an agent's ticket names an agent of the brand by all
-// the fields that the brand asks for. Which of them did not match is told to
-// operators only: the caller could find out a record field by field.
+// matchAgent checks that an agent's ticket names an agent of the brand by all fields that
+// the brand requires. Only operators learn which field did not match: otherwise a caller
+// could find out a record field by field.
 func (s *server) matchAgent(r *http.Request, set directory.Effective, t *token.Ticket) *refusal {
-	values := map[string]string{"email": t.Email, "phone1": t.Phone1, "uniqueId": t.UniqueID, "firstName": t.FirstName, "lastName": t.LastName}
+	values := map[string]string{
+		"email": t.Email, "phone1": t.Phone1, "uniqueId": t.UniqueID, "firstName": t.FirstName, "lastName": t.LastName,
+	}
 	var missing []client.FieldError
 	for _, name := range set.RequiredAgentFields {
 		if values[name] == "" {
@@ -166,7 +171,7 @@ func (s *server) matchAgent(r *http.Request, set directory.Effective, t *token.T
 	return nil
 }
 
-// apply sets what t is to be from the request and the settings.
+// apply sets the fields of t that depend on the settings.
 func (s *server) apply(set directory.Effective, t *token.Ticket, q client.IssueRequest) *refusal {
 	t.OneTime = set.OneTime
 	if q.OneTimeUse != nil {
@@ -177,7 +182,8 @@ func (s *server) apply(set directory.Effective, t *token.Ticket, q client.IssueR
 		ordinary = set.CustomerLifetime
 	}
 	if q.ExpiresIn > longest {
-		return badField("expiresIn", fmt.Sprintf("is more than the %d seconds that are the longest here; ask for less", int(longest.Seconds())))
+		return badField("expiresIn",
+			fmt.Sprintf("is more than the %d seconds that are the longest here; ask for less", int(longest.Seconds())))
 	}
 	t.Lifetime = cmp.Or(q.ExpiresIn, min(ordinary, longest))
 	return nil

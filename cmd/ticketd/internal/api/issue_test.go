@@ -266,15 +266,17 @@ func TestIssueAccepts(t *testing.T) {
 			assert.Equal(t, "123456", tk.UniqueID)
 			assert.Equal(t, "+442501234567", tk.Phone1)
 		}},
-		"phone with plus and separators": {w.key, `{"brand":"commbox","phone1":"+44 250 123-4567"}`, func(t *testing.T, tk token.Ticket) {
-			assert.Equal(t, "+442501234567", tk.Phone1)
-			assert.Equal(t, token.Customer, tk.Audience)
-		}},
-		"phone written locally, with region": {w.acmeKey, `{"brand":"acme","phone1":"212-123-4567"}`, func(t *testing.T, tk token.Ticket) {
-			assert.Equal(t, "+12121234567", tk.Phone1)
-			assert.True(t, tk.OneTime, "the brand's default")
-			assert.Equal(t, 2*time.Minute, tk.Lifetime)
-		}},
+		"phone with plus and separators": {w.key, `{"brand":"commbox","phone1":"+44 250 123-4567"}`,
+			func(t *testing.T, tk token.Ticket) {
+				assert.Equal(t, "+442501234567", tk.Phone1)
+				assert.Equal(t, token.Customer, tk.Audience)
+			}},
+		"phone written locally, with region": {w.acmeKey, `{"brand":"acme","phone1":"212-123-4567"}`,
+			func(t *testing.T, tk token.Ticket) {
+				assert.Equal(t, "+12121234567", tk.Phone1)
+				assert.True(t, tk.OneTime, "the brand's default")
+				assert.Equal(t, 2*time.Minute, tk.Lifetime)
+			}},
 		"email in another case": {w.key, `{"brand":"commbox","username":"john.d","email":"John.D@Gmail.com"}`, func(t *testing.T, tk token.Ticket) {
 			assert.False(t, tk.OneTime)
 			assert.Equal(t, time.Minute, tk.Lifetime)
@@ -298,10 +300,11 @@ func TestIssueAccepts(t *testing.T) {
 			assert.Equal(t, 5*time.Minute, tk.Lifetime)
 		}},
 		"one-time switched off by the request": {w.acmeKey, `{"brand":"acme","email":"j@x","oneTimeUse":false}`, func(t *testing.T, tk token.Ticket) { assert.False(t, tk.OneTime) }},
-		"the channel's settings": {w.acmeKey, `{"brand":"acme","email":"j@x","channel":"short"}`, func(t *testing.T, tk token.Ticket) {
-			assert.False(t, tk.OneTime)
-			assert.Equal(t, 5*time.Second, tk.Lifetime)
-		}},
+		"the channel's settings": {w.acmeKey, `{"brand":"acme","email":"j@x","channel":"short"}`,
+			func(t *testing.T, tk token.Ticket) {
+				assert.False(t, tk.OneTime)
+				assert.Equal(t, 5*time.Second, tk.Lifetime)
+			}},
 		"the brand's agents": {w.acmeKey, `{"brand":"acme","username":"mary","email":"mary@example.com","phone1":"(212) 123-4567"}`, func(t *testing.T, tk token.Ticket) {
 			assert.Equal(t, "mary", tk.Username)
 			assert.Equal(t, 30*time.Second, tk.Lifetime)

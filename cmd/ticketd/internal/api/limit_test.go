@@ -53,7 +53,10 @@ func TestFailuresAreLimited(t *testing.T) {
 		counts[w.ask("hello", customer).status]++
 	}
 	assert.Equal(t, map[int]int{http.StatusUnauthorized: failureLimit.Burst, http.StatusTooManyRequests: 20}, counts)
-	assert.Equal(t, failureLimit.Burst, strings.Count(w.log.String(), `msg="request refused"`), "a flood leaves no line each in the trail")
+	assert.Equal(
+		t, failureLimit.Burst, strings.Count(w.log.String(), `msg="request refused"`),
+		"a flood leaves no line each in the trail",
+	)
 	res := w.ask("", customer)
 	assert.Equal(t, http.StatusTooManyRequests, res.status)
 	assert.Equal(t, "1", res.header.Get("Retry-After"))
@@ -103,7 +106,9 @@ func TestAllowLists(t *testing.T) {
 	bound := `{"brand":"commbox","email":"a@b","channel":"web"}`
 	assert.Equal(t, 401, call("/auth/ticket", "192.0.2.1", bound).status, "the channel's own list takes precedence")
 	assert.Equal(t, 200, call("/auth/ticket", "203.0.113.5", bound).status)
-	assert.Equal(t, 200, call("/auth/ticket", "192.0.3.1", `{"brand":"acme","email":"a@b"}`).status, "a brand without a list")
+	assert.Equal(
+		t, 200, call("/auth/ticket", "192.0.3.1", `{"brand":"acme","email":"a@b"}`).status, "a brand without a list",
+	)
 
 	// Redeeming, by the backend's address and the person's.
 	issue := func(body string) string {

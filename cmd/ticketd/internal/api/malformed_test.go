@@ -25,7 +25,8 @@ func mutate(r *rand.Rand, b []byte) []byte {
 	b = bytes.Clone(b)
 	pieces := []string{"\x00", "\xff", "\r\n", "\n", "%", "%0d%0a", "\"", "{", "}", "[", ":", ",", "null", "-1", "1e999",
 		"\\ud800", "\\u0000", "é", "\u2028",
-		strings.Repeat("[", 500), strings.Repeat(`{"a":`, 500), strings.Repeat("x", 3000), `"data":{`, "../", "//", "?ta=", "&ta=tkt1_", "Bearer ", "adm_", "\xed\xa0\x80"}
+		strings.Repeat("[", 500), strings.Repeat(`{"a":`, 500), strings.Repeat("x", 3000), `"data":{`,
+		"../", "//", "?ta=", "&ta=tkt1_", "Bearer ", "adm_", "\xed\xa0\x80"}
 	for range 1 + r.IntN(4) {
 		if len(b) == 0 {
 			return b

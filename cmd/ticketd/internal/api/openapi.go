@@ -14,9 +14,9 @@ import (
 	"github.com/admitone/admitone/verify/web"
 )
 
-// openAPI is the description of everything that this package serves, in
-// OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.1.html). Tests hold every
-// answer against it.
+// openAPI describes all routes of this package, in OpenAPI 3.1
+// (https://spec.openapis.org/oas/v3.1.1.html). Tests check every answer against the
+// description.
 //
 //go:embed openapi.yaml
 var openAPI []byte
@@ -24,13 +24,13 @@ var openAPI []byte
 //go:embed assets
 var assets embed.FS
 
-// exampleStatus is the status of an answer in an example.
+// exampleStatus matches the status of an answer in an example.
 var exampleStatus = regexp.MustCompile(`(?m)^( +status: )"([1-5][0-9][0-9])"$`)
 
-// checkHeader is a header of the check's answers.
+// checkHeader matches a header of the check's answers.
 var checkHeader = regexp.MustCompile(`(?m)^        [A-Z][A-Za-z-]+: \{required: true,`)
 
-// renameHeaders puts the names that are configured in the place of the usual ones.
+// renameHeaders replaces the default names of headers by the configured names.
 func renameHeaders(doc []byte, h web.Headers) []byte {
 	names := map[string]string{
 		"Remote-User": h.User, "Remote-Name": h.Name, "Remote-Email": h.Email, "Remote-Groups": h.Groups,
@@ -44,7 +44,7 @@ func renameHeaders(doc []byte, h web.Headers) []byte {
 	})
 }
 
-// documents serve the description: as it is for programs, and as a page.
+// documents serve the description: as YAML for programs, and as a page.
 type documents struct {
 	yaml []byte
 	page []byte
@@ -53,8 +53,9 @@ type documents struct {
 func newDocuments(integerStatus bool, h web.Headers) (documents, error) {
 	d := documents{yaml: renameHeaders(openAPI, h)}
 	if integerStatus {
-		const text, number = "      type: string\n      pattern: \"^[1-5][0-9][0-9]$\"\n      description: The HTTP status again, as text. (The operator can make it a number.)\n",
-			"      type: integer\n      description: The HTTP status again.\n"
+		const text = "      type: string\n      pattern: \"^[1-5][0-9][0-9]$\"\n" +
+			"      description: The HTTP status again, as text. (The operator can make it a number.)\n"
+		const number = "      type: integer\n      description: The HTTP status again.\n"
 		if !bytes.Contains(d.yaml, []byte(text)) {
 			return d, fmt.Errorf("the OpenAPI document has no schema Status as expected")
 		}
@@ -80,7 +81,7 @@ func newDocuments(integerStatus bool, h web.Headers) (documents, error) {
 func (d documents) serveYAML(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/yaml")
 	w.Header().Set("Cache-Control", "no-cache")
-	// So that tools that run in a browser can read it, wherever they are.
+	// Tools in a browser can then read the document from any site.
 	w.Header().Set("Access-Control-Allow-Origin", "*")
 	_, _ = w.Write(d.yaml)
 }
@@ -89,7 +90,8 @@ func (d documents) servePage(w http.ResponseWriter, _ *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-cache")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; "+
+		"form-action 'none'; frame-ancestors 'none'")
 	_, _ = w.Write(d.page)
 }
 

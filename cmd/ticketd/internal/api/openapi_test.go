@@ -31,7 +31,8 @@ func TestDocumentsAreServed(t *testing.T) {
 	}
 	assert.NotRegexp(t, `(?:src|href)="(?:https?:)?//`, page.body, "nothing comes from elsewhere")
 	for _, want := range []string{
-		`<html lang="en">`, "POST /auth/ticket", "GET /chat/{code}", "oneTimeUse", "encpryptedString", "already_used", "not served with the rest",
+		`<html lang="en">`, "POST /auth/ticket", "GET /chat/{code}", "oneTimeUse", "encpryptedString",
+		"already_used", "not served with the rest",
 		`<th scope="col">`, `&#34;username&#34;: &#34;john.d&#34;`,
 	} {
 		assert.Contains(t, page.body, want)

@@ -14,60 +14,63 @@ import (
 
 const maxBody = 64 << 10
 
-// Requests without a good API key are counted by the client's address. Beyond the
-// limit they are answered 429 and leave no line each in the audit trail; those
-// with a good key pass all the same, since one wrong client behind an address must
-// not lock the others out.
+// failureLimit is the limit of requests without a good API key, counted by the client's
+// address. Beyond the limit, the answer is 429 and the audit trail gets no line. Requests
+// with a good key pass all the same, since one misconfigured client must not lock out
+// others behind the same address.
 var failureLimit = ratelimit.Limit{Rate: 1, Burst: 60}
 
-// failureClients is how many addresses are remembered at least: a few megabytes.
+// failureClients is how many addresses are remembered at least. They take a few megabytes.
 const failureClients = 10_000
 
-// call is a request that is authenticated and within its key's limit.
+// call is an authenticated request within its key's limit.
 type call struct {
 	key  directory.APIKey
 	body []byte
 }
 
-// operation answers one of the paths under /auth/ for API keys with a scope.
-func (s *server) operation(name string, scope directory.Scope, do func(http.ResponseWriter, *http.Request, call) *refusal) http.HandlerFunc {
+// operation answers a path under /auth/ for API keys with a scope.
+func (s *server) operation(
+	name string, scope directory.Scope, do func(http.ResponseWriter, *http.Request, call) *refusal,
+) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var c call
-		no := s.begin(w, r, scope, &c)
-		if no == nil {
-			no = do(w, r, c)
+		denied := s.begin(w, r, scope, &c)
+		if denied == nil {
+			denied = do(w, r, c)
 		}
-		if no == nil {
+		if denied == nil {
 			return
 		}
-		if no.reason != "" {
+		if denied.reason != "" {
 			level := s.Log.Info
-			if no.status == http.StatusInternalServerError {
+			if denied.status == http.StatusInternalServerError {
 				level = s.Log.Error
 			}
-			level("request refused", "operation", name, "status", no.status, "reason", no.reason, "api_key", c.key.ID, "remote", remote(r))
+			level("request refused", "operation", name, "status", denied.status, "reason", denied.reason,
+				"api_key", c.key.ID, "remote", remote(r))
 		}
-		s.refuse(w, no)
+		s.refuse(w, denied)
 	}
 }
 
-// begin checks the method and the API key before anything is read of the body,
-// and then reads that.
-func (s *server) begin(w http.ResponseWriter, r *http.Request, scope directory.Scope, c *call) (no *refusal) {
+// begin checks the method and the API key before it reads the body.
+func (s *server) begin(w http.ResponseWriter, r *http.Request, scope directory.Scope, c *call) (denied *refusal) {
 	if r.Method != http.MethodPost {
 		return &refusal{status: http.StatusNotImplemented, description: "Not implemented: use POST", reason: "method"}
 	}
-	if c.key, no = s.authenticate(r); no != nil {
-		if no.status == http.StatusUnauthorized {
-			return s.countFailure(w, r, no)
+	if c.key, denied = s.authenticate(r); denied != nil {
+		if denied.status == http.StatusUnauthorized {
+			return s.countFailure(w, r, denied)
 		}
-		return no
+		return denied
 	}
-	if no := s.countCall(w, r, c.key); no != nil {
-		return no
+	if denied := s.countCall(w, r, c.key); denied != nil {
+		return denied
 	}
 	if !slices.Contains(c.key.Scopes, scope) {
-		return unauthorized(fmt.Sprintf("the API key may not do this; use one with the scope %s", scope), "API key without scope "+string(scope))
+		return unauthorized(fmt.Sprintf("the API key may not do this; use one with the scope %s", scope),
+			"API key without scope "+string(scope))
 	}
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return badBody(errors.New("the body is compressed; send it as it is, without Content-Encoding"))
@@ -84,12 +87,12 @@ func (s *server) begin(w http.ResponseWriter, r *http.Request, scope directory.S
 	return nil
 }
 
-// authenticate returns the API key of a request. Of one that is not accepted it
-// returns the ID only, for the log.
+// authenticate returns the API key of a request. For a refused key it returns only the ID,
+// for the log.
 func (s *server) authenticate(r *http.Request) (directory.APIKey, *refusal) {
 	var none directory.APIKey
 	sent := r.Header.Values("Authorization")
-	if len(sent) > 1 { // whatever stands in front may go by another one
+	if len(sent) > 1 { // a proxy in front may have read another of them
 		return none, unauthorized("there is more than one header Authorization; send one", "several headers Authorization")
 	}
 	scheme, bearer, _ := strings.Cut(strings.Join(sent, ""), " ")
@@ -100,14 +103,17 @@ func (s *server) authenticate(r *http.Request) (directory.APIKey, *refusal) {
 	var auth *directory.AuthError
 	switch {
 	case errors.As(err, &auth):
-		return directory.APIKey{ID: auth.KeyID}, unauthorized("the API key is not accepted; check that it is complete, current and of this service", "API key "+string(auth.Reason))
+		return directory.APIKey{ID: auth.KeyID}, unauthorized(
+			"the API key is not accepted; check that it is complete, current and of this service",
+			"API key "+string(auth.Reason))
 	case err != nil:
 		return none, internal(err)
 	}
 	return key, nil
 }
 
-// countCall counts a request of an API key, and says in its answer what is left.
+// countCall counts a request of an API key. The answer's headers say how many requests are
+// left.
 func (s *server) countCall(w http.ResponseWriter, r *http.Request, key directory.APIKey) *refusal {
 	limit := s.Limit
 	if key.Rate > 0 {
@@ -120,26 +126,28 @@ func (s *server) countCall(w http.ResponseWriter, r *http.Request, key directory
 	}
 	return &refusal{
 		status: http.StatusTooManyRequests, reason: "rate limit of the API key", retry: a.Retry,
-		description: fmt.Sprintf("Too many requests: the API key may make %v a second, and %d at once; try again in %s s", limit.Rate, limit.Burst, seconds(a.Retry)),
+		description: fmt.Sprintf("Too many requests: the API key may make %v a second, and %d at once; try again in %s s",
+			limit.Rate, limit.Burst, seconds(a.Retry)),
 	}
 }
 
 // countFailure counts a request without a good API key.
-func (s *server) countFailure(w http.ResponseWriter, r *http.Request, no *refusal) *refusal {
+func (s *server) countFailure(w http.ResponseWriter, r *http.Request, denied *refusal) *refusal {
 	a := s.failures.Take(r.Context(), caller(clientOf(r)), failureLimit)
 	if a.OK {
-		return no
+		return denied
 	}
 	showLimit(w, "address", failureLimit, a)
 	return &refusal{
 		status: http.StatusTooManyRequests, retry: a.Retry,
-		description: "Too many requests without a good API key from your address; send one in the header Authorization: Bearer <API key>",
+		description: "Too many requests without a good API key from your address; " +
+			"send one in the header Authorization: Bearer <API key>",
 	}
 }
 
-// showLimit sets the fields of draft-ietf-httpapi-ratelimit-headers-10: the quota
-// of a policy (q) and its window in seconds (w), what remains of it (r), and in how
-// many seconds all of it is there again (t).
+// showLimit sets the fields of draft-ietf-httpapi-ratelimit-headers-10: the quota of a
+// policy (q) and its window in seconds (w), the remaining quota (r), and the seconds until
+// the whole quota is there again (t).
 func showLimit(w http.ResponseWriter, policy string, l ratelimit.Limit, a ratelimit.Answer) {
 	w.Header().Set("RateLimit-Policy", fmt.Sprintf(`"%s";q=%d;w=%s`, policy, l.Burst, seconds(l.Window())))
 	w.Header().Set("RateLimit", fmt.Sprintf(`"%s";r=%d;t=%s`, policy, a.Remaining, seconds(a.Reset)))

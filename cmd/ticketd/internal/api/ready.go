@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// A Check asks one of the things that the service cannot answer without.
+// A Check asks a part of the service without which no request can be answered.
 type Check struct {
-	Name string // told to whoever asks
+	Name string // shown to everybody
 	Ask  func(context.Context) error
 }
 
 const (
 	readyTime = 3 * time.Second // for the checks, all at once
-	readyKept = time.Second     // an answer is good for so long: anybody may ask
+	readyKept = time.Second     // time for which an answer is good, since anybody may ask
 )
 
 // readiness is the last answer of the checks.
@@ -26,8 +26,8 @@ type readiness struct {
 	failed []string
 }
 
-// readyz says whether requests can be answered now. While it says no, the errors
-// are in the log, and send requests elsewhere; restarting would not help.
+// readyz says whether requests can be answered now. If not, the log has the errors, and
+// requests should go elsewhere; a restart would not help.
 func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 	failed := s.notReady(r.Context())
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -40,12 +40,12 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte("ready\n"))
 }
 
-// notReady returns the names of the checks that fail.
+// notReady returns the names of the failed checks.
 func (s *server) notReady(ctx context.Context) (failed []string) {
 	s.ready.mu.Lock()
 	defer s.ready.mu.Unlock()
 	if now := time.Now(); s.ready.at.IsZero() || now.Sub(s.ready.at) > readyKept {
-		// The answer is for others, too: whoever asks and goes must not spoil it.
+		// Other clients get the same answer, so a client's departure must not spoil it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyTime)
 		defer cancel()
 		errs := make([]error, len(s.Checks))

@@ -17,13 +17,13 @@ import (
 	"github.com/admitone/admitone/verify"
 )
 
-// notNow is when to ask again where a ticket could not be decided.
+// notNow is the Retry-After of an undecided ticket.
 const notNow = 5 * time.Second
 
 const minBinding, maxBinding = 16, 1024 // bytes
 
-// parseRedemption reads the body of POST /auth/redeem and /auth/inspect. The error says
-// what is wrong with the body as a whole, the list what is wrong with its fields.
+// parseRedemption reads the body of POST /auth/redeem and /auth/inspect. The error is
+// about the body as a whole, the list about its fields.
 func parseRedemption(raw []byte) (q client.RedeemRequest, _ []client.FieldError, err error) {
 	b, err := readBody(raw, `{"ticket":"tkt1_…","audience":"agent"}`)
 	if err != nil {
@@ -34,7 +34,7 @@ func parseRedemption(raw []byte) (q client.RedeemRequest, _ []client.FieldError,
 	q.Channel, q.ChannelCode = b.text("channel", false), b.text("channelCode", false)
 	address := b.text("address", false)
 	q.Binding = b.text("binding", false)
-	wrong := b.faults()
+	wrong := b.finish()
 	add := func(name, reason string) {
 		if !mentions(wrong, name) {
 			wrong = append(wrong, client.FieldError{Field: name, Reason: reason})
@@ -70,8 +70,8 @@ func parseRedemption(raw []byte) (q client.RedeemRequest, _ []client.FieldError,
 	return q, wrong, nil
 }
 
-// unescaped undoes percent-encoding: clients hand on what stood in the URL, which
-// may be encoded up to twice. A ticket has no percent sign of its own.
+// unescaped undoes percent-encoding: clients hand on the text from the URL, which may be
+// encoded up to twice. A ticket has no percent sign of its own.
 func unescaped(ticket string) string {
 	for range 2 {
 		if once, err := url.PathUnescape(ticket); err == nil {
@@ -81,8 +81,8 @@ func unescaped(ticket string) string {
 	return ticket
 }
 
-// Why a ticket is refused before its times are looked at. The order in which
-// apiRedemption.completeUse asks is the order of these.
+// Refusals before the times of a ticket are checked, in the order in which
+// apiRedemption.completeUse checks.
 var (
 	// errOtherBrand: a key learns nothing else about a ticket of another brand.
 	errOtherBrand = errors.New("the API key is not for the ticket's brand")
@@ -95,8 +95,8 @@ var (
 		"the channelCode stands for no channel of the ticket's brand; send it as it is in the chat URL")
 )
 
-// apiRedemption is one request of a backend to redeem or inspect a ticket, and the
-// records that the directory has for it.
+// apiRedemption is a backend's request to redeem or inspect a ticket, and the directory's
+// records for it.
 type apiRedemption struct {
 	*server
 	q   client.RedeemRequest
@@ -119,7 +119,7 @@ func (s *server) readRedemption(r *http.Request, c call) (*apiRedemption, *refus
 	return &apiRedemption{server: s, q: q, r: r, key: c.key}, nil
 }
 
-// use is the use of the ticket. check runs after the service's own check.
+// use returns the use of the ticket. check runs after the service's own check.
 func (a *apiRedemption) use(check func(token.Ticket) error) verify.Use {
 	u := verify.Use{
 		Audience: token.Customer, Channel: a.q.Channel,
@@ -140,8 +140,8 @@ func (a *apiRedemption) use(check func(token.Ticket) error) verify.Use {
 	return u
 }
 
-// completeUse reads the site of a ticket, and refuses a key, an address and a channel
-// code that are not good there.
+// completeUse reads the site of a ticket. It refuses a key, an address or a channel code
+// that is not good there.
 func (a *apiRedemption) completeUse(t token.Ticket, u *verify.Use) (err error) {
 	if !a.key.Allows(directory.ScopeRedeem, t.Brand) {
 		return &verify.Error{Reason: verify.WrongBrand, Cause: errOtherBrand}
@@ -150,9 +150,9 @@ func (a *apiRedemption) completeUse(t token.Ticket, u *verify.Use) (err error) {
 		a.q.Channel = a.channelOf(t.Brand, unescaped(a.q.ChannelCode))
 		u.Channel = a.q.Channel
 	}
-	// The allow-list is that of the channel to which the ticket is bound, or else of
-	// the channel that the customer enters. If the two differ, the ticket is refused
-	// before admit.
+	// The allow-list belongs to the channel to which the ticket is bound, or else to the
+	// channel that the customer enters. If the two differ, the ticket is refused before
+	// admit.
 	channel := t.Channel
 	if channel == "" && t.Audience == token.Customer {
 		channel = a.q.Channel
@@ -199,9 +199,9 @@ func (s *server) inspect(w http.ResponseWriter, r *http.Request, c call) *refusa
 	return nil
 }
 
-// redeem answers POST /auth/redeem. Only an admitted ticket is a success, so that a
-// caller who looks at nothing but the status lets nobody in by mistake. Only a success
-// has the contents of the ticket.
+// redeem answers POST /auth/redeem. Only an admitted ticket is a success, so that a caller
+// who looks only at the status admits nobody by mistake. Only a success has the contents
+// of the ticket.
 func (s *server) redeem(w http.ResponseWriter, r *http.Request, c call) *refusal {
 	a, denied := s.readRedemption(r, c)
 	if denied != nil {
@@ -241,7 +241,7 @@ func (s *server) redeem(w http.ResponseWriter, r *http.Request, c call) *refusal
 	return nil
 }
 
-// toldTicket returns the refused ticket that the caller may learn about, or nil.
+// toldTicket returns the refused ticket if the caller may learn about it, or else nil.
 func toldTicket(e *verify.Error) *token.Ticket {
 	if errors.Is(e, errOtherBrand) {
 		return nil
@@ -257,8 +257,8 @@ func (s *server) cannotTell(w http.ResponseWriter, e *verify.Error) *refusal {
 	return nil
 }
 
-// describe says to a backend why a ticket is refused. What the service's own check
-// found it may know; all other causes are for operators.
+// describe tells a backend why a ticket is refused. Of the causes, only those of the
+// service's own check are for backends; all others are for operators.
 func describe(e *verify.Error) string {
 	told := verify.Error{Reason: e.Reason}
 	if e.Reason == verify.RefusedByCaller || errors.Is(e.Cause, errChannelCode) {

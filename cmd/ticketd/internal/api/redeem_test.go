@@ -94,7 +94,9 @@ func TestRedeemAgent(t *testing.T) {
 	assert.Equal(t, "already_used", look.Data.Reason)
 	assert.Equal(t, "john.d", look.Data.Ticket.Username)
 	assert.Equal(t, http.StatusForbidden, w.client().get("/login?ta="+ticket).status, "the page knows it, too")
-	assert.Regexp(t, `msg="ticket redeemed" ticket=`+id+`.* actor=`+w.key[4:14]+`.* redeemed_by=`+key[4:14], w.log.String())
+	assert.Regexp(
+		t, `msg="ticket redeemed" ticket=`+id+`.* actor=`+w.key[4:14]+`.* redeemed_by=`+key[4:14], w.log.String(),
+	)
 	assert.Regexp(t, `msg="ticket refused" reason=already_used.* ticket=`+id, w.log.String())
 }
 
@@ -105,18 +107,27 @@ func TestRedeemCustomer(t *testing.T) {
 	issue := func(more string) string {
 		return w.ticket(w.key, `{"brand":"commbox","uniqueId":"7","email":"jane@example.com","oneTimeUse":true`+more+`}`)
 	}
-	first := w.spend(redeemPath, key, map[string]any{"ticket": issue(`,"firstName":"Jane","channel":"web"`), "audience": "customer", "channel": "web"})
+	first := w.spend(
+		redeemPath, key,
+		map[string]any{"ticket": issue(`,"firstName":"Jane","channel":"web"`), "audience": "customer", "channel": "web"},
+	)
 	require.Equal(t, http.StatusOK, first.status, first.body)
 	assert.Equal(t, "Jane", first.Data.Customer.FirstName)
 	assert.Equal(t, "web", first.Data.Channel)
 	assert.Nil(t, first.Data.Agent)
 
-	same := w.spend(redeemPath, key, map[string]any{"ticket": issue(`,"firstName":"Joan"`), "audience": "customer", "channelCode": code})
+	same := w.spend(
+		redeemPath, key,
+		map[string]any{"ticket": issue(`,"firstName":"Joan"`), "audience": "customer", "channelCode": code},
+	)
 	require.Equal(t, http.StatusOK, same.status, same.body)
 	assert.Equal(t, *first.Data.Customer, *same.Data.Customer, "without overrideUserInfo the record stays")
 	assert.Equal(t, "web", same.Data.Channel)
 
-	changed := w.spend(redeemPath, key, map[string]any{"ticket": issue(`,"firstName":"Joan","overrideUserInfo":true`), "audience": "customer"})
+	changed := w.spend(
+		redeemPath, key,
+		map[string]any{"ticket": issue(`,"firstName":"Joan","overrideUserInfo":true`), "audience": "customer"},
+	)
 	require.Equal(t, http.StatusOK, changed.status, changed.body)
 	assert.Equal(t, first.Data.Customer.ID, changed.Data.Customer.ID)
 	assert.Equal(t, "Joan", changed.Data.Customer.FirstName)
@@ -154,7 +165,10 @@ func TestRedeemCustomer(t *testing.T) {
 			"audience": "customer", "channelCode": code}).status, "percent-encoded twice")
 
 	// Looking makes no record.
-	v := w.spend(inspectPath, key, map[string]any{"ticket": w.ticket(w.key, `{"brand":"commbox","email":"new@example.com"}`), "audience": "customer"})
+	v := w.spend(
+		inspectPath, key,
+		map[string]any{"ticket": w.ticket(w.key, `{"brand":"commbox","email":"new@example.com"}`), "audience": "customer"},
+	)
 	assert.Equal(t, "acceptable", v.Data.Result)
 	found, err := w.directory.FindCustomers(t.Context(), "commbox", directory.Customer{Email: "new@example.com"})
 	require.NoError(t, err)
@@ -188,8 +202,14 @@ func TestRedeemForAnotherBrand(t *testing.T) {
 	for _, b := range bodies {
 		assert.Equal(t, bodies[0], b)
 	}
-	assert.Regexp(t, `msg="ticket refused" reason=wrong_brand ticket=[0-9a-f]{32} .*brand=commbox .*redeemed_by=`+acme[4:14], w.log.String(), "operators see which it was")
-	assert.Regexp(t, `msg="ticket inspected" result=refused reason=wrong_brand ticket=[0-9a-f]{32} .*inspected_by=`+acme[4:14], w.log.String())
+	assert.Regexp(
+		t, `msg="ticket refused" reason=wrong_brand ticket=[0-9a-f]{32} .*brand=commbox .*redeemed_by=`+acme[4:14],
+		w.log.String(), "operators see which it was",
+	)
+	assert.Regexp(
+		t, `msg="ticket inspected" result=refused reason=wrong_brand ticket=[0-9a-f]{32} .*inspected_by=`+acme[4:14],
+		w.log.String(),
+	)
 	assert.Equal(t, http.StatusUnauthorized, w.spend(redeemPath, w.key,
 		map[string]any{"ticket": ticket, "audience": "agent"}).status, "a key that may only issue")
 	issueOnly := w.ask(both, reference)

@@ -16,8 +16,8 @@ import (
 	"github.com/admitone/admitone/client"
 )
 
-// body is a JSON object of a request, while its fields are read. What is wrong
-// with them is collected, so that the caller is told all of it at once.
+// body is a JSON object of a request while its fields are read. It collects the mistakes,
+// so that the caller learns all of them at once.
 type body struct {
 	members map[string]json.RawMessage
 	twice   map[string]bool // fields that come more than once
@@ -25,10 +25,10 @@ type body struct {
 }
 
 // readBody reads an object with the fields in its member data, or with the fields
-// themselves. The error says what is wrong with the body as a whole.
+// themselves. The error is about the body as a whole.
 //
-// A byte order mark is passed over, as RFC 8259 (section 8.1) allows: some platforms
-// write one before whatever they send.
+// A byte order mark is passed over, as RFC 8259 (section 8.1) allows, since some platforms
+// always write one.
 func readBody(raw []byte, example string) (*body, error) {
 	raw = bytes.TrimPrefix(raw, []byte("\ufeff"))
 	if len(bytes.TrimSpace(raw)) == 0 {
@@ -56,8 +56,8 @@ func readBody(raw []byte, example string) (*body, error) {
 	return b, err
 }
 
-// value takes a field out of the body. null is as good as absent, and so many
-// clients write it.
+// value takes a field out of the body. Many clients write null for an absent field, and so
+// null counts as absent.
 func (b *body) value(name string) json.RawMessage {
 	v := b.members[name]
 	delete(b.members, name)
@@ -67,36 +67,36 @@ func (b *body) value(name string) json.RawMessage {
 	return v
 }
 
-func (b *body) fault(name, reason string) {
+func (b *body) refuse(name, reason string) {
 	b.wrong = append(b.wrong, client.FieldError{Field: name, Reason: reason})
 }
 
-// text takes a string. With digits, a whole number counts as its digits: loosely
-// typed clients send such.
+// text takes a string. With digits, a whole number counts as its digits, since loosely
+// typed clients send numbers.
 func (b *body) text(name string, digits bool) (text string) {
 	v := b.value(name)
 	switch {
 	case v == nil:
 	case v[0] == '"':
 		if err := json.Unmarshal(v, &text); err != nil || loneSurrogate(v) {
-			b.fault(name, "is not a well-formed string; write characters beyond U+FFFF as they are, or as two escapes")
+			b.refuse(name, "is not a well-formed string; write characters beyond U+FFFF as they are, or as two escapes")
 		}
 	case digits && isDigits(v):
 		return string(v)
 	case digits:
-		b.fault(name, "is neither a string nor a whole number; write it as a string")
+		b.refuse(name, "is neither a string nor a whole number; write it as a string")
 	default:
-		b.fault(name, "is not a string; write it in quotation marks")
+		b.refuse(name, "is not a string; write it in quotation marks")
 	}
 	return text
 }
 
-// identifier is text by which somebody is found. One that is all white space names
-// nobody, and everybody for whom a client has nothing better.
+// identifier takes a text by which somebody is found. A text of white space names nobody:
+// some clients send it for everybody without an identifier.
 func (b *body) identifier(name string, digits bool) string {
 	v := b.text(name, digits)
 	if v != "" && strings.TrimSpace(v) == "" {
-		b.fault(name, "is blank; leave it out where there is none")
+		b.refuse(name, "is blank; leave it out if there is none")
 	}
 	return v
 }
@@ -107,15 +107,15 @@ func (b *body) flag(name string) *bool {
 	case "":
 		return nil
 	case "true", "false":
-		yes := v[0] == 't'
-		return &yes
+		set := v[0] == 't'
+		return &set
 	}
-	b.fault(name, "is neither true nor false; write it without quotation marks")
+	b.refuse(name, "is neither true nor false; write it without quotation marks")
 	return nil
 }
 
-// seconds takes a whole number of seconds. More than any maximum is refused as too
-// long, where the maximum is known.
+// seconds takes a whole number of seconds. The result is capped, and still exceeds any
+// maximum, which is checked later.
 func (b *body) seconds(name string) time.Duration {
 	v := b.value(name)
 	if v == nil {
@@ -123,14 +123,14 @@ func (b *body) seconds(name string) time.Duration {
 	}
 	seconds, err := strconv.ParseUint(string(v), 10, 64)
 	if !isDigits(v) || err == nil && seconds == 0 {
-		b.fault(name, "is not a whole number of seconds, 1 or more; write it without quotation marks")
+		b.refuse(name, "is not a whole number of seconds, 1 or more; write it without quotation marks")
 	}
 	return time.Duration(min(seconds, 1<<32)) * time.Second
 }
 
-// faults returns what is wrong with the fields, in the order in which they were
-// taken; then those that come twice, and those that were not taken.
-func (b *body) faults() []client.FieldError {
+// finish returns the mistakes in the fields, in the order of reading, then the repeated
+// fields and the unknown fields.
+func (b *body) finish() []client.FieldError {
 	for name := range b.twice {
 		delete(b.members, name)
 	}
@@ -142,29 +142,32 @@ func (b *body) faults() []client.FieldError {
 func (b *body) list(names []string, reason string) {
 	for i, name := range names {
 		if i == maxNamed {
-			b.fault("…", fmt.Sprintf("and %d more: each %s", len(names)-i, reason))
+			b.refuse("…", fmt.Sprintf("and %d more: each %s", len(names)-i, reason))
 			break
 		}
-		b.fault(printable(name), reason)
+		b.refuse(printable(name), reason)
 	}
 }
 
-// parseTicket reads the body of POST /auth/ticket: what is wrong with it as a
-// whole is the error, what is wrong with its fields the faults.
+// parseTicket reads the body of POST /auth/ticket. The error is about the body as a whole,
+// the list about its fields.
 func parseTicket(raw []byte) (q client.IssueRequest, _ []client.FieldError, err error) {
 	b, err := readBody(raw, `{"data":{"brand":…}}`)
 	if err != nil {
 		return q, nil, err
 	}
-	q.Brand, q.Username, q.Email = b.text("brand", false), b.identifier("username", false), b.identifier("email", false)
-	q.UniqueID, q.FirstName, q.LastName = b.identifier("uniqueId", true), b.text("firstName", false), b.text("lastName", false)
-	q.Phone1, q.Remark, q.Channel = b.identifier("phone1", true), b.text("remark", false), b.text("channel", false)
-	if yes := b.flag("overrideUserInfo"); yes != nil {
-		q.OverrideUserInfo = *yes
+	q.Brand = b.text("brand", false)
+	q.Username, q.Email = b.identifier("username", false), b.identifier("email", false)
+	q.UniqueID = b.identifier("uniqueId", true)
+	q.FirstName, q.LastName = b.text("firstName", false), b.text("lastName", false)
+	q.Phone1 = b.identifier("phone1", true)
+	q.Remark, q.Channel = b.text("remark", false), b.text("channel", false)
+	if set := b.flag("overrideUserInfo"); set != nil {
+		q.OverrideUserInfo = *set
 	}
 	q.OneTimeUse = b.flag("oneTimeUse")
 	q.ExpiresIn = b.seconds("expiresIn")
-	wrong := b.faults()
+	wrong := b.finish()
 	if q.Brand == "" && !mentions(wrong, "brand") && !mentions(wrong, "data") {
 		missing := client.FieldError{Field: "brand", Reason: "is missing; name the business account"}
 		wrong = append(wrong, missing)
@@ -172,11 +175,11 @@ func parseTicket(raw []byte) (q client.IssueRequest, _ []client.FieldError, err 
 	return q, wrong, nil
 }
 
-// maxNamed bounds how many unknown or repeated fields an answer names.
+// maxNamed is how many unknown or repeated fields an answer names at most.
 const maxNamed = 10
 
-// loneSurrogate reports whether a JSON string has half of a surrogate pair as an
-// escape. encoding/json makes U+FFFD of each, and so one identifier of two.
+// loneSurrogate reports whether a JSON string has half of a surrogate pair as an escape.
+// encoding/json reads every such half as U+FFFD, and so two identifiers as the same.
 func loneSurrogate(raw []byte) bool {
 	high := false // the last escape was the first half of a pair
 	for i := 0; i < len(raw); i++ {
@@ -215,7 +218,7 @@ func isDigits(v []byte) bool {
 	return len(v) > 0
 }
 
-// printable shortens a name that a stranger chose.
+// printable shortens a name from a stranger.
 func printable(name string) string {
 	if len(name) > 64 {
 		name = strings.ToValidUTF8(name[:64], "") + "…"
@@ -223,8 +226,8 @@ func printable(name string) string {
 	return name
 }
 
-// object reads one JSON object. Unlike encoding/json's own struct decoding it
-// tells names apart that differ in case, and says which come twice.
+// object reads one JSON object. Unlike encoding/json's struct decoding, it distinguishes
+// names by case, and returns the repeated names.
 func object(body []byte, example string) (members map[string]json.RawMessage, twice map[string]bool, err error) {
 	if !utf8.Valid(body) {
 		return nil, nil, errors.New("the body is not UTF-8; send JSON in UTF-8")
@@ -262,8 +265,8 @@ func object(body []byte, example string) (members map[string]json.RawMessage, tw
 	return members, twice, nil
 }
 
-// notJSON describes a syntax error without repeating the body. Where it is is looked
-// for again, from the start: a Decoder does not count what it returns as tokens.
+// notJSON describes a syntax error without repeating the body. It looks for the place
+// again from the start, since a Decoder does not count the tokens before.
 func notJSON(body []byte, err error) error {
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {

@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	ownerKnown = 5 * time.Second // for how long what the directory said of a session's owner is good
-	ownerStale = time.Minute     // and for how long where it cannot be asked
+	ownerKnown = 5 * time.Second // time for which the directory's answer about an owner is good
+	ownerStale = time.Minute     // the same, if the directory cannot be asked
 	maxOwners  = 10_000
 )
 
-// never is later than any session began.
+// never is later than the beginning of any session.
 var never = time.Unix(1<<40, 0)
 
-// owners know since when sessions of somebody are good, from the directory.
+// owners know from the directory since when the sessions of an owner are good.
 type owners struct {
 	directory *directory.DB
 	log       *slog.Logger
@@ -37,10 +37,10 @@ type owner struct {
 
 type since struct{ good, asked time.Time }
 
-// NotBefore returns a web.SessionConfig.NotBefore: sessions end when their brand's
-// SessionsSince says so, and agents' also when the agent is gone or inactive. That
-// takes effect within 5 seconds. Where the directory cannot be asked, the last
-// answer counts for a minute, and then no session is good.
+// NotBefore returns a web.SessionConfig.NotBefore. Sessions end at their brand's
+// SessionsSince, and an agent's also when the agent is gone or inactive. A change takes
+// effect within 5 seconds. If the directory cannot be asked, the last answer counts for a
+// minute, and then no session is good.
 func NotBefore(d *directory.DB, log *slog.Logger, now func() time.Time) func(web.Session) time.Time {
 	o := &owners{directory: d, log: log, now: now, known: make(map[owner]since)}
 	return o.notBefore
@@ -52,17 +52,17 @@ func (o *owners) notBefore(s web.Session) time.Time {
 		who.agent = s.User
 	}
 	now := o.now()
-	fresh := func(v since, d time.Duration) bool { return !now.Before(v.asked) && now.Sub(v.asked) < d }
+	within := func(v since, d time.Duration) bool { return !now.Before(v.asked) && now.Sub(v.asked) < d }
 	o.mu.Lock()
 	v, ok := o.known[who]
 	o.mu.Unlock()
-	if ok && fresh(v, ownerKnown) {
+	if ok && within(v, ownerKnown) {
 		return v.good
 	}
 	good, err := o.ask(who)
 	if err != nil {
 		o.log.Error("whether a session is still good cannot be told", "brand", who.brand, "error", err)
-		if ok && fresh(v, ownerStale) {
+		if ok && within(v, ownerStale) {
 			return v.good
 		}
 		return never
@@ -76,7 +76,7 @@ func (o *owners) notBefore(s web.Session) time.Time {
 	return good
 }
 
-// ask asks the directory.
+// ask reads from the directory.
 func (o *owners) ask(who owner) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

@@ -12,22 +12,20 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// A span is of one request. Like the log it has the route and not the URL, and of a
-// ticket its ID alone, by which it is found in the audit trail. Names are those of
-// OpenTelemetry's semantic conventions for HTTP servers.
-
-// startSpan begins the span of a request, in the caller's trace if it names one
-// (W3C Trace Context).
+// startSpan begins the span of a request, in the caller's trace if the request names one
+// (W3C Trace Context). Like the log, a span has the route and not the URL, and the
+// ticket's ID and not the ticket. Names are those of OpenTelemetry's semantic conventions
+// for HTTP servers.
 func (s *server) startSpan(r *http.Request) (*http.Request, trace.Span) {
 	if s.Tracer == nil {
-		return r, trace.SpanFromContext(r.Context()) // one that does nothing
+		return r, trace.SpanFromContext(r.Context()) // a span without effect
 	}
 	ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 	ctx, span := s.Tracer.Start(ctx, method(r), trace.WithSpanKind(trace.SpanKindServer))
 	return r.WithContext(ctx), span
 }
 
-// endSpan says what came of the request.
+// endSpan adds the outcome of the request and ends the span.
 func endSpan(span trace.Span, r *http.Request, status int) {
 	route := pattern(r)
 	if _, path, ok := strings.Cut(route, " "); ok {
@@ -43,7 +41,7 @@ func endSpan(span trace.Span, r *http.Request, status int) {
 	span.End()
 }
 
-// traceTicket names the ticket that a request is about.
+// traceTicket adds the ticket's ID to the span of a request.
 func traceTicket(r *http.Request, t *token.Ticket) {
 	if t == nil || t.ID == (token.ID{}) {
 		return

@@ -102,7 +102,10 @@ func TestConfirm(t *testing.T) {
 	_, err := w.directory.UpdateChannel(t.Context(), "commbox", "web",
 		func(c *directory.Channel) error { c.Confirm = &no; return nil })
 	require.NoError(t, err)
-	assert.Equal(t, http.StatusSeeOther, w.client().get(path+"?ta="+w.ticket(w.key, `{"brand":"commbox","email":"b@example.com"}`)).status)
+	assert.Equal(
+		t, http.StatusSeeOther,
+		w.client().get(path+"?ta="+w.ticket(w.key, `{"brand":"commbox","email":"b@example.com"}`)).status,
+	)
 	assert.Equal(t, 2, w.customers("commbox"))
 }
 
@@ -212,7 +215,10 @@ func TestCheck(t *testing.T) {
 	}
 	require.Equal(t, http.StatusSeeOther, john.get("/login?ta="+ticket).status, "it was not spent")
 	path := w.chatPath("commbox", "web")
-	require.Equal(t, http.StatusSeeOther, jane.get(path+"?ta="+w.ticket(w.key, `{"brand":"commbox","email":"jane@example.com"}`)).status)
+	require.Equal(
+		t, http.StatusSeeOther,
+		jane.get(path+"?ta="+w.ticket(w.key, `{"brand":"commbox","email":"jane@example.com"}`)).status,
+	)
 
 	res := john.get("/auth/check")
 	assert.Equal(t, http.StatusOK, res.status)
@@ -258,7 +264,10 @@ func TestSessionsEnd(t *testing.T) {
 	enter := func() {
 		john.cookies, jane.cookies = nil, nil
 		require.Equal(t, http.StatusSeeOther, john.get("/login?ta="+w.ticket(w.key, reference)).status)
-		require.Equal(t, http.StatusSeeOther, jane.get(path+"?ta="+w.ticket(w.key, `{"brand":"commbox","email":"jane@example.com"}`)).status)
+		require.Equal(
+			t, http.StatusSeeOther,
+			jane.get(path+"?ta="+w.ticket(w.key, `{"brand":"commbox","email":"jane@example.com"}`)).status,
+		)
 		require.Equal(t, http.StatusOK, john.get("/auth/check").status)
 	}
 	checks := func(agent, customer int) {
