@@ -7,9 +7,9 @@ import (
 )
 
 // Log writes the outcome of a Redeem to log, as one event of the audit trail: "ticket
-// redeemed" with the ticket t, or "ticket refused" or "ticket not decided" with the
-// error. Events of one ticket have the same ID. They have neither the ticket nor what
-// the ticket says of a person. The caller's own attributes, in more, stand at the end.
+// redeemed" with the ticket t, or "ticket refused" or "ticket not decided" with the error.
+// All events of a ticket have the ticket's ID, and no event has the ticket or its details
+// of the person. The caller's own attributes, in more, come last.
 func (v *Verifier) Log(log *slog.Logger, t token.Ticket, err error, more ...any) {
 	if err == nil {
 		attrs := append(Identity(&t), "one_time", t.OneTime, "age", v.c.Now().Sub(t.IssuedAt))
@@ -35,8 +35,8 @@ func (v *Verifier) Log(log *slog.Logger, t token.Ticket, err error, more ...any)
 	}
 }
 
-// Identity returns the attributes of log/slog by which all events of one ticket are
-// found. None of them is the ticket or a detail of the person.
+// Identity returns the attributes of a ticket in all events of the audit trail. They
+// contain neither the ticket nor its details of the person.
 func Identity(t *token.Ticket) []any {
 	return []any{
 		"ticket", t.ID.String(), "key", t.KeyID.String(), "brand", t.Brand,

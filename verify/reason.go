@@ -82,8 +82,7 @@ type Error struct {
 	Cause     error         // from the caller, the store or the opening of the ticket; may be nil
 }
 
-// Error returns the reason with its meaning and what to do. The text never has the
-// ticket.
+// Error returns the reason with its meaning and the remedy, and never the ticket.
 func (e *Error) Error() string {
 	s := string(e.Reason) + ": " + explanations[e.Reason]
 	if e.Cause != nil {

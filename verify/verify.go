@@ -43,8 +43,8 @@ const Skew = 10 * time.Second
 // store forget the claim too soon.
 const longestSkew = 24 * time.Hour
 
-// retainSlack is how long the store keeps a claim beyond expiry and three times the
-// largest skew. It covers a request that is slow between its check and its claim.
+// retainSlack is the time for which the store keeps a claim beyond expiry and three times
+// the largest skew. It covers a slow request between check and claim.
 const retainSlack = 60 * time.Second
 
 // Config says which tickets a Verifier accepts. Opener, Store and either Brands or
@@ -54,12 +54,12 @@ type Config struct {
 	Realm  string       // the deployment's name; the issuer's must be the same
 	Store  replay.Store // remembers the redeemed one-time tickets; see package replay
 
-	// Brands are the brands whose tickets are accepted. The Verifier searches them in
-	// order, so keep the list short.
+	// Brands are the accepted brands. The Verifier searches them in order, so keep the list
+	// short.
 	Brands []string
 
-	// AnyBrand accepts the tickets of every brand, for a service that looks brands up
-	// itself. Brands must be empty then.
+	// AnyBrand accepts the tickets of every brand, for a service with its own check of
+	// brands. Brands must be empty then.
 	AnyBrand bool
 
 	MaxLifetime time.Duration // longest lifetime of a ticket; 0 means token.MaxLifetime
@@ -68,17 +68,16 @@ type Config struct {
 	// 0 in one process, the constant Skew between machines.
 	Skew time.Duration
 
-	// MaxSkew is the largest Skew of all verifiers of this realm. Verifiers that ended
-	// or changed within the longest lifetime of a ticket count as well. For this long
-	// after the store began or lost its memory, one-time tickets are refused as
-	// issued_before_start. The store also remembers a spent ticket for as long as the
-	// verifier with the largest Skew may accept the ticket.
+	// MaxSkew is the largest Skew of all verifiers of this realm, including verifiers that
+	// ended or changed within the longest lifetime of a ticket. For MaxSkew after the store
+	// began or lost its memory, one-time tickets are refused as issued_before_start. The
+	// store also remembers a spent ticket until no verifier can accept it.
 	//
-	// 0 means the larger of Skew and the constant Skew. If Skew is 0 too, MaxSkew is 0:
-	// one process that has always redeemed only its own tickets.
+	// 0 means the larger of Skew and the constant Skew. If Skew is 0 too, MaxSkew is 0: one
+	// process that has always redeemed only its own tickets.
 	//
-	// To raise Skew by more than a minute above the Skew of all verifiers, first raise
-	// the MaxSkew of all of them and wait for the longest lifetime.
+	// To raise Skew by more than a minute above the Skew of all verifiers, first raise the
+	// MaxSkew of all of them and wait for the longest lifetime.
 	MaxSkew time.Duration
 
 	Now func() time.Time // the clock; nil means time.Now
@@ -116,8 +115,8 @@ func New(c Config) (*Verifier, error) {
 	return v, nil
 }
 
-// invalid returns the field of c, with its defaults filled in, that cannot work, and
-// the reason.
+// invalid returns a field of c that cannot work, and the reason, once the defaults are
+// filled in.
 func (c *Config) invalid() (field, reason string) {
 	tooLong := fmt.Sprintf("exceeds %v; set the clocks right instead", longestSkew)
 	switch {
@@ -146,7 +145,7 @@ func (c *Config) invalid() (field, reason string) {
 // AnyAudience as Use.Audience accepts the tickets of agents and of customers.
 const AnyAudience token.Audience = 0xff
 
-// Use says what a ticket is about to be used for.
+// Use says for what purpose a ticket is redeemed or inspected.
 type Use struct {
 	// Audience is the kind of login. The zero Audience accepts no ticket.
 	Audience token.Audience
@@ -155,10 +154,10 @@ type Use struct {
 	// no channel. With an empty Channel, a ticket bound to a channel is refused.
 	Channel string
 
-	// Complete, if not nil, completes u, which is a copy of this Use, for a use that
-	// depends on the ticket: for example, a code stands for a channel of the ticket's
-	// brand. The ticket t is genuine, but its times and its purpose are not checked
-	// yet. An error refuses the ticket in the same way as an error of Check.
+	// Complete, if not nil, completes u, a copy of this Use, if the use depends on the
+	// ticket: for example, a code stands for a channel of the ticket's brand. The ticket t
+	// is genuine, but its times and purpose are not checked yet. An error refuses the
+	// ticket in the same way as an error of Check.
 	Complete func(t token.Ticket, u *Use) error
 
 	// Check, if not nil, is the caller's own check of a ticket that is genuine, in
@@ -169,22 +168,21 @@ type Use struct {
 	Check func(token.Ticket) error
 
 	// Binding ties a retry to its first attempt. Give the SHA-256 of a secret that the
-	// client had before it sent the ticket, such as a cookie. If the answer is lost,
-	// the same ticket with the same Binding redeems again within replay.Grace of the
-	// first time. Zero means no binding.
+	// client had before it sent the ticket, such as a cookie. If the answer is lost, the
+	// same ticket with the same Binding redeems again within replay.Grace of the first
+	// time. Zero means no binding.
 	Binding [32]byte
 }
 
-// ErrAskFirst in an error of Use.Check says that the ticket is good and must not be
-// spent by this call, because the person has to be asked first. Redeem then asks the
-// store whether the ticket was used, as Inspect does. A used ticket is refused for its
-// own reason. Any other ticket stays unspent: the error is refused_by_caller and
-// wraps ErrAskFirst.
+// ErrAskFirst in an error of Use.Check says that the ticket is good but must not be spent
+// by this call, because the person has to be asked first. Redeem then asks the store about
+// earlier uses, as Inspect does. A used ticket is refused for its own reason. Any other
+// ticket stays unspent, with an error that is refused_by_caller and wraps ErrAskFirst.
 var ErrAskFirst = errors.New("the person must be asked first")
 
-// Redeem spends a ticket and returns its contents. Of a one-time ticket at most
-// one Redeem succeeds (with a Binding: at most one Binding's). The work that follows,
-// such as starting a session, should be idempotent per ticket ID.
+// Redeem spends a ticket and returns its contents. At most one Redeem of a one-time ticket
+// succeeds; with a Binding, only retries with the same Binding do. The work after a
+// Redeem, such as starting a session, should be idempotent per ticket ID.
 //
 // The error is always an *Error.
 func (v *Verifier) Redeem(ctx context.Context, ticket string, use Use) (t token.Ticket, err error) {
@@ -204,9 +202,8 @@ func (v *Verifier) Redeem(ctx context.Context, ticket string, use Use) (t token.
 	return t, nil
 }
 
-// Inspect returns the contents of a ticket if Redeem would accept the ticket now, as
-// far as the store can tell without spending it. A ticket that the store has seen is
-// already_used.
+// Inspect returns the contents of a ticket that Redeem would accept now, as far as the
+// store can tell without spending the ticket. A ticket known to the store is already_used.
 //
 // The error is always an *Error.
 func (v *Verifier) Inspect(ctx context.Context, ticket string, use Use) (t token.Ticket, err error) {
@@ -227,14 +224,14 @@ func (v *Verifier) peek(ctx context.Context, t *token.Ticket, use *Use) *Error {
 	return verdict(v.c.Store.Peek(ctx, v.claim(t, use)))
 }
 
-// refuse returns e with the refused ticket. Its t is a copy, so that a good
+// refuse returns e with the refused ticket. The parameter t is a copy, so that a good
 // ticket stays off the heap.
 func refuse(t token.Ticket, e *Error) *Error {
 	e.Refused = &t
 	return e
 }
 
-// examine opens the ticket into t and makes all checks but the replay store's.
+// examine opens the ticket into t and makes all checks before the claim.
 func (v *Verifier) examine(ctx context.Context, t *token.Ticket, ticket string, use *Use) error {
 	if err := token.Open(v.c.Opener, v.ad, ticket, t); err != nil {
 		return &Error{Reason: openReason(err), Cause: err}
@@ -269,8 +266,8 @@ func (v *Verifier) examine(ctx context.Context, t *token.Ticket, ticket string, 
 	return refuse(*t, e)
 }
 
-// callersError returns the refusal for an error of the caller. An *Error of the
-// caller's keeps its reason, if it has one.
+// callersError returns the refusal for an error of the caller. If the error has an *Error
+// with a reason, that reason counts.
 func callersError(cause error) *Error {
 	own, ok := errors.AsType[*Error](cause)
 	switch {

@@ -25,14 +25,17 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// A login page that lets agents in, and an application that asks who it is.
-// examples/login is a whole program, with keyrings and a journal.
+// A login service: a page that admits agents with tickets, the sign-out, and an
+// application that reads the session. examples/login is a whole program, with keyrings and a journal.
 func Example() {
-	// Two keysets: tickets come from the issuer, sessions are this service's own.
+	// Two keysets: the issuer seals tickets, and this service seals its sessions.
 	tickets := must(token.NewKeyset(must(keyset.NewHandle(aead.AES256GCMKeyTemplate()))))
 	cookies := must(aead.New(must(keyset.NewHandle(aead.AES256GCMKeyTemplate()))))
 	store := must(memory.Open(context.Background(), memory.Config{NoBarrier: true})) // these keys are newer than it
-	verifier := must(verify.New(verify.Config{Opener: tickets, Realm: "prod", Brands: []string{"commbox"}, Store: store}))
+	verifier := must(verify.New(verify.Config{
+		Opener: tickets, Realm: "prod", Brands: []string{"commbox"}, Store: store,
+		Skew: verify.Skew, // the issuer is another machine
+	}))
 	sessions := must(web.NewSessions(web.SessionConfig{Keys: cookies, Realm: "prod"}))
 
 	login := must(web.New(web.Config{
@@ -43,10 +46,11 @@ func Example() {
 			// Look the agent up here; an error refuses the ticket and spends nothing.
 			return web.Entry{Session: web.Session{Groups: []string{"support"}}, Switch: web.ConfirmUser}, nil
 		},
-		Home: "/inbox",
+		Home: "/inbox", Logout: "/logout",
 	}))
 	mux := http.NewServeMux()
 	mux.Handle("/login", login)
+	mux.Handle("POST /logout", sessions.Logout("/login"))
 	mux.HandleFunc("GET /inbox", func(w http.ResponseWriter, r *http.Request) {
 		s, ok := sessions.Current(w, r, token.Agent)
 		if !ok {
