@@ -131,7 +131,7 @@ func (a *app) onKey(cmd *cobra.Command, step func(keyring.KeyID) keyring.Step, s
 func parseKeyID(s string) (keyring.KeyID, error) {
 	id, err := token.ParseKeyID(s)
 	if err != nil {
-		return 0, cli.Usagef("%w", err)
+		return 0, cli.Usage(err)
 	}
 	return id, nil
 }

@@ -27,7 +27,7 @@ func (w *waitFlags) flags(cmd *cobra.Command) {
 
 func (w *waitFlags) check(cmd *cobra.Command) error {
 	if cmd.Flags().Changed("timeout") && len(w.given) == 0 {
-		return cli.Usagef("--timeout is for --wait-for")
+		return cli.Flagf("timeout", "needs --wait-for")
 	}
 	if w.timeout <= 0 {
 		return cli.Flagf("timeout", "must be more than 0s")

@@ -17,7 +17,7 @@ import (
 //
 // Only one process at a time may call Append. Append follows no link.
 func Append(path string, offset int64, data []byte, like string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|openPlain, 0)
+	f, err := os.OpenFile(path, os.O_RDWR|openNoFollow, 0)
 	isNew := errors.Is(err, fs.ErrNotExist)
 	if isNew {
 		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
@@ -29,7 +29,7 @@ func Append(path string, offset int64, data []byte, like string) error {
 	if isNew {
 		err = keepAccess(f, like)
 	} else {
-		err = checkPlain(f, "file")
+		err = checkRegular(f, "file")
 	}
 	if err != nil {
 		return err

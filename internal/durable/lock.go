@@ -63,18 +63,18 @@ func Lock(path string) (io.Closer, error) {
 
 // openLock opens or makes the lock file.
 func openLock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|openPlain, 0)
+	f, err := os.OpenFile(path, os.O_RDWR|openNoFollow, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 		switch {
 		case errors.Is(err, fs.ErrExist): // another process made the file in between
-			f, err = os.OpenFile(path, os.O_RDWR|openPlain, 0)
+			f, err = os.OpenFile(path, os.O_RDWR|openNoFollow, 0)
 		case err == nil:
 			err = giveAway(f, path)
 		}
 	}
 	if err == nil {
-		err = checkPlain(f, "lock file")
+		err = checkRegular(f, "lock file")
 	}
 	if err == nil {
 		return f, nil

@@ -11,11 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openPlain are flags with which an open does not follow a link or wait at a pipe.
-const openPlain = unix.O_NOFOLLOW | unix.O_NONBLOCK
+// openNoFollow are flags with which an open does not follow a link or wait at a pipe.
+const openNoFollow = unix.O_NOFOLLOW | unix.O_NONBLOCK
 
-// checkPlain refuses anything but a regular file with one name.
-func checkPlain(f *os.File, what string) error {
+// checkRegular refuses anything but a regular file with one name.
+func checkRegular(f *os.File, what string) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err

@@ -8,11 +8,11 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// openPlain is empty: on Windows only privileged users can make links.
-const openPlain = 0
+// openNoFollow is empty: on Windows only privileged users can make links.
+const openNoFollow = 0
 
-// checkPlain refuses anything but a regular file.
-func checkPlain(f *os.File, what string) error {
+// checkRegular refuses anything but a regular file.
+func checkRegular(f *os.File, what string) error {
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("the %s %s is not a regular file; remove it", what, f.Name())

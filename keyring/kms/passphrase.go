@@ -138,11 +138,11 @@ func (k *passphraseKEK) Decrypt(ciphertext, associatedData []byte) ([]byte, erro
 		return nil, err
 	}
 	nonce, body := ciphertext[nonceOffset:bodyOffset], ciphertext[bodyOffset:]
-	plain, err := a.Open(nil, nonce, body, slices.Concat(header, associatedData))
+	plaintext, err := a.Open(nil, nonce, body, slices.Concat(header, associatedData))
 	if err != nil {
 		return nil, errors.New("wrong passphrase, or the file was changed")
 	}
-	return plain, nil
+	return plaintext, nil
 }
 
 // derive returns the cipher for parameters and salt. It keeps the latest cipher, since a

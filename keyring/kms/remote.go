@@ -132,11 +132,11 @@ func (k *remoteKEK) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, err := a.Open(nil, body[:nonceSize], body[nonceSize:], associatedData)
+	plaintext, err := a.Open(nil, body[:nonceSize], body[nonceSize:], associatedData)
 	if err != nil {
 		return nil, errors.New("the data key is good, but the ciphertext or the associated data was changed")
 	}
-	return plain, nil
+	return plaintext, nil
 }
 
 // test makes sure that the service returns the data key, and that the service
@@ -157,8 +157,8 @@ func (k *remoteKEK) test(wrapped, dataKey, associatedData []byte) error {
 		wrong = bytes.Clone(associatedData)
 		wrong[len(wrong)-1] ^= 1
 	}
-	plain, err := k.call(k.unwrap, wrapped, wrong)
-	clear(plain)
+	plaintext, err := k.call(k.unwrap, wrapped, wrong)
+	clear(plaintext)
 	switch {
 	case err == nil:
 		return fmt.Errorf("%s does not authenticate associated data; nothing was encrypted; %s", k.name, k.ignoresAD)

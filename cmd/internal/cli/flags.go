@@ -40,26 +40,26 @@ func (e *FlagError) Unwrap() error { return e.Cause }
 // ForFlag returns err as the fault of a flag. If err is a *token.ConfigError or
 // *token.FieldError, the flag takes the place of the Go field in the text.
 func ForFlag(flag string, err error) *FlagError {
-	if f, ok := faultOf(err); ok {
+	if f, ok := fieldErrorOf(err); ok {
 		return &FlagError{Flag: flag, Reason: f.reason, Cause: f.cause}
 	}
 	return &FlagError{Flag: flag, Cause: err}
 }
 
-// fieldFault has the common fields of the libraries' error types.
-type fieldFault struct {
+// fieldError has the common fields of the libraries' error types.
+type fieldError struct {
 	field, reason string
 	cause         error
 }
 
-func faultOf(err error) (fieldFault, bool) {
+func fieldErrorOf(err error) (fieldError, bool) {
 	if e, ok := errors.AsType[*token.ConfigError](err); ok {
-		return fieldFault{e.Field, e.Reason, e.Cause}, true
+		return fieldError{e.Field, e.Reason, e.Cause}, true
 	}
 	if e, ok := errors.AsType[*token.FieldError](err); ok {
-		return fieldFault{field: e.Field, reason: e.Reason}, true
+		return fieldError{field: e.Field, reason: e.Reason}, true
 	}
-	return fieldFault{}, false
+	return fieldError{}, false
 }
 
 // Fields maps the Go fields of library errors to flags: for instance
@@ -115,7 +115,7 @@ func (t Fields) Explain(flags *pflag.FlagSet, err error) error {
 
 // translate returns the FlagError for an error with a field of the table.
 func (t Fields) translate(err error) (*FlagError, bool) {
-	fault, ok := faultOf(err)
+	fault, ok := fieldErrorOf(err)
 	if !ok {
 		return nil, false
 	}
