@@ -109,7 +109,7 @@ var ErrNoKey = errors.New("there is no key")
 
 // ErrStalePlan is wrapped by the error of Apply if the plan is for another keyring or
 // another generation, or if a step of the plan is not due.
-var ErrStalePlan = errors.New("the plan is not for this keyring as it is now; make a new one")
+var ErrStalePlan = errors.New("the plan is not for this keyring as it is now; make a new plan")
 
 // reasonOf returns the Reason of a *FileError, and "" for any other error.
 func reasonOf(err error) Reason {

@@ -166,7 +166,7 @@ func peek(path string, data []byte) (*contents, error) {
 	return &contents{header: h, fingerprint: sha256.Sum256(data)}, nil
 }
 
-// split cuts a file into its two lines.
+// split returns the two lines of a file.
 func split(data []byte) (line, encoded []byte, err *FileError) {
 	if len(data) == 0 {
 		return nil, nil, fileError(Empty, "is empty; restore it from a copy")
@@ -301,8 +301,8 @@ func agrees(entry *keyset.Entry, h *header) *FileError {
 	return nil
 }
 
-// encode wraps a keyset under its header. It makes sure that the result opens, and that the
-// KEK protects the result.
+// encode wraps a keyset under its header, and checks the result: the file must open, and the
+// KEK must protect the header.
 func encode(path string, h *header, handle *keyset.Handle, c *Config) ([]byte, *contents, error) {
 	line, err := h.encode()
 	if err != nil {

@@ -104,8 +104,8 @@ func parseHeader(line []byte) (*header, error) {
 	if err := h.check(); err != nil {
 		return nil, err
 	}
-	// One header has one form. The comparison finds repeated fields and fields in another
-	// case, which encoding/json accepts, and white space.
+	// A header has one form. encoding/json accepts repeated fields, fields in another case
+	// and white space; the comparison does not.
 	again, err := h.encode()
 	if err != nil {
 		return nil, err
@@ -253,7 +253,7 @@ func (h *header) last() time.Time {
 	return last
 }
 
-// checkText refuses a text that is not one line of at most limit bytes.
+// checkText applies the rule of package textrule. The error begins with name.
 func checkText(name, s string, limit int) error {
 	if fault := textrule.Fault(s, limit); fault != "" {
 		return errors.New(name + " " + fault)

@@ -22,7 +22,7 @@ const (
 // charge for them.
 const retryMost = time.Minute
 
-// look is a look at the file. All callers that ask before the look begins share it.
+// look is a look at the file, shared by all callers that ask before the look begins.
 type look struct {
 	reload bool          // read the file even if it seems unchanged
 	asked  bool          // by Reload: try the file even if it was refused a moment ago

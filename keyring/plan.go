@@ -171,7 +171,7 @@ func (i Info) Live(k Key, now time.Time) (from, to time.Time) {
 	if i.Kind == Channel {
 		return from, to
 	}
-	// The oldest ciphertext that a verifier whose clock is behind would accept.
+	// A verifier whose clock is behind accepts ciphertexts since this time.
 	since := now.Add(-i.Policy.Lifetime - 2*i.Policy.Skew)
 	switch {
 	case from.After(now):

@@ -25,12 +25,11 @@ type Policy struct {
 	// Skew is the largest difference between the clocks of two machines.
 	Skew time.Duration
 
-	// RotateEvery is the time for which a key is the primary; 0 means that only people
-	// rotate.
+	// RotateEvery is the time of a key as the primary; with 0 only people rotate.
 	RotateEvery time.Duration
 
-	// DestroyAfter is the time for which a disabled key is kept, so that disabling can be
-	// undone; 0 means that the policy destroys no key.
+	// DestroyAfter is the time from disabling a key to destroying it. Until then, disabling
+	// can be undone. With 0 the policy destroys no key.
 	DestroyAfter time.Duration
 
 	// ExpectedRate is the average number of ciphertexts that all processes together make
@@ -83,7 +82,7 @@ func (p Policy) DisableFrom(k Key) time.Time {
 	return later(later(k.Demoted, k.Enabled).Add(p.needed()), k.Needed)
 }
 
-// needed returns the time for which a key is needed after its time as the primary.
+// needed returns the time from a key's end as the primary to the end of its last ciphertext.
 func (p Policy) needed() time.Duration { return p.Propagation + p.Lifetime + 3*p.Skew }
 
 // DestroyFrom returns the time from which the disabled key k may be destroyed: disabled +

@@ -284,8 +284,8 @@ func (s *keySet) follows(old *keySet) *FileError {
 		return fileError(Forked, "is generation %d with other contents than the file in use: "+
 			"two writers without a common lock? put back the file in use", got)
 	}
-	// A key leaves a keyring only by destruction, and its tombstone stays for ever. A file
-	// that lacks both is another keyring, whatever its generation.
+	// A key leaves a keyring only by destruction, and the tombstone stays for ever. A file
+	// without key and tombstone is another keyring, even with a higher generation.
 	for _, k := range old.header.Keys {
 		if s.header.key(k.ID) == nil && !slices.Contains(s.header.Tombstones, k.ID) {
 			return fileError(LostKey, "lacks key %v of the file in use, so it is another keyring; put the right file back", k.ID)

@@ -14,8 +14,8 @@ import (
 // Action is the kind of a Step.
 type Action string
 
-// The actions, each with the fields of Step that it takes. Unsafe does a step although it is
-// blocked.
+// The actions, with the fields of Step for each action. The field Unsafe does a blocked
+// step.
 const (
 	// Rotate adds a pending key of Algorithm, or of the primary's algorithm. The policy
 	// promotes the key when every process has it. While another key is pending and not held,
@@ -88,7 +88,7 @@ type Step struct {
 	KEK       string  `json:"kek,omitempty"` // in the log only: hint of the KEK of a rewrap, export or import
 }
 
-// edit is a change before it is written.
+// edit is a change before the write.
 type edit struct {
 	h   *header
 	m   *keyset.Manager

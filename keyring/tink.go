@@ -138,7 +138,7 @@ func (e *edit) takeAll(handle *keyset.Handle, kek KEK, entry func(k *Key, primar
 		if from.KeyStatus() == keyset.Enabled {
 			entry(&k, from.IsPrimary())
 		} else {
-			// Held, so that the policy does not promote the key if people enable it.
+			// The hold keeps the policy from promoting the key after people enable it.
 			k.State, k.Enabled, k.Disabled, k.Held, k.Reason = Disabled, time.Time{}, e.now, true, e.why
 			if err := e.m.Disable(uint32(id)); err != nil {
 				return err
