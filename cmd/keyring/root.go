@@ -74,6 +74,10 @@ func asksJSON(args []string) bool {
 var fields = cli.Fields{
 	"keyring.Config.Realm":             "realm",
 	"keyring.Config.KEK":               "kek",
+	"keyring.Config.Kind":              "kind",
+	"keyring.Export.kek":               "keyset-kek",
+	"keyring.Import.kek":               "keyset-kek",
+	"keyring.Rewrap.kek":               "new-kek",
 	"keyring.Config.MinGeneration":     "min-generation",
 	"keyring.Config.Actor":             "actor",
 	"keyring.Config.UnsafeClockBehind": "unsafe-clock-behind",
