@@ -52,7 +52,8 @@ func await(t *testing.T, s *Store, waiting int) {
 
 // later claims in the background; the function that it returns waits for the
 // answer.
-func later(ctx context.Context, call func(context.Context, replay.Claim) (replay.Answer, error), c replay.Claim) func() (replay.Answer, error) {
+func later(ctx context.Context, call func(context.Context, replay.Claim) (replay.Answer, error),
+	c replay.Claim) func() (replay.Answer, error) {
 	var a replay.Answer
 	var err error
 	done := make(chan struct{})
@@ -115,7 +116,8 @@ func TestSharedStatement(t *testing.T) {
 			release := hold(t, url)
 			answered := occupy(t, s)
 			var queued int
-			queue := func(call func(context.Context, replay.Claim) (replay.Answer, error), c replay.Claim) func() (replay.Answer, error) {
+			queue := func(call func(context.Context, replay.Claim) (replay.Answer, error), c replay.Claim) func() (replay.Answer,
+				error) {
 				t.Helper()
 				answer := later(ctx, call, c)
 				queued++
@@ -230,7 +232,8 @@ func TestSharedStatementUndone(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, replay.IssuedBeforeStart, a.Status)
 	}
-	require.Eventually(t, func() bool { return claim(t, s, fresh()).Status == replay.Admitted }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return claim(t, s, fresh()).Status == replay.Admitted }, patience,
+		time.Millisecond)
 }
 
 // Processes that claim the same nonces at once, in whatever order their callers
@@ -319,7 +322,8 @@ func TestCloseWhileClaiming(t *testing.T) {
 			}
 		})
 	}
-	require.Eventually(t, func() bool { return ask1[int](t, url, "SELECT count(*) FROM admitone_replay.claims") > 50 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return ask1[int](t, url, "SELECT count(*) FROM admitone_replay.claims") > 50 },
+		patience, time.Millisecond)
 	s.Close()
 	s.Close()
 	wg.Wait()

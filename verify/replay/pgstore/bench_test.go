@@ -46,7 +46,8 @@ func BenchmarkClaim(b *testing.B) {
 				}
 				insert := func() error {
 					c := fresh()
-					tag, err := bare.Exec(ctx, bareSQL, s.realm, c.Nonce[:], c.Expires.UnixMilli(), c.RetainUntil.UnixMilli(), time.Now().UnixMilli(), []byte(nil))
+					tag, err := bare.Exec(ctx, bareSQL, s.realm, c.Nonce[:], c.Expires.UnixMilli(), c.RetainUntil.UnixMilli(),
+						time.Now().UnixMilli(), []byte(nil))
 					if err == nil && tag.RowsAffected() != 1 {
 						err = fmt.Errorf("%s", tag)
 					}

@@ -115,9 +115,10 @@ func TestLooksAgainAfterWaiting(t *testing.T) {
 		{"its time ends meanwhile", false, func(t *testing.T, _ string, clock *movedClock, c replay.Claim) {
 			clock.set(t, c.RetainUntil)
 		}, replay.TooLate},
-		{"its time ends meanwhile, and the other commits", true, func(t *testing.T, _ string, clock *movedClock, c replay.Claim) {
-			clock.set(t, c.RetainUntil)
-		}, replay.TooLate},
+		{"its time ends meanwhile, and the other commits", true,
+			func(t *testing.T, _ string, clock *movedClock, c replay.Claim) {
+				clock.set(t, c.RetainUntil)
+			}, replay.TooLate},
 		{"its window is dropped meanwhile", false, func(t *testing.T, url string, _ *movedClock, c replay.Claim) {
 			exec1(t, url, fmt.Sprintf("SELECT admitone_replay.drop_window(%d)", cache.WindowOf(c.Expires)))
 		}, replay.ClockBehind},
@@ -156,7 +157,9 @@ func TestLooksAgainAfterWaiting(t *testing.T) {
 					done <- err
 				}()
 				require.Eventually(t, func() bool {
-					return ask1[int](t, url, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%claim%'") == 1
+					return ask1[int](t, url,
+						"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND "+
+							"query LIKE '%claim%'") == 1
 				}, patience, 5*time.Millisecond)
 				if tt.during != nil {
 					tt.during(t, url, clock, c)
@@ -169,7 +172,8 @@ func TestLooksAgainAfterWaiting(t *testing.T) {
 				require.NoError(t, <-done)
 				assert.Equal(t, tt.want, answer.Status)
 				if tt.want != replay.Admitted && !tt.commit {
-					assert.Zero(t, ask1[int](t, url, "SELECT count(*) FROM admitone_replay.claims WHERE nonce = '\\x"+fmt.Sprintf("%x", c.Nonce)+"'"), "nothing is kept of it")
+					assert.Zero(t, ask1[int](t, url, "SELECT count(*) FROM admitone_replay.claims WHERE nonce = '\\x"+fmt.Sprintf("%x",
+						c.Nonce)+"'"), "nothing is kept of it")
 				}
 			})
 		}
@@ -211,7 +215,9 @@ func TestNoSessionState(t *testing.T) {
 		require.NoError(t, err)
 		settings := func() (v string) {
 			require.NoError(t, pool.QueryRow(context.Background(),
-				"SELECT pg_backend_pid() || string_agg(name || setting || source, ',' ORDER BY name) FROM pg_settings WHERE name NOT LIKE 'transaction%'").Scan(&v))
+				"SELECT pg_backend_pid() || string_agg(name || setting || source, ',' ORDER BY name) "+
+					"FROM pg_settings WHERE "+
+					"name NOT LIKE 'transaction%'").Scan(&v))
 			return v
 		}
 		before := settings()

@@ -171,7 +171,9 @@ func TestOpenRefuses(t *testing.T) {
 	exec1(t, url, "ALTER TABLE admitone_replay.claims SET UNLOGGED")
 	refused(url, "SET LOGGED")
 	exec1(t, url, "ALTER TABLE admitone_replay.claims SET LOGGED")
-	exec1(t, url, "CREATE OR REPLACE FUNCTION admitone_replay.version() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 1'")
+	exec1(t, url, "CREATE OR REPLACE FUNCTION admitone_replay.version() RETURNS integer "+
+		"LANGUAGE sql IMMUTABLE AS "+
+		"'SELECT 1'")
 	refused(url, "has version 1, and this program knows 2")
 
 	noFsync := servers.PostgreSQL(t, "-c", "fsync=off")

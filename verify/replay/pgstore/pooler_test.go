@@ -47,7 +47,8 @@ func TestOneWinnerPgBouncer(t *testing.T) {
 			t.Parallel()
 			url := servers.Database(t)
 			openAt(t, url).Close() // statement mode allows no transaction to make the schema in
-			exec1(t, url, fmt.Sprintf("ALTER DATABASE %s SET default_transaction_isolation = '%s'", ask1[string](t, url, "SELECT current_database()"), test.isolation))
+			exec1(t, url, fmt.Sprintf("ALTER DATABASE %s SET default_transaction_isolation = '%s'",
+				ask1[string](t, url, "SELECT current_database()"), test.isolation))
 			pooled := servers.PgBouncer(t, url, test.mode)
 			stores := []*Store{open(t, pooled)}
 			if test.mode != "session" { // in which one store keeps both connections

@@ -241,7 +241,8 @@ func TestPurgeDuringRedemptionInOddTimeZones(t *testing.T) {
 	assert.Eventually(t, func() bool { return purged.Load() >= 20*purgeBatch }, patience, 10*time.Millisecond)
 	cancel()
 	purging.Wait()
-	assert.Equal(t, 360, ask1[int](t, url, "SELECT count(*) FROM admitone_replay.claims WHERE expires > admitone_replay.clock()"))
+	assert.Equal(t, 360, ask1[int](t, url,
+		"SELECT count(*) FROM admitone_replay.claims WHERE expires > admitone_replay.clock()"))
 }
 
 // The ranges of dropped windows are the set of what was dropped, and beyond 64

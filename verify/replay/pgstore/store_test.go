@@ -169,7 +169,9 @@ func TestConformance(t *testing.T) {
 		},
 		Epoch: func(t *testing.T) time.Time { return epoch(t, url) },
 		Reset: func(t *testing.T) {
-			exec1(t, url, "DELETE FROM admitone_replay.claims; DELETE FROM admitone_replay.dropped; DELETE FROM admitone_replay.epoch")
+			exec1(t, url, "DELETE FROM admitone_replay.claims; DELETE FROM admitone_replay.dropped; "+
+				"DELETE FROM "+
+				"admitone_replay.epoch")
 		},
 		Exact: true,
 	})
@@ -212,7 +214,9 @@ func TestReplayWritesNothing(t *testing.T) {
 	c, begin := bound(fresh(), 7), time.Now()
 	require.Equal(t, replay.Admitted, claim(t, s, c).Status)
 	rows := func() string {
-		return ask1[string](t, url, "SELECT count(*) || string_agg(concat_ws(' ', xmin, xmax, ctid, retain_until, first_used), ',') FROM admitone_replay.claims")
+		return ask1[string](t, url,
+			"SELECT count(*) || string_agg(concat_ws(' ', xmin, xmax, ctid, retain_until, first_used), ',') FROM "+
+				"admitone_replay.claims")
 	}
 	before := rows()
 	longer := c

@@ -273,7 +273,8 @@ func TestNoGapAtTheEnd(t *testing.T) {
 			wg.Go(func() {
 				var c replay.Claim
 				admitted := 0
-				for life := 300 * time.Millisecond; admitted == 0 && life < patience; life *= 2 { // a busy machine may take so long over a claim
+				// a busy machine may take so long over a claim
+				for life := 300 * time.Millisecond; admitted == 0 && life < patience; life *= 2 {
 					c = ticket()
 					c.Expires = time.Now()
 					c.RetainUntil = time.Now().Add(life + time.Duration(n)*24_999*time.Nanosecond)

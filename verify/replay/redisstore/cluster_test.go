@@ -155,8 +155,10 @@ func TestClusterSlotMoves(t *testing.T) {
 				}
 			}
 			requireSpent("already_used")
-			for _, key := range []string{stores[0].keys.epoch[spent.Nonce[0]%buckets], stores[0].keys.encode(&spent, time.Time{}).key} {
-				nodes[from].Do("MIGRATE", "127.0.0.1", strconv.Itoa(nodes[to].Port), key, "0", strconv.Itoa(int(patience.Milliseconds())))
+			for _, key := range []string{stores[0].keys.epoch[spent.Nonce[0]%buckets],
+				stores[0].keys.encode(&spent, time.Time{}).key} {
+				nodes[from].Do("MIGRATE", "127.0.0.1", strconv.Itoa(nodes[to].Port), key, "0",
+					strconv.Itoa(int(patience.Milliseconds())))
 				requireSpent("already_used", "issued_before_start")
 			}
 			nodes[to].Do("CLUSTER", "SETSLOT", name, "NODE", target)

@@ -76,7 +76,8 @@ func TestConfigIsRefused(t *testing.T) {
 }
 
 func TestConfigTellsNoSecret(t *testing.T) {
-	c := Config{URL: "redis://user:" + secret + "@host?sentinel_password=" + secret, Realm: "prod", Wait: Wait{Replicas: 2}}
+	c := Config{URL: "redis://user:" + secret + "@host?sentinel_password=" + secret, Realm: "prod",
+		Wait: Wait{Replicas: 2}}
 	requireNoSecret(t, c)
 	requireNoSecret(t, &c)
 	requireNoSecret(t, struct{ Store Config }{c})
@@ -92,7 +93,8 @@ func TestClientOption(t *testing.T) {
 	opt, _, err := c.clientOption()
 	require.NoError(t, err)
 	assert.Equal(t, []string{"one.example:6379", "two.example:2"}, opt.InitAddress)
-	assert.Equal(t, "user pass/word tickets 3 me", fmt.Sprint(opt.Username, " ", opt.Password, " ", opt.Sentinel.MasterSet, " ", opt.SelectDB, " ", opt.ClientName))
+	assert.Equal(t, "user pass/word tickets 3 me",
+		fmt.Sprint(opt.Username, " ", opt.Password, " ", opt.Sentinel.MasterSet, " ", opt.SelectDB, " ", opt.ClientName))
 	assert.Equal(t, "watcher w", opt.Sentinel.Username+" "+opt.Sentinel.Password)
 	assert.Equal(t, "one.example", opt.TLSConfig.ServerName)
 	assert.Same(t, opt.TLSConfig, opt.Sentinel.TLSConfig)
@@ -111,7 +113,8 @@ func TestClientOption(t *testing.T) {
 	c = Config{URL: "redis://user:pass%2Fword@one.example:1/?client_name=me"}
 	opt, _, err = c.clientOption()
 	require.NoError(t, err)
-	assert.Equal(t, "[one.example:1] user pass/word 0 me", fmt.Sprint(opt.InitAddress, " ", opt.Username, " ", opt.Password, " ", opt.SelectDB, " ", opt.ClientName))
+	assert.Equal(t, "[one.example:1] user pass/word 0 me",
+		fmt.Sprint(opt.InitAddress, " ", opt.Username, " ", opt.Password, " ", opt.SelectDB, " ", opt.ClientName))
 }
 
 // Who cannot be reached is told as that, without the password.
@@ -120,7 +123,8 @@ func TestClientOption(t *testing.T) {
 func TestOpenUnreachable(t *testing.T) {
 	const nobody = "127.0.0.1:1"
 	for _, suffix := range []string{"", "?master_set=tickets", "?addr=" + nobody} {
-		s, err := Open(context.Background(), Config{URL: "redis://user:" + secret + "@" + nobody + suffix, Timeout: time.Second})
+		s, err := Open(context.Background(), Config{URL: "redis://user:" + secret + "@" + nobody + suffix,
+			Timeout: time.Second})
 		require.Nil(t, s)
 		require.ErrorIs(t, err, replay.ErrUnavailable)
 		requireNoSecret(t, err)

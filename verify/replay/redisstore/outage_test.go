@@ -23,7 +23,8 @@ import (
 // ticket for whose answer somebody tried for longer than the grace may have been
 // admitted to nobody. progress is told of each ticket that is done with, and can
 // wait until some more answers were ErrUnavailable.
-func offer(t *testing.T, stores []*Store, tickets []replay.Claim, progress func(done int, awaitOutage func())) (outages int64) {
+func offer(t *testing.T, stores []*Store, tickets []replay.Claim,
+	progress func(done int, awaitOutage func())) (outages int64) {
 	t.Helper()
 	const workers = 24
 	won := make([]atomic.Int32, len(tickets))
@@ -218,7 +219,8 @@ func TestRestartedEmptyAndIdle(t *testing.T) {
 		for range 3 {
 			server.Kill()
 			server.Start()
-			require.Eventually(t, func() bool { return server.Do("DBSIZE") == fmt.Sprint(buckets) }, patience, 10*time.Millisecond)
+			require.Eventually(t, func() bool { return server.Do("DBSIZE") == fmt.Sprint(buckets) }, patience,
+				10*time.Millisecond)
 			for range 8 * buckets {
 				require.Equal(t, replay.Admitted, answered(t, s, ticket()).Status)
 			}

@@ -64,7 +64,8 @@ func TestEncode(t *testing.T) {
 		NotBefore:   time.UnixMicro(1_800_000_000_000_001),
 		RetainUntil: time.UnixMicro(1_800_000_000_000_002),
 	}
-	want := args{63, "admitone:1:{3f/prod}:7f0000000000000000000000000000ff", "1800000000000001", "1800000000000002", "", "1800000000000003"}
+	want := args{63, "admitone:1:{3f/prod}:7f0000000000000000000000000000ff", "1800000000000001", "1800000000000002", "",
+		"1800000000000003"}
 	assert.Equal(t, want, newKeys("prod").encode(&c, time.UnixMicro(1_800_000_000_000_003)))
 	c.Binding = [32]byte{31: 1}
 	want.bound = strings.Repeat("\x00", 31) + "\x01"
@@ -77,7 +78,8 @@ func TestEncode(t *testing.T) {
 //
 // trap R19
 func TestKeysOfRealms(t *testing.T) {
-	realms := []string{"", "prod", "prod}", "}", "{", "}:epoch", "prod}:epoch", "}:00000000000000000000000000000000", "00/prod", "{00/prod}", "/", ":"}
+	realms := []string{"", "prod", "prod}", "}", "{", "}:epoch", "prod}:epoch", "}:00000000000000000000000000000000",
+		"00/prod", "{00/prod}", "/", ":"}
 	seen := make(map[string]string)
 	for _, realm := range realms {
 		keys := newKeys(realm)
@@ -105,7 +107,8 @@ func TestBucketsSpread(t *testing.T) {
 				count[int(slot(key))*shards/16384]++
 			}
 			for _, n := range count {
-				assert.InDelta(t, buckets/shards, n, float64(buckets)/float64(shards), "realm %q on %d shards: %v", realm, shards, count)
+				assert.InDelta(t, buckets/shards, n, float64(buckets)/float64(shards), "realm %q on %d shards: %v", realm, shards,
+					count)
 				assert.NotZero(t, n, "realm %q on %d shards: %v", realm, shards, count)
 			}
 		}

@@ -67,7 +67,8 @@ func TestSentinelFailOverLosesWrites(t *testing.T) {
 		settleAll(t, s, connections) // after the next step it can make none
 		kept := ticket()
 		require.Equal(t, "admitted", status(t, s, kept))
-		require.Eventually(t, func() bool { return replica.Do("EXISTS", s.keys.encode(&kept, time.Time{}).key) == "1" }, patience, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return replica.Do("EXISTS", s.keys.encode(&kept, time.Time{}).key) == "1" },
+			patience, 5*time.Millisecond)
 
 		// A password that the replica does not know ends its connection, and
 		// leaves those that are open and not killed: the store's, Sentinel's.

@@ -41,7 +41,8 @@ func onEach(t *testing.T, test func(t *testing.T, program string)) {
 // doOn sends a command, and wants no error.
 func doOn(t testing.TB, client rueidis.Client, arguments ...string) {
 	t.Helper()
-	require.NoError(t, client.Do(context.Background(), client.B().Arbitrary(arguments...).Build()).Error(), "%v", arguments)
+	require.NoError(t, client.Do(context.Background(), client.B().Arbitrary(arguments...).Build()).Error(), "%v",
+		arguments)
 }
 
 // patience is how long anything may take on a machine that is busy.

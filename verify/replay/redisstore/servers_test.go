@@ -32,7 +32,8 @@ import (
 func TestUnfitServersAreRefused(t *testing.T) {
 	onEach(t, func(t *testing.T, program string) {
 		primary := servers.Redis(t, program, servers.Forgetful...)
-		replica := servers.Redis(t, program, append([]string{"--replicaof", "127.0.0.1 " + fmt.Sprint(primary.Port)}, servers.Forgetful...)...)
+		replica := servers.Redis(t, program, append([]string{"--replicaof", "127.0.0.1 " + fmt.Sprint(primary.Port)},
+			servers.Forgetful...)...)
 		refused := func(config Config, want string) {
 			t.Helper()
 			config.Timeout = patience
@@ -190,7 +191,8 @@ func writeCertificates(t *testing.T, dir string) (*x509.CertPool, tls.Certificat
 		require.NoError(t, err)
 		keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 		require.NoError(t, err)
-		pair, err = tls.X509KeyPair(writePEM(name+".pem", "CERTIFICATE", der), writePEM(name+"-key.pem", "PRIVATE KEY", keyDER))
+		pair, err = tls.X509KeyPair(writePEM(name+".pem", "CERTIFICATE", der),
+			writePEM(name+"-key.pem", "PRIVATE KEY", keyDER))
 		require.NoError(t, err)
 	}
 	return roots, pair

@@ -284,7 +284,8 @@ func TestLostAnswer(t *testing.T) {
 			var err error
 			var lost sync.WaitGroup
 			lost.Go(func() { a, err = s.Claim(ctx, c) })
-			require.Eventually(t, func() bool { return server.Do("EXISTS", s.keys.encode(&c, time.Time{}).key) == "1" }, patience, time.Millisecond)
+			require.Eventually(t, func() bool { return server.Do("EXISTS", s.keys.encode(&c, time.Time{}).key) == "1" },
+				patience, time.Millisecond)
 			cancel()
 			lost.Wait()
 			requireUnavailable(t, a, err)

@@ -63,7 +63,7 @@ func Bound(c replay.Claim, b byte) replay.Claim {
 	return c
 }
 
-// Claim makes the claim, which must get an answer.
+// Claim makes the claim; the store must answer.
 func Claim(t testing.TB, s replay.Store, c replay.Claim) replay.Answer {
 	t.Helper()
 	a, err := s.Claim(context.Background(), c)
@@ -127,7 +127,7 @@ func Admit(t testing.TB, s replay.Store, most int, make func(n uint64) replay.Cl
 	return claims, false
 }
 
-// RequireSpent replays all claims, each of which must be refused as used.
+// RequireSpent replays all claims; each claim must be refused as used.
 func RequireSpent(t testing.TB, s replay.Store, claims []replay.Claim) {
 	t.Helper()
 	for i, c := range claims {

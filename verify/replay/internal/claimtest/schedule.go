@@ -111,7 +111,7 @@ type ExpirySpan struct {
 }
 
 // Stream claims tickets at a steady rate, in steps of a second, and calls see
-// after each. Several callers at once make the claims of one second.
+// after each step. Several callers at once make the claims of one second.
 func Stream(t *testing.T, s replay.Store, clock *Clock, traffic Traffic, see func()) {
 	t.Helper()
 	var next atomic.Uint64
@@ -135,7 +135,7 @@ func Stream(t *testing.T, s replay.Store, clock *Clock, traffic Traffic, see fun
 	}
 }
 
-// Traffic is what Stream claims. A zero Binding is none.
+// Traffic describes the claims of Stream. A zero Binding is none.
 type Traffic struct {
 	Seconds, Rate, Callers int
 	Lifetime               time.Duration
