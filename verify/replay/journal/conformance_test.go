@@ -51,7 +51,7 @@ func (h *journalHarness) harness(t *testing.T) replaytest.Harness {
 	}
 }
 
-func TestJournalConformance(t *testing.T) {
+func TestConformance(t *testing.T) {
 	clock := claimtest.NewClock()
 	h := &journalHarness{now: clock.Now}
 	harness := h.harness(t)
@@ -60,7 +60,7 @@ func TestJournalConformance(t *testing.T) {
 }
 
 // The same on the machine's clock. For an outage, the directory is taken away.
-func TestJournalConformanceInRealTime(t *testing.T) {
+func TestConformanceInRealTime(t *testing.T) {
 	t.Parallel()
 	h := &journalHarness{now: time.Now}
 	harness := h.harness(t)

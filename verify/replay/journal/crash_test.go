@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// crashTicket is of one of several slices, two of them over within the test's time.
+// crashTicket is of one of several windows, two of them over within the test's time.
 func crashTicket(n uint64, issued time.Time) replay.Claim {
 	return ticket(n, issued, time.Hour+time.Duration(n%4)*20*time.Second, skew)
 }
@@ -113,7 +113,7 @@ func killedChild(t *testing.T, dir string, issued time.Time, round int, after ti
 //
 // trap R2
 // trap R28
-func TestJournalKilled(t *testing.T) {
+func TestKilled(t *testing.T) {
 	rounds := 20
 	if testing.Short() {
 		rounds = 3

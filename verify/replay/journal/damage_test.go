@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// closedJournal returns the directory of a journal with n records in one slice,
+// closedJournal returns the directory of a journal with n records in one window,
 // and one in another.
 func closedJournal(t *testing.T, clock *claimtest.Clock, n uint64) (dir string, claims []replay.Claim, segment string) {
 	t.Helper()
@@ -28,14 +28,14 @@ func closedJournal(t *testing.T, clock *claimtest.Clock, n uint64) (dir string, 
 	return dir, claims, segment
 }
 
-// elsewhere is a ticket of another slice.
+// elsewhere is a ticket of another window.
 var elsewhere = ticket(1<<40, start, 2*lifetime, skew)
 
 // A record cut off anywhere was never answered for. Its nonce is not spent;
 // all others are, and what is written after it is found again.
 //
 // trap R28
-func TestJournalTornTail(t *testing.T) {
+func TestTornTail(t *testing.T) {
 	for cut := int64(1); cut < recordSize; cut++ {
 		clock := claimtest.NewClock()
 		dir, claims, segment := closedJournal(t, clock, 3)
@@ -56,7 +56,7 @@ func TestJournalTornTail(t *testing.T) {
 // segment is no reason to refuse anything.
 //
 // trap R28
-func TestJournalTornHeader(t *testing.T) {
+func TestTornHeader(t *testing.T) {
 	for size := range int64(headerSize + recordSize) { // or a first record that was
 		clock := claimtest.NewClock()
 		dir, claims, segment := closedJournal(t, clock, 1)
@@ -84,16 +84,16 @@ func flip(t *testing.T, path string, bit int64) {
 }
 
 // Whatever bit of a segment flips, the ticket whose record it was in is not
-// admitted again, nor any of its slice that may have had it. All others are
+// admitted again, nor any of its window that may have had it. All others are
 // what they were, and so are tickets issued since.
 //
 // trap R28
-func TestJournalFlippedBits(t *testing.T) {
+func TestFlippedBits(t *testing.T) {
 	const records = 3
 	clock := claimtest.NewClock()
 	dir, claims, segment := closedJournal(t, clock, records)
 	fresh := ticket(100, start, lifetime, skew)
-	later := ticket(101, start.Add(skew+1), lifetime-skew-1, skew) // of the same slice
+	later := ticket(101, start.Add(skew+1), lifetime-skew-1, skew) // of the same window
 	other := ticket(102, start, 3*lifetime, skew)
 	for bit := int64(0); bit < 8*(headerSize+records*recordSize); bit++ {
 		flip(t, segment, bit)
@@ -121,7 +121,7 @@ func TestJournalFlippedBits(t *testing.T) {
 	assert.Zero(t, stats(t, j).Damaged)
 	require.NoError(t, j.Close())
 
-	// And it goes on, over further restarts, until the slice is over.
+	// And it goes on, over further restarts, until the window is over.
 	flip(t, segment, 8*headerSize)
 	j = reopen(t, dir, clock, Config{})
 	require.Equal(t, replay.Admitted, claim(t, j, later).Status)
@@ -144,7 +144,7 @@ func TestJournalFlippedBits(t *testing.T) {
 //
 // trap R2
 // trap R28
-func TestJournalDamageAndBackwardStep(t *testing.T) {
+func TestDamageAndBackwardStep(t *testing.T) {
 	clock := claimtest.NewClock()
 	j, dir := newJournal(t, clock, Config{})
 	clock.Step(time.Minute)
@@ -162,7 +162,7 @@ func TestJournalDamageAndBackwardStep(t *testing.T) {
 // Without a state that can be trusted, the past is not known.
 //
 // trap R30
-func TestJournalStateLost(t *testing.T) {
+func TestStateLost(t *testing.T) {
 	for name, spoil := range map[string]func(path string) error{
 		"removed":   os.Remove,
 		"empty":     func(path string) error { return os.Truncate(path, 0) },
@@ -195,7 +195,7 @@ func TestJournalStateLost(t *testing.T) {
 }
 
 // Every bit of the state is covered by its checksum, or changes nothing.
-func TestJournalStateFlippedBits(t *testing.T) {
+func TestStateFlippedBits(t *testing.T) {
 	clock := claimtest.NewClock()
 	dir, _, _ := closedJournal(t, clock, 1)
 	path := filepath.Join(dir, stateFile)
@@ -214,7 +214,7 @@ func TestJournalStateFlippedBits(t *testing.T) {
 }
 
 // A journal of a later format is left alone.
-func TestJournalOfAnotherFormat(t *testing.T) {
+func TestOfAnotherFormat(t *testing.T) {
 	clock := claimtest.NewClock()
 	dir, _, _ := closedJournal(t, clock, 1)
 	st := state{Format: 2}

@@ -73,7 +73,7 @@ func unavailableClaim(t *testing.T, j *Store, c replay.Claim) {
 // trap R24
 // trap R25
 // trap R28
-func TestJournalFailingSteps(t *testing.T) {
+func TestFailingSteps(t *testing.T) {
 	for _, step := range []string{"create", "write header", "sync directory", "write", "sync"} {
 		mayBeWritten := step == "write" || step == "sync"
 		for _, begun := range []bool{false, true} { // there is a segment already
@@ -124,7 +124,7 @@ func TestJournalFailingSteps(t *testing.T) {
 // After a failed write the disk may hold the record, half of it or nothing.
 //
 // trap R28
-func TestJournalAfterAFailedWrite(t *testing.T) {
+func TestAfterAFailedWrite(t *testing.T) {
 	for _, kept := range []int64{0, 1, recordSize - 1, recordSize} {
 		clock := claimtest.NewClock()
 		j, d := newFaultyJournal(t, clock)
@@ -156,7 +156,7 @@ func TestJournalAfterAFailedWrite(t *testing.T) {
 // first nor of others of the same nonce, and one commit serves all who wait.
 //
 // trap R18
-func TestJournalGroupCommit(t *testing.T) {
+func TestGroupCommit(t *testing.T) {
 	clock := claimtest.NewClock()
 	j, d := newFaultyJournal(t, clock)
 	reached, release := make(chan struct{}), make(chan struct{})
@@ -208,12 +208,12 @@ func TestJournalGroupCommit(t *testing.T) {
 	assert.EqualValues(t, 100, st.Repeated)
 }
 
-// A slice whose time is over while a record of it waits for the disk is let go
+// A window whose time is over while a record of it waits for the disk is let go
 // of when that is written, or has failed, and not before.
 //
 // trap R7
 // trap R12
-func TestJournalSlicePending(t *testing.T) {
+func TestWindowPending(t *testing.T) {
 	for _, fails := range []string{"", "create", "sync"} {
 		clock := claimtest.NewClock()
 		j, d := newFaultyJournal(t, clock)
@@ -234,8 +234,8 @@ func TestJournalSlicePending(t *testing.T) {
 		pending := func() bool {
 			j.mu.Lock()
 			defer j.mu.Unlock()
-			sl := j.index.live[cache.WindowOf(late.Expires)]
-			return sl != nil && !sl.gone && sl.pending == 1
+			w := j.index.live[cache.WindowOf(late.Expires)]
+			return w != nil && !w.gone && w.pending == 1
 		}
 		require.Eventually(t, pending, time.Minute, time.Millisecond)
 		clock.Set(late.RetainUntil) // it was claimed in time
@@ -272,12 +272,12 @@ func TestJournalSlicePending(t *testing.T) {
 	}
 }
 
-// countUsed counts the nonces of all slices.
+// countUsed counts the nonces of all windows.
 func countUsed(j *Store) (n int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for _, sl := range j.index.live {
-		n += len(sl.used)
+	for _, w := range j.index.live {
+		n += len(w.used)
 	}
 	return n
 }
@@ -285,7 +285,7 @@ func countUsed(j *Store) (n int) {
 // All who wait for a nonce are told when its commit fails.
 //
 // trap R24
-func TestJournalFailureReachesAll(t *testing.T) {
+func TestFailureReachesAll(t *testing.T) {
 	clock := claimtest.NewClock()
 	j, d := newFaultyJournal(t, clock)
 	reached, release := make(chan struct{}), make(chan struct{})
@@ -319,8 +319,8 @@ func TestJournalFailureReachesAll(t *testing.T) {
 	assert.EqualValues(t, used, stats(t, j).Answers[replay.AlreadyUsed])
 }
 
-// One slice's failure is not another's.
-func TestJournalFailureOfOneSlice(t *testing.T) {
+// One window's failure is not another's.
+func TestFailureOfOneWindow(t *testing.T) {
 	clock := claimtest.NewClock()
 	j, _ := newFaultyJournal(t, clock)
 	for n := range uint64(2) {
@@ -336,9 +336,9 @@ func TestJournalFailureOfOneSlice(t *testing.T) {
 	assert.Equal(t, replay.Admitted, claim(t, j, ticket(12, start, time.Minute, skew)).Status)
 }
 
-// That a slice existed is on the disk before it is removed; if that cannot be,
-// the slice stays, refused, until it can.
-func TestJournalDropsNothingUnsaid(t *testing.T) {
+// That a window existed is on the disk before it is removed; if that cannot be,
+// the window stays, refused, until it can.
+func TestDropsNothingUnsaid(t *testing.T) {
 	clock := claimtest.NewClock()
 	j, d := newFaultyJournal(t, clock)
 	c := ticket(1, start, lifetime, skew)
@@ -365,7 +365,7 @@ func TestJournalDropsNothingUnsaid(t *testing.T) {
 }
 
 // A clock that cannot be right admits nobody, and is forgiven when set right.
-func TestJournalAbsurdClock(t *testing.T) {
+func TestAbsurdClock(t *testing.T) {
 	clock := claimtest.NewClock()
 	now := clock.Now
 	j, err := Open(t.Context(), Config{Dir: t.TempDir(), Now: func() time.Time { return now() }})

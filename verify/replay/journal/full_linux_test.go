@@ -50,7 +50,7 @@ func fill(t *testing.T, path string) {
 //
 // trap R24
 // trap R28
-func TestJournalDiskFull(t *testing.T) {
+func TestDiskFull(t *testing.T) {
 	disk := smallDisk(t)
 	clock := claimtest.NewClock()
 	clock.Step(-lifetime)
@@ -114,7 +114,7 @@ func TestJournalDiskFull(t *testing.T) {
 // are over, though there is none to note that down.
 //
 // trap R28
-func TestJournalFillsItsDisk(t *testing.T) {
+func TestFillsItsDisk(t *testing.T) {
 	disk := smallDisk(t)
 	clock := claimtest.NewClock()
 	clock.Step(-lifetime)
@@ -160,7 +160,7 @@ func TestJournalFillsItsDisk(t *testing.T) {
 //
 // trap R24
 // trap R28
-func TestJournalDiskReadOnly(t *testing.T) {
+func TestDiskReadOnly(t *testing.T) {
 	disk := smallDisk(t)
 	clock := claimtest.NewClock()
 	clock.Step(-lifetime)
@@ -194,16 +194,16 @@ func TestJournalDiskReadOnly(t *testing.T) {
 //
 // trap R24
 // trap R28
-func TestJournalShortWrites(t *testing.T) {
+func TestShortWrites(t *testing.T) {
 	// The limit is a process's, and this one writes files of its own.
 	if os.Getenv("TEST_SHORT_WRITES") == "" {
 		exe, err := os.Executable()
 		require.NoError(t, err)
-		child := exec.Command(exe, "-test.run=^TestJournalShortWrites$", "-test.v")
+		child := exec.Command(exe, "-test.run=^TestShortWrites$", "-test.v")
 		child.Env = append(os.Environ(), "TEST_SHORT_WRITES=1")
 		out, err := child.CombinedOutput()
 		require.NoError(t, err, string(out))
-		require.Contains(t, string(out), "--- PASS: TestJournalShortWrites")
+		require.Contains(t, string(out), "--- PASS: TestShortWrites")
 		return
 	}
 	clock := claimtest.NewClock()

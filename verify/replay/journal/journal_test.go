@@ -57,7 +57,7 @@ func segmentsIn(t testing.TB, dir string) (paths []string) {
 // What was not is good.
 //
 // trap R2
-func TestJournalRestartReplay(t *testing.T) {
+func TestRestartReplay(t *testing.T) {
 	for _, step := range []time.Duration{0, time.Second, -30 * time.Second, -30 * time.Minute} {
 		clock := claimtest.NewClock()
 		j, _ := newJournal(t, clock, Config{})
@@ -81,12 +81,12 @@ func TestJournalRestartReplay(t *testing.T) {
 	}
 }
 
-// Slices dropped while the clock ran ahead are known to have existed, also
+// Windows dropped while the clock ran ahead are known to have existed, also
 // after a restart with the clock set right.
 //
 // trap R13
 // trap R14
-func TestJournalForwardStepAndCorrection(t *testing.T) {
+func TestForwardStepAndCorrection(t *testing.T) {
 	for _, restartAhead := range []bool{false, true} {
 		clock := claimtest.NewClock()
 		j, dir := newJournal(t, clock, Config{})
@@ -108,7 +108,7 @@ func TestJournalForwardStepAndCorrection(t *testing.T) {
 		require.Equal(t, replay.Admitted, claim(t, j, later).Status)
 		clock.Step(-2 * time.Hour)
 		j = restarted(t, j, clock)
-		assert.Len(t, segmentsIn(t, dir), 1, "segments are removed with their slices")
+		assert.Len(t, segmentsIn(t, dir), 1, "segments are removed with their windows")
 		for _, c := range victims {
 			assert.Equal(t, replay.Answer{Status: replay.ClockBehind}, claim(t, j, c))
 		}
@@ -121,7 +121,7 @@ func TestJournalForwardStepAndCorrection(t *testing.T) {
 // A wiped directory knows nothing, and refuses all that it might have known.
 //
 // trap R30
-func TestJournalWiped(t *testing.T) {
+func TestWiped(t *testing.T) {
 	clock := claimtest.NewClock()
 	j, dir := newJournal(t, clock, Config{})
 	used, unused := ticket(1, start, lifetime, skew), ticket(2, start, lifetime, skew)
@@ -164,7 +164,7 @@ func copyDir(t *testing.T, from, to string) {
 // since: its epoch is new. What it does know, it knows.
 //
 // trap R30
-func TestJournalRestored(t *testing.T) {
+func TestRestored(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("all files are alike here")
 	}
@@ -213,7 +213,7 @@ func TestJournalRestored(t *testing.T) {
 // when the backup was made, or nothing was redeemed yet.
 //
 // trap R30
-func TestJournalRestoredWithoutSegments(t *testing.T) {
+func TestRestoredWithoutSegments(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("all files are alike here")
 	}
@@ -244,7 +244,7 @@ func TestJournalRestoredWithoutSegments(t *testing.T) {
 // seconds only, by the process that wrote it and the next one.
 //
 // trap R6
-func TestJournalRetainsToTheEnd(t *testing.T) {
+func TestRetainsToTheEnd(t *testing.T) {
 	for _, fraction := range []time.Duration{0, 1, 500 * time.Millisecond, time.Second - 1} {
 		clock := claimtest.NewClock()
 		j, _ := newJournal(t, clock, Config{})
@@ -262,7 +262,7 @@ func TestJournalRetainsToTheEnd(t *testing.T) {
 }
 
 // Moving it and giving it to another owner or mode does not make it a copy.
-func TestJournalMoved(t *testing.T) {
+func TestMoved(t *testing.T) {
 	clock := claimtest.NewClock()
 	j, dir := newJournal(t, clock, Config{})
 	c := ticket(1, start, lifetime, skew)
@@ -278,7 +278,7 @@ func TestJournalMoved(t *testing.T) {
 	assert.Equal(t, replay.Admitted, claim(t, j, ticket(2, start, lifetime, skew)).Status)
 }
 
-func TestJournalHasOneOwner(t *testing.T) {
+func TestHasOneOwner(t *testing.T) {
 	clock := claimtest.NewClock()
 	j, dir := newJournal(t, clock, Config{})
 	synctest.Test(t, func(t *testing.T) { // it waits for the lock
@@ -296,7 +296,7 @@ func TestJournalHasOneOwner(t *testing.T) {
 	reopen(t, dir, clock, Config{})
 }
 
-func TestJournalConfig(t *testing.T) {
+func TestConfig(t *testing.T) {
 	dir := t.TempDir()
 	_, err := Open(t.Context(), Config{Dir: dir, MaxBytes: 64<<10 - 1})
 	assert.ErrorContains(t, err, "give at least 65536")
@@ -320,7 +320,7 @@ func TestJournalConfig(t *testing.T) {
 // expired as soon as there is any.
 //
 // trap R16
-func TestJournalFull(t *testing.T) {
+func TestFull(t *testing.T) {
 	clock := claimtest.NewClock()
 	j, dir := newJournal(t, clock, Config{MaxBytes: 64 << 10})
 	some, full := admitted(t, j, 1<<20, func(n uint64) replay.Claim {
@@ -355,7 +355,7 @@ func TestJournalFull(t *testing.T) {
 }
 
 // The bound is of what the runtime says is in use.
-func TestJournalMemoryIsBounded(t *testing.T) {
+func TestMemoryIsBounded(t *testing.T) {
 	x := newNonceIndex()
 	before := claimtest.HeapInUse()
 	for n := range uint64(150_000) { // over some doublings of the maps
@@ -376,7 +376,7 @@ func TestJournalMemoryIsBounded(t *testing.T) {
 
 	x = newNonceIndex()
 	before = claimtest.HeapInUse()
-	for n := range uint64(10_000) { // nothing but slices
+	for n := range uint64(10_000) { // nothing but windows
 		r := record{nonce: claimtest.Nonce(n), first: int64(n), retain: int64(n)}
 		x.load(int64(n), &r, start)
 	}
@@ -388,7 +388,7 @@ func TestJournalMemoryIsBounded(t *testing.T) {
 // after it.
 //
 // trap R25
-func TestJournalGraceAcrossRestart(t *testing.T) {
+func TestGraceAcrossRestart(t *testing.T) {
 	clock := claimtest.NewClock()
 	j, _ := newJournal(t, clock, Config{})
 	c := bound(ticket(1, start, lifetime, skew), 7)
@@ -409,7 +409,7 @@ func TestJournalGraceAcrossRestart(t *testing.T) {
 }
 
 // A journal that is full of bindings has room again when they no longer count.
-func TestJournalFullOfBindings(t *testing.T) {
+func TestFullOfBindings(t *testing.T) {
 	clock := claimtest.NewClock()
 	j, _ := newJournal(t, clock, Config{MaxBytes: 64 << 10})
 	some, full := admitted(t, j, 1<<20, func(n uint64) replay.Claim { return bound(ticket(n, start, lifetime, skew), 7) })
@@ -424,7 +424,7 @@ func TestJournalFullOfBindings(t *testing.T) {
 // is set right: what is not over by then is served.
 //
 // trap R14
-func TestJournalRestartAfterForwardStep(t *testing.T) {
+func TestRestartAfterForwardStep(t *testing.T) {
 	clock := claimtest.NewClock()
 	j, _ := newJournal(t, clock, Config{})
 	old := ticket(1, start, time.Hour, skew)
@@ -443,8 +443,8 @@ func TestJournalRestartAfterForwardStep(t *testing.T) {
 	assert.Equal(t, replay.Admitted, claim(t, j, ticket(5, start, time.Hour+lifetime, skew)).Status)
 }
 
-// More slices at once than files are kept open, and again.
-func TestJournalManySlices(t *testing.T) {
+// More windows at once than files are kept open, and again.
+func TestManyWindows(t *testing.T) {
 	clock := claimtest.NewClock()
 	j, _ := newJournal(t, clock, Config{})
 	for round := range uint64(2) {
@@ -467,7 +467,7 @@ func TestJournalManySlices(t *testing.T) {
 
 // Files of others in the directory are left alone, and the journal's own are
 // nobody else's to read.
-func TestJournalDirectory(t *testing.T) {
+func TestDirectory(t *testing.T) {
 	clock := claimtest.NewClock()
 	j, dir := newJournal(t, clock, Config{})
 	for _, name := range []string{"README", "window.1", "window.1.2x", "window.01.2"} {

@@ -52,7 +52,7 @@ func (m *journalModel) check(c replay.Claim, now, epoch time.Time, a replay.Answ
 			w = &claimtest.ExpirySpan{RetainUntil: c.RetainUntil}
 			m.windows[i] = w
 		}
-		// A crash can leave of a slice what wants it the shortest.
+		// A crash can leave of a window what wants it the shortest.
 		if c.RetainUntil.Before(w.RetainUntil) {
 			w.RetainUntil = c.RetainUntil
 		}
@@ -159,7 +159,7 @@ func (r *journalRun) claim(t *testing.T, n int) {
 		require.FailNow(t, wrong, "claim %d, at %v: %+v answered %+v, %v", n, now, c, a, err)
 	}
 	r.Tally.Count(a)
-	if err != nil && r.disk.fail == "sync" { // the last record of the slice's last segment
+	if err != nil && r.disk.fail == "sync" { // the last record of the window's last segment
 		latest := uint64(0)
 		for _, path := range segmentsIn(t, r.dir) {
 			if index, number, ok := parseSegmentName(filepath.Base(path)); ok && index == cache.WindowOf(c.Expires) {
@@ -180,7 +180,7 @@ func (r *journalRun) claim(t *testing.T, n int) {
 // trap R2
 // trap R25
 // trap R28
-func TestJournalModel(t *testing.T) {
+func TestModel(t *testing.T) {
 	seed := claimtest.Seed(t)
 	total := claimtest.Tally{Answers: map[replay.Status]int{}}
 	runs := *claimtest.Schedules / 10

@@ -18,7 +18,7 @@ import (
 // all that was admitted.
 //
 // trap R16
-func TestJournalForgetsNothingWhenFull(t *testing.T) {
+func TestForgetsNothingWhenFull(t *testing.T) {
 	clock := claimtest.NewClock()
 	j, _ := newJournal(t, clock, Config{MaxBytes: 64 << 10})
 	fresh := func(n uint64) replay.Claim {
@@ -42,11 +42,11 @@ func TestJournalForgetsNothingWhenFull(t *testing.T) {
 	assert.LessOrEqual(t, stats(t, j).Bytes, stats(t, j).MaxBytes)
 }
 
-// A slice that is over, and held by a record on its way, is no room: the bound
+// A window that is over, and held by a record on its way, is no room: the bound
 // holds though the disk hangs.
 //
 // trap R16
-func TestJournalBoundHoldsWhileTheDiskHangs(t *testing.T) {
+func TestBoundHoldsWhileTheDiskHangs(t *testing.T) {
 	clock := claimtest.NewClock()
 	j, d := newFaultyJournal(t, clock)
 	j.maxBytes = leastBytes
@@ -84,7 +84,7 @@ func TestJournalBoundHoldsWhileTheDiskHangs(t *testing.T) {
 // full and a Close in the middle: all return.
 //
 // trap R17
-func TestJournalNoDeadlock(t *testing.T) {
+func TestNoDeadlock(t *testing.T) {
 	clock := claimtest.NewClock()
 	j, _ := newJournal(t, clock, Config{MaxBytes: 64 << 10})
 	done := make(chan struct{})
@@ -127,7 +127,7 @@ func TestJournalNoDeadlock(t *testing.T) {
 // Nonces that nearly are the same are different ones on the disk, too.
 //
 // trap R19
-func TestJournalDistinctNoncesAcrossRestart(t *testing.T) {
+func TestDistinctNoncesAcrossRestart(t *testing.T) {
 	clock := claimtest.NewClock()
 	j, _ := newJournal(t, clock, Config{})
 	all := []replay.Claim{ticket(0, start, lifetime, skew)}
@@ -161,7 +161,7 @@ func TestJournalDistinctNoncesAcrossRestart(t *testing.T) {
 //
 // trap R21
 // trap R28
-func TestJournalSentinels(t *testing.T) {
+func TestSentinels(t *testing.T) {
 	for _, at := range []time.Time{start, time.Unix(0, 0).UTC(), time.Unix(-5, 7).UTC()} {
 		clock := claimtest.NewClock()
 		clock.Set(at)
@@ -193,12 +193,12 @@ func TestJournalSentinels(t *testing.T) {
 }
 
 // The work of one claim at a full journal, counted: no more than a handful of
-// slices let go of though hundreds are over, and more only if it needs their room;
+// windows let go of though hundreds are over, and more only if it needs their room;
 // looking lets go of none; a refusal allocates nothing. And the disk is at work,
 // on commits and on what is removed, while nobody holds the lock.
 //
 // trap R23
-func TestJournalWorkWhenFull(t *testing.T) {
+func TestWorkWhenFull(t *testing.T) {
 	clock := claimtest.NewClock()
 	j, d := newFaultyJournal(t, clock)
 	j.maxBytes = 1 << 20
@@ -211,7 +211,7 @@ func TestJournalWorkWhenFull(t *testing.T) {
 		}
 		j.mu.Unlock()
 	}
-	// Many slices of one nonce, and one of so many that the journal is full.
+	// Many windows of one nonce, and one of so many that the journal is full.
 	const small = 300
 	for n := range uint64(small) {
 		require.Equal(t, replay.Admitted, claim(t, j, ticket(n, start, time.Duration(n)*replay.Window, skew)).Status)
@@ -251,9 +251,9 @@ func TestJournalWorkWhenFull(t *testing.T) {
 		after := queued()
 		dropped := before - after
 		if n == 1<<34 {
-			dropped++ // it made a slice
+			dropped++ // it made a window
 			require.LessOrEqual(t, dropped, 1+spare/nonceBytes, "as many as it needs the room of")
-			// What a slice takes beside its nonces comes free when it is off the disk.
+			// What a window takes beside its nonces comes free when it is off the disk.
 			require.Eventually(t, swept, time.Minute, time.Millisecond)
 		} else {
 			most = max(most, dropped)
@@ -271,7 +271,7 @@ func TestJournalWorkWhenFull(t *testing.T) {
 //
 // trap R11
 // trap R15
-func TestJournalHeadOfLine(t *testing.T) {
+func TestHeadOfLine(t *testing.T) {
 	clock := claimtest.NewClock()
 	j, dir := newJournal(t, clock, Config{})
 	far := ticket(1, start.AddDate(100, 0, 0), lifetime, skew)
@@ -282,7 +282,7 @@ func TestJournalHeadOfLine(t *testing.T) {
 		clock.Step(10 * time.Second)
 		most = max(most, stats(t, j).Live)
 	}
-	assert.LessOrEqual(t, int(most), 1+12+2+1, "a lifetime, the retention and a slice's width at one in 10 s")
+	assert.LessOrEqual(t, int(most), 1+12+2+1, "a lifetime, the retention and a window's width at one in 10 s")
 	assert.Equal(t, replay.AlreadyUsed, claim(t, j, far).Status)
 	require.NoError(t, j.Close())
 	assert.LessOrEqual(t, len(segmentsIn(t, dir)), 1+12+2)
@@ -293,7 +293,7 @@ func TestJournalHeadOfLine(t *testing.T) {
 // A replay, even a thousand times, writes nothing and makes nothing live longer.
 //
 // trap R27
-func TestJournalReplayRefreshesNothing(t *testing.T) {
+func TestReplayRefreshesNothing(t *testing.T) {
 	clock := claimtest.NewClock()
 	j, _ := newJournal(t, clock, Config{})
 	c := bound(ticket(1, start, lifetime, skew), 7)
@@ -312,5 +312,5 @@ func TestJournalReplayRefreshesNothing(t *testing.T) {
 	assert.EqualValues(t, before.Live, after.Live)
 	clock.Set(c.RetainUntil)
 	require.Equal(t, replay.Admitted, claim(t, j, ticket(2, clock.Now(), lifetime, skew)).Status)
-	assert.EqualValues(t, 1, stats(t, j).Live, "its slice goes when it would have gone")
+	assert.EqualValues(t, 1, stats(t, j).Live, "its window goes when it would have gone")
 }

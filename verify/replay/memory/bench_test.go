@@ -18,7 +18,7 @@ func benchTicket(n uint64) replay.Claim {
 }
 
 // BenchmarkLatency reports how long single claims take: while the cache
-// fills, when it is full, and while a full one's slices expire.
+// fills, when it is full, and while a full one's windows expire.
 func BenchmarkLatency(b *testing.B) {
 	for _, phase := range []string{"filling", "full", "expiring"} {
 		b.Run(phase, func(b *testing.B) {

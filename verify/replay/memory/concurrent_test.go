@@ -68,7 +68,7 @@ func TestOneWinnerEach(t *testing.T) {
 	assert.EqualValues(t, 2000, st.Live)
 }
 
-// All in one slice of one shard, so that the chain of filters grows while
+// All in one window of one shard, so that the chain of filters grows while
 // claims of the same nonce race; and the table too small to settle it.
 //
 // trap R31

@@ -12,7 +12,7 @@ import (
 	"github.com/admitone/admitone/verify/replay/replaytest"
 )
 
-func TestMemoryConformance(t *testing.T) {
+func TestConformance(t *testing.T) {
 	clock := claimtest.NewClock()
 	var store *memory.Store
 	begin := func(t *testing.T) {
@@ -31,7 +31,7 @@ func TestMemoryConformance(t *testing.T) {
 }
 
 // The same on the machine's clock, which nobody moves.
-func TestMemoryConformanceInRealTime(t *testing.T) {
+func TestConformanceInRealTime(t *testing.T) {
 	t.Parallel()
 	store, err := memory.Open(t.Context(), memory.Config{})
 	require.NoError(t, err)

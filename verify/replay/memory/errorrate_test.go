@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Fill a cache to the brim over many slices; its error rate, from the bits as
+// Fill a cache to the brim over many windows; its error rate, from the bits as
 // they are and summed over the filters a lookup meets, is within the promise,
 // and what Stats reports is that rate. Then ask: hardly anybody is mistaken.
 //

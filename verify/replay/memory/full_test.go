@@ -51,7 +51,7 @@ func TestNothingIsForgottenWhenFull(t *testing.T) {
 }
 
 // The work of one claim at a full cache, counted: no more than a handful of
-// slices dropped though hundreds are expired, no chain longer than the
+// windows dropped though hundreds are expired, no chain longer than the
 // logarithm allows, nothing allocated.
 //
 // trap R23
@@ -103,7 +103,7 @@ func TestWorkAtFullCache(t *testing.T) {
 func TestFullOnlyWhenNothingIsExpired(t *testing.T) {
 	clock := claimtest.NewClock()
 	m := newMemory(t, clock, Config{MaxBytes: 64 << 10})
-	// Half of the memory for one slice, the other for many small ones.
+	// Half of the memory for one window, the other for many small ones.
 	for n := uint64(0); stats(t, m).Bytes < 40<<10; n++ {
 		require.Equal(t, replay.Admitted, claim(t, m, ticket(n, start, time.Hour, skew)).Status)
 	}

@@ -168,7 +168,7 @@ func TestConfig(t *testing.T) {
 			require.NoError(t, err)
 			assert.Len(t, m.shards, tt.shards)
 			st := stats(t, m)
-			assert.Less(t, st.Bytes, st.MaxBytes*3/4, "room for slices")
+			assert.Less(t, st.Bytes, st.MaxBytes*3/4, "room for windows")
 			assert.Positive(t, st.Bytes)
 			recent := len(m.shards) * m.shards[0].recent.Len()
 			assert.GreaterOrEqual(t, recent, max(8, tt.config.Recent))
@@ -204,14 +204,14 @@ func methods(t reflect.Type) (names []string) {
 }
 
 // The bound holds for what the runtime says is in use, not only for our own
-// arithmetic. Many small slices are the worst case for overheads, few large
+// arithmetic. Many small windows are the worst case for overheads, few large
 // ones the worst for rounding.
 func TestMemoryIsBounded(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		claims int
 		spread uint64 // seconds of expiry
-	}{{"one slice", 600_000, 1}, {"many slices", 100_000, 1 << 20}} {
+	}{{"one window", 600_000, 1}, {"many windows", 100_000, 1 << 20}} {
 		t.Run(tt.name, func(t *testing.T) {
 			clock := claimtest.NewClock()
 			before := claimtest.HeapInUse()

@@ -129,7 +129,7 @@ type modelRun struct {
 	longest  int // chain
 }
 
-// full reports whether there is so little room that Full can be true: a slice
+// full reports whether there is so little room that Full can be true: a window
 // that grows needs at most half of what it has already, a new one next to
 // nothing, and what is expired does not count.
 func (r *modelRun) full(now time.Time) bool {

@@ -43,7 +43,7 @@ func TestBytesPerNonce(t *testing.T) {
 }
 
 // The next million costs nothing beside new filters, of which a claim makes few:
-// the slices before them say how large.
+// the windows before them say how large.
 func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	if testing.Short() {
 		t.Skip("with -short: it takes long, on one goroutine")
@@ -68,7 +68,7 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	assert.Less(t, int(stats(t, m).Live), 1_100_000, "what is expired was dropped meanwhile")
 }
 
-// isolated is the nth of tickets that share their slice with none.
+// isolated is the nth of tickets that share their window with none.
 func isolated(n uint64, from time.Time) replay.Claim {
 	return ticket(n, from, lifetime+time.Duration(n)*replay.Window, skew)
 }
@@ -89,7 +89,7 @@ func TestSparseCapacity(t *testing.T) {
 	assert.LessOrEqual(t, refused, 80)
 }
 
-// The bound holds also for a cache that had many slices, of which its maps keep
+// The bound holds also for a cache that had many windows, of which its maps keep
 // the room, and then has few large ones; and over and over.
 func TestSparseThenDense(t *testing.T) {
 	if testing.Short() {

@@ -78,11 +78,11 @@ func TestRetentionOutlastsLeeway(t *testing.T) {
 	}
 }
 
-// Wherever in its slice a ticket falls, and however busy its neighbours are,
+// Wherever in its window a ticket falls, and however busy its neighbours are,
 // it lives to the end.
 //
 // trap R7
-func TestNoShortSlice(t *testing.T) {
+func TestNoShortWindow(t *testing.T) {
 	for offset := -time.Second; offset <= 17*time.Second; offset += 250 * time.Millisecond {
 		clock := claimtest.NewClock()
 		m := newMemory(t, clock, Config{MaxBytes: 64 << 10})
@@ -108,7 +108,7 @@ func TestLifetimesAndSkewsMixed(t *testing.T) {
 			clock := claimtest.NewClock()
 			m := newMemory(t, clock, Config{MaxBytes: 256 << 10})
 			require.Equal(t, replay.Admitted, claim(t, m, ticket(1, start, life, first)).Status)
-			// One more in its slice, retained for longer or shorter than it.
+			// One more in its window, retained for longer or shorter than it.
 			claim(t, m, ticket(2, start, life, skew))
 			for range 200 {
 				for _, other := range skews {
@@ -123,11 +123,11 @@ func TestLifetimesAndSkewsMixed(t *testing.T) {
 	}
 }
 
-// A record whose verifier has the larger skew keeps its slice, though the
+// A record whose verifier has the larger skew keeps its window, though the
 // other verifiers' records in it are all past.
 //
 // trap R9
-func TestLongestRetentionKeepsTheSlice(t *testing.T) {
+func TestLongestRetentionKeepsTheWindow(t *testing.T) {
 	for _, order := range [][2]time.Duration{{time.Minute, 0}, {0, time.Minute}} {
 		clock := claimtest.NewClock()
 		m := newMemory(t, clock, Config{MaxBytes: 64 << 10}) // of one shard
@@ -182,7 +182,7 @@ func TestFuturePoison(t *testing.T) {
 	current()
 }
 
-// First use just before the turn of a slice, by either clock that could turn
+// First use just before the turn of a window, by either clock that could turn
 // it, replay just after.
 //
 // trap R12
@@ -202,7 +202,7 @@ func TestRollover(t *testing.T) {
 	}
 }
 
-// The clock jumps an hour ahead, drops slices, and is set right.
+// The clock jumps an hour ahead, drops windows, and is set right.
 //
 // trap R13
 func TestForwardStepAndCorrection(t *testing.T) {
@@ -225,7 +225,7 @@ func TestForwardStepAndCorrection(t *testing.T) {
 	assert.GreaterOrEqual(t, behind, 90, "all but the table's eight")
 	requireSpent(t, m, others)
 
-	// Fresh tickets of a dropped slice are refused, too; of others they are not.
+	// Fresh tickets of a dropped window are refused, too; of others they are not.
 	assert.Equal(t, replay.ClockBehind, claim(t, m, ticket(5000, start, time.Minute, skew)).Status)
 	assert.Equal(t, replay.ClockBehind, peek(t, m, ticket(5000, start, time.Minute, skew)).Status)
 	assert.Equal(t, replay.Admitted, claim(t, m, ticket(5001, start, 10*time.Minute, skew)).Status)
@@ -278,11 +278,11 @@ func TestHeadOfLine(t *testing.T) {
 		clock.Step(time.Second)
 		most = max(most, stats(t, m).Live)
 	}
-	assert.LessOrEqual(t, int(most), 1+120+16+2, "a lifetime, the retention and a slice's width at one a second")
+	assert.LessOrEqual(t, int(most), 1+120+16+2, "a lifetime, the retention and a window's width at one a second")
 	requireSpent(t, m, []replay.Claim{far})
 }
 
-// Nor may a slice whose retention was raised, by a record of a larger skew,
+// Nor may a window whose retention was raised, by a record of a larger skew,
 // keep those behind it that it was ahead of.
 //
 // trap R15
@@ -298,7 +298,7 @@ func TestHeadOfLineRaised(t *testing.T) {
 	for n := range uint64(3) {
 		require.Equal(t, replay.Admitted, claim(t, m, ticket(11+n, clock.Now(), time.Minute, skew)).Status)
 	}
-	assert.EqualValues(t, 5, stats(t, m).Live, "the slice that was raised, of two, and the three new ones")
+	assert.EqualValues(t, 5, stats(t, m).Live, "the window that was raised, of two, and the three new ones")
 	requireSpent(t, m, []replay.Claim{raised})
 }
 
@@ -366,14 +366,14 @@ func TestReplayRefreshesNothing(t *testing.T) {
 	}
 	require.Equal(t, replay.PossiblyUsed, claim(t, m, victim).Status)
 
-	// And its slice goes when it would have gone.
+	// And its window goes when it would have gone.
 	clock.Set(victim.RetainUntil)
 	claim(t, m, ticket(99, clock.Now(), lifetime, skew))
 	assert.EqualValues(t, 1, stats(t, m).Live)
 }
 
 // A claim that comes at or after its end is refused, whether or not its nonce
-// was ever spent, and whether or not the slice is still there.
+// was ever spent, and whether or not the window is still there.
 //
 // trap R29
 func TestLateClaim(t *testing.T) {
@@ -382,7 +382,7 @@ func TestLateClaim(t *testing.T) {
 			clock := claimtest.NewClock()
 			m := newMemory(t, clock, Config{MaxBytes: 64 << 10}) // of one shard
 			c := ticket(1, start, lifetime, skew)
-			claim(t, m, ticket(2, start, lifetime, time.Hour)) // keeps the slice
+			claim(t, m, ticket(2, start, lifetime, time.Hour)) // keeps the window
 			live := 1
 			if spent {
 				require.Equal(t, replay.Admitted, claim(t, m, c).Status)
@@ -404,7 +404,7 @@ func TestClockIsReadUnderTheLock(t *testing.T) {
 	var m *Store
 	readings, unlocked := 0, 0
 	m, err := Open(t.Context(), Config{MaxBytes: 64 << 10, NoBarrier: true, Now: func() time.Time {
-		if m != nil { // not in NewMemory
+		if m != nil { // not in Open
 			readings++
 			if m.shards[0].mu.TryLock() {
 				unlocked++

@@ -12,13 +12,13 @@ import (
 	"github.com/admitone/admitone/verify/replay"
 )
 
-// Start is the time at which a Clock begins: the first second of a window.
+// Start is the first time of a Clock: the first second of a window.
 var Start = time.Unix(1_800_000_000, 0).UTC()
 
-// Clock is a clock that tests move.
+// Clock is a clock moved by tests.
 type Clock struct{ ns atomic.Int64 }
 
-// NewClock returns a clock that stands at Start.
+// NewClock returns a clock at Start.
 func NewClock() *Clock {
 	c := new(Clock)
 	c.Set(Start)
