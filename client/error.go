@@ -30,7 +30,7 @@ const (
 	RefusedByCaller   Reason = "refused_by_caller"   // by the service: the agent is inactive, ticket login is off, …
 	AlreadyUsed       Reason = "already_used"        // the one-time ticket was redeemed before
 	PossiblyUsed      Reason = "possibly_used"       // the one-time ticket may have been redeemed before
-	IssuedBeforeStart Reason = "issued_before_start" // the one-time ticket is older than the service's memory
+	IssuedBeforeStart Reason = "issued_before_start" // issued before the service's memory begins, or just after that
 )
 
 // Reasons why the service cannot judge a ticket now.

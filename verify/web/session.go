@@ -86,7 +86,8 @@ type SessionConfig struct {
 	Partitioned token.Audience
 
 	// Insecure is for pages served without TLS, on the developer's machine: the cookies are
-	// neither Secure nor have the __Host- prefix.
+	// neither Secure nor have the __Host- prefix. Without Insecure, browsers drop the
+	// cookies of a page that came over plain HTTP, and nobody stays signed in.
 	Insecure bool
 
 	Now func() time.Time // the clock; nil means time.Now
