@@ -59,8 +59,8 @@ var explanations = map[Reason]string{
 	AlreadyUsed:     "the one-time ticket was redeemed before; ask for a new one",
 	PossiblyUsed: "the one-time ticket may have been redeemed before, which cannot be ruled out; " +
 		"ask for a new one",
-	IssuedBeforeStart: "the one-time ticket was issued before the replay store's memory begins, or less than the skew after " +
-		"that; ask for a new one",
+	IssuedBeforeStart: "the one-time ticket was issued before the replay store's memory begins, " +
+		"or less than the skew after that; ask for a new one",
 	StoreUnavailable: "the replay store, or what the service's own check depends on, could not be asked; " +
 		"try again when it is back",
 	StoreFull: "the replay store's memory is at its bound; raise the bound, or try again later",
