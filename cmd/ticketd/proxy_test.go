@@ -7,14 +7,17 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"html"
 	"io"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -137,6 +140,7 @@ func (b *behind) start(cmd *exec.Cmd) (end func()) {
 type person struct {
 	*behind
 	http.Client
+	body string // of the last answer
 }
 
 func (b *behind) person() *person {
@@ -144,7 +148,7 @@ func (b *behind) person() *person {
 	require.NoError(b.t, err)
 	tr := &http.Transport{TLSClientConfig: b.tls}
 	b.t.Cleanup(tr.CloseIdleConnections)
-	return &person{b, http.Client{Transport: tr, Jar: jar,
+	return &person{behind: b, Client: http.Client{Transport: tr, Jar: jar,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
@@ -157,7 +161,8 @@ func (p *person) do(method, path string, header http.Header) *http.Response {
 	}
 	res, err := p.Do(r)
 	require.NoError(p.t, err)
-	_, _ = io.Copy(io.Discard, res.Body)
+	body, _ := io.ReadAll(res.Body)
+	p.body = string(body)
 	res.Body.Close()
 	return res
 }
@@ -310,17 +315,63 @@ func TestNginx(t *testing.T) {
 	b.try(b.nginx())
 }
 
-// nginx runs examples/nginx.
-func (b *behind) nginx() (end func()) {
+// trap W18: confirm and sign-out work behind an nginx that passes on another Host than
+// the browser's, for browsers that send an Origin and no Sec-Fetch-Site.
+func TestNginxHost(t *testing.T) {
+	t.Parallel()
+	b := newBehind(t)
+	administer(t, "brand", "set", "commbox", "--confirm=true", "--data", b.data)
+	for _, host := range []string{"$host:8443", "LOCALHOST", "ticketd", "$proxy_host"} {
+		end := b.nginx("proxy_set_header Host $http_host;", "proxy_set_header Host "+host+";")
+		john := b.person()
+		page := john.get("/login?ta=" + b.info.ticket(t, b.info.request(true)))
+		require.Equal(t, http.StatusOK, page.StatusCode)
+		press := func(origin string) int {
+			r, err := http.NewRequest(http.MethodPost, b.url+"/login", strings.NewReader(hiddenFields(john.body).Encode()))
+			require.NoError(t, err)
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.Header.Set("Origin", origin)
+			res, err := john.Do(r)
+			require.NoError(t, err)
+			res.Body.Close()
+			return res.StatusCode
+		}
+		for _, evil := range []string{"https://evil.example", "https://ticketd.evil.example", b.url + "0"} {
+			assert.Equal(t, http.StatusForbidden, press(evil), "%s %s", host, evil)
+		}
+		assert.Equal(t, http.StatusSeeOther, press(b.url), host)
+		assert.Equal(t, http.StatusOK, john.get("/inbox").StatusCode, host)
+		evil := john.do(http.MethodPost, "/logout", http.Header{"Origin": {"https://evil.example"}})
+		assert.Equal(t, http.StatusForbidden, evil.StatusCode, host)
+		own := john.do(http.MethodPost, "/logout", http.Header{"Origin": {b.url}})
+		assert.Equal(t, http.StatusSeeOther, own.StatusCode, host)
+		assert.Equal(t, http.StatusSeeOther, john.get("/inbox").StatusCode, host)
+		end()
+	}
+}
+
+var hiddenField = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
+
+// hiddenFields returns the hidden fields of a page's form.
+func hiddenFields(page string) url.Values {
+	v := url.Values{}
+	for _, m := range hiddenField.FindAllStringSubmatch(page, -1) {
+		v.Add(m[1], html.UnescapeString(m[2]))
+	}
+	return v
+}
+
+// nginx runs examples/nginx, with what is different here.
+func (b *behind) nginx(different ...string) (end func()) {
 	t := b.t
 	nginx := "/usr/sbin/nginx" // where Debian has it, off the PATH of users
 	if _, err := os.Stat(nginx); err != nil {
 		nginx = needs(t, "nginx")
 	}
-	site := recipe(t, "nginx/admitone.conf", "127.0.0.1:8080", b.local, "127.0.0.1:3000", b.app,
+	site := recipe(t, "nginx/admitone.conf", append(different, "127.0.0.1:8080", b.local, "127.0.0.1:3000", b.app,
 		"listen 443 ssl", "listen 127.0.0.1:"+b.port+" ssl",
 		"app.example.com;", "_;", "/etc/ssl/app.example.com.pem", b.cert, "/etc/ssl/app.example.com.key", b.key,
-		"/var/log/nginx", b.logs)
+		"/var/log/nginx", b.logs)...)
 	dir := t.TempDir()
 	user := ""
 	if os.Geteuid() == 0 {

@@ -44,6 +44,11 @@ type Config struct {
 	// button for it.
 	Logout string
 
+	// PublicURL is the URL of the site for browsers, such as https://login.example.com.
+	// With it, the confirm page works behind a proxy that changes the Host. Empty means
+	// the PublicURL of a *Sessions.
+	PublicURL string
+
 	// NoTicket answers requests without a ticket. The form of a POST is already parsed. Nil
 	// means a page that says who is signed in, or how to get in.
 	NoTicket http.Handler
@@ -143,6 +148,13 @@ func New(c Config) (*Handler, error) {
 	}
 	h := &Handler{c: c, languages: l}
 	h.sessions, _ = c.Sessions.(*Sessions)
+	var ok bool
+	if h.origin, ok = publicOrigin(c.PublicURL); !ok {
+		return invalid("PublicURL", "is no http or https URL without a path; write it like https://login.example.com")
+	}
+	if h.origin == "" && h.sessions != nil {
+		h.origin = h.sessions.origin
+	}
 	return h, nil
 }
 

@@ -87,7 +87,11 @@ func pressed(r *http.Request) bool { return r.PostForm.Has(confirmField) }
 // framed reports whether the answer will stand in a frame; elsewhere, whether in another
 // site's page.
 func framed(r *http.Request) (framed, elsewhere bool) {
-	frames := []string{"iframe", "frame", "embed", "object", "fencedframe"}
+	frames := []string{"iframe", "frame", "embed", "object", "fencedframe", "nested-document"}
+	site := r.Header.Get("Sec-Fetch-Site")
 	framed = slices.Contains(frames, r.Header.Get("Sec-Fetch-Dest"))
-	return framed, framed && r.Header.Get("Sec-Fetch-Site") != "same-origin"
+	if r.Header.Get("Sec-Fetch-Mode") == "nested-navigate" { // Chromium 76 to 79, without Sec-Fetch-Dest
+		framed = framed || site == "cross-site" || site == "same-site"
+	}
+	return framed, framed && site != "same-origin"
 }

@@ -37,8 +37,9 @@
 // somebody else (login CSRF). Entry.Confirm shows the entry before it happens, and
 // Entry.Switch at least if another user is signed in. A confirmation counts only with a
 // token of the page that this browser was shown, for this ticket and this user, and
-// not if Sec-Fetch-Site or Origin name another site. A proxy in front should pass
-// on the Host: for browsers without Sec-Fetch-Site, the Host decides.
+// not if Sec-Fetch-Site or Origin name another site. For browsers without Sec-Fetch-Site,
+// the Host decides and SessionConfig.PublicURL: give the latter if a proxy in front
+// changes the Host.
 //
 // The 303 leads to a path of this site: the request's parameter next, or else
 // Config.Home, or else the URL without the ticket. If that path redirects to another

@@ -21,6 +21,7 @@ type Handler struct {
 	c         Config
 	languages *languages
 	sessions  *Sessions // nil if the service has its own sessions
+	origin    origin
 }
 
 // thenLasts is the time limit of Entry.Then. It leaves the browser the other half of the
@@ -198,9 +199,9 @@ func (a *attempt) mayEnterNow(t token.Ticket) error {
 	// With another site's form the browser sends none of our cookies that are SameSite=Lax,
 	// so the signed-in user is unknown.
 	post := a.r.Method == http.MethodPost
-	foreign := post && fromElsewhere(a.r)
-	unseen := !signedIn && !pressed(a.r) && (foreign || post && fromNowhere(a.r))
-	ask = ask || unseen && a.entry.Switch != ReplaceUser
+	foreign := post && a.origin.elsewhere(a.r)
+	unknown := !signedIn && !pressed(a.r) && (foreign || post && unseen(a.r))
+	ask = ask || unknown && a.entry.Switch != ReplaceUser
 	switch {
 	case pressed(a.r) && foreign:
 		return fromOtherSite

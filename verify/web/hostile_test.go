@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -54,6 +55,35 @@ func TestSwitchFromNowhere(t *testing.T) {
 			}
 			assert.Equal(t, want, res.StatusCode, "%d %s", policy, body)
 		}
+	}
+}
+
+// trap W16: so does the form of a browser that sends neither Origin nor
+// Sec-Fetch-Site. The confirm page's own POST brings the cookies, and the policy holds.
+func TestSwitchWithoutAnyHeader(t *testing.T) {
+	for policy, want := range map[Switch]int{
+		ReplaceUser: http.StatusSeeOther, ConfirmUser: http.StatusOK, RefuseUser: http.StatusConflict,
+	} {
+		w := newWorld(t)
+		w.Admit = func(*http.Request, token.Ticket, verify.Use) (Entry, error) { return Entry{Switch: policy}, nil }
+		w.start()
+		john := w.browser()
+		john.get("/login?ta=" + w.issue(nil))
+		require.Equal(t, "john.d", john.user())
+		session := john.client.Jar
+		john.client.Jar, _ = cookiejar.New(nil) // SameSite=Lax: the other site's form brings no cookies
+		res := john.do(http.MethodPost, "/login", "ta="+w.issue(jane))
+		if policy == ReplaceUser {
+			assert.Equal(t, want, res.StatusCode)
+			continue
+		}
+		require.Equal(t, http.StatusOK, res.StatusCode, "nothing has happened: %d", policy)
+		u, err := url.Parse(w.server.URL)
+		require.NoError(t, err)
+		session.SetCookies(u, res.Cookies())
+		john.client.Jar = session
+		assert.Equal(t, want, john.press(res).StatusCode, "the session is seen: %d", policy)
+		assert.Equal(t, "john.d", john.user())
 	}
 }
 

@@ -6,21 +6,6 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// fromElsewhere reports whether another site's page made an unsafe request, by the
-// browser's Sec-Fetch-Site or Origin. An Origin of null tells nothing: browsers send null
-// for our own pages' forms too, since our pages have Referrer-Policy: no-referrer. Then a
-// cookie must decide.
-func fromElsewhere(r *http.Request) bool {
-	return !fromNowhere(r) && crossOrigin.Check(r) != nil
-}
-
-// fromNowhere reports whether a browser does not tell where an unsafe request comes from.
-func fromNowhere(r *http.Request) bool {
-	return r.Header.Get("Sec-Fetch-Site") == "" && r.Header.Get("Origin") == "null"
-}
-
-var crossOrigin = http.NewCrossOriginProtection()
-
 // Logout returns a handler that ends the browser's sessions of both audiences and
 // redirects to home, or to next if the request's query or form has a safe one. It answers
 // POST only, and 403 to a form on another site. An empty home means "/". A relative home
@@ -36,7 +21,7 @@ func (s *Sessions) Logout(home string) http.Handler {
 			http.Error(w, "Use POST to sign out", http.StatusMethodNotAllowed)
 			return
 		}
-		if fromElsewhere(r) {
+		if s.origin.elsewhere(r) {
 			http.Error(w, "Only a page of this site can sign you out", http.StatusForbidden)
 			return
 		}

@@ -90,6 +90,11 @@ type SessionConfig struct {
 	// cookies of a page that came over plain HTTP, and nobody stays signed in.
 	Insecure bool
 
+	// PublicURL is the URL of the site for browsers, such as https://login.example.com.
+	// With it, confirm pages and signing out work behind a proxy that changes the Host.
+	// Without it, the Host decides for browsers that send no Sec-Fetch-Site.
+	PublicURL string
+
 	Now func() time.Time // the clock; nil means time.Now
 }
 
@@ -104,6 +109,7 @@ type SessionConfig struct {
 type Sessions struct {
 	c       SessionConfig
 	ad      []byte
+	origin  origin
 	primary atomic.Uint32 // the key that sealed last
 	sealed  atomic.Int64  // the time of that sealing, in Unix seconds
 }
@@ -153,7 +159,12 @@ func NewSessions(c SessionConfig) (*Sessions, error) {
 	if reason := sealing.LifetimeFault(c.Keys, c.Lifetime); reason != "" {
 		return nil, invalidSessions("Lifetime", reason)
 	}
-	s := &Sessions{c: c, ad: sealing.AssociatedData("admitone/session/1", c.Realm)}
+	site, ok := publicOrigin(c.PublicURL)
+	if !ok {
+		return nil, invalidSessions("PublicURL", "is no http or https URL without a path; "+
+			"write it like https://login.example.com")
+	}
+	s := &Sessions{c: c, ad: sealing.AssociatedData("admitone/session/1", c.Realm), origin: site}
 	if _, err := s.seal([]byte("a first try of the keys")); err != nil {
 		return nil, &token.ConfigError{Field: "web.SessionConfig.Keys", Reason: "does not work", Cause: err}
 	}

@@ -115,7 +115,7 @@ func maySpend(r *http.Request) bool {
 		}
 	}
 	switch r.Header.Get("Sec-Fetch-Mode") {
-	case "", "navigate":
+	case "", "navigate", "nested-navigate": // the last is a navigation in a frame, in Chromium before version 80
 		return true
 	case "cors", "same-origin":
 		site, dest := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Sec-Fetch-Dest")
