@@ -103,7 +103,14 @@ func TestResolveCustomer(t *testing.T) {
 				Customer{UniqueID: "B", Phone1: phoneA, Email: "b@example.com"}, true, -1, Customer{UniqueID: "B",
 					Email: "b@example.com"}},
 			{"another person's email, one's own phone", []Customer{full, {Phone1: phoneB}},
-				Customer{UniqueID: "B", Email: "a@example.com", Phone1: phoneB}, true, 1, Customer{UniqueID: "B", Phone1: phoneB}},
+				Customer{UniqueID: "B", Email: "a@example.com", Phone1: phoneB, FirstName: "Ben"}, true, 1,
+				Customer{Phone1: phoneB, FirstName: "Ben"}},
+			{"another email is another person, phone", []Customer{full},
+				Customer{Email: "b@example.com", Phone1: phoneA, FirstName: "Ben"}, true, -1,
+				Customer{Email: "b@example.com", FirstName: "Ben"}},
+			{"found by phone, takes no email and no uniqueId", []Customer{{Phone1: phoneA}},
+				Customer{UniqueID: "B", Email: "b@example.com", Phone1: phoneA, Remark: "new"}, true, 0,
+				Customer{Phone1: phoneA, Remark: "new"}},
 			{"without a uniqueId of one's own the email decides", []Customer{full},
 				Customer{Email: "a@example.com", FirstName: "Ben"}, false, 0, full},
 		} {
@@ -290,23 +297,53 @@ func TestResolveCustomerConcurrently(t *testing.T) {
 // model is the directory's customers as plainly as they can be written down.
 type model []Customer
 
-func (m *model) resolve(brand string, c Customer, override bool) (index int, created bool) {
-	lower := strings.ToLower
-	owner := func(by string) int {
-		for i, r := range *m {
-			if r.Brand == brand && (by == "uniqueId" && c.UniqueID != "" && r.UniqueID == c.UniqueID ||
-				by == "email" && c.Email != "" && lower(r.Email) == lower(c.Email) ||
-				by == "phone1" && c.Phone1 != "" && r.Phone1 == c.Phone1) {
-				return i
-			}
+// names tells how the ticket's identifiers relate to a record's.
+func names(r, c Customer) (uniqueID, email, phone relation) {
+	of := func(ticket, record string) relation {
+		switch {
+		case ticket == "" || record == "":
+			return absent
+		case ticket == record:
+			return same
 		}
-		return -1
+		return other
 	}
-	owners := map[string]int{"uniqueId": owner("uniqueId"), "email": owner("email"), "phone1": owner("phone1")}
-	index = owners["uniqueId"]
-	for _, by := range []string{"email", "phone1"} {
-		if i := owners[by]; index < 0 && i >= 0 && (c.UniqueID == "" || (*m)[i].UniqueID == "") {
-			index = i
+	return of(c.UniqueID, r.UniqueID), of(strings.ToLower(c.Email), strings.ToLower(r.Email)), of(c.Phone1, r.Phone1)
+}
+
+// relation is that of an identifier of a ticket to the same one of a record.
+type relation string
+
+const (
+	absent relation = "absent" // from the ticket or from the record
+	same   relation = "same"
+	other  relation = "other"
+)
+
+// expected is, for each triple of relations, the identifier by which the record is found.
+var expected = map[[3]relation]string{
+	{same, absent, absent}: "uniqueId", {same, absent, same}: "uniqueId", {same, absent, other}: "uniqueId",
+	{same, same, absent}: "uniqueId", {same, same, same}: "uniqueId", {same, same, other}: "uniqueId",
+	{same, other, absent}: "uniqueId", {same, other, same}: "uniqueId", {same, other, other}: "uniqueId",
+
+	{absent, same, absent}: "email", {absent, same, same}: "email", {absent, same, other}: "email",
+	{absent, absent, same}: "phone1",
+
+	{absent, absent, absent}: "", {absent, absent, other}: "",
+	{absent, other, absent}: "", {absent, other, same}: "", {absent, other, other}: "",
+	{other, absent, absent}: "", {other, absent, same}: "", {other, absent, other}: "",
+	{other, same, absent}: "", {other, same, same}: "", {other, same, other}: "",
+	{other, other, absent}: "", {other, other, same}: "", {other, other, other}: "",
+}
+
+func (m *model) resolve(brand string, c Customer, override bool) (index int, created bool) {
+	by, index := "", -1
+	for _, wanted := range []string{"uniqueId", "email", "phone1"} {
+		for i, r := range *m {
+			uniqueID, email, phone := names(r, c)
+			if index < 0 && r.Brand == brand && expected[[3]relation{uniqueID, email, phone}] == wanted {
+				by, index = wanted, i
+			}
 		}
 	}
 	if created = index < 0; created {
@@ -315,19 +352,165 @@ func (m *model) resolve(brand string, c Customer, override bool) (index int, cre
 	} else if !override {
 		return index, false
 	}
-	take := func(to *string, given, by string) {
-		if o, known := owners[by]; given != "" && (!known || o < 0 || o == index) {
+	owned := [3]bool{}
+	for i, r := range *m {
+		uniqueID, email, phone := names(r, c)
+		if i != index && r.Brand == brand {
+			owned[0], owned[1], owned[2] = owned[0] || uniqueID == same, owned[1] || email == same, owned[2] || phone == same
+		}
+	}
+	take := func(to *string, given string, allowed bool) {
+		if given != "" && allowed {
 			*to = given
 		}
 	}
 	r := &(*m)[index]
-	take(&r.UniqueID, c.UniqueID, "uniqueId")
-	take(&r.Email, c.Email, "email")
-	take(&r.Phone1, c.Phone1, "phone1")
-	take(&r.FirstName, c.FirstName, "")
-	take(&r.LastName, c.LastName, "")
-	take(&r.Remark, c.Remark, "")
+	take(&r.UniqueID, c.UniqueID, !owned[0] && by != "phone1")
+	take(&r.Email, c.Email, !owned[1] && by != "phone1")
+	take(&r.Phone1, c.Phone1, !owned[2])
+	take(&r.FirstName, c.FirstName, true)
+	take(&r.LastName, c.LastName, true)
+	take(&r.Remark, c.Remark, true)
 	return index, created
+}
+
+// pairs calls f for each way in which a ticket and a record can have identifiers: each
+// of the three is absent from one or both, the same, or another.
+func pairs(f func(name string, relations [3]relation, ticket, record Customer)) {
+	states := []struct {
+		name           string
+		relation       relation
+		ticket, record int // which value; 0: none
+	}{
+		{"in neither", absent, 0, 0}, {"in the ticket", absent, 1, 0}, {"in the record", absent, 0, 1},
+		{"same", same, 1, 1}, {"other", other, 2, 1},
+	}
+	customer := func(uniqueID, email, phone int) Customer {
+		return Customer{
+			UniqueID: []string{"", "U1", "U2"}[uniqueID],
+			Email:    []string{"", "mum@example.com", "son@example.com"}[email],
+			Phone1:   []string{"", "+442012345678", "+442012345679"}[phone],
+		}
+	}
+	for _, u := range states {
+		for _, e := range states {
+			for _, p := range states {
+				ticket, record := customer(u.ticket, e.ticket, p.ticket), customer(u.record, e.record, p.record)
+				if ticket == (Customer{}) || record == (Customer{}) {
+					continue
+				}
+				record.FirstName, record.Remark, ticket.FirstName = "Mum", "hers", "Son"
+				f(fmt.Sprintf("uniqueId %s, email %s, phone1 %s", u.name, e.name, p.name),
+					[3]relation{u.relation, e.relation, p.relation}, ticket, record)
+			}
+		}
+	}
+}
+
+// Every pair of a record and a ticket: whose the record is, what the ticket changes, and
+// that the record's owner finds it afterwards.
+//
+// trap S1, trap S2
+func TestOneRecordOnePerson(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		ctx := t.Context()
+		db := d.withBrands(t, "acme")
+		if d.name == sqliteFile.name {
+			do(t, db, `PRAGMA synchronous = OFF`)
+		}
+		seen := make(map[[3]relation]bool)
+		pairs(func(name string, relations [3]relation, ticket, record Customer) {
+			by, known := expected[relations]
+			require.True(t, known, name)
+			seen[relations] = true
+			for _, override := range []bool{false, true} {
+				do(t, db, `DELETE FROM redemption`, `DELETE FROM customer`)
+				hers := put(t, db, record)
+				on := Redemption{Ticket: "t", Expires: start.Add(time.Minute), Lookup: new(Lookup)}
+
+				// Before the claim a found record stays as it is, whatever the ticket says.
+				before, created, err := db.ResolveCustomer(ctx, "acme", ticket, on)
+				require.NoError(t, err, name)
+				assert.Equal(t, by == "", created, name)
+				stored := all(t, db)
+				assert.Equal(t, hers, stored[0], name)
+				got := before
+				if override {
+					on.Override = true
+					got, _, err = db.ResolveCustomer(ctx, "acme", ticket, on)
+					require.NoError(t, err, name)
+				}
+
+				m := model{hers}
+				index, _ := m.resolve("acme", ticket, override)
+				m[index].ID, m[index].Created, m[index].Updated = before.ID, start, start
+				assert.Equal(t, m[index], got, "%s, override %v", name, override)
+				assert.Equal(t, []Customer(m), all(t, db), "%s, override %v", name, override)
+				if by == "" {
+					assert.NotEqual(t, hers.ID, got.ID, name)
+				}
+
+				// She finds her record by all of her identifiers, and he finds his.
+				again, err := db.KnownCustomer(ctx, "acme", record, Redemption{})
+				require.NoError(t, err, name)
+				if by == "" || !override {
+					assert.Equal(t, hers, again, name)
+				} else {
+					assert.Equal(t, hers.ID, again.ID, name)
+				}
+				his, err := db.KnownCustomer(ctx, "acme", ticket, Redemption{})
+				require.NoError(t, err, name)
+				assert.Equal(t, got.ID, his.ID, name)
+			}
+		})
+		assert.Len(t, seen, len(expected), "each line of the table")
+	})
+}
+
+// Two tickets at the same moment, for each pair of sets of identifiers: if the second
+// would find what the first makes, there is one record. In no case does one of them fail
+// or find the wrong person.
+//
+// trap S1
+func TestTwoTicketsAtOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		ctx, dsn := t.Context(), d.place(t)
+		dbs := []*DB{open(t, dsn), open(t, dsn)}
+		require.NoError(t, dbs[0].AddBrand(ctx, Brand{Name: "acme"}))
+		for _, db := range dbs {
+			if d.name == sqliteFile.name {
+				do(t, db, `PRAGMA synchronous = OFF`)
+			}
+		}
+		n := 0
+		pairs(func(name string, relations [3]relation, ticket, record Customer) {
+			n++
+			if testing.Short() && n%5 != 0 {
+				return
+			}
+			do(t, dbs[0], `DELETE FROM redemption`, `DELETE FROM customer`)
+			givens := []Customer{record, ticket}
+			var got [2]Customer
+			var wg sync.WaitGroup
+			for i := range givens {
+				wg.Go(func() {
+					on := Redemption{Ticket: fmt.Sprint("t", i), Expires: start, Lookup: new(Lookup)}
+					for _, on.Override = range []bool{false, true} {
+						var err error
+						got[i], _, err = dbs[i].ResolveCustomer(ctx, "acme", givens[i], on)
+						assert.NoError(t, err, name)
+					}
+				})
+			}
+			wg.Wait()
+			records := 1
+			if expected[relations] == "" {
+				records = 2
+			}
+			assert.Len(t, all(t, dbs[0]), records, name)
+			assert.Equal(t, records == 1, got[0].ID == got[1].ID, name)
+		})
+	})
 }
 
 func TestResolveCustomerAgainstModel(t *testing.T) {

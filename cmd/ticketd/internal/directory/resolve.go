@@ -33,14 +33,15 @@ type Redemption struct {
 // creates the record, in one transaction: any number of concurrent redemptions make one
 // record. ID, Created and Updated of c are ignored, and Brand may be empty.
 //
-// If the identifiers match several records, uniqueId decides before email and email
-// before phone1. Records are never merged. A record with another uniqueId than the
-// given one belongs to another person by the brand's word. An email or a phone number
-// that two people share, as families do, does not find such a record.
+// The identifiers rank uniqueId, email, phone1. A record is found by the first identifier
+// that c and the record share, unless both also have an identifier of a higher rank and
+// the two differ. Such a record belongs to another person: families and colleagues
+// share phone numbers and addresses. Records are never merged.
 //
 // Without override a found record stays as it is. With override the record takes the
 // given fields that are not empty. No identifier ever moves from one record to another:
-// an identifier of another record is left out.
+// an identifier of another record is left out. A record found by its phone number takes
+// no email address and no uniqueId.
 //
 // If the brand does not exist, the error wraps ErrNotFound.
 func (db *DB) ResolveCustomer(
@@ -182,7 +183,7 @@ func remember(ctx context.Context, tx querier, c Customer, on Redemption) error 
 	return err
 }
 
-// identifiers are in order of precedence.
+// identifiers are the strong identifiers of a customer in the order of their ranks.
 var identifiers = []struct {
 	of   func(c *Customer) *string
 	same func(a, b string) bool
@@ -192,15 +193,28 @@ var identifiers = []struct {
 	{func(c *Customer) *string { return &c.Phone1 }, func(a, b string) bool { return a == b }},
 }
 
+// byPhone is the rank of phone1, the only identifier that does not name one person.
+const byPhone = 2
+
+// foundBy returns the rank of the identifier by which c finds the record, or -1.
+func foundBy(c, record Customer) int {
+	for rank, id := range identifiers {
+		given, known := *id.of(&c), *id.of(&record)
+		switch {
+		case given == "" || known == "":
+			continue
+		case id.same(given, known):
+			return rank
+		}
+		return -1 // another person
+	}
+	return -1
+}
+
 // choose returns the record of c among the found records, or nil.
 func choose(found []version[Customer], c Customer) *version[Customer] {
-	for _, id := range identifiers {
-		given := *id.of(&c)
-		i := slices.IndexFunc(found, func(v version[Customer]) bool {
-			r := v.record
-			another := c.UniqueID != "" && r.UniqueID != "" && c.UniqueID != r.UniqueID
-			return given != "" && id.same(*id.of(&r), given) && !another
-		})
+	for rank := range identifiers {
+		i := slices.IndexFunc(found, func(v version[Customer]) bool { return foundBy(c, v.record) == rank })
 		if i >= 0 {
 			return &found[i]
 		}
@@ -211,7 +225,11 @@ func choose(found []version[Customer], c Customer) *version[Customer] {
 // merge returns the record with the fields of c that are not empty. Identifiers of
 // another found record are left out.
 func merge(record, c Customer, found []version[Customer]) Customer {
-	for _, id := range identifiers {
+	fields := identifiers
+	if foundBy(c, record) == byPhone {
+		fields = nil
+	}
+	for _, id := range fields {
 		given := *id.of(&c)
 		owned := slices.ContainsFunc(found, func(v version[Customer]) bool {
 			return v.record.ID != record.ID && id.same(*id.of(&v.record), given)
