@@ -12,8 +12,10 @@
 // # Spending a ticket
 //
 // A GET or POST that a person made spends the ticket. HEAD, prefetch, prerender,
-// preview, and loading an image or a script for a page get 503 and spend nothing.
-// Nobody can tell an ordinary GET by a mail scanner from a person's. With Entry.Confirm
+// preview, and loading an image or a script for a page get 503 and spend nothing. The
+// well-known crawlers that make link previews get a page that names nobody, and spend
+// nothing either. The page has a button, for a person whose browser names itself so. Nobody
+// can tell an ordinary GET by a mail scanner from a person's. With Entry.Confirm
 // the GET only shows who is about to enter, and the button's POST spends. The page needs
 // no script.
 //

@@ -51,6 +51,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.c.NoTicket.ServeHTTP(w, r)
 	case !found:
 		h.showSession(w, r)
+	case forPreview(r):
+		h.showPreview(w, r, ticket)
 	case !maySpend(r):
 		// A request that only looks ahead is told to come back later.
 		h.showLater(w, r)

@@ -109,8 +109,11 @@ type view struct {
 	Brand     string
 	Title     string
 	Text      []string
-	Facts     []fact
-	Form      *form
+
+	Description string // for link previews; "" on other pages
+
+	Facts []fact
+	Form  *form
 }
 
 type fact struct{ Label, Value string }

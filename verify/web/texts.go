@@ -33,6 +33,8 @@ type Texts struct {
 	NoCookieText   string
 	NoCookieButton string // opens a new tab
 
+	PreviewTitle, PreviewText string // for crawlers, which show it to people as the preview of a link with a ticket
+
 	RefusedTitle, RefusedText   string // for every ticket that does not admit
 	LaterTitle, LaterText       string // if nobody can tell now whether a ticket admits
 	FailedTitle, FailedText     string // after a failure of the service, with the ticket spent
@@ -58,7 +60,10 @@ var builtIn = map[string]Texts{
 		NoCookieText: "Your browser keeps no cookies for this page here. Open it in a tab of its own. If you see " +
 			"this there, too, allow cookies for this site.",
 		NoCookieButton: "Open in a new tab",
-		RefusedTitle:   "This link does not work any more",
+		PreviewTitle:   "Sign in",
+		PreviewText: "This link signs somebody in. If you got it for yourself, open it and continue; do not pass " +
+			"it on.",
+		RefusedTitle: "This link does not work any more",
 		RefusedText: "Such a link works for a short time, and often only once. Go back to where you got it and ask " +
 			"for a new one.",
 		LaterTitle: "Please try again in a moment",
@@ -90,7 +95,10 @@ var builtIn = map[string]Texts{
 		NoCookieText: "Ihr Browser behält hier keine Cookies für diese Seite. Öffnen Sie sie in einem eigenen Tab. " +
 			"Wenn Sie dies auch dort sehen, erlauben Sie Cookies für diese Seite.",
 		NoCookieButton: "In neuem Tab öffnen",
-		RefusedTitle:   "Dieser Link gilt nicht mehr",
+		PreviewTitle:   "Anmelden",
+		PreviewText: "Dieser Link meldet jemanden an. Wenn Sie ihn für sich selbst bekommen haben, öffnen Sie ihn " +
+			"und fahren Sie fort; geben Sie ihn nicht weiter.",
+		RefusedTitle: "Dieser Link gilt nicht mehr",
 		RefusedText: "Ein solcher Link gilt kurze Zeit und oft nur einmal. Gehen Sie dorthin zurück, wo Sie ihn " +
 			"bekommen haben, und holen Sie sich einen neuen.",
 		LaterTitle: "Bitte versuchen Sie es gleich noch einmal",
@@ -121,6 +129,8 @@ var builtIn = map[string]Texts{
 		NoCookieText: "הדפדפן אינו שומר כאן עוגיות עבור דף זה. יש לפתוח אותו בלשונית נפרדת. אם ההודעה מופיעה גם שם, " +
 			"יש לאפשר עוגיות לאתר זה.",
 		NoCookieButton: "פתיחה בלשונית חדשה",
+		PreviewTitle:   "כניסה לחשבון",
+		PreviewText:    "קישור זה מכניס לחשבון. מי שקיבל אותו לשימוש אישי יכול לפתוח אותו ולהמשיך; אין להעביר אותו הלאה.",
 		RefusedTitle:   "הקישור הזה אינו פועל עוד",
 		RefusedText:    "קישור כזה פועל לזמן קצר, ולעתים קרובות פעם אחת בלבד. יש לחזור למקום שבו התקבל ולבקש חדש.",
 		LaterTitle:     "נא לנסות שוב בעוד רגע",
