@@ -44,8 +44,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	case err != nil:
 		return err
 	case fsync == "off" && !s.noFsync:
-		return errors.New("the server's fsync is off, so a power failure would forget spent tickets: " +
-			"set fsync = on, or Config.AllowNoFsync if the storage below keeps every commit")
+		return errors.New("the server's fsync is off, so a power failure would forget spent tickets; set fsync = on")
 	}
 	if _, err := s.migrate(ctx); err != nil {
 		return err

@@ -117,7 +117,7 @@ func unfit(info map[string]string, config Config, start bool) string {
 	}
 	if !config.Durable && info["master_replid"] == "" {
 		return "has no master_replid in INFO, so a loss in a restart or fail-over cannot be noticed; " +
-			"if the server never loses a write, set Config.Durable"
+			"if the server never loses a write, configure it as durable"
 	}
 	if start && info["role"] != "master" {
 		return fmt.Sprintf("is no primary (its role is %q); "+

@@ -168,7 +168,7 @@ func TestUnfit(t *testing.T) {
 		{good("role", "slave"), Config{}, true, "give the primary's address"},
 		{good("role", "slave"), Config{}, false, ""},
 		{good("role", "sentinel"), Config{}, true, "master_set"},
-		{good("master_replid", ""), Config{}, true, "Config.Durable"},
+		{good("master_replid", ""), Config{}, true, "configure it as durable"},
 		{good("master_replid", ""), Config{Durable: true}, true, ""},
 		{map[string]string{}, Config{}, true, "use Redis 6.2"},
 	} {

@@ -125,7 +125,7 @@ func TestWait(t *testing.T) {
 			for _, s := range hasty { // the second time is a repetition, and waits as well
 				a, err := s.Claim(context.Background(), c)
 				requireUnavailable(t, a, err)
-				require.ErrorContains(t, err, "Config.Wait wants 1")
+				require.ErrorContains(t, err, "and 1 must have it")
 			}
 			other := c
 			other.Binding = [32]byte{2}

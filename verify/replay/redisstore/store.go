@@ -218,7 +218,7 @@ func (s *Store) runAndWait(ctx context.Context, a *args) (int64, error) {
 	}
 	admits := reply == replyAdmitted || reply == replyAdmittedTell || reply < 0
 	if admits && acked < int64(s.config.Wait.Replicas) {
-		return 0, fmt.Errorf("%d replicas have the claim, and Config.Wait wants %d", acked, s.config.Wait.Replicas)
+		return 0, fmt.Errorf("%d replicas have the claim, and %d must have it", acked, s.config.Wait.Replicas)
 	}
 	return reply, nil
 }
