@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -35,6 +36,7 @@ type Session struct {
 	User     string   // the person's name for programs: an agent's username, or the service's ID of a customer
 	Name     string   // the person's name for people
 	Email    string   // may be empty
+	Record   string   // the ID of the person's record, if the service has records; SessionConfig.Refresh compares
 	Groups   []string // the groups of the person, as the service names them
 	Channel  string   // customers: the ID of the channel
 
@@ -73,11 +75,12 @@ type SessionConfig struct {
 	Idle     time.Duration
 	Lifetime time.Duration
 
-	// NotBefore, if not nil, returns the moment before which sessions like s may not have
-	// begun: to end the sessions of a brand or of one user. The zero time ends no session.
-	// NotBefore is called at every check and should answer from memory. If it cannot tell,
-	// a time in the future refuses.
-	NotBefore func(s Session) time.Time
+	// Refresh, if not nil, returns s with the present Name, Email and Groups of the person,
+	// or an error if the session is not good now: ErrSessionOver if the session is over,
+	// and any other error if Refresh cannot tell. Compare s.Record, so that the session of
+	// a removed person does not become the session of another with the same name. Refresh
+	// is called at every check and should answer from memory. The cookie stays as it is.
+	Refresh func(ctx context.Context, s Session) (Session, error)
 
 	// Partitioned makes the cookies of an audience (verify.AnyAudience: of both) usable in
 	// pages that another site embeds: SameSite=None and Partitioned (CHIPS), with one
@@ -98,11 +101,15 @@ type SessionConfig struct {
 	Now func() time.Time // the clock; nil means time.Now
 }
 
+// ErrSessionOver is wrapped by the error of a SessionConfig.Refresh if the person may no
+// longer use the session.
+var ErrSessionOver = errors.New("the session is over")
+
 // Sessions keeps sessions in cookies, one for each audience, sealed and authenticated: the
 // server stores nothing. The associated data is "admitone/session/1", a zero byte and the
 // realm. Sessions is safe for concurrent use.
 //
-// A sealed cookie is good until it expires, or until NotBefore or a disabled key ends the
+// A sealed cookie is good until it expires, or until Refresh or a disabled key ends the
 // session. End removes the cookie from the browser, but not a copy of the cookie. If the
 // answer to an older request renews the cookie and arrives after a sign-out or another
 // user's entry, the browser has the old session again.
@@ -269,7 +276,7 @@ func (s *Sessions) cookieName(a token.Audience) string {
 func (s *Sessions) End(w http.ResponseWriter, a token.Audience) { s.cookie(w, a, "", -1) }
 
 // Current implements SessionStore. The session is genuine, neither idle for longer than
-// Idle nor older than Lifetime, and not ended by NotBefore.
+// Idle nor older than Lifetime, and Refresh returns no error.
 func (s *Sessions) Current(w http.ResponseWriter, r *http.Request, a token.Audience) (Session, bool) {
 	var session Session
 	// Without the __Host- prefix, another host of the same site can plant cookies of this
@@ -284,10 +291,14 @@ func (s *Sessions) Current(w http.ResponseWriter, r *http.Request, a token.Audie
 		if !ok || session.Audience != a || !s.inTime(&session, renewed, now) {
 			continue
 		}
+		fresh, err := s.refresh(r.Context(), session)
+		if err != nil {
+			continue
+		}
 		if w != nil && (now.Sub(renewed) >= s.c.Idle/2 || !s.isPrimary(key, now)) {
 			_ = s.set(w, &session, now) // if it fails, the session is good all the same
 		}
-		return session, true
+		return fresh, true
 	}
 	return Session{}, false
 }
@@ -316,10 +327,14 @@ func (s *Sessions) inTime(session *Session, renewed, now time.Time) bool {
 	if now.Before(session.Entered.Add(-time.Minute)) || now.Before(renewed.Add(-time.Minute)) {
 		return false
 	}
-	if now.Sub(session.Entered) >= s.c.Lifetime || now.Sub(renewed) >= s.c.Idle {
-		return false
+	return now.Sub(session.Entered) < s.c.Lifetime && now.Sub(renewed) < s.c.Idle
+}
+
+func (s *Sessions) refresh(ctx context.Context, session Session) (Session, error) {
+	if s.c.Refresh == nil {
+		return session, nil
 	}
-	return s.c.NotBefore == nil || !session.Entered.Before(s.c.NotBefore(*session))
+	return s.c.Refresh(ctx, session)
 }
 
 var cookies = sync.Pool{New: func() any { return new([maxCookie]byte) }}

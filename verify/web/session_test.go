@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"net/http"
@@ -177,18 +178,20 @@ func TestSessionTimes(t *testing.T) {
 	assert.False(t, look())
 }
 
-func TestSessionNotBefore(t *testing.T) {
+func TestSessionRefreshEnds(t *testing.T) {
 	c := newClock()
 	var from time.Time
-	s := mustSessions(t, SessionConfig{Keys: newAEAD(t), Now: c.now, NotBefore: func(s Session) time.Time {
-		if s.Brand == "commbox" {
-			return from
+	refresh := func(_ context.Context, s Session) (Session, error) {
+		if s.Brand == "commbox" && s.Entered.Before(from) {
+			return s, ErrSessionOver
 		}
-		return time.Time{}
-	}})
+		s.Groups = []string{"as of now"}
+		return s, nil
+	}
+	s := mustSessions(t, SessionConfig{Keys: newAEAD(t), Now: c.now, Refresh: refresh})
 	good := func(cookie *http.Cookie) bool {
-		_, ok := s.Current(nil, carrying(cookie.Name, cookie.Value), token.Agent)
-		return ok
+		session, ok := s.Current(nil, carrying(cookie.Name, cookie.Value), token.Agent)
+		return ok && assert.Equal(t, []string{"as of now"}, session.Groups)
 	}
 	cookie := started(t, s, john)
 	acme := john

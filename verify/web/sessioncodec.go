@@ -11,7 +11,7 @@ import (
 //
 //	format u8 (1) · audience u8 · flags u8 (bit 0: one-time) · key ID u32 · ticket ID 16 bytes
 //	issued, entered, renewed   i64 each, milliseconds since the Unix epoch
-//	ID, brand, user, name, email, channel, actor, then each group   length uvarint, bytes
+//	ID, brand, user, name, email, record, channel, actor, then each group   length uvarint, bytes
 //
 // Numbers are big-endian, and the groups fill the rest. A session of another format is
 // refused, and the person enters again.
@@ -32,7 +32,7 @@ func (s *Session) append(b []byte, renewed time.Time) []byte {
 	for _, t := range []time.Time{s.Issued, s.Entered, renewed} {
 		b = binary.BigEndian.AppendUint64(b, uint64(t.UnixMilli()))
 	}
-	for _, text := range []string{s.ID, s.Brand, s.User, s.Name, s.Email, s.Channel, s.Actor} {
+	for _, text := range []string{s.ID, s.Brand, s.User, s.Name, s.Email, s.Record, s.Channel, s.Actor} {
 		b = appendText(b, text)
 	}
 	for _, g := range s.Groups {
@@ -56,7 +56,7 @@ func (s *Session) decode(text string) (renewed time.Time, ok bool) {
 	copy(s.TicketID[:], text[7:23])
 	s.Issued, s.Entered, renewed = moment(text[23:31]), moment(text[31:39]), moment(text[39:47])
 	text = text[sessionFixed:]
-	for _, to := range [...]*string{&s.ID, &s.Brand, &s.User, &s.Name, &s.Email, &s.Channel, &s.Actor} {
+	for _, to := range [...]*string{&s.ID, &s.Brand, &s.User, &s.Name, &s.Email, &s.Record, &s.Channel, &s.Actor} {
 		if *to, text, ok = cutText(text); !ok {
 			return renewed, false
 		}

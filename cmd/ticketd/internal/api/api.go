@@ -33,7 +33,7 @@ type Config struct {
 	Issuer    *token.Issuer
 	Verifier  *verify.Verifier
 	Channels  *token.Channels
-	Sessions  *web.Sessions // NotBefore makes their SessionConfig.NotBefore
+	Sessions  *web.Sessions // whose SessionConfig.Refresh is Refresh
 	Metrics   *metrics.Metrics
 	Limiter   ratelimit.Limiter // counts the requests of each API key
 	Log       *slog.Logger      // nil means slog.Default()

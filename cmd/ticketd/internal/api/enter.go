@@ -50,9 +50,7 @@ func (s *server) admitAgent(r *http.Request, t token.Ticket, _ verify.Use) (e we
 		return e, err
 	}
 	e = entryOf(at.settings)
-	e.Session = web.Session{
-		User: a.Username, Name: fullName(a.FirstName, a.LastName, a.Username), Email: a.Email, Groups: a.Groups,
-	}
+	describeAgent(&e.Session, a)
 	return e, nil
 }
 
@@ -88,15 +86,11 @@ func (s *server) admitCustomer(r *http.Request, t token.Ticket, use verify.Use) 
 	if err != nil {
 		return web.Entry{}, err
 	}
-	fill := func(session *web.Session, c directory.Customer) {
-		session.User, session.Email = strconv.FormatInt(c.ID, 10), c.Email
-		session.Name = fullName(c.FirstName, c.LastName, cmp.Or(c.Email, c.Phone1, c.UniqueID))
-	}
 	if c.ID != 0 {
-		fill(&e.Session, c.Customer)
+		describeCustomer(&e.Session, c.Customer)
 	}
 	e.Then = func(ctx context.Context, session *web.Session) error {
-		fill(session, s.updateCustomer(ctx, t, c))
+		describeCustomer(session, s.updateCustomer(ctx, t, c))
 		return nil
 	}
 	return e, nil
@@ -126,6 +120,18 @@ func entryOf(set directory.Effective) web.Entry {
 		e.Switch = web.RefuseUser
 	}
 	return e
+}
+
+// describeAgent fills in what a session tells of an agent.
+func describeAgent(s *web.Session, a directory.Agent) {
+	s.User, s.Record, s.Email, s.Groups = a.Username, a.RecordID, a.Email, a.Groups
+	s.Name = fullName(a.FirstName, a.LastName, a.Username)
+}
+
+// describeCustomer fills in what a session tells of a customer.
+func describeCustomer(s *web.Session, c directory.Customer) {
+	s.User, s.Record, s.Email = strconv.FormatInt(c.ID, 10), c.RecordID, c.Email
+	s.Name = fullName(c.FirstName, c.LastName, cmp.Or(c.Email, c.Phone1, c.UniqueID))
 }
 
 // fullName returns a person's name for people to read.

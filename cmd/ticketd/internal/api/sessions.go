@@ -3,7 +3,9 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
@@ -13,85 +15,116 @@ import (
 )
 
 const (
-	ownerKnown = 5 * time.Second // time for which the directory's answer about an owner is good
-	ownerStale = time.Minute     // the same, if the directory cannot be asked
+	ownerKnown = 5 * time.Second // how long an answer of the directory about a session's owner counts
+	ownerStale = time.Minute     // the same while the directory cannot be asked
+	ownerTime  = 2 * time.Second // the time limit of a question
 	maxOwners  = 10_000
 )
 
-// never is later than the beginning of any session.
-var never = time.Unix(1<<40, 0)
-
-// owners know from the directory since when the sessions of an owner are good.
+// owners keeps the records of the people to whom sessions belong, as the directory
+// described them a moment ago.
 type owners struct {
 	directory *directory.DB
 	log       *slog.Logger
 	now       func() time.Time
 	mu        sync.Mutex
-	known     map[owner]since
+	known     map[ownerKey]owner
 }
 
+// An ownerKey names a person and one record of that person. Since the record is part of
+// the key, an answer about a removed record does not count for a new record of the same
+// name.
+type ownerKey struct {
+	audience            token.Audience
+	brand, user, record string
+}
+
+// An owner is the answer of the directory about an ownerKey.
 type owner struct {
-	brand string
-	agent string // "": a customer of the brand
+	person web.Session // what a session tells of the person
+	over   bool        // the record is gone, inactive or another
+	since  time.Time   // sessions that began earlier are over
+	asked  time.Time
 }
 
-type since struct{ good, asked time.Time }
-
-// NotBefore returns a web.SessionConfig.NotBefore. Sessions end at their brand's
-// SessionsSince, and an agent's also when the agent is gone or inactive. A change takes
-// effect within 5 seconds. If the directory cannot be asked, the last answer counts for a
-// minute, and then no session is good.
-func NotBefore(d *directory.DB, log *slog.Logger, now func() time.Time) func(web.Session) time.Time {
-	o := &owners{directory: d, log: log, now: now, known: make(map[owner]since)}
-	return o.notBefore
+// Refresh returns a web.SessionConfig.Refresh. A session is over if its record is gone or
+// inactive, if the name belongs to another record now, or if the session began before
+// the SessionsSince of its brand. Name, email address and groups are those of the
+// record. A change takes effect within 5 seconds. While the directory cannot be asked,
+// its last answer counts for a minute; then Refresh cannot tell.
+func Refresh(
+	d *directory.DB, log *slog.Logger, now func() time.Time,
+) func(context.Context, web.Session) (web.Session, error) {
+	o := &owners{directory: d, log: log, now: now, known: make(map[ownerKey]owner)}
+	return o.refresh
 }
 
-func (o *owners) notBefore(s web.Session) time.Time {
-	who := owner{brand: s.Brand}
-	if s.Audience == token.Agent {
-		who.agent = s.User
+func (o *owners) refresh(ctx context.Context, s web.Session) (web.Session, error) {
+	found, err := o.find(ctx, ownerKey{s.Audience, s.Brand, s.User, s.Record}, s.Entered)
+	switch {
+	case err != nil:
+		return s, fmt.Errorf("whether the session is still good cannot be told: %w", err)
+	case found.over || s.Entered.Before(found.since):
+		return s, web.ErrSessionOver
 	}
+	s.Name, s.Email, s.Groups = found.person.Name, found.person.Email, found.person.Groups
+	return s, nil
+}
+
+// find returns a recent answer of the directory. An answer from before the entry does not
+// count: the ticket may have changed the record.
+func (o *owners) find(ctx context.Context, key ownerKey, entered time.Time) (owner, error) {
 	now := o.now()
-	within := func(v since, d time.Duration) bool { return !now.Before(v.asked) && now.Sub(v.asked) < d }
 	o.mu.Lock()
-	v, ok := o.known[who]
+	last, ok := o.known[key]
 	o.mu.Unlock()
-	if ok && within(v, ownerKnown) {
-		return v.good
+	counts := func(d time.Duration) bool { return ok && !now.Before(last.asked) && now.Sub(last.asked) < d }
+	if counts(ownerKnown) && last.asked.After(entered.Add(time.Millisecond)) {
+		return last, nil
 	}
-	good, err := o.ask(who)
+	found, err := o.ask(ctx, key)
 	if err != nil {
-		o.log.Error("whether a session is still good cannot be told", "brand", who.brand, "error", err)
-		if ok && within(v, ownerStale) {
-			return v.good
+		o.log.Error("whether a session is still good cannot be told", "brand", key.brand, "error", err)
+		if counts(ownerStale) {
+			return last, nil
 		}
-		return never
+		return owner{}, err
 	}
+	found.asked = now
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.known) >= maxOwners {
 		clear(o.known)
 	}
-	o.known[who] = since{good, now}
-	return good
+	o.known[key] = found
+	return found, nil
 }
 
-// ask reads from the directory.
-func (o *owners) ask(who owner) (time.Time, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+// ask asks the directory. The answer serves other requests too, so that it does not end
+// with this one.
+func (o *owners) ask(ctx context.Context, key ownerKey) (found owner, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ownerTime)
 	defer cancel()
-	brand, err := o.directory.Brand(ctx, who.brand)
-	if err == nil && who.agent != "" {
+	if key.audience == token.Agent {
 		var a directory.Agent
-		if a, err = o.directory.Agent(ctx, who.brand, who.agent); err == nil && !a.Active {
-			return never, nil
+		a, found.since, err = o.directory.AgentOfSession(ctx, key.brand, key.user)
+		describeAgent(&found.person, a)
+		found.over = !a.Active
+	} else {
+		id, invalid := strconv.ParseInt(key.user, 10, 64)
+		if invalid != nil {
+			return owner{over: true}, nil
 		}
+		var c directory.Customer
+		c, found.since, err = o.directory.CustomerOfSession(ctx, key.brand, id)
+		describeCustomer(&found.person, c)
 	}
 	switch {
 	case errors.Is(err, directory.ErrNotFound):
-		return never, nil
+		return owner{over: true}, nil
 	case err != nil:
-		return never, err
+		return owner{}, err
 	}
-	return brand.SessionsSince, nil
+	found.over = found.over || found.person.Record != key.record
+	return found, nil
 }

@@ -136,7 +136,7 @@ func newWorldOn(t *testing.T, dsn string, change ...func(*Config)) *world {
 	require.NoError(t, err)
 	log := slog.New(slog.NewTextHandler(&w.log, nil))
 	sessions, err := web.NewSessions(web.SessionConfig{Keys: keys, Realm: "r", Insecure: true, Now: w.now,
-		NotBefore: NotBefore(w.directory, log, w.now)})
+		Refresh: Refresh(w.directory, log, w.now)})
 	require.NoError(t, err)
 	config := Config{
 		Directory: w.directory, Issuer: issuer, Verifier: verifier, Channels: w.channels,

@@ -40,7 +40,8 @@ func TestUpdate(t *testing.T) {
 		db, _ := d.prepared(t)
 		got, err := db.UpdateAgent(ctx, "acme", "ann", func(a *Agent) error { a.Email = "ann@example.com"; return nil })
 		require.NoError(t, err)
-		assert.Equal(t, Agent{Brand: "acme", Username: "ann", Email: "ann@example.com", Active: true}, got, "the rest stays")
+		want := Agent{Brand: "acme", Username: "ann", Email: "ann@example.com", Active: true}
+		assert.Equal(t, chosen(t, want, got), got, "the rest stays")
 
 		refused := errors.New("no")
 		_, err = db.UpdateAgent(ctx, "acme", "ann", func(a *Agent) error { a.Email = "x"; return refused })

@@ -24,17 +24,19 @@ type Agent struct {
 	LastName  string
 	Groups    []string // for applications behind the service: 64 names of 64 bytes at most, without commas
 	Active    bool     // whether the agent may enter
+	RecordID  string   // chosen by the directory; see newRecordID
 }
 
 var agents = table[Agent]{
 	kind: "agent", name: "agent", keys: 2,
 	columns: []string{
 		"brand", "username", "email", "phone1", "uniqueid", "first_name", "last_name", "group_names", "active",
+		"record",
 	},
 	fields: func(a *Agent) []any {
 		return []any{
 			&a.Brand, &a.Username, &a.Email, &a.Phone1, &a.UniqueID, &a.FirstName, &a.LastName,
-			texts[string]{&a.Groups}, &a.Active,
+			texts[string]{&a.Groups}, &a.Active, &a.RecordID,
 		}
 	},
 	label:   func(a *Agent) string { return a.Username },
@@ -82,13 +84,27 @@ func checkGroups(groups []string) error {
 	return nil
 }
 
-// AddAgent adds an agent. If the brand has an agent with the username, the error wraps
-// ErrExists; if the brand does not exist, ErrNotFound.
-func (db *DB) AddAgent(ctx context.Context, a Agent) error { return agents.add(ctx, db, &a) }
+// AddAgent adds an agent with a new RecordID. If the brand has an agent with the
+// username, the error wraps ErrExists; if the brand does not exist, ErrNotFound.
+func (db *DB) AddAgent(ctx context.Context, a Agent) error {
+	a.RecordID = newRecordID()
+	return agents.add(ctx, db, &a)
+}
 
-// UpdateAgent changes the agent by edit, as UpdateBrand does.
+// UpdateAgent changes the agent by edit, as UpdateBrand does. An inactive agent who is
+// made active has a new RecordID; edit itself does not change the RecordID.
 func (db *DB) UpdateAgent(ctx context.Context, brand, username string, edit func(*Agent) error) (Agent, error) {
-	return agents.update(ctx, db, edit, brand, username)
+	return agents.update(ctx, db, func(a *Agent) error {
+		was := *a
+		if err := edit(a); err != nil {
+			return err
+		}
+		a.RecordID = was.RecordID
+		if a.Active && !was.Active {
+			a.RecordID = newRecordID()
+		}
+		return nil
+	}, brand, username)
 }
 
 // Agent looks up an agent of the brand by username, active or not. If the agent does

@@ -25,7 +25,7 @@ func TestAgentRoundTrip(t *testing.T) {
 			replaceAgent(t, db, a)
 			got, err := db.Agent(ctx, "acme", a.Username)
 			require.NoError(t, err)
-			assert.Equal(t, a, got)
+			assert.Equal(t, chosen(t, a, got), got)
 		}
 		_, err := db.Agent(ctx, "acme", "ANN")
 		assert.ErrorIs(t, err, ErrNotFound)

@@ -23,18 +23,19 @@ type Customer struct {
 	Remark    string
 	Created   time.Time
 	Updated   time.Time
+	RecordID  string // chosen by the directory; see newRecordID
 }
 
 var customers = table[Customer]{
 	kind: "customer", name: "customer", keys: 2,
 	columns: []string{
 		"brand", "id", "email", "email_fold", "phone1", "uniqueid", "first_name", "last_name", "remark",
-		"created", "updated",
+		"created", "updated", "record",
 	},
 	fields: func(c *Customer) []any {
 		return []any{
 			&c.Brand, &c.ID, &c.Email, folded{&c.Email}, &c.Phone1, &c.UniqueID, &c.FirstName, &c.LastName, &c.Remark,
-			instant{&c.Created}, instant{&c.Updated},
+			instant{&c.Created}, instant{&c.Updated}, &c.RecordID,
 		}
 	},
 	label:   func(c *Customer) string { return fmt.Sprint(c.ID) },
@@ -54,8 +55,9 @@ func (c Customer) check() error {
 		checkText("remark", c.Remark, maxRemark))
 }
 
-// insert inserts c and sets its ID.
+// insert inserts c and sets its ID and RecordID.
 func (c *Customer) insert(ctx context.Context, tx querier) error {
+	c.RecordID = newRecordID()
 	args, err := values(slices.Delete(customers.fields(c), 1, 2))
 	if err != nil {
 		return err
@@ -67,8 +69,8 @@ func (c *Customer) insert(ctx context.Context, tx querier) error {
 	return err
 }
 
-// AddCustomer adds a customer and returns the record. ID, Created and Updated of c are
-// ignored. If another customer of the brand has one of the identifiers, the error wraps
+// AddCustomer adds a customer and returns the record. ID, RecordID, Created and
+// Updated of c are ignored. If another customer of the brand has one of the identifiers, the error wraps
 // ErrExists; if the brand does not exist, ErrNotFound.
 func (db *DB) AddCustomer(ctx context.Context, c Customer) (Customer, error) {
 	if err := c.check(); err != nil {
@@ -102,7 +104,7 @@ func (db *DB) UpdateCustomer(
 		if err := edit(c); err != nil {
 			return err
 		}
-		c.Created, c.Updated = was.Created, was.Updated
+		c.Created, c.Updated, c.RecordID = was.Created, was.Updated, was.RecordID
 		if *c != was {
 			c.Updated = wholeMillis(db.now())
 		}

@@ -76,6 +76,24 @@ func (d database) withBrands(t testing.TB, names ...string) *DB {
 	return db
 }
 
+// chosen returns the agent's or customer's record with the RecordID that the directory
+// chose for got, which must not be empty.
+func chosen[T Agent | Customer](t testing.TB, record, got T) T {
+	t.Helper()
+	id := func(of *T) *string {
+		switch of := any(of).(type) {
+		case *Agent:
+			return &of.RecordID
+		case *Customer:
+			return &of.RecordID
+		}
+		panic("no such record")
+	}
+	assert.NotEmpty(t, *id(&got))
+	*id(&record) = *id(&got)
+	return record
+}
+
 // count is the number that the query counts.
 func count(t testing.TB, db *DB, query string, args ...any) int {
 	t.Helper()

@@ -104,7 +104,7 @@ func importAgents(
 		if a.Brand != "" && a.Brand != brand {
 			return counts, refuse("brand", "of the agent differs from the brand of the import; leave it empty")
 		}
-		a.Brand = brand
+		a.Brand, a.RecordID = brand, newRecordID()
 		if err := a.Validate(); err != nil {
 			return counts, err
 		}
@@ -134,6 +134,12 @@ func importAgents(
 func upsertAgents(rows int) string {
 	var assignments []string
 	for _, column := range agents.columns[agents.keys:] {
+		if column == "record" {
+			// As in UpdateAgent: only an agent who is made active has another record.
+			assignments = append(assignments, "record = CASE WHEN excluded.active AND NOT agent.active"+
+				" THEN excluded.record ELSE agent.record END")
+			continue
+		}
 		assignments = append(assignments, column+" = excluded."+column)
 	}
 	return insertSQL(agents.name, agents.columns, rows) +

@@ -51,13 +51,20 @@ func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune
 
 // get returns the record with the key.
 func (t *table[T]) get(ctx context.Context, q querier, key ...any) (version[T], error) {
+	return t.find(ctx, q, t.scan, t.selected()+t.where(), key...)
+}
+
+// find returns the record with the key by a query for one record.
+func (t *table[T]) find(
+	ctx context.Context, q querier, scan func(row) (version[T], error), query string, key ...any,
+) (version[T], error) {
 	last := fmt.Sprint(key[len(key)-1])
 	for _, k := range key {
 		if s, ok := k.(string); ok && !isText(s) {
 			return version[T]{}, notFound(t.kind, last)
 		}
 	}
-	all, err := list(ctx, q, t.scan, t.selected()+t.where(), key...)
+	all, err := list(ctx, q, scan, query, key...)
 	if err != nil {
 		return version[T]{}, failed("look up "+t.kind, err)
 	}

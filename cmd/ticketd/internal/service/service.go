@@ -249,8 +249,8 @@ func (s *Service) newSessions() (*web.Sessions, error) {
 	}
 	return web.NewSessions(web.SessionConfig{
 		Keys: s.keyrings.Rings[keyring.Session], Realm: s.config.State.Realm,
-		NotBefore: api.NotBefore(s.directory, s.log, time.Now),
-		Insecure:  insecure, Partitioned: partitioned, PublicURL: s.config.PublicURL,
+		Refresh:  api.Refresh(s.directory, s.log, time.Now),
+		Insecure: insecure, Partitioned: partitioned, PublicURL: s.config.PublicURL,
 	})
 }
 

@@ -60,6 +60,7 @@ CREATE TABLE agent (
     last_name   TEXT    NOT NULL,
     group_names TEXT    NOT NULL, -- list
     active      BOOLEAN NOT NULL,
+    record      TEXT    NOT NULL, -- random; another whenever the agent is added or made active again
     revision    BIGINT  NOT NULL,
     PRIMARY KEY (brand, username)
 );
@@ -78,6 +79,7 @@ CREATE TABLE customer (
     remark     TEXT    NOT NULL,
     created    BIGINT  NOT NULL,
     updated    BIGINT  NOT NULL,
+    record     TEXT    NOT NULL, -- random
     revision   BIGINT  NOT NULL,
     CHECK (email_fold <> '' OR phone1 <> '' OR uniqueid <> ''),
     CHECK ((email = '') = (email_fold = ''))
