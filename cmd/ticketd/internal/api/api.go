@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -62,6 +63,7 @@ type server struct {
 	failures ratelimit.Limiter
 	ready    readiness
 	codes    codes
+	paths    map[string]string // the paths without parameters, by their lower case
 
 	agents, customers           http.Handler // the pages where they enter
 	checkAgents, checkCustomers http.Handler
@@ -86,10 +88,15 @@ func New(c Config) (http.Handler, error) {
 		return nil, err
 	}
 	mux := http.NewServeMux()
+	s.paths = make(map[string]string)
 	for _, r := range routes {
 		mux.Handle(r.pattern, r.handler)
+		if path := r.pattern[strings.Index(r.pattern, "/"):]; !strings.Contains(path, "{") {
+			s.paths[lower(path)] = path
+		}
 	}
 	mux.HandleFunc("/auth/", s.noOperation)
+	mux.HandleFunc("/core/", s.noOperation)
 	return s.guard(mux), nil
 }
 
@@ -105,6 +112,7 @@ func (s *server) routes() ([]route, error) {
 		{"/auth/ticket", s.operation("issue", directory.ScopeIssue, s.ticket)},
 		{"/auth/inspect", s.operation("inspect", directory.ScopeRedeem, s.inspect)},
 		{"/auth/redeem", s.operation("redeem", directory.ScopeRedeem, s.redeem)},
+		{"/core/systemstatus", s.answered("status", s.systemStatus)},
 		{"GET /login", s.agents},
 		{"POST /login", s.agents},
 		{"GET /chat/{code}", s.customers},
@@ -124,7 +132,21 @@ func (s *server) routes() ([]route, error) {
 	}, err
 }
 
-// noOperation answers a misspelt path under /auth/ in the form that backends read.
+// inKnownCase returns r with a path of the service's own in the service's spelling, since
+// older clients send /Auth/Ticket. All other paths stay.
+func (s *server) inKnownCase(r *http.Request) *http.Request {
+	path := s.paths[lower(r.URL.EscapedPath())]
+	if path == "" || path == r.URL.Path {
+		return r
+	}
+	u := *r.URL
+	u.Path, u.RawPath = path, ""
+	r = r.WithContext(r.Context())
+	r.URL = &u
+	return r
+}
+
+// noOperation answers a misspelt path under /auth/ or /core/ in the form that backends read.
 func (s *server) noOperation(w http.ResponseWriter, _ *http.Request) {
 	s.refuse(w, notFound("there is no operation at this path; "+
 		"tickets are issued at /auth/ticket, and /docs has all others", "no operation"))
@@ -170,7 +192,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 		start := s.Now()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), answerTime)
 		defer cancel()
-		r, span := s.startSpan(s.withClient(r.WithContext(ctx)))
+		r, span := s.startSpan(s.withClient(s.inKnownCase(r.WithContext(ctx))))
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")

@@ -38,6 +38,7 @@ type refusal struct {
 	fields      []client.FieldError
 	reason      string        // for operators
 	retry       time.Duration // with 429: when to try again
+	allow       string        // with 501: the methods that are supported; "" means POST
 }
 
 func badFields(all []client.FieldError) *refusal {
@@ -79,7 +80,7 @@ func (s *server) refuse(w http.ResponseWriter, denied *refusal) {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	case http.StatusNotImplemented:
-		w.Header().Set("Allow", http.MethodPost)
+		w.Header().Set("Allow", cmp.Or(denied.allow, http.MethodPost))
 	case http.StatusTooManyRequests:
 		w.Header().Set("Retry-After", seconds(denied.retry))
 	}

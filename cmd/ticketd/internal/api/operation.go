@@ -33,12 +33,28 @@ type call struct {
 func (s *server) operation(
 	name string, scope directory.Scope, do func(http.ResponseWriter, *http.Request, call) *refusal,
 ) http.HandlerFunc {
+	return s.answered(name, func(w http.ResponseWriter, r *http.Request, c *call) *refusal {
+		if denied := s.begin(w, r, c, http.MethodPost); denied != nil {
+			return denied
+		}
+		if !slices.Contains(c.key.Scopes, scope) {
+			return unauthorized(fmt.Sprintf("the API key may not do this; use one with the scope %s", scope),
+				"API key without scope "+string(scope))
+		}
+		if denied := c.read(w, r); denied != nil {
+			return denied
+		}
+		return do(w, r, *c)
+	})
+}
+
+// answered logs and answers the refusals of an operation.
+func (s *server) answered(
+	name string, do func(http.ResponseWriter, *http.Request, *call) *refusal,
+) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var c call
-		denied := s.begin(w, r, scope, &c)
-		if denied == nil {
-			denied = do(w, r, c)
-		}
+		denied := do(w, r, &c)
 		if denied == nil {
 			return
 		}
@@ -54,10 +70,13 @@ func (s *server) operation(
 	}
 }
 
-// begin checks the method and the API key before it reads the body.
-func (s *server) begin(w http.ResponseWriter, r *http.Request, scope directory.Scope, c *call) (denied *refusal) {
-	if r.Method != http.MethodPost {
-		return &refusal{status: http.StatusNotImplemented, description: "Not implemented: use POST", reason: "method"}
+// begin checks the method and the API key.
+func (s *server) begin(w http.ResponseWriter, r *http.Request, c *call, methods ...string) (denied *refusal) {
+	if !slices.Contains(methods, r.Method) {
+		return &refusal{
+			status: http.StatusNotImplemented, description: "Not implemented: use " + methods[0], reason: "method",
+			allow: strings.Join(methods, ", "),
+		}
 	}
 	if c.key, denied = s.authenticate(r); denied != nil {
 		if denied.status == http.StatusUnauthorized {
@@ -65,13 +84,11 @@ func (s *server) begin(w http.ResponseWriter, r *http.Request, scope directory.S
 		}
 		return denied
 	}
-	if denied := s.countCall(w, r, c.key); denied != nil {
-		return denied
-	}
-	if !slices.Contains(c.key.Scopes, scope) {
-		return unauthorized(fmt.Sprintf("the API key may not do this; use one with the scope %s", scope),
-			"API key without scope "+string(scope))
-	}
+	return s.countCall(w, r, c.key)
+}
+
+// read reads the body of a request.
+func (c *call) read(w http.ResponseWriter, r *http.Request) *refusal {
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return badBody(errors.New("the body is compressed; send it as it is, without Content-Encoding"))
 	}
@@ -83,7 +100,18 @@ func (s *server) begin(w http.ResponseWriter, r *http.Request, scope directory.S
 	case err != nil:
 		return badBody(errors.New("the body could not be read to its end"))
 	}
-	c.body = body
+	if c.body, err = formData(r.Header.Get("Content-Type"), body); err != nil {
+		return badBody(err)
+	}
+	return nil
+}
+
+// systemStatus answers GET /core/systemstatus, by which older clients try their API key.
+func (s *server) systemStatus(w http.ResponseWriter, r *http.Request, c *call) *refusal {
+	if denied := s.begin(w, r, c, http.MethodGet, http.MethodHead); denied != nil {
+		return denied
+	}
+	s.reply(w, http.StatusOK, "System is operational", nil)
 	return nil
 }
 

@@ -231,7 +231,7 @@ func TestRedeemRefuses(t *testing.T) {
 		"no ticket":       {map[string]any{"audience": "agent"}, 400, "ticket"},
 		"other audience":  {map[string]any{"ticket": good, "audience": "both"}, 400, "audience"},
 		"number":          {map[string]any{"ticket": 12, "audience": "agent"}, 400, "ticket"},
-		"unknown":         {map[string]any{"ticket": good, "audience": "agent", "Binding": "x"}, 400, "Binding"},
+		"unknown":         {map[string]any{"ticket": good, "audience": "agent", "bindings": "x"}, 400, "bindings"},
 		"short binding":   {map[string]any{"ticket": good, "audience": "agent", "binding": "123456789012345"}, 400, "binding"},
 		"long binding":    {map[string]any{"ticket": good, "audience": "agent", "binding": strings.Repeat("x", 1025)}, 400, "binding"},
 		"binding 1":       {map[string]any{"ticket": good, "audience": "agent", "binding": 1}, 400, "binding"},

@@ -14,13 +14,14 @@ import (
 	"unicode/utf8"
 
 	"github.com/admitone/admitone/client"
+	"github.com/admitone/admitone/internal/spelling"
 )
 
 // body is a JSON object of a request while its fields are read. It collects the mistakes,
 // so that the caller learns all of them at once.
 type body struct {
-	members map[string]json.RawMessage
-	twice   map[string]bool // fields that come more than once
+	members members
+	known   []string // the fields that were asked for
 	wrong   []client.FieldError
 }
 
@@ -34,37 +35,41 @@ func readBody(raw []byte, example string) (*body, error) {
 	if len(bytes.TrimSpace(raw)) == 0 {
 		return nil, fmt.Errorf("the body is empty; send a JSON object like %s", example)
 	}
-	members, twice, err := object(raw, example)
+	outer, err := object(raw, example)
 	if err != nil {
 		return nil, err
 	}
-	b := &body{members: members, twice: twice}
-	inner, ok := members["data"]
+	b := &body{members: outer}
+	inner := outer["data"]
 	switch {
-	case !ok:
+	case inner == nil:
 		return b, nil
-	case len(members) > 1:
+	case len(outer) > 1:
 		return nil, errors.New("the body has fields both inside data and beside it; put all of them in one place")
-	case twice["data"]:
+	case inner.twice != "":
 		return b, nil
-	case inner[0] != '{':
-		delete(members, "data")
+	case inner.value[0] != '{':
+		delete(outer, "data")
 		b.wrong = []client.FieldError{{Field: "data", Reason: "is not an object; put the fields in it"}}
 		return b, nil
 	}
-	b.members, b.twice, err = object(inner, example)
+	b.members, err = object(inner.value, example)
 	return b, err
 }
 
 // value takes a field out of the body. Many clients write null for an absent field, and so
-// null counts as absent.
+// null counts as absent. A field that comes twice stays for finish.
 func (b *body) value(name string) json.RawMessage {
-	v := b.members[name]
-	delete(b.members, name)
-	if string(v) == "null" {
+	b.known = append(b.known, name)
+	m := b.members[lower(name)]
+	if m == nil || m.twice != "" {
 		return nil
 	}
-	return v
+	delete(b.members, lower(name))
+	if string(m.value) == "null" {
+		return nil
+	}
+	return m.value
 }
 
 func (b *body) refuse(name, reason string) {
@@ -131,21 +136,32 @@ func (b *body) seconds(name string) time.Duration {
 // finish returns the mistakes in the fields, in the order of reading, then the repeated
 // fields and the unknown fields.
 func (b *body) finish() []client.FieldError {
-	for name := range b.twice {
-		delete(b.members, name)
+	var twice, unknown []client.FieldError
+	for _, key := range slices.Sorted(maps.Keys(b.members)) {
+		m := b.members[key]
+		if m.twice != "" {
+			twice = append(twice, client.FieldError{Field: m.name, Reason: m.twice})
+			continue
+		}
+		hint := "check its spelling"
+		if near := spelling.Nearest(m.name, b.known); near != "" {
+			hint = fmt.Sprintf("did you mean %s?", near)
+		}
+		unknown = append(unknown, client.FieldError{Field: m.name, Reason: "is not a known field; " + hint})
 	}
-	b.list(slices.Sorted(maps.Keys(b.twice)), "comes twice; send it once")
-	b.list(slices.Sorted(maps.Keys(b.members)), "is not a known field; check its spelling and case")
+	b.list(twice, "comes twice; send it once")
+	b.list(unknown, "is not a known field; check its spelling")
 	return b.wrong
 }
 
-func (b *body) list(names []string, reason string) {
-	for i, name := range names {
+// list adds mistakes, and one reason for all beyond maxNamed.
+func (b *body) list(all []client.FieldError, reason string) {
+	for i, f := range all {
 		if i == maxNamed {
-			b.refuse("…", fmt.Sprintf("and %d more: each %s", len(names)-i, reason))
+			b.refuse("…", fmt.Sprintf("and %d more: each %s", len(all)-i, reason))
 			break
 		}
-		b.refuse(printable(name), reason)
+		b.refuse(spelling.Printable(f.Field), f.Reason)
 	}
 }
 
@@ -218,51 +234,70 @@ func isDigits(v []byte) bool {
 	return len(v) > 0
 }
 
-// printable shortens a name from a stranger.
-func printable(name string) string {
-	if len(name) > 64 {
-		name = strings.ToValidUTF8(name[:64], "") + "…"
-	}
-	return name
+// member is a field of a JSON object.
+type member struct {
+	name  string // as it was sent
+	value json.RawMessage
+	twice string // the reason for refusing a repeated field, or ""
 }
 
-// object reads one JSON object. Unlike encoding/json's struct decoding, it distinguishes
-// names by case, and returns the repeated names.
-func object(body []byte, example string) (members map[string]json.RawMessage, twice map[string]bool, err error) {
+// members are the fields of a JSON object by their names in lower case: older clients send
+// FirstName for firstName.
+type members map[string]*member
+
+// lower returns text with the letters A to Z in lower case. All other letters stay, since
+// no letter outside ASCII equals one inside it.
+func lower(text string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, text)
+}
+
+// object reads one JSON object. Unlike encoding/json's struct decoding, it notes repeated
+// names.
+func object(body []byte, example string) (members, error) {
 	if !utf8.Valid(body) {
-		return nil, nil, errors.New("the body is not UTF-8; send JSON in UTF-8")
+		return nil, errors.New("the body is not UTF-8; send JSON in UTF-8")
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	start, err := d.Token()
 	if err != nil {
-		return nil, nil, notJSON(body, err)
+		return nil, notJSON(body, err)
 	}
 	if start != json.Delim('{') {
-		return nil, nil, fmt.Errorf("the body is not a JSON object; send one like %s", example)
+		return nil, fmt.Errorf("the body is not a JSON object; send one like %s", example)
 	}
-	members, twice = make(map[string]json.RawMessage), make(map[string]bool)
+	all := make(members)
 	for d.More() {
 		name, err := d.Token()
 		if err != nil {
-			return nil, nil, notJSON(body, err)
+			return nil, notJSON(body, err)
 		}
 		var v json.RawMessage
 		if err := d.Decode(&v); err != nil {
-			return nil, nil, notJSON(body, err)
+			return nil, notJSON(body, err)
 		}
-		key := name.(string)
-		if _, known := members[key]; known {
-			twice[key] = true
+		m := &member{name: name.(string), value: v}
+		switch first := all[lower(m.name)]; {
+		case first == nil:
+			all[lower(m.name)] = m
+		case first.name == m.name:
+			first.twice = "comes twice; send it once"
+		default:
+			first.twice = fmt.Sprintf("comes twice, also as %s; names in another case are the same field",
+				spelling.Printable(m.name))
 		}
-		members[key] = v
 	}
 	if _, err := d.Token(); err != nil {
-		return nil, nil, notJSON(body, err)
+		return nil, notJSON(body, err)
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return nil, nil, errors.New("the body goes on after the JSON object; send one object only")
+		return nil, errors.New("the body goes on after the JSON object; send one object only")
 	}
-	return members, twice, nil
+	return all, nil
 }
 
 // notJSON describes a syntax error without repeating the body. It looks for the place

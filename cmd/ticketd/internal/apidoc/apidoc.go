@@ -44,15 +44,20 @@ type Operation struct {
 
 // A Body describes the body of a request.
 type Body struct {
-	Type        string
 	Description template.HTML
-	Schemas     []string // names of the alternatives in Schemas
-	Examples    []Example
+	Contents    []Content
+}
+
+// A Content is a body in a media type.
+type Content struct {
+	Type     string
+	Schemas  []string // names of the alternatives in Document.Schemas
+	Examples []Example
 }
 
 // An Example is a body in JSON.
 type Example struct {
-	Summary string
+	Summary string // may be ""
 	JSON    string
 }
 
@@ -61,9 +66,7 @@ type Response struct {
 	Status      string
 	Description template.HTML
 	Headers     []Field
-	Type        string
-	Schema      string // a name in Schemas, or ""
-	Example     string // JSON, or ""
+	Contents    []Content
 }
 
 // A Field is a parameter, a header or a member of an object.
@@ -174,39 +177,40 @@ func (r *reader) operation(path, method string, item, op node) Operation {
 }
 
 func (r *reader) body(n node) *Body {
-	b := &Body{Description: prose(n.text("description"))}
-	for kind, content := range n.get("content").members() {
-		b.Type = kind
-		schema, name := r.resolve(content.get("schema"))
-		choices := schema.get("oneOf").items()
-		for _, choice := range choices {
-			_, name := r.resolve(choice)
-			b.Schemas = append(b.Schemas, name)
-		}
-		if name != "" && len(choices) == 0 {
-			b.Schemas = []string{name}
-		}
-		for _, e := range content.get("examples").members() {
-			b.Examples = append(b.Examples, Example{e.text("summary"), e.get("value").json()})
-		}
-	}
-	return b
+	return &Body{Description: prose(n.text("description")), Contents: r.contents(n)}
 }
 
 func (r *reader) response(status string, n node) Response {
-	to := Response{Status: status, Description: prose(n.text("description"))}
+	to := Response{Status: status, Description: prose(n.text("description")), Contents: r.contents(n)}
 	for name, header := range n.get("headers").members() {
 		header, _ = r.resolve(header)
 		to.Headers = append(to.Headers, r.field(name, header, header.text("required") == "true"))
 	}
-	for kind, content := range n.get("content").members() {
-		to.Type = kind
-		_, to.Schema = r.resolve(content.get("schema"))
-		if content.has("example") {
-			to.Example = content.get("example").json()
-		}
-	}
 	return to
+}
+
+// contents returns the media types of a body or an answer, in order.
+func (r *reader) contents(n node) (all []Content) {
+	for kind, content := range n.get("content").members() {
+		c := Content{Type: kind}
+		schema, name := r.resolve(content.get("schema"))
+		choices := schema.get("oneOf").items()
+		for _, choice := range choices {
+			_, name := r.resolve(choice)
+			c.Schemas = append(c.Schemas, name)
+		}
+		if name != "" && len(choices) == 0 {
+			c.Schemas = []string{name}
+		}
+		for _, e := range content.get("examples").members() {
+			c.Examples = append(c.Examples, Example{e.text("summary"), e.get("value").json()})
+		}
+		if content.has("example") {
+			c.Examples = append(c.Examples, Example{JSON: content.get("example").json()})
+		}
+		all = append(all, c)
+	}
+	return all
 }
 
 // field returns a parameter or a header, both of which have a schema.

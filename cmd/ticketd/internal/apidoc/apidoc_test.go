@@ -28,7 +28,12 @@ paths:
     servers: [{url: "http://x/", description: elsewhere}]
     get: {operationId: a, tags: [First], responses: {"204": {description: none}}}
 components:
-  requestBodies: {Z: {content: {application/json: {schema: {$ref: "#/components/schemas/Either"}, examples: {e: {summary: E, value: {k: "<"}}}}}}}
+  requestBodies:
+    Z:
+      content:
+        application/json: {schema: {$ref: "#/components/schemas/Either"}, examples: {e: {summary: E, value: {k: "<"}}}}
+        multipart/form-data: {schema: {$ref: "#/components/schemas/B"}}
+        text/plain: {schema: {type: string}}
   headers: {H: {required: true, schema: {type: integer}}}
   schemas:
     Either: {oneOf: [{$ref: "#/components/schemas/A"}, {$ref: "#/components/schemas/B"}]}
@@ -54,12 +59,17 @@ func TestRead(t *testing.T) {
 	assert.Equal(t, "POST", z.Method)
 	assert.True(t, z.Secured)
 	assert.Equal(t, []Field{{Name: "p (path)", Type: "string", Required: true}}, z.Parameters)
-	assert.Equal(t, []string{"A", "B"}, z.Body.Schemas)
-	assert.Equal(t, []Example{{"E", "{\n  \"k\": \"<\"\n}"}}, z.Body.Examples)
+	assert.Equal(t, []Content{
+		{Type: "application/json", Schemas: []string{"A", "B"}, Examples: []Example{{"E", "{\n  \"k\": \"<\"\n}"}}},
+		{Type: "multipart/form-data", Schemas: []string{"B"}},
+		{Type: "text/plain"},
+	}, z.Body.Contents, "every media type, in order")
 	require.Len(t, z.Responses, 1)
-	assert.Equal(t, "A", z.Responses[0].Schema)
-	assert.Equal(t, []Field{{Name: "H", Type: "integer", Required: true}}, z.Responses[0].Headers)
-	assert.JSONEq(t, `{"b":1,"a":"x","l":[true,null,"2025-01-19T14:18:47Z"]}`, z.Responses[0].Example)
+	require.Len(t, z.Responses[0].Contents, 1)
+	answer := z.Responses[0].Contents[0]
+	assert.Equal(t, []string{"A"}, answer.Schemas)
+	require.Len(t, answer.Examples, 1)
+	assert.JSONEq(t, `{"b":1,"a":"x","l":[true,null,"2025-01-19T14:18:47Z"]}`, answer.Examples[0].JSON)
 	assert.Equal(t, "http://x/, elsewhere", a.Server)
 	assert.Nil(t, a.Body)
 	require.Len(t, d.Schemas, 2)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/cmd/ticketd/internal/service"
+	"github.com/admitone/admitone/internal/spelling"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
 	"github.com/admitone/admitone/verify/web"
@@ -55,10 +56,10 @@ func parseHeaders(text string) (h web.Headers, err error) {
 		at := fields[strings.TrimSpace(field)]
 		switch name = strings.TrimSpace(name); {
 		case !ok || name == "":
-			return h, cli.Flagf("check-headers", "has %q, which is not a pair such as user=X-User", printable(pair))
+			return h, cli.Flagf("check-headers", "has %q, which is not a pair such as user=X-User", spelling.Printable(pair))
 		case at == nil:
 			return h, cli.Flagf("check-headers", "has no header %q; the headers are %s",
-				printable(field), strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
+				spelling.Printable(field), strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
 		case *at != "":
 			return h, cli.Flagf("check-headers", "names %s twice", field)
 		}

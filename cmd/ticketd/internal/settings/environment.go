@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/internal/spelling"
 )
 
 // knownVariables returns the names, without the prefix, of all variables for commands
@@ -50,7 +51,7 @@ func WarnOfVariables(log *slog.Logger, kek string) {
 	for _, name := range unknownVariables(os.Environ()) {
 		if !strings.Contains(kek, "env:"+name) {
 			log.Warn("an environment variable is called like a setting and is none; it is ignored",
-				"variable", printable(name))
+				"variable", spelling.Printable(name))
 		}
 	}
 }
@@ -60,9 +61,9 @@ func WarnOfVariables(log *slog.Logger, kek string) {
 // is an error.
 func FromEnvironment(cmd *cobra.Command, names ...string) error {
 	for _, name := range unknownVariables(os.Environ()) {
-		if known := nearest(strings.TrimPrefix(name, prefix), knownVariables()); known != "" {
+		if known := spelling.Nearest(strings.TrimPrefix(name, prefix), knownVariables()); known != "" {
 			return cli.Usagef("there is no setting %s; did you mean %s? If not, call it something else",
-				printable(name), prefix+known)
+				spelling.Printable(name), prefix+known)
 		}
 	}
 	for _, name := range names {

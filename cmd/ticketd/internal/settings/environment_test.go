@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/admitone/admitone/internal/spelling"
 )
 
 // No setting can be taken for a variable that Kubernetes sets by itself, nor the other
@@ -39,9 +41,9 @@ func TestNearest(t *testing.T) {
 		"REPLAY_TIMOUT": "REPLAY_TIMEOUT",
 		"PASSPHRASE":    "", "KEY": "", "API_KEY": "", "": "", "HOME": "", "URL": "",
 	} {
-		assert.Equal(t, want, nearest(written, knownVariables()), written)
+		assert.Equal(t, want, spelling.Nearest(written, knownVariables()), written)
 	}
-	assert.Equal(t, "b", nearest("b", []string{"a", "b"}))
+	assert.Equal(t, "b", spelling.Nearest("b", []string{"a", "b"}))
 }
 
 // What is no setting and near to none is told in the log, by its name alone; what the

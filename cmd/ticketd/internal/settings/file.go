@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/internal/spelling"
 )
 
 // maxFile is the largest configuration file, in bytes, and far above any.
@@ -131,10 +132,10 @@ func parseFile(data []byte) (*yaml.Node, *lineError) {
 // unknownKey returns the reason for refusing a key.
 func unknownKey(name string, names []string) string {
 	hint := "the keys are the names of serve's flags, without --"
-	if near := nearest(name, names); near != "" {
+	if near := spelling.Nearest(name, names); near != "" {
 		hint = fmt.Sprintf("did you mean %s?", near)
 	}
-	return fmt.Sprintf("unknown key %q; %s", printable(name), hint)
+	return fmt.Sprintf("unknown key %q; %s", spelling.Printable(name), hint)
 }
 
 // scalar returns a value as text for a flag. A list becomes its items separated by

@@ -1,10 +1,11 @@
-package settings
+// Package spelling finds the name that a person or a program probably meant.
+package spelling
 
 import "strings"
 
-// nearest returns the name closest to the written name. If every name differs in a
-// third of its letters or more, nearest returns "".
-func nearest(written string, names []string) (found string) {
+// Nearest returns the name closest to the written name. If every name differs in a
+// third of its letters or more, Nearest returns "".
+func Nearest(written string, names []string) (found string) {
 	least := 0
 	for _, name := range names {
 		if d := distance(written, name); 3*d < len(name) && (found == "" || d < least) {
@@ -36,10 +37,10 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// printable shortens a name from outside.
-func printable(name string) string {
+// Printable shortens a name from outside.
+func Printable(name string) string {
 	if len(name) > 64 {
-		return strings.ToValidUTF8(name[:64], "") + "…"
+		name = strings.ToValidUTF8(name[:64], "") + "…"
 	}
 	return name
 }
