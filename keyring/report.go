@@ -23,7 +23,8 @@ type Report struct {
 
 // KeyUse counts a Ring's operations with a key since the Ring was opened or the key was last
 // enabled. The times are those of looks at the file, and so up to Config.Poll late. They are
-// zero for an unused key.
+// zero for an unused key. The ciphertexts with which constructors such as token.NewIssuer try
+// the keys do not count.
 type KeyUse struct {
 	ID       KeyID     `json:"id"`
 	Sealed   uint64    `json:"sealed"`

@@ -16,6 +16,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/daead"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/admitone/admitone/internal/sealing"
 	"github.com/admitone/admitone/token"
 )
 
@@ -165,7 +166,7 @@ func (r *Ring) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
 		return nil, errNotAEAD
 	}
 	sealed, err := s.aead.Encrypt(plaintext, associatedData)
-	if err == nil {
+	if err == nil && !sealing.IsProbe(associatedData) {
 		s.primary.sealed.Add(1)
 	}
 	return sealed, err
@@ -179,7 +180,7 @@ func (r *Ring) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
 		return nil, errNotAEAD
 	}
 	plain, err := s.aead.Decrypt(ciphertext, associatedData)
-	if err == nil {
+	if err == nil && !sealing.IsProbe(associatedData) {
 		s.opened(ciphertext)
 	}
 	return plain, err
@@ -194,7 +195,7 @@ func (r *Ring) EncryptDeterministically(plaintext, associatedData []byte) ([]byt
 		return nil, errNotDAEAD
 	}
 	sealed, err := s.daead.EncryptDeterministically(plaintext, associatedData)
-	if err == nil {
+	if err == nil && !sealing.IsProbe(associatedData) {
 		s.primary.sealed.Add(1)
 	}
 	return sealed, err
@@ -208,7 +209,7 @@ func (r *Ring) DecryptDeterministically(ciphertext, associatedData []byte) ([]by
 		return nil, errNotDAEAD
 	}
 	plain, err := s.daead.DecryptDeterministically(ciphertext, associatedData)
-	if err == nil {
+	if err == nil && !sealing.IsProbe(associatedData) {
 		s.opened(ciphertext)
 	}
 	return plain, err

@@ -21,14 +21,18 @@ type Channels struct {
 }
 
 // NewChannels returns the codes of a realm. The keys are a keyring.Ring of kind channel
-// or another deterministic AEAD, such as Tink's AES-SIV (RFC 5297). The error is a
-// *ConfigError.
+// or another deterministic AEAD, such as Tink's AES-SIV (RFC 5297). NewChannels tries the
+// keys, and refuses a primary key without the TINK prefix. The error is a *ConfigError.
 func NewChannels(keys tink.DeterministicAEAD, realm string) (*Channels, error) {
+	const field = "token.NewChannels.keys"
 	if keys == nil {
 		return nil, &ConfigError{
-			Field:  "token.NewChannels.keys",
+			Field:  field,
 			Reason: "is nil; give a keyring.Ring of kind channel or another deterministic AEAD",
 		}
+	}
+	if err := keysFault(field, sealing.TryDeterministic(keys)); err != nil {
+		return nil, err
 	}
 	if err := CheckRealm("token.NewChannels.realm", realm); err != nil {
 		return nil, err
@@ -39,16 +43,18 @@ func NewChannels(keys tink.DeterministicAEAD, realm string) (*Channels, error) {
 // ErrChannelCode is the error of Channels.ID for a code that is not a code of the brand.
 var ErrChannelCode = errors.New("no such channel code")
 
-// maxCode is the length of the longest code that Channels.ID reads, in characters.
-const maxCode = 256
+const (
+	maxCode = 256 // the longest code that Channels.ID reads, in characters
+	maxName = 64  // the longest brand and the longest channel ID, in bytes
+)
 
 // Code returns the code of a brand's channel: base64url without padding. Brand and
 // channel ID must be 1 to 64 bytes of text each; if not, the error is a *FieldError.
 func (c *Channels) Code(brand, channelID string) (string, error) {
-	if brand == "" || textrule.Fault(brand, 64) != "" {
+	if !isName(brand) {
 		return "", &FieldError{"brand", "is not 1 to 64 bytes of text"}
 	}
-	if channelID == "" || textrule.Fault(channelID, 64) != "" {
+	if !isName(channelID) {
 		return "", &FieldError{"channel", "is not 1 to 64 bytes of text"}
 	}
 	sealed, err := c.keys.EncryptDeterministically([]byte(channelID), c.associatedData(brand))
@@ -58,17 +64,21 @@ func (c *Channels) Code(brand, channelID string) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(sealed), nil
 }
 
-// ID returns the channel ID of a brand's code, or ErrChannelCode.
+// isName reports whether s can be a brand or a channel ID.
+func isName(s string) bool { return s != "" && textrule.Fault(s, maxName) == "" }
+
+// ID returns the channel ID of a brand's code, or ErrChannelCode. The ID is a text for which
+// Code returns a code.
 func (c *Channels) ID(brand, code string) (string, error) {
-	if len(code) > maxCode || strings.ContainsAny(code, "\r\n") {
+	if !isName(brand) || len(code) > maxCode || strings.ContainsAny(code, "\r\n") {
 		return "", ErrChannelCode
 	}
 	sealed, err := encoding.DecodeString(code)
-	if err != nil {
+	if _, ok := sealing.KeyID(sealed); err != nil || !ok {
 		return "", ErrChannelCode
 	}
 	id, err := c.keys.DecryptDeterministically(sealed, c.associatedData(brand))
-	if err != nil {
+	if err != nil || !isName(string(id)) {
 		return "", ErrChannelCode
 	}
 	return string(id), nil

@@ -17,10 +17,10 @@
 // package verify for that: it checks times, audience, brand and channel, and redeems a
 // one-time ticket once.
 //
-// Keys are Tink's. Sealer and Opener are the two halves of tink.AEAD. A keyring.Ring is
-// both and follows the rotation of its file; NewKeyset makes both of a Tink keyset. The
-// keys are symmetric: a service that can open tickets can make tickets, too. Give the keys
-// only to services that may do both.
+// Keys are Tink's, as a tink.AEAD. A keyring.Ring follows the rotation of its file;
+// NewKeyset takes a Tink keyset. The keys are symmetric: a service that can open tickets can
+// make tickets, too. Give the keys only to services that may do both. Tink's hybrid keys are
+// no tink.AEAD: everybody with the public key could make tickets.
 //
 // The package does no I/O except drawing random bytes, and reads no clock except
 // Config.Now.

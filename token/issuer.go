@@ -8,16 +8,19 @@ import (
 	mathrand "math/rand/v2"
 	"time"
 
+	"github.com/tink-crypto/tink-go/v2/tink"
+
 	"github.com/admitone/admitone/internal/sealing"
 )
 
 // Config says how an Issuer works. Sealer is mandatory.
 type Config struct {
-	// Sealer seals the tickets: a keyring.Ring of kind ticket, a Keyset, or any tink.AEAD
-	// whose keys have the TINK prefix. If the Sealer has the method
+	// Sealer seals the tickets: a keyring.Ring of kind ticket, a Keyset, or another
+	// tink.AEAD whose keys have the TINK prefix. NewIssuer tries the Sealer, and refuses a
+	// primary key without the prefix. If the Sealer has the method
 	// Lifetime() time.Duration, as a keyring.Ring has, it is the longest lifetime of
 	// anything that the keys seal, and MaxLifetime must not exceed it; 0 sets no bound.
-	Sealer Sealer
+	Sealer tink.AEAD
 
 	Realm       string           // the deployment's name, the same for issuer and verifier; see CheckRealm
 	MaxLifetime time.Duration    // the longest lifetime of a ticket; 0 means the constant MaxLifetime
@@ -26,7 +29,7 @@ type Config struct {
 
 // Issuer makes tickets. An Issuer is safe for concurrent use.
 type Issuer struct {
-	sealer Sealer
+	sealer tink.AEAD
 	ad     []byte
 	max    time.Duration
 	now    func() time.Time
@@ -34,11 +37,8 @@ type Issuer struct {
 
 // NewIssuer returns an Issuer. The error is a *ConfigError.
 func NewIssuer(c Config) (*Issuer, error) {
-	if c.Sealer == nil {
-		return nil, &ConfigError{
-			Field:  "token.Config.Sealer",
-			Reason: "is nil; give a keyring.Ring, a token.Keyset or another tink.AEAD",
-		}
+	if err := CheckKeys("token.Config.Sealer", c.Sealer); err != nil {
+		return nil, err
 	}
 	if err := CheckRealm("token.Config.Realm", c.Realm); err != nil {
 		return nil, err

@@ -8,11 +8,13 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
 	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/admitone/admitone/internal/sealing"
 )
 
-// Keyset makes a Sealer and Opener of a Tink AEAD keyset, for programs that keep their
-// keys without the keyring package. A Keyset knows the IDs of its keys, unlike the bare
-// tink.AEAD: Open can tell a ticket under an unknown key from a forgery.
+// Keyset is a tink.AEAD over a Tink AEAD keyset, for programs that keep their keys without
+// the keyring package. A Keyset knows the IDs of its keys, unlike the tink.AEAD of
+// aead.New: Open can tell a ticket under an unknown key from a forgery.
 type Keyset struct {
 	tink.AEAD
 	enabled []KeyID
@@ -52,4 +54,26 @@ func NewKeyset(handle *keyset.Handle) (*Keyset, error) {
 // HasKey reports whether the keyset has an enabled key with this ID.
 func (k *Keyset) HasKey(id KeyID) bool {
 	return slices.Contains(k.enabled, id)
+}
+
+// CheckKeys tries keys for tickets or sessions. They must seal, open what they seal, and
+// authenticate associated data, and the primary key must have the TINK output prefix. The
+// error is a *ConfigError for field, the Go field that holds the keys, such as
+// "verify.Config.Opener".
+//
+// CheckKeys cannot see keys other than the primary key. NewKeyset looks at every key.
+func CheckKeys(field string, keys tink.AEAD) error {
+	if keys == nil {
+		return &ConfigError{Field: field, Reason: "is nil; give a keyring.Ring, a token.Keyset or another tink.AEAD"}
+	}
+	_, err := sealing.Try(keys)
+	return keysFault(field, err)
+}
+
+// keysFault returns the *ConfigError for an error of package sealing about keys.
+func keysFault(field string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &ConfigError{Field: field, Reason: "cannot seal and open", Cause: err}
 }

@@ -7,21 +7,10 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/tink-crypto/tink-go/v2/tink"
+
 	"github.com/admitone/admitone/internal/sealing"
 )
-
-// Sealer encrypts with associated data. Any tink.AEAD whose keys carry the TINK prefix is
-// a Sealer.
-type Sealer interface {
-	Encrypt(plaintext, associatedData []byte) ([]byte, error)
-}
-
-// Opener decrypts the output of a Sealer. Any tink.AEAD is an Opener. If an Opener has the
-// method HasKey(id KeyID) bool too, as a *Keyset or a keyring.Ring has, Open can tell
-// ErrUnknownKey from ErrForged.
-type Opener interface {
-	Decrypt(ciphertext, associatedData []byte) ([]byte, error)
-}
 
 // Errors of Open. Open wraps them with details for operators. Tell a stranger the same
 // for all four.
@@ -55,23 +44,24 @@ type scratch struct {
 
 var pool = sync.Pool{New: func() any { return new(scratch) }}
 
-// Open fills t with the content of a ticket. The ticket must be sealed under o and the
+// Open fills t with the content of a ticket. The ticket must be sealed under keys and the
 // associated data (see AssociatedData), and must be exactly a string that Issue returned.
 // Open looks neither at the clock nor at anything else that decides whether the ticket
 // admits: package verify does.
 //
 // The error wraps ErrMalformed, ErrUnsupportedVersion, ErrUnknownKey or ErrForged, and
-// leaves t zero.
-func Open(o Opener, associatedData []byte, ticket string, t *Ticket) error {
+// leaves t zero. Only keys with the method HasKey(id KeyID) bool, as a *Keyset and a
+// keyring.Ring have, cause ErrUnknownKey.
+func Open(keys tink.AEAD, associatedData []byte, ticket string, t *Ticket) error {
 	*t = Ticket{}
 	s := pool.Get().(*scratch)
 	sealed, key, err := unarmor(s, ticket)
 	var payload []byte
 	if err == nil {
-		payload, err = decrypt(o, key, sealed, associatedData)
+		payload, err = decrypt(keys, key, sealed, associatedData)
 	}
 	if err == nil {
-		// The copy keeps t clear of memory that an Opener may use again.
+		// The copy keeps t clear of memory that the keys may use again.
 		if err = t.decodePayload(string(payload)); err == nil {
 			t.KeyID = key
 		} else {
@@ -83,8 +73,8 @@ func Open(o Opener, associatedData []byte, ticket string, t *Ticket) error {
 }
 
 // decrypt opens sealed bytes whose prefix names key.
-func decrypt(o Opener, key KeyID, sealed, associatedData []byte) ([]byte, error) {
-	payload, err := sealing.Open[KeyID](o, sealed, associatedData)
+func decrypt(keys tink.AEAD, key KeyID, sealed, associatedData []byte) ([]byte, error) {
+	payload, err := sealing.Open[KeyID](keys, sealed, associatedData)
 	switch {
 	case err == nil:
 		return payload, nil

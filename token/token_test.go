@@ -17,6 +17,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
+	"github.com/tink-crypto/tink-go/v2/tink"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -52,7 +53,7 @@ func newKeyset(t testing.TB, n int) *Keyset {
 	return k
 }
 
-func newIssuer(t testing.TB, s Sealer, realm string) *Issuer {
+func newIssuer(t testing.TB, s tink.AEAD, realm string) *Issuer {
 	t.Helper()
 	i, err := NewIssuer(Config{Sealer: s, Realm: realm, Now: func() time.Time { return t0 }})
 	require.NoError(t, err)
@@ -229,18 +230,27 @@ func TestNewIssuerRefuses(t *testing.T) {
 	assert.ErrorContains(t, err, "clock")
 }
 
-type sealerFunc func(p, ad []byte) ([]byte, error)
+// turning is an AEAD that turns bad after NewIssuer has tried it.
+type turning struct {
+	tink.AEAD
+	bad func(p []byte) ([]byte, error)
+}
 
-func (f sealerFunc) Encrypt(p, ad []byte) ([]byte, error) { return f(p, ad) }
+func (a turning) Encrypt(p, ad []byte) ([]byte, error) {
+	if len(p) > headerSize {
+		return a.bad(p)
+	}
+	return a.AEAD.Encrypt(p, ad)
+}
 
 func TestIssueWithBadSealer(t *testing.T) {
-	for name, f := range map[string]sealerFunc{
-		"failing":        func(p, ad []byte) ([]byte, error) { return nil, errors.New("no key") },
-		"empty":          func(p, ad []byte) ([]byte, error) { return nil, nil },
-		"without prefix": func(p, ad []byte) ([]byte, error) { return append([]byte{7}, p...), nil },
-		"too long":       func(p, ad []byte) ([]byte, error) { return append([]byte{1}, make([]byte, maxSealed)...), nil },
+	for name, bad := range map[string]func(p []byte) ([]byte, error){
+		"failing":        func([]byte) ([]byte, error) { return nil, errors.New("no key") },
+		"empty":          func([]byte) ([]byte, error) { return nil, nil },
+		"without prefix": func(p []byte) ([]byte, error) { return append([]byte{7}, p...), nil },
+		"too long":       func([]byte) ([]byte, error) { return append([]byte{1}, make([]byte, maxSealed)...), nil },
 	} {
-		s, err := newIssuer(t, f, "").Issue(reference())
+		s, err := newIssuer(t, turning{newKeyset(t, 1), bad}, "").Issue(reference())
 		assert.Error(t, err, name)
 		assert.Empty(t, s, name)
 	}
@@ -280,7 +290,7 @@ func TestOneString(t *testing.T) {
 	}
 }
 
-func refused(t *testing.T, o Opener, ad []byte, s string) {
+func refused(t *testing.T, o tink.AEAD, ad []byte, s string) {
 	t.Helper()
 	tk := Ticket{Brand: "before"}
 	err := Open(o, ad, s, &tk)
@@ -302,9 +312,9 @@ func TestOpenErrors(t *testing.T) {
 	require.NoError(t, err)
 	foreign, err := newIssuer(t, others, "prod").Issue(reference())
 	require.NoError(t, err)
-	bare := struct{ Opener }{keys.AEAD}
+	bare := keys.AEAD
 	for name, row := range map[string]struct {
-		opener Opener
+		opener tink.AEAD
 		realm  string
 		ticket string
 		want   error

@@ -32,6 +32,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tink-crypto/tink-go/v2/tink"
+
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify/replay"
 )
@@ -50,9 +52,13 @@ const retainSlack = 60 * time.Second
 // Config says which tickets a Verifier accepts. Opener, Store and either Brands or
 // AnyBrand are mandatory.
 type Config struct {
-	Opener token.Opener // opens tickets: a keyring.Ring, a token.Keyset or any tink.AEAD
-	Realm  string       // the deployment's name; the issuer's must be the same
-	Store  replay.Store // remembers the redeemed one-time tickets; see package replay
+	// Opener opens tickets: a keyring.Ring of kind ticket, a token.Keyset, or another
+	// tink.AEAD whose keys have the TINK prefix. New tries the Opener, and refuses a primary
+	// key without the prefix; see token.CheckKeys.
+	Opener tink.AEAD
+
+	Realm string       // the deployment's name; the issuer's must be the same
+	Store replay.Store // remembers the redeemed one-time tickets; see package replay
 
 	// Brands are the accepted brands. The Verifier searches them in order, so keep the list
 	// short.
@@ -91,6 +97,9 @@ type Verifier struct {
 
 // New returns a Verifier. The error is a *token.ConfigError.
 func New(c Config) (*Verifier, error) {
+	if err := token.CheckKeys("verify.Config.Opener", c.Opener); err != nil {
+		return nil, err
+	}
 	if err := token.CheckRealm("verify.Config.Realm", c.Realm); err != nil {
 		return nil, err
 	}
@@ -120,8 +129,6 @@ func New(c Config) (*Verifier, error) {
 func (c *Config) invalid() (field, reason string) {
 	tooLong := fmt.Sprintf("exceeds %v; set the clocks right instead", longestSkew)
 	switch {
-	case c.Opener == nil:
-		return "Opener", "is nil; give a keyring.Ring, a token.Keyset or another tink.AEAD"
 	case c.Store == nil:
 		return "Store", "is nil; give a replay store, such as the store of memory.Open"
 	case c.MaxLifetime < 0:

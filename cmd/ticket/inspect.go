@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/admitone/admitone/client"
 	"github.com/admitone/admitone/cmd/internal/cli"
@@ -102,7 +105,11 @@ write them, and the exit code is 4 (cannot tell).`,
 
 func (a *app) inspect(args []string, o inspectFlags) error {
 	// Check the flags before anybody has to type a passphrase.
-	if _, err := newInspector(o, nopOpener{}, a.keys.Realm, time.Now); err != nil {
+	standIn, err := keysOfNobody()
+	if err != nil {
+		return err
+	}
+	if _, err := newInspector(o, standIn, a.keys.Realm, time.Now); err != nil {
 		return err
 	}
 	ring, err := a.openKeyring(" (or --unverified, which needs no key)")
@@ -135,10 +142,14 @@ func (a *app) inspect(args []string, o inspectFlags) error {
 	return err
 }
 
-// nopOpener stands in for a keyring that is not open yet.
-type nopOpener struct{}
-
-func (nopOpener) Decrypt(_, _ []byte) ([]byte, error) { return nil, errors.New("no keys") }
+// keysOfNobody returns a new key, as a stand-in for a keyring that is not open yet.
+func keysOfNobody() (tink.AEAD, error) {
+	handle, err := keyset.NewHandle(aead.AES256GCMSIVKeyTemplate())
+	if err != nil {
+		return nil, err
+	}
+	return token.NewKeyset(handle)
+}
 
 // inspector checks tickets and spends none.
 type inspector struct {
@@ -147,7 +158,7 @@ type inspector struct {
 	channel  *string
 }
 
-func newInspector(o inspectFlags, keys token.Opener, realm string, now func() time.Time) (*inspector, error) {
+func newInspector(o inspectFlags, keys tink.AEAD, realm string, now func() time.Time) (*inspector, error) {
 	in := &inspector{channel: o.channel}
 	switch o.audience {
 	case "":

@@ -13,6 +13,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/tink-crypto/tink-go/v2/tink"
 )
 
 // PrefixSize is the length of the TINK output prefix: the byte 0x01 and the key ID.
@@ -44,14 +46,9 @@ func KeyID(sealed []byte) (id uint32, ok bool) {
 // key's output begins with a random byte, and names no key.
 var ErrNoPrefix = errors.New("the primary key has no TINK output prefix; rotate to a key that has")
 
-// Sealer encrypts with associated data, as tink.AEAD does.
-type Sealer interface {
-	Encrypt(plaintext, associatedData []byte) ([]byte, error)
-}
-
 // Seal encrypts, and returns the ID of the key used.
-func Seal(s Sealer, plaintext, associatedData []byte) (sealed []byte, key uint32, err error) {
-	sealed, err = s.Encrypt(plaintext, associatedData)
+func Seal(keys tink.AEAD, plaintext, associatedData []byte) (sealed []byte, key uint32, err error) {
+	sealed, err = keys.Encrypt(plaintext, associatedData)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -62,25 +59,20 @@ func Seal(s Sealer, plaintext, associatedData []byte) (sealed []byte, key uint32
 	return sealed, key, nil
 }
 
-// Opener decrypts with associated data, as tink.AEAD does.
-type Opener interface {
-	Decrypt(ciphertext, associatedData []byte) ([]byte, error)
-}
-
 // Errors of Open.
 var (
 	ErrUnknownKey = errors.New("sealed with an unknown key")
 	ErrForged     = errors.New("does not open under its key")
 )
 
-// Open decrypts. If decrypting fails, and the Opener has the method HasKey, Open asks for
+// Open decrypts. If decrypting fails, and keys have the method HasKey, Open asks for
 // the key and tries a second time: when asked for a missing key, a keyring.Ring looks at
 // its file, since another process may have rotated the keyring a moment ago.
 //
 // ID is token.KeyID, which this package cannot import. The error is ErrUnknownKey or
-// ErrForged; an Opener without the method HasKey never causes ErrUnknownKey.
-func Open[ID ~uint32](o Opener, sealed, associatedData []byte) ([]byte, error) {
-	plain, err := o.Decrypt(sealed, associatedData)
+// ErrForged; keys without the method HasKey never cause ErrUnknownKey.
+func Open[ID ~uint32](keys tink.AEAD, sealed, associatedData []byte) ([]byte, error) {
+	plain, err := keys.Decrypt(sealed, associatedData)
 	if err == nil {
 		return plain, nil
 	}
@@ -88,14 +80,14 @@ func Open[ID ~uint32](o Opener, sealed, associatedData []byte) ([]byte, error) {
 	if !ok {
 		return nil, ErrForged
 	}
-	keys, ok := o.(interface{ HasKey(ID) bool })
+	asked, ok := keys.(interface{ HasKey(ID) bool })
 	if !ok {
 		return nil, ErrForged
 	}
-	if !keys.HasKey(ID(id)) {
+	if !asked.HasKey(ID(id)) {
 		return nil, ErrUnknownKey
 	}
-	if plain, err = o.Decrypt(sealed, associatedData); err != nil {
+	if plain, err = keys.Decrypt(sealed, associatedData); err != nil {
 		return nil, ErrForged
 	}
 	return plain, nil

@@ -91,7 +91,7 @@ func TestOpenAsksForTheKeyAndTriesAgain(t *testing.T) {
 	_, err = Open[keyID](o, []byte{0}, nil)
 	assert.Equal(t, ErrForged, err)
 	_, err = Open[keyID](&o.cipher, []byte{1, 0, 0, 0, 9, 'z'}, nil)
-	assert.Equal(t, ErrForged, err, "an Opener that does not tell which keys it has")
+	assert.Equal(t, ErrForged, err, "keys that do not tell which keys they have")
 	o.err = errors.New("no")
 	_, err = Open[keyID](o, []byte{1, 0, 0, 0, 8, 'y'}, nil)
 	assert.Equal(t, ErrForged, err)

@@ -66,8 +66,10 @@ type SessionStore interface {
 
 // SessionConfig says how Sessions are kept. Keys is mandatory.
 type SessionConfig struct {
-	Keys  tink.AEAD // a keyring.Ring of kind session, or any tink.AEAD whose keys have the TINK prefix
-	Realm string    // the deployment's name
+	// Keys seal the sessions: a keyring.Ring of kind session, or another tink.AEAD whose keys
+	// have the TINK prefix. NewSessions tries the keys; see token.CheckKeys.
+	Keys  tink.AEAD
+	Realm string // the deployment's name
 
 	// Idle is how long a session lasts unused, and Lifetime how long at most. 0 means
 	// SessionIdle and SessionLifetime. A cookie is renewed after half of Idle, or if a key
@@ -132,8 +134,8 @@ const maxTries = 8
 
 // NewSessions returns Sessions. The error is a *token.ConfigError.
 func NewSessions(c SessionConfig) (*Sessions, error) {
-	if c.Keys == nil {
-		return nil, invalidSessions("Keys", "is nil; give a keyring.Ring of kind session or another tink.AEAD")
+	if err := token.CheckKeys("web.SessionConfig.Keys", c.Keys); err != nil {
+		return nil, err
 	}
 	if err := token.CheckRealm("web.SessionConfig.Realm", c.Realm); err != nil {
 		return nil, err
@@ -171,11 +173,7 @@ func NewSessions(c SessionConfig) (*Sessions, error) {
 		return nil, invalidSessions("PublicURL", "is no http or https URL without a path; "+
 			"write it like https://login.example.com")
 	}
-	s := &Sessions{c: c, ad: sealing.AssociatedData("admitone/session/1", c.Realm), origin: site}
-	if _, err := s.seal([]byte("a first try of the keys")); err != nil {
-		return nil, &token.ConfigError{Field: "web.SessionConfig.Keys", Reason: "does not work", Cause: err}
-	}
-	return s, nil
+	return &Sessions{c: c, ad: sealing.AssociatedData("admitone/session/1", c.Realm), origin: site}, nil
 }
 
 func invalidSessions(field, reason string) error {

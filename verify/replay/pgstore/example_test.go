@@ -5,7 +5,8 @@ import (
 	"log"
 	"os"
 
-	"github.com/admitone/admitone/token"
+	"github.com/tink-crypto/tink-go/v2/tink"
+
 	"github.com/admitone/admitone/verify"
 	"github.com/admitone/admitone/verify/replay/pgstore"
 )
@@ -23,7 +24,7 @@ func Example() {
 	}
 	defer store.Close()
 
-	var opener token.Opener // the keyring
+	var opener tink.AEAD // the keyring
 	verifier, err := verify.New(verify.Config{
 		Opener: opener,
 		Realm:  "production",
