@@ -60,13 +60,13 @@ type behind struct {
 	request http.Header // of the last request that reached the application
 }
 
-func newBehind(t *testing.T) *behind {
+func newBehind(t *testing.T, args ...string) *behind {
 	t.Helper()
 	b := &behind{t: t, data: filepath.Join(t.TempDir(), "data"), port: strconv.Itoa(servers.Port(t)), logs: t.TempDir()}
 	b.url = "https://127.0.0.1:" + b.port
 	b.local = freeAddress(t)
-	b.demo, b.info = startDemo(t, "--data", b.data, "--listen", b.local, "--public-url", b.url,
-		"--trusted-proxies", "127.0.0.1", "--nameless-ticket")
+	b.demo, b.info = startDemo(t, append([]string{"--data", b.data, "--listen", b.local, "--public-url", b.url,
+		"--trusted-proxies", "127.0.0.1", "--nameless-ticket"}, args...)...)
 	b.info.URL = "http://" + b.local
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b.mu.Lock()
@@ -359,6 +359,39 @@ func hiddenFields(page string) url.Values {
 		v.Add(m[1], html.UnescapeString(m[2]))
 	}
 	return v
+}
+
+// trap S8: an nginx that appends to the client's Forwarded does not make an allow-list
+// believe the client.
+func TestNginxForwarded(t *testing.T) {
+	t.Parallel()
+	b := newBehind(t, "--proxy-header", "Forwarded")
+	b.nginx("X-Forwarded-For $remote_addr", `Forwarded "$http_forwarded, for=$remote_addr"`)
+	jane := b.person()
+	other := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	jane.Transport.(*http.Transport).DialContext = other.DialContext
+	allow := func(address string) {
+		administer(t, "brand", "set", "commbox", "--login-addresses", address, "--data", b.data)
+	}
+	enter := func(prefix string) int {
+		return jane.do(http.MethodGet, "/login?ta="+b.info.ticket(t, b.info.request(true)),
+			http.Header{"Forwarded": {prefix}}).StatusCode
+	}
+	allow("203.0.113.7")
+	require.Eventually(t, func() bool { return enter("") == http.StatusForbidden }, time.Minute, 100*time.Millisecond)
+	for _, prefix := range []string{
+		`for=203.0.113.7;z="`, `for=203.0.113.7`, `for=203.0.113.7, z="`, `for=203.0.113.7;z="\`, `for=203.0.113.7;z=", for="`,
+	} {
+		assert.Equal(t, http.StatusForbidden, enter(prefix), prefix)
+	}
+	b.demo.logs("remote=unknown")
+	allow("127.0.0.2")
+	assert.Equal(t, http.StatusForbidden, enter(`for=203.0.113.7;z="`), "no list has an unknown address")
+	for _, prefix := range []string{"", `for=203.0.113.7`, `for=203.0.113.7;z="a, b";by=_x`} {
+		require.Eventually(t, func() bool { return enter(prefix) == http.StatusSeeOther },
+			time.Minute, 100*time.Millisecond, prefix)
+	}
+	b.demo.logs("remote=127.0.0.2")
 }
 
 // nginx runs examples/nginx, with what is different here.

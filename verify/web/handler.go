@@ -326,7 +326,7 @@ func (a *attempt) bought(s *Session, id token.ID) bool {
 	return s.TicketID == id && s.Channel == a.use.Channel
 }
 
-// remote returns the client's address. Middleware that takes the address from a proxy's
+// remote returns the client's address, or "unknown". Middleware that takes the address from a proxy's
 // header leaves no port.
 func remote(r *http.Request) string {
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
@@ -335,5 +335,5 @@ func remote(r *http.Request) string {
 	if _, err := netip.ParseAddr(r.RemoteAddr); err == nil {
 		return r.RemoteAddr
 	}
-	return ""
+	return "unknown"
 }

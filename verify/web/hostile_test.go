@@ -216,7 +216,7 @@ func TestRemote(t *testing.T) {
 	for address, want := range map[string]string{
 		"192.0.2.1:1234": "192.0.2.1", "[2001:db8::1]:1234": "2001:db8::1",
 		"192.0.2.1": "192.0.2.1", "2001:db8::1": "2001:db8::1", // as chi's RealIP leaves it
-		"": "", "@": "", "a level=ERROR": "",
+		"": "unknown", "@": "unknown", "a level=ERROR": "unknown",
 	} {
 		assert.Equal(t, want, remote(&http.Request{RemoteAddr: address}), address)
 	}

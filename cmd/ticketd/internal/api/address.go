@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"strings"
 )
 
 // Proxies are the reverse proxies in front of the service, which tell where a request came
@@ -21,20 +20,26 @@ type Proxies struct {
 	Forwarded bool
 }
 
-// client returns the address of the client, or the zero Addr if it cannot be told. Each
-// proxy adds its own client at the right. The first address from the right outside the
-// trusted networks is the client's, and everything left of it is the client's own text.
+// client returns the address of the client, or the zero Addr if the address is unknown.
+// Each proxy adds its own client at the right. The first address from the right outside
+// the trusted networks is the client's, and everything left of it is the client's own
+// text. In a line that is not of the header's grammar, the client's text may have
+// swallowed a part of the proxy's. So a single such line makes the address unknown.
 func (p Proxies) client(r *http.Request) netip.Addr {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return netip.Addr{}
 	}
 	addr := unmapped(peer.Addr())
-	hops := p.hops(r.Header)
+	if !p.trusts(addr) {
+		return addr
+	}
+	hops, ok := p.hops(r.Header)
+	if !ok {
+		return netip.Addr{}
+	}
 	for i := len(hops) - 1; i >= 0 && p.trusts(addr); i-- {
-		if addr, err = parseHop(hops[i]); err != nil {
-			return netip.Addr{}
-		}
+		addr = hops[i]
 	}
 	return addr
 }
@@ -43,60 +48,21 @@ func (p Proxies) trusts(addr netip.Addr) bool {
 	return slices.ContainsFunc(p.Trusted, func(n netip.Prefix) bool { return n.Contains(addr) })
 }
 
-// hops returns the addresses of the header, as they were written.
-func (p Proxies) hops(h http.Header) (all []string) {
-	if len(p.Trusted) == 0 {
-		return nil
+// hops returns the clients of all hops in the header. A hidden client is the zero Addr.
+// ok is false if a line is not of the grammar.
+func (p Proxies) hops(h http.Header) (all []netip.Addr, ok bool) {
+	name, parse := "X-Forwarded-For", parseXForwardedFor
+	if p.Forwarded {
+		name, parse = "Forwarded", parseForwarded
 	}
-	if !p.Forwarded {
-		for _, line := range h.Values("X-Forwarded-For") {
-			all = append(all, strings.Split(line, ",")...)
+	for _, line := range h.Values(name) {
+		hops, ok := parse(line)
+		if !ok {
+			return nil, false
 		}
-		return all
+		all = append(all, hops...)
 	}
-	for _, line := range h.Values("Forwarded") {
-		for _, element := range splitUnquoted(line, ',') {
-			from := ""
-			for _, pair := range splitUnquoted(element, ';') {
-				name, value, _ := strings.Cut(pair, "=")
-				if strings.EqualFold(strings.TrimSpace(name), "for") {
-					from = strings.Trim(strings.TrimSpace(value), `"`)
-				}
-			}
-			all = append(all, from) // also a hop without an address
-		}
-	}
-	return all
-}
-
-// splitUnquoted splits at separators outside quoted strings.
-func splitUnquoted(s string, separator byte) (parts []string) {
-	quoted, start := false, 0
-	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] == '"':
-			quoted = !quoted
-		case s[i] == '\\' && quoted:
-			i++
-		case s[i] == separator && !quoted:
-			parts = append(parts, s[start:i])
-			start = i + 1
-		}
-	}
-	return append(parts, s[start:])
-}
-
-// parseHop reads an address, perhaps with a port. An IPv6 address may have brackets.
-func parseHop(hop string) (netip.Addr, error) {
-	hop = strings.TrimSpace(hop)
-	if withPort, err := netip.ParseAddrPort(hop); err == nil {
-		return unmapped(withPort.Addr()), nil
-	}
-	if inner, ok := strings.CutPrefix(hop, "["); ok {
-		hop, _ = strings.CutSuffix(inner, "]")
-	}
-	addr, err := netip.ParseAddr(hop)
-	return unmapped(addr), err
+	return all, true
 }
 
 func unmapped(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
@@ -121,18 +87,25 @@ func clientOf(r *http.Request) netip.Addr {
 	return addr
 }
 
+// unknownClient stands for all clients without a known address, in logs and where
+// requests are counted.
+const unknownClient = "unknown"
+
 // remote is clientOf for logs.
 func remote(r *http.Request) string {
 	if addr := clientOf(r); addr.IsValid() {
 		return addr.String()
 	}
-	return ""
+	return unknownClient
 }
 
 // caller returns the client's name for counting. An IPv6 client has a /64, and with it any
-// number of addresses.
+// number of addresses. All clients without a known address count as one.
 func caller(addr netip.Addr) string {
-	if addr.Is6() {
+	switch {
+	case !addr.IsValid():
+		return unknownClient
+	case addr.Is6():
 		if network, err := addr.Prefix(64); err == nil {
 			return network.String()
 		}

@@ -29,7 +29,13 @@ func TestClientAddress(t *testing.T) {
 		{"proxies only", "10.0.0.1:5", true, http.Header{"X-Forwarded-For": {"10.1.1.1, 10.2.2.2"}}, "10.1.1.1"},
 		{"the proxy itself", "10.0.0.1:5", true, nil, "10.0.0.1"},
 		{"garbage", "10.0.0.1:5", true, http.Header{"X-Forwarded-For": {"198.51.100.7, unknown"}}, ""},
-		{"garbage that does not matter", "10.0.0.1:5", true, http.Header{"X-Forwarded-For": {"unknown, 198.51.100.7"}}, "198.51.100.7"},
+		{"a hidden hop before", "10.0.0.1:5", true, http.Header{"X-Forwarded-For": {"unknown, , _x:1, 198.51.100.7"}},
+			"198.51.100.7"},
+		{"garbage before", "10.0.0.1:5", true, http.Header{"X-Forwarded-For": {"a b, 198.51.100.7"}}, ""},
+		{"garbage in another line", "10.0.0.1:5", true, http.Header{"X-Forwarded-For": {"a b", "198.51.100.7"}}, ""},
+		{"an open bracket", "10.0.0.1:5", true, http.Header{"X-Forwarded-For": {"[2001:db8::7"}}, ""},
+		{"a zone", "10.0.0.1:5", true, http.Header{"X-Forwarded-For": {"fe80::7%eth0"}}, "fe80::7"},
+		{"no zone", "10.0.0.1:5", true, http.Header{"X-Forwarded-For": {"fe80::7%a b"}}, ""},
 		{"an empty hop", "10.0.0.1:5", true, http.Header{"X-Forwarded-For": {"198.51.100.7,"}}, ""},
 		{"with port", "10.0.0.1:5", true, http.Header{"X-Forwarded-For": {"198.51.100.7:1234"}}, "198.51.100.7"},
 		{"IPv6", "[fd00::1]:5", true, http.Header{"X-Forwarded-For": {"2001:db8::7"}}, "2001:db8::7"},
@@ -47,20 +53,57 @@ func TestClientAddress(t *testing.T) {
 		}
 		assert.Equal(t, row.want, got.String(), row.name)
 	}
+}
+
+// trap S8: a line that is not of RFC 7239's grammar makes the address unknown.
+func TestForwardedGrammar(t *testing.T) {
+	p := Proxies{Trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Forwarded: true}
 	for value, want := range map[string]string{
 		`for=198.51.100.7`: "198.51.100.7",
 		`for=203.0.113.9, for=198.51.100.7;proto=https;by=10.0.0.1`: "198.51.100.7",
-		`proto=https; For="[2001:db8::7]:4711"`:                     "2001:db8::7",
+		`proto=https;For="[2001:db8::7]:4711"`:                      "2001:db8::7",
 		`for="[2001:db8::7]"`:                                       "2001:db8::7",
+		`for="198.51.100.7:_p"`:                                     "198.51.100.7",
+		`for="198.51.100.\7"`:                                       "198.51.100.7",
 		`for=198.51.100.7;host="a,b;for=203.0.113.9"`:               "198.51.100.7",
 		`for=198.51.100.7;host="a\",for=203.0.113.9"`:               "198.51.100.7",
 		`for=198.51.100.7, for=10.1.1.1`:                            "198.51.100.7",
+		"\t, , ;for=198.51.100.7;\t":                                "198.51.100.7",
 		`for=unknown`:                                               "",
 		`for=_hidden`:                                               "",
 		`for=198.51.100.7, proto=https`:                             "",
 		`for="`:                                                     "",
+
+		`for=203.0.113.7;z=", for=198.51.100.7`:      "",
+		`for=203.0.113.7;z=", for="[2001:db8::7]"`:   "",
+		`for=203.0.113.7;z="\", for="[2001:db8::7]"`: "",
+		`for=203.0.113.7;for=198.51.100.7`:           "",
+		`for=203.0.113.7;FOR=198.51.100.7`:           "",
+		`for = 198.51.100.7`:                         "",
+		`for=198.51.100.7; proto=https`:              "",
+		`for=198.51.100.7 for=203.0.113.7`:           "",
+		`for=198.51.100.7:80`:                        "",
+		`for=2001:db8::7`:                            "",
+		`for="2001:db8::7"`:                          "",
+		`for=[2001:db8::7]`:                          "",
+		`for="[2001:db8::7"`:                         "",
+		`for="[198.51.100.7]"`:                       "",
+		`for="[fe80::7%eth0]"`:                       "",
+		`for="198.51.100.7:123456"`:                  "",
+		`for="198.51.100.7:"`:                        "",
+		`for=" 198.51.100.7"`:                        "",
+		`for=`:                                       "",
+		`for`:                                        "",
+		`198.51.100.7`:                               "",
+		`=198.51.100.7`:                              "",
+		`nonsense, for=198.51.100.7`:                 "",
+		`for=198.51.100.7, nonsense`:                 "",
+		"for=198.51.100.7;host=\"a\x00b\"":           "",
+		"for=198.51.100.7;h\u00f6st=a":               "",
+		"\u00a0for=198.51.100.7":                     "",
+		`for=198.51.100.7;host="a"b`:                 "",
+		`for=198.51.100.7;host=a"b"`:                 "",
 	} {
-		p := Proxies{Trusted: trusted, Forwarded: true}
 		got := p.client(&http.Request{RemoteAddr: "10.0.0.1:5",
 			Header: http.Header{"Forwarded": {value}, "X-Forwarded-For": {"203.0.113.9"}}})
 		if want == "" {
@@ -69,6 +112,45 @@ func TestClientAddress(t *testing.T) {
 			assert.Equal(t, want, got.String(), value)
 		}
 	}
+	got := p.client(&http.Request{RemoteAddr: "10.0.0.1:5", Header: http.Header{"Forwarded": {`z="`, `for=198.51.100.7`}}})
+	assert.False(t, got.IsValid(), "a line by itself")
+}
+
+// trap S8: of all prefixes that a client can send before a trusted proxy's own text, none
+// is believed. The address is the one that the proxy appends, or unknown.
+func FuzzForwarded(f *testing.F) {
+	for _, prefix := range []string{
+		"", `for=203.0.113.7;z="`, `for=203.0.113.7;z="\`, `for=203.0.113.7, z="a"`, `for=203.0.113.7;z=", for="`,
+		`203.0.113.7`, `203.0.113.7, "`, `for="[2001:db8:bad::1]:80";by=x`, `for=203.0.113.7;`, `,;,`, "203.0.113.7, [",
+	} {
+		f.Add(prefix)
+	}
+	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	f.Fuzz(func(t *testing.T, prefix string) {
+		try := func(forwarded bool, real string, appended ...string) {
+			p, name := Proxies{Trusted: trusted, Forwarded: forwarded}, "X-Forwarded-For"
+			if forwarded {
+				name = "Forwarded"
+			}
+			for _, own := range appended {
+				for _, lines := range [][]string{{prefix + own}, {prefix + "," + own}, {prefix + ", " + own}, {prefix, own}} {
+					if lines[0] == prefix+own && prefix != "" {
+						continue // no proxy appends without a comma
+					}
+					got := p.client(&http.Request{RemoteAddr: "10.0.0.1:5", Header: http.Header{name: lines}})
+					if got.IsValid() && got.String() != real {
+						t.Fatalf("%s: %q makes the service believe %s and not %s", name, lines, got, real)
+					}
+				}
+			}
+		}
+		try(false, "198.51.100.7", "198.51.100.7", "198.51.100.7:80", "198.51.100.7, 10.0.0.2", " 198.51.100.7\t,10.0.0.2:1")
+		try(false, "2001:db8::7", "2001:db8::7", "[2001:db8::7]", "[2001:db8::7]:80")
+		try(true, "198.51.100.7", "for=198.51.100.7", `for="198.51.100.7:80";proto=https`,
+			`proto=https;host="app.example.com";for=198.51.100.7`, `for=198.51.100.7, for=10.0.0.2;by="_x"`)
+		try(true, "2001:db8::7", `for="[2001:db8::7]"`, `for="[2001:db8::7]:80";host="app.example.com:443"`,
+			`by="[fd00::1]";for="[2001:db8::7]"`, `for="[2001:db8::7]",for="10.0.0.2"`)
+	})
 }
 
 func TestCaller(t *testing.T) {
@@ -76,4 +158,6 @@ func TestCaller(t *testing.T) {
 	assert.Equal(t, caller(netip.MustParseAddr("2001:db8::1")), caller(netip.MustParseAddr("2001:db8::ffff:1")),
 		"one /64 is one caller")
 	assert.NotEqual(t, caller(netip.MustParseAddr("2001:db8::1")), caller(netip.MustParseAddr("2001:db8:0:1::1")))
+	assert.Equal(t, "unknown", caller(netip.Addr{}), "all unknown addresses share one bucket")
+	assert.Equal(t, "unknown", remote(&http.Request{}), "and one word in the log")
 }
