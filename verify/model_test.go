@@ -137,7 +137,10 @@ func (o *offer) early() verify.Reason {
 
 // check compares the answer to an offer with the model, and takes it in.
 func (m *model) check(o *offer, k *kind) error {
-	t, late := o.t, timeFault(o.t, o.by, o.ended)
+	t, late := o.t, verify.Reason("")
+	if timeFault(t, o.by, o.ended) == verify.Expired { // trap R41: no other reason counts after the claim
+		late = verify.Expired
+	}
 	if want := o.early(); want != "" {
 		if o.reason != want {
 			return fmt.Errorf("answered %q, must be %q before anything is spent", o.reason, want)

@@ -52,6 +52,18 @@ func claimFirst(v *verify.Verifier, ctx context.Context, ticket string, use veri
 	return t, err
 }
 
+// checkAllAgain redeems a ticket, and lets a clock set back meanwhile refuse the ticket.
+func checkAllAgain(v *verify.Verifier, ctx context.Context, ticket string, use verify.Use) (token.Ticket, error) {
+	t, err := v.Redeem(ctx, ticket, use)
+	if err != nil {
+		return t, err
+	}
+	if _, again := v.Inspect(ctx, ticket, use); verify.AsError(again).Reason == verify.NotYetValid {
+		return token.Ticket{}, again
+	}
+	return t, nil
+}
+
 func exactKind(fault exactstore.Fault) *kind {
 	return &kind{
 		name: string(fault), schedules: memoryKind.schedules, redeem: (*verify.Verifier).Redeem,
@@ -78,6 +90,9 @@ func TestMutants(t *testing.T) {
 	}
 	k := exactKind(exactstore.None)
 	k.name, k.redeem = "claims before it checks", claimFirst
+	mutants = append(mutants, k)
+	k = exactKind(exactstore.None)
+	k.name, k.redeem = "tells a clock set back during the claim as not_yet_valid", checkAllAgain
 	mutants = append(mutants, k)
 	k = exactKind(exactstore.None)
 	k.name, k.ownSkew = "has barriers by each verifier's own skew", true

@@ -16,6 +16,7 @@
 //
 // So a forged, expired or misdirected ticket spends nothing. After the claim, the
 // Verifier reads the clock again: a request that took too long is refused as expired.
+// Nothing else refuses a ticket after the claim.
 //
 // Redeem does all of this in one call and opens the ticket once. Inspect stops before
 // the claim and spends nothing. Neither call needs another step before or after.
@@ -202,9 +203,11 @@ func (v *Verifier) Redeem(ctx context.Context, ticket string, use Use) (t token.
 	if err := verdict(v.c.Store.Claim(ctx, v.claim(&t, &use))); err != nil {
 		return token.Ticket{}, refuse(t, err)
 	}
-	if reason := v.checkTimes(&t); reason != "" {
+	// A clock set back during the claim would say not_yet_valid. The ticket was in time before
+	// the claim, and is spent now: only the end of its lifetime still refuses it.
+	if v.expired(&t, v.c.Now()) {
 		spent := errors.New("its time ran out while it was being claimed; it is spent")
-		return token.Ticket{}, refuse(t, &Error{Reason: reason, Cause: spent})
+		return token.Ticket{}, refuse(t, &Error{Reason: Expired, Cause: spent})
 	}
 	return t, nil
 }
@@ -292,17 +295,21 @@ func callersError(cause error) *Error {
 // checkTimes compares in whole milliseconds, as the ticket counts. The fractions of
 // the clock and the skew are dropped, which never admits more.
 func (v *Verifier) checkTimes(t *token.Ticket) Reason {
-	now, skew := v.c.Now().UnixMilli(), v.c.Skew.Milliseconds()
-	issued := t.IssuedAt.UnixMilli()
+	now := v.c.Now()
 	switch {
-	case issued > now+skew:
+	case t.IssuedAt.UnixMilli() > now.UnixMilli()+v.c.Skew.Milliseconds():
 		return NotYetValid
-	case now >= issued+t.Lifetime.Milliseconds()+skew:
+	case v.expired(t, now):
 		return Expired
 	case t.Lifetime > v.c.MaxLifetime:
 		return LifetimeTooLong
 	}
 	return ""
+}
+
+// expired reports whether the ticket's lifetime is over, in whole milliseconds.
+func (v *Verifier) expired(t *token.Ticket, now time.Time) bool {
+	return now.UnixMilli() >= t.IssuedAt.UnixMilli()+t.Lifetime.Milliseconds()+v.c.Skew.Milliseconds()
 }
 
 // checkPurpose compares the ticket with the Verifier's brands and the use.

@@ -686,6 +686,24 @@ func TestLateAnswer(t *testing.T) {
 	}})
 }
 
+// trap R41: a clock set back during the claim does not refuse the ticket that the claim has
+// spent; a clock set forward does, since the lifetime is over.
+func TestClockSteppedDuringClaim(t *testing.T) {
+	for _, row := range []struct {
+		step time.Duration
+		want Reason
+	}{
+		{-time.Second, ""}, {-Skew - time.Second, ""}, {-time.Hour, ""}, {-48 * time.Hour, ""},
+		{30 * time.Second, ""}, {2 * time.Minute, Expired},
+	} {
+		var w *world
+		w = newWorld(t, func(c *Config) {
+			c.Store = stub{answer: replay.Answer{Status: replay.Admitted}, onCall: func() { w.step(row.step) }}
+		})
+		w.want(t, row.want, w.issue(t, nil), agent)
+	}
+}
+
 // trap R25: a retry with the same binding within the grace gets the same answer,
 // any other is a replay.
 func TestBinding(t *testing.T) {
