@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"time"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
+	"github.com/admitone/admitone/verify/replay"
 )
 
 // site is the place where a ticket is used: the ticket's brand and, if the holder enters a
@@ -96,22 +96,46 @@ func (s *server) findCustomer(ctx context.Context, t token.Ticket) (f found, err
 	return f, nil
 }
 
+// afterClaim is the time limit of the work after a claim. It leaves the client the other
+// half of the grace to repeat the request, should the answer be lost.
+const afterClaim = replay.Grace / 2
+
 // updateCustomer writes the ticket's details into a customer's record, if the ticket
 // asks for that, once the ticket is spent. The person is in by then: a failure is
-// logged, and a browser that no longer waits changes nothing.
+// logged, and a browser that no longer waits changes nothing. A directory that is locked
+// holds up the answer for afterClaim at most, and may still write the details later.
 func (s *server) updateCustomer(ctx context.Context, t token.Ticket, f found) directory.Customer {
 	if !t.OverrideUserInfo || f.made {
 		return f.Customer
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	on := directory.Redemption{Ticket: t.ID.String(), Expires: t.Expires(), Override: true, Lookup: &f.lookup}
-	updated, _, err := s.Directory.ResolveCustomer(ctx, t.Brand, customerOf(t), on)
-	if err != nil {
-		s.Log.Error("customer record not updated", "ticket", t.ID, "brand", t.Brand, "customer", f.ID, "error", err)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterClaim)
+	type outcome struct {
+		updated directory.Customer
+		err     error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		defer cancel()
+		on := directory.Redemption{Ticket: t.ID.String(), Expires: t.Expires(), Override: true, Lookup: &f.lookup}
+		updated, _, err := s.Directory.ResolveCustomer(ctx, t.Brand, customerOf(t), on)
+		done <- outcome{updated, err}
+	}()
+	var o outcome
+	select {
+	case o = <-done:
+	case <-ctx.Done():
+		// SQLite waits for a lock without regard to the context.
+		select {
+		case o = <-done:
+		default:
+			o.err = ctx.Err()
+		}
+	}
+	if o.err != nil {
+		s.Log.Error("customer record not updated", "ticket", t.ID, "brand", t.Brand, "customer", f.ID, "error", o.err)
 		return f.Customer
 	}
-	return updated
+	return o.updated
 }
 
 // customerOf returns the ticket's details of a customer.
