@@ -29,7 +29,8 @@ const (
 	flagOneTime  = 1 << 0
 	flagOverride = 1 << 1
 
-	headerSize  = 1 + 1 + 16 + 6 + 4
+	idOffset    = 1 + 1
+	headerSize  = idOffset + 16 + 6 + 4
 	maxIssuedAt = 1<<48 - 1
 	maxLifetime = 1<<32 - 1
 )

@@ -66,7 +66,7 @@ func NewIssuer(c Config) (*Issuer, error) {
 }
 
 // Issue seals t and returns the ticket: at most 2,048 characters of A-Z a-z 0-9 '-' '_',
-// which need no escaping in a URL.
+// which need no escaping in a URL. The last character is a letter or a digit.
 //
 // Issue sets t.ID to 16 new random bytes, t.IssuedAt to the time of the clock, and t.KeyID.
 // If t.Lifetime is 0, Issue sets t.Lifetime to AgentLifetime or CustomerLifetime, or to the
@@ -99,15 +99,33 @@ func (i *Issuer) Issue(t *Ticket) (string, error) {
 	if len(payload) > maxSealed {
 		return "", errTooLong
 	}
-	sealed, key, err := sealing.Seal(i.sealer, payload, i.ad)
-	if err != nil {
-		return "", fmt.Errorf("sealing a ticket: %w", err)
+	for again := 0; ; again++ {
+		sealed, key, err := sealing.Seal(i.sealer, payload, i.ad)
+		if err != nil {
+			return "", fmt.Errorf("sealing a ticket: %w", err)
+		}
+		if len(sealed) > maxSealed {
+			return "", errTooLong
+		}
+		if again < mostAgain && endsInMark(sealed) {
+			t.ID = s.ids.next()
+			copy(payload[idOffset:], t.ID[:])
+			continue
+		}
+		t.KeyID = KeyID(key)
+		return string(encoding.AppendEncode(append(s.text[:0], prefix...), sealed)), nil
 	}
-	if len(sealed) > maxSealed {
-		return "", errTooLong
-	}
-	t.KeyID = KeyID(key)
-	return string(encoding.AppendEncode(append(s.text[:0], prefix...), sealed)), nil
+}
+
+// mostAgain is how often Issue seals a ticket again, under a new ID, if the ticket ends in
+// '-' or '_'. Programs that find links in text leave such an ending out of the link.
+const mostAgain = 16
+
+// endsInMark reports whether the base64url text of sealed ends in '-' or '_', whose values
+// are 62 and 63. The last character of a text stands for 6 bits only if the length of sealed
+// is a multiple of 3. Otherwise its unused bits are 0.
+func endsInMark(sealed []byte) bool {
+	return len(sealed)%3 == 0 && sealed[len(sealed)-1]&0x3f >= 62
 }
 
 var errTooLong = &FieldError{"ticket",
