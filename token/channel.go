@@ -14,7 +14,7 @@ import (
 
 // Channels turns internal channel IDs into the codes of chat URLs, and back. URLs are
 // published, so the code of a channel stays the same under the same primary key. A code
-// tells a stranger neither the ID nor whether two brands use the same ID.
+// tells a stranger neither the brand nor the ID, nor whether two brands use the same ID.
 type Channels struct {
 	keys  tink.DeterministicAEAD
 	realm string
@@ -40,11 +40,12 @@ func NewChannels(keys tink.DeterministicAEAD, realm string) (*Channels, error) {
 	return &Channels{keys, realm}, nil
 }
 
-// ErrChannelCode is the error of Channels.ID for a code that is not a code of the brand.
+// ErrChannelCode is the error of Channels.Place for a text that is not a code, and of
+// Channels.ID for one that is not a code of the brand.
 var ErrChannelCode = errors.New("no such channel code")
 
 const (
-	maxCode = 256 // the longest code that Channels.ID reads, in characters
+	maxCode = 256 // the longest code that is read, in characters
 	maxName = 64  // the longest brand and the longest channel ID, in bytes
 )
 
@@ -57,7 +58,7 @@ func (c *Channels) Code(brand, channelID string) (string, error) {
 	if !isName(channelID) {
 		return "", &FieldError{"channel", "is not 1 to 64 bytes of text"}
 	}
-	sealed, err := c.keys.EncryptDeterministically([]byte(channelID), c.associatedData(brand))
+	sealed, err := c.keys.EncryptDeterministically([]byte(brand+"\x00"+channelID), c.associatedData())
 	if err != nil {
 		return "", fmt.Errorf("sealing a channel ID: %w", err)
 	}
@@ -67,23 +68,37 @@ func (c *Channels) Code(brand, channelID string) (string, error) {
 // isName reports whether s can be a brand or a channel ID.
 func isName(s string) bool { return s != "" && textrule.Fault(s, maxName) == "" }
 
-// ID returns the channel ID of a brand's code, or ErrChannelCode. The ID is a text for which
-// Code returns a code.
-func (c *Channels) ID(brand, code string) (string, error) {
-	if !isName(brand) || len(code) > maxCode || strings.ContainsAny(code, "\r\n") {
-		return "", ErrChannelCode
+// Place returns the brand and the channel ID of a code, or ErrChannelCode. Code returns a
+// code for each such pair. The work is the same for any number of brands.
+func (c *Channels) Place(code string) (brand, channelID string, err error) {
+	if len(code) > maxCode || strings.ContainsAny(code, "\r\n") {
+		return "", "", ErrChannelCode
 	}
 	sealed, err := encoding.DecodeString(code)
 	if _, ok := sealing.KeyID(sealed); err != nil || !ok {
-		return "", ErrChannelCode
+		return "", "", ErrChannelCode
 	}
-	id, err := c.keys.DecryptDeterministically(sealed, c.associatedData(brand))
-	if err != nil || !isName(string(id)) {
-		return "", ErrChannelCode
+	place, err := c.keys.DecryptDeterministically(sealed, c.associatedData())
+	if err != nil {
+		return "", "", ErrChannelCode
 	}
-	return string(id), nil
+	brand, channelID, _ = strings.Cut(string(place), "\x00")
+	if !isName(brand) || !isName(channelID) {
+		return "", "", ErrChannelCode
+	}
+	return brand, channelID, nil
 }
 
-func (c *Channels) associatedData(brand string) []byte {
-	return sealing.AssociatedData("admitone/channel/1", c.realm, brand)
+// ID returns the channel ID of a brand's code, or ErrChannelCode if the code is another
+// brand's or none.
+func (c *Channels) ID(brand, code string) (string, error) {
+	of, id, err := c.Place(code)
+	if err != nil || of != brand {
+		return "", ErrChannelCode
+	}
+	return id, nil
+}
+
+func (c *Channels) associatedData() []byte {
+	return sealing.AssociatedData("admitone/channel/1", c.realm)
 }

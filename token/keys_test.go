@@ -58,7 +58,7 @@ func TestChannelsRefuseTextsOfNoChannel(t *testing.T) {
 	c, err := NewChannels(d, "prod")
 	require.NoError(t, err)
 	sealed := func(brand, id string) string {
-		b, err := d.EncryptDeterministically([]byte(id), c.associatedData(brand))
+		b, err := d.EncryptDeterministically([]byte(brand+"\x00"+id), c.associatedData())
 		require.NoError(t, err)
 		return base64.RawURLEncoding.EncodeToString(b)
 	}

@@ -439,7 +439,18 @@ func TestChannels(t *testing.T) {
 	require.NoError(t, err)
 	assert.NotEqual(t, code, other)
 
-	// 21 bytes of overhead and 8 of ID: the last character has unused bits.
+	brand, id, err := c.Place(code)
+	require.NoError(t, err)
+	assert.Equal(t, "commbox web-1", brand+" "+id)
+	_, _, err = c.Place(other[:len(other)-1])
+	assert.ErrorIs(t, err, ErrChannelCode)
+	longest, err := c.Code(strings.Repeat("b", 64), strings.Repeat("c", 64))
+	require.NoError(t, err)
+	_, id, err = c.Place(longest)
+	require.NoError(t, err)
+	assert.Len(t, id, 64)
+
+	// 21 bytes of overhead, and 16 of brand and ID: the last character has unused bits.
 	eight, err := c.Code("commbox", "12345678")
 	require.NoError(t, err)
 	require.NotZero(t, len(eight)%4)
@@ -493,7 +504,7 @@ func TestChannelCodeOfSpec(t *testing.T) {
 	require.NoError(t, err)
 	code, err := c.Code("commbox", "webchat")
 	require.NoError(t, err)
-	assert.Equal(t, "AQoLDAFBb0pIu4QMkB-KH4MJ-aTJX_GSzoTgbw", code)
+	assert.Equal(t, "AQoLDAFmwx4ln26LPZxlBiD_E2mRtUkCVAGDShL7DG3_5nOk", code)
 	spec, err := os.ReadFile("SPEC.md")
 	require.NoError(t, err)
 	assert.Contains(t, string(spec), "    "+code+"\n")

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
@@ -66,11 +67,23 @@ type Config struct {
 	// asks the person first, nor if a reload brings the ticket of the present session.
 	Decided func(r *http.Request, t token.Ticket, err error)
 
+	// RefusalTime is the least time from a request with a ticket to the page that refuses
+	// the ticket, so that the time tells a stranger nothing. Choose more than a claim takes
+	// in the store, and less than browsers wait. 0 means RefusalTime.
+	RefusalTime time.Duration
+
+	// MayLog, if not nil, reports whether a ticket that did not admit gets a line in the log. It
+	// is for a limit of lines: anybody can send tickets that are refused.
+	MayLog func(r *http.Request) bool
+
 	// Log gets one event for each outcome (see verify.Verifier.Log), with the address
 	// of Request.RemoteAddr: behind a proxy, set RemoteAddr to the client's address.
 	// Nil means slog.Default().
 	Log *slog.Logger
 }
+
+// RefusalTime is the least time that the refusal of a ticket takes by default.
+const RefusalTime = 100 * time.Millisecond
 
 // Entry says how a ticket's holder enters.
 type Entry struct {
@@ -121,6 +134,8 @@ func New(c Config) (*Handler, error) {
 		return invalid("Use", "is nil; give a function that returns verify.Use{Audience: …}")
 	case !relativePath(c.Logout):
 		return invalid("Logout", "is not a path of this site; write it like /logout")
+	case c.RefusalTime < 0:
+		return invalid("RefusalTime", "is negative; give a longer time, or 0 for RefusalTime")
 	}
 	if c.Home != "" {
 		home, ok := safeNext(c.Home)
@@ -138,6 +153,12 @@ func New(c Config) (*Handler, error) {
 	}
 	if c.Decided == nil {
 		c.Decided = func(*http.Request, token.Ticket, error) {}
+	}
+	if c.MayLog == nil {
+		c.MayLog = func(*http.Request) bool { return true }
+	}
+	if c.RefusalTime == 0 {
+		c.RefusalTime = RefusalTime
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()

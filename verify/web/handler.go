@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
@@ -66,6 +67,7 @@ type attempt struct {
 	*Handler
 	r      *http.Request
 	ticket string
+	began  time.Time // by the machine's clock, for Config.RefusalTime
 
 	secret [32]byte // of the browser's cookie
 	bound  bool     // the browser has that cookie
@@ -105,7 +107,7 @@ func (h *Handler) enter(w http.ResponseWriter, r *http.Request, ticket string) {
 	if r.PostForm == nil {
 		_ = r.ParseForm() // takes the readable parts of a GET's query
 	}
-	a := &attempt{Handler: h, r: r, ticket: ticket}
+	a := &attempt{Handler: h, r: r, ticket: ticket, began: time.Now()}
 	use := verify.Use{Complete: a.decideUse, Check: a.check}
 	if a.secret, a.bound = h.bindingSecret(r); a.bound {
 		use.Binding = bindingOf(a.secret)
@@ -272,7 +274,7 @@ func (a *attempt) paused(w http.ResponseWriter, t token.Ticket, reason pause) {
 		a.redirect(w)
 	case fromOtherSite, notFramable:
 		a.logUnspent(t, reason)
-		a.showRefused(w, a.r)
+		a.showRefused(w)
 	case otherUser:
 		a.logUnspent(t, reason)
 		a.showOtherUser(w)
@@ -290,7 +292,9 @@ func (a *attempt) paused(w http.ResponseWriter, t token.Ticket, reason pause) {
 }
 
 func (a *attempt) logUnspent(t token.Ticket, reason pause) {
-	a.c.Log.Warn("ticket not spent", append(verify.Identity(&t), "cause", string(reason), "remote", remote(a.r))...)
+	if a.c.MayLog(a.r) {
+		a.c.Log.Warn("ticket not spent", append(verify.Identity(&t), "cause", string(reason), "remote", remote(a.r))...)
+	}
 }
 
 // refused logs why a ticket does not admit, and tells the browser only whether to try
@@ -301,12 +305,14 @@ func (a *attempt) refused(w http.ResponseWriter, e *verify.Error) {
 		return
 	}
 	a.c.Decided(a.r, token.Ticket{}, e)
-	a.c.Verifier.Log(a.c.Log, token.Ticket{}, e, "remote", remote(a.r))
+	if a.c.MayLog(a.r) {
+		a.c.Verifier.Log(a.c.Log, token.Ticket{}, e, "remote", remote(a.r))
+	}
 	if e.Reason.CannotTell() {
 		a.showLater(w, a.r)
 		return
 	}
-	a.showRefused(w, a.r)
+	a.showRefused(w)
 }
 
 // ownTicket reports whether a ticket whose time is over is the ticket that bought this

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/admitone/admitone/token"
@@ -164,9 +165,15 @@ func (h *Handler) showGeneral(
 }
 
 // showRefused is the answer to every ticket that does not admit. A stranger learns nothing
-// from the page about other people's tickets.
-func (h *Handler) showRefused(w http.ResponseWriter, r *http.Request) {
-	h.showGeneral(w, r, http.StatusForbidden, func(t *Texts) (string, string) { return t.RefusedTitle, t.RefusedText })
+// from the page about other people's tickets, nor from the time that it takes.
+func (a *attempt) showRefused(w http.ResponseWriter) {
+	wait := time.NewTimer(time.Until(a.began.Add(a.c.RefusalTime)))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-a.r.Context().Done(): // nobody waits for the page
+	}
+	a.showGeneral(w, a.r, http.StatusForbidden, func(t *Texts) (string, string) { return t.RefusedTitle, t.RefusedText })
 }
 
 func (h *Handler) showLater(w http.ResponseWriter, r *http.Request) {

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -61,6 +62,7 @@ func newWorld(t *testing.T) *world {
 	w.sessions = SessionConfig{Keys: keys, Realm: "prod", Now: w.clock.now}
 	w.Use = func(*http.Request, *token.Ticket) verify.Use { return verify.Use{Audience: token.Agent} }
 	w.Log = slog.New(slog.NewTextHandler(&w.log, nil))
+	w.RefusalTime = time.Nanosecond
 	t.Cleanup(func() {
 		for _, s := range w.secrets {
 			assert.NotContains(t, w.log.String(), s, "no log line has a ticket")

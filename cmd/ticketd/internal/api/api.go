@@ -49,6 +49,8 @@ type Config struct {
 	// NamelessTicket also accepts tickets in the old form ?=TA<ticket>.
 	NamelessTicket bool
 
+	RefusalTime time.Duration // least time that a page's refusal of a ticket takes; default as in package web
+
 	AgentHome string // path to which agents go after the entry; default the entry's own path
 
 	Tracer trace.Tracer // makes a span of each request; default no spans
@@ -60,9 +62,9 @@ type Config struct {
 
 type server struct {
 	Config
-	failures ratelimit.Limiter
+	failures ratelimit.Limiter // requests without a good API key, by address
+	refusals ratelimit.Limiter // log lines about refused tickets, by address
 	ready    readiness
-	codes    codes
 	paths    map[string]string // the paths without parameters, by their lower case
 
 	agents, customers           http.Handler // the pages where they enter
@@ -80,6 +82,7 @@ func New(c Config) (http.Handler, error) {
 		c.Log = slog.Default()
 	}
 	s := &server{Config: c, failures: ratelimit.NewLocal(failureClients, c.Now)}
+	s.refusals = ratelimit.NewLocal(failureClients, c.Now)
 	if err := s.makeEntries(); err != nil {
 		return nil, err
 	}
@@ -192,6 +195,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 		start := s.Now()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), answerTime)
 		defer cancel()
+		ctx, quiet := withQuiet(ctx)
 		r, span := s.startSpan(s.withClient(s.inKnownCase(r.WithContext(ctx))))
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -211,6 +215,9 @@ func (s *server) guard(next http.Handler) http.Handler {
 			endSpan(span, r, cmp.Or(a.status, http.StatusOK))
 			duration := s.Now().Sub(start)
 			s.Metrics.Request(pattern(r), cmp.Or(a.status, http.StatusOK), duration)
+			if *quiet {
+				return
+			}
 			s.Log.Info("request", "method", method(r), "route", pattern(r), "status", a.status,
 				"remote", remote(r), "duration", duration)
 		}()

@@ -1,9 +1,11 @@
 package api
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
+	"github.com/admitone/admitone/cmd/ticketd/internal/ratelimit"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
 )
@@ -47,4 +49,37 @@ func (s *server) countRedemption(r *http.Request, t token.Ticket, err error) {
 	if err != nil {
 		traceTicket(r, verify.AsError(err).Refused)
 	}
+}
+
+// refusalLimit is the limit of log lines about tickets that pages did not take, counted by
+// the client's address: anybody can make up tickets. floodLimit is the limit of lines that
+// say so.
+var (
+	refusalLimit = ratelimit.Limit{Rate: 1, Burst: 60}
+	floodLimit   = ratelimit.Limit{Rate: 1.0 / 600, Burst: 1}
+)
+
+type quietKey struct{}
+
+// withQuiet returns a context with a mark that a handler may set: the request then leaves
+// no line in the access log.
+func withQuiet(ctx context.Context) (context.Context, *bool) {
+	quiet := new(bool)
+	return context.WithValue(ctx, quietKey{}, quiet), quiet
+}
+
+// mayLogRefusal reports whether a page's refusal of a ticket gets its lines in the log. Beyond
+// the limit of the address the metrics count alone.
+func (s *server) mayLogRefusal(r *http.Request) bool {
+	address := caller(clientOf(r))
+	if s.refusals.Take(r.Context(), address, refusalLimit).OK {
+		return true
+	}
+	if quiet, ok := r.Context().Value(quietKey{}).(*bool); ok {
+		*quiet = true
+	}
+	if s.refusals.Take(r.Context(), "flood "+address, floodLimit).OK {
+		s.Log.Warn("more refused tickets from an address than are logged; the metrics count all", "remote", remote(r))
+	}
+	return false
 }

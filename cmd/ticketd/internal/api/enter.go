@@ -20,6 +20,7 @@ import (
 func (s *server) makeEntries() (err error) {
 	c := web.Config{
 		Verifier: s.Verifier, Sessions: s.Sessions, NamelessTicket: s.NamelessTicket, Log: s.Log, Decided: s.countRedemption,
+		MayLog: s.mayLogRefusal, RefusalTime: s.RefusalTime,
 	}
 	// The path of the sign-out is relative, so that a proxy in front may take off a part of
 	// the path.

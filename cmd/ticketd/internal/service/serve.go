@@ -17,7 +17,7 @@ const ShutdownGrace = 25 * time.Second
 // stops listening, and answers the requests on connections already accepted.
 func (s *Service) Serve(ctx context.Context) error {
 	conns := connections{open: make(map[net.Conn]bool)}
-	server := newServer(&s.handler, s.log)
+	server := newServer(&s.handler, s.config.IdleTimeout, s.log)
 	server.ConnState = conns.note
 	ended, failed := make(chan error, 1), make(chan error, 1)
 	if s.cert == nil {
@@ -29,7 +29,7 @@ func (s *Service) Serve(ctx context.Context) error {
 	s.log.Info("listening", "address", s.listener.Addr().String(),
 		"url", s.config.PublicURL, "replay", s.config.Replay.Name())
 	if s.scrapes != nil {
-		scrapes := newServer(scrapeHandler(s.metrics, s.keyrings, s.log), s.log)
+		scrapes := newServer(scrapeHandler(s.metrics, s.keyrings, s.log), s.config.IdleTimeout, s.log)
 		defer scrapes.Close() // a scrape need not be waited for
 		go func() { failed <- scrapes.Serve(s.scrapes) }()
 		s.log.Info("serving metrics", "address", s.scrapes.Addr().String(), "path", metricsPath)

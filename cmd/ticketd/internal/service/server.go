@@ -53,15 +53,20 @@ func drain(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// IdleTimeout is how long a connection without a request is kept by default. It is longer
+// than the 600 s of common load balancers: otherwise the service closes connections on
+// which they are about to send.
+const IdleTimeout = 11 * time.Minute
+
 // newServer returns a server with time limits, so that no slow client can hold a
-// connection for ever.
-func newServer(h http.Handler, log *slog.Logger) *http.Server {
+// connection for ever. The limit of idle connections is the caller's.
+func newServer(h http.Handler, idle time.Duration, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       2 * time.Minute,
+		IdleTimeout:       idle,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}

@@ -3,11 +3,13 @@ package service
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -51,4 +53,30 @@ func TestAnswerBeforeClose(t *testing.T) {
 	answer, err := io.ReadAll(conn)
 	require.NoError(t, err)
 	assert.True(t, strings.HasPrefix(string(answer), "HTTP/1.1 401"), "%s", answer)
+}
+
+// trap S16: an idle connection is kept for longer than the load balancer in front keeps it.
+func TestIdleTimeout(t *testing.T) {
+	assert.Greater(t, IdleTimeout, 600*time.Second)
+	assert.Equal(t, 5*time.Minute, newServer(nil, 5*time.Minute, slog.Default()).IdleTimeout)
+
+	// A short one is kept for as long, and the connection then ends.
+	var h handler
+	ok := http.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	h.api.Store(&ok)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := newServer(&h, 50*time.Millisecond, slog.Default())
+	defer server.Close()
+	go func() { _ = server.Serve(listener) }()
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	sent := time.Now()
+	_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	require.NoError(t, err)
+	answer, err := io.ReadAll(conn) // until the service ends the connection
+	require.NoError(t, err)
+	assert.Contains(t, string(answer), "200 OK")
+	assert.GreaterOrEqual(t, time.Since(sent), 50*time.Millisecond)
 }

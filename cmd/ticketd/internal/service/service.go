@@ -43,6 +43,7 @@ type Config struct {
 	Skew          time.Duration // tolerance for the clocks of other issuers
 	MaxLifetime   time.Duration // longest lifetime of a ticket
 	DrainDelay    time.Duration // time between the request to stop and the end of listening
+	IdleTimeout   time.Duration // time for which a connection without a request is kept; 0 for IdleTimeout
 	Live          Live
 	Log           *slog.Logger // nil means slog.Default()
 }
@@ -79,6 +80,9 @@ type Service struct {
 func Open(ctx context.Context, c Config, lock io.Closer, newKeys bool) (_ *Service, err error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if c.IdleTimeout == 0 {
+		c.IdleTimeout = IdleTimeout
 	}
 	s := &Service{config: c, log: c.Log, metrics: metrics.New(), closers: []io.Closer{lock}}
 	defer func() {

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -15,6 +16,8 @@ import (
 func addListenFlags(f *pflag.FlagSet, c *service.Config, listen string) {
 	f.StringVar(&c.Listen, "listen", listen, "`HOST:PORT` to listen on; port 0 takes a free port")
 	AddPublicURLFlag(f, &c.PublicURL, " (default: http and the address listened on)")
+	f.DurationVar(&c.IdleTimeout, "idle-timeout", service.IdleTimeout,
+		"time for which a connection without a request is kept; behind a load balancer, more than the balancer's")
 	f.StringVar(&c.MetricsListen, "metrics-listen", "",
 		"`HOST:PORT` on which Prometheus finds /metrics; needs no login, so let nobody else reach this address "+
 			"(default: no metrics)")
@@ -41,6 +44,9 @@ func checkListen(c *service.Config) error {
 	}
 	if c.MetricsListen != "" && !isHostPort(c.MetricsListen) {
 		return cli.Flagf("metrics-listen", "%q is not HOST:PORT, such as 127.0.0.1:9464", c.MetricsListen)
+	}
+	if c.IdleTimeout < time.Second {
+		return cli.Flagf("idle-timeout", "%v is less than 1s", c.IdleTimeout)
 	}
 	if (c.CertFile == "") != (c.KeyFile == "") {
 		return cli.Usage(&cli.FlagError{
