@@ -12,7 +12,7 @@ import (
 // of the person. The caller's own attributes, in more, come last.
 func (v *Verifier) Log(log *slog.Logger, t token.Ticket, err error, more ...any) {
 	if err == nil {
-		attrs := append(Identity(&t), "one_time", t.OneTime, "age", v.c.Now().Sub(t.IssuedAt))
+		attrs := append(Identity(&t), "one_time", t.OneTime, "age_ms", v.c.Now().Sub(t.IssuedAt).Milliseconds())
 		log.Info("ticket redeemed", append(attrs, more...)...)
 		return
 	}

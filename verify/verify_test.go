@@ -390,7 +390,7 @@ func TestLog(t *testing.T) {
 	w.Log(log, token.Ticket{}, err)
 	w.Log(log, token.Ticket{}, errors.New("disk on fire"))
 	const id = `ticket=[0-9a-f]{32} key=[0-9a-f]{8} brand=commbox audience=agent actor=key1`
-	assert.Regexp(t, `^level=INFO msg="ticket redeemed" `+id+` one_time=true age=1s remote=192\.0\.2\.1
+	assert.Regexp(t, `^level=INFO msg="ticket redeemed" `+id+` one_time=true age_ms=1000 remote=192\.0\.2\.1
 level=WARN msg="ticket refused" reason=already_used `+id+` first_used=\S+ remote=192\.0\.2\.1
 level=WARN msg="ticket refused" reason=malformed cause=".*"
 level=ERROR msg="ticket not decided" reason=store_unavailable cause="disk on fire"

@@ -50,7 +50,7 @@ func (p Page) checked(log *slog.Logger) Page {
 	bad := func(s string) bool { return !originForm.MatchString(s) }
 	for _, origins := range []*[]string{&p.FrameAncestors, &p.RedirectOrigins} {
 		if slices.ContainsFunc(*origins, bad) {
-			log.Error("a Page has a text that is no origin; it is left out", "origins", *origins)
+			log.Error("a Page has a text that is no origin; it is left out", "origins", strings.Join(*origins, " "))
 			*origins = slices.DeleteFunc(slices.Clone(*origins), bad)
 		}
 	}

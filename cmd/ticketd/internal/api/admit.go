@@ -132,7 +132,8 @@ func (s *server) updateCustomer(ctx context.Context, t token.Ticket, f found) di
 		}
 	}
 	if o.err != nil {
-		s.Log.Error("customer record not updated", "ticket", t.ID, "brand", t.Brand, "customer", f.ID, "error", o.err)
+		s.Log.Error("customer record not updated", "ticket", t.ID.String(), "brand", t.Brand,
+			"customer", f.ID, "error", o.err)
 		return f.Customer
 	}
 	return o.updated

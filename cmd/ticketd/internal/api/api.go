@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -207,7 +208,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 				if p == http.ErrAbortHandler {
 					panic(p)
 				}
-				s.Log.Error("panic", "panic", p, "stack", string(debug.Stack()))
+				s.Log.Error("panic", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 				if a.status == 0 {
 					s.refuse(a, internal(errors.New("panic")))
 				}
@@ -219,7 +220,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 				return
 			}
 			s.Log.Info("request", "method", method(r), "route", pattern(r), "status", a.status,
-				"remote", remote(r), "duration", duration)
+				"remote", remote(r), "duration_us", duration.Microseconds())
 		}()
 		next.ServeHTTP(a, r)
 	})

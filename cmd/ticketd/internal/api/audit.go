@@ -17,7 +17,7 @@ import (
 func (s *server) logIssued(r *http.Request, t *token.Ticket) {
 	traceTicket(r, t)
 	s.Log.Info("ticket issued", append(verify.Identity(t),
-		"one_time", t.OneTime, "lifetime", t.Lifetime, "remote", remote(r))...)
+		"one_time", t.OneTime, "lifetime_ms", t.Lifetime.Milliseconds(), "remote", remote(r))...)
 }
 
 // logInspected says who looked at a ticket: the answer tells the ticket's contents.
@@ -27,7 +27,7 @@ func (s *server) logInspected(r *http.Request, t token.Ticket, err error, by str
 		attrs = append(attrs, verify.Identity(&t)...)
 	} else {
 		e := verify.AsError(err)
-		attrs = []any{"result", "refused", "reason", e.Reason}
+		attrs = []any{"result", "refused", "reason", string(e.Reason)}
 		if e.Reason.CannotTell() {
 			log, attrs[1] = s.Log.Error, "cannot_tell"
 		}

@@ -34,7 +34,7 @@ func TestLoginOnce(t *testing.T) {
 	assert.Equal(t, http.StatusOK, page.status)
 	assert.Contains(t, page.body, "John Doe")
 	assert.Regexp(t, `msg="ticket redeemed" ticket=[0-9a-f]{32} key=[0-9a-f]{8} brand=commbox audience=agent `+
-		`actor=`+w.key[4:14]+` one_time=true age=\S+ remote=127.0.0.1`, w.log.String())
+		`actor=`+w.key[4:14]+` one_time=true age_ms=\d+ remote=127.0.0.1`, w.log.String())
 
 	stranger := w.client()
 	again := stranger.get("/login?ta=" + ticket)

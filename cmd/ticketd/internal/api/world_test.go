@@ -134,7 +134,7 @@ func newWorldOn(t *testing.T, dsn string, change ...func(*Config)) *world {
 	require.NoError(t, err)
 	verifier, err := verify.New(verify.Config{Opener: w.opener, Realm: "r", AnyBrand: true, Store: store, Now: w.now})
 	require.NoError(t, err)
-	log := slog.New(slog.NewTextHandler(&w.log, nil))
+	log := slog.New(slog.NewMultiHandler(slog.NewTextHandler(&w.log, nil), slog.NewJSONHandler(&logTypes, nil)))
 	sessions, err := web.NewSessions(web.SessionConfig{Keys: keys, Realm: "r", Insecure: true, Now: w.now,
 		Refresh: Refresh(w.directory, log, w.now)})
 	require.NoError(t, err)
@@ -158,6 +158,7 @@ func newWorldOn(t *testing.T, dsn string, change ...func(*Config)) *world {
 			assert.NotContains(t, scraped.Body.String(), s, "no metric has a ticket or API key")
 			assert.NotContains(t, w.log.String(), s, "no log line has a ticket or API key")
 		}
+		logTypes.check(t)
 	})
 	return w
 }

@@ -41,7 +41,7 @@ func (s *Service) Serve(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 	}
-	s.log.Info("stopping", "drain_delay", s.config.DrainDelay)
+	s.log.Info("stopping", "drain_delay_ms", s.config.DrainDelay.Milliseconds())
 	s.handler.stopping.Store(true)
 	select {
 	case err := <-ended:

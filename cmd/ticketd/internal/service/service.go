@@ -148,7 +148,7 @@ func (s *Service) checkReloaded(r keyring.Report) {
 	if r.Kind == keyring.Ticket && s.config.MaxLifetime > r.Policy.Lifetime {
 		s.log.Error("tickets may be issued for longer than their keys are kept; "+
 			"lower the longest lifetime of tickets, or raise the keyring's with keyring policy --lifetime",
-			"max_lifetime", s.config.MaxLifetime, "keyring_lifetime", r.Policy.Lifetime)
+			"max_lifetime_ms", s.config.MaxLifetime.Milliseconds(), "keyring_lifetime_ms", r.Policy.Lifetime.Milliseconds())
 	}
 }
 

@@ -58,11 +58,12 @@ func (p Place) ResumeReplay(
 	case last.Store != next.Store:
 		next.Since = now.UTC()
 		log.Warn("another replay store than before is in use: it does not know the tickets that the other one admitted, "+
-			"so one-time tickets issued before now are refused", "replay", next.Store, "before", last.Store, "since", next.Since)
+			"so one-time tickets issued before now are refused",
+			"replay", next.Store, "last_replay", last.Store, "since", next.Since)
 	case !last.Epoch.IsZero() && !next.Epoch.IsZero() && !next.Epoch.Equal(last.Epoch):
 		log.Warn("the replay store has lost what it knew, in part or in whole: it was emptied, restored or restarted "+
 			"without its data; one-time tickets issued before its epoch are refused",
-			"replay", next.Store, "epoch", next.Epoch, "before", last.Epoch)
+			"replay", next.Store, "epoch", next.Epoch, "last_epoch", last.Epoch)
 	}
 	// Rounded up: the record never says less than was in use.
 	next.MaxSkew = max(last.MaxSkew, (skew + time.Millisecond - 1).Milliseconds())
