@@ -6,11 +6,13 @@
 //	file:PATH             a file of exactly 32 random bytes, see CreateKeyFile
 //	passphrase:           a passphrase, asked for
 //	passphrase:env:NAME   a passphrase in an environment variable
-//	passphrase:file:PATH  a passphrase in a file, without one newline at the file's end
+//	passphrase:file:PATH  a passphrase in a file
 //	aws-kms://arn:aws:kms:REGION:ACCOUNT:key/ID
 //	gcp-kms://projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY
 //	hcvault://HOST:PORT/transit/keys/NAME
 //	pkcs11:token=LABEL;object=LABEL?module-path=PATH&pin-source=file:PATH
+//
+// Newlines at the end of a passphrase do not count, wherever the passphrase comes from.
 //
 // A URI at fault is a *token.ConfigError with the Field "kms.URI". Files with secrets
 // must not be readable or writable by everyone, nor writable by their group.
@@ -186,10 +188,9 @@ func opened(k *remoteKEK, err error) (keyring.KEK, error) {
 	return k, nil
 }
 
-// trimNewline removes the newline that editors leave at the end of a file.
-func trimNewline(s string) string {
-	return strings.TrimSuffix(strings.TrimSuffix(s, "\n"), "\r")
-}
+// trimNewlines removes the newlines at the end of a secret, LF or CR LF. Then the secret is
+// the same from a file, from a variable and from a terminal.
+func trimNewlines(s string) string { return strings.TrimRight(s, "\r\n") }
 
 // maxSecret is far above the size in bytes of a key, a passphrase, a PIN or a token.
 const maxSecret = 4096

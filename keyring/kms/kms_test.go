@@ -1,18 +1,23 @@
 package kms
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/rand"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -181,7 +186,7 @@ func TestPassphraseSources(t *testing.T) {
 		{"passphrase:file:" + writeFile(t, "correct horse", 0o600), nil, "correct horse", true},
 		{"passphrase:file:" + writeFile(t, "correct horse\n", 0o600), nil, "correct horse", true},
 		{"passphrase:file:" + writeFile(t, "correct horse\r\n", 0o600), nil, "correct horse", true},
-		{"passphrase:file:" + writeFile(t, "correct\nhorse\n\n", 0o600), nil, "correct\nhorse\n", true},
+		{"passphrase:file:" + writeFile(t, "correct\nhorse\n\n", 0o600), nil, "correct\nhorse", true},
 		{"passphrase:file:" + writeFile(t, "\n", 0o600), nil, "empty", false},
 	} {
 		kek, err := Open(tc.uri, tc.prompt)
@@ -246,8 +251,9 @@ func TestPassphraseDecrypt(t *testing.T) {
 		if p.check() == nil && p.memory > 1024 {
 			continue // would only take long
 		}
-		_, err = k.Decrypt(changed, []byte("ad"))
+		_, err = cheap("correct horse").Decrypt(changed, []byte("ad"))
 		assert.Error(t, err, "byte %d", i)
+		assert.NotErrorIs(t, err, keyring.ErrKEKUnavailable)
 	}
 }
 
@@ -255,13 +261,13 @@ func TestPassphraseDecrypt(t *testing.T) {
 // take 4 TiB of memory, the second days.
 func TestPassphraseBounds(t *testing.T) {
 	require.NoError(t, defaultKDF.check())
-	require.NoError(t, kdf{memory: 1 << 20, passes: 3, threads: 4}.check())
+	require.NoError(t, kdf{memory: 256 << 10, passes: 3, threads: 4}.check())
 	wrapped, err := cheap("correct horse").Encrypt([]byte("text"), nil)
 	require.NoError(t, err)
 	for _, p := range []kdf{
 		{0xffffffff, 1, 1}, {64, 0xffffffff, 1}, {0xffffffff, 0xffffffff, 255},
 		{0, 1, 1}, {7, 1, 1}, {15, 1, 2}, {64, 0, 1}, {64, 1, 0}, {1 << 10, 1, 17},
-		{1<<20 + 1, 1, 1}, {1 << 20, 4, 1}, {64 << 10, 49, 4},
+		{1 << 20, 1, 4}, {256<<10 + 1, 1, 1}, {256 << 10, 4, 1}, {64 << 10, 13, 4},
 	} {
 		binary.BigEndian.PutUint32(wrapped[1:], p.memory)
 		binary.BigEndian.PutUint32(wrapped[5:], p.passes)
@@ -272,6 +278,122 @@ func TestPassphraseBounds(t *testing.T) {
 	wrapped[0] = 2
 	_, err = cheap("correct horse").Decrypt(wrapped, nil)
 	assert.ErrorContains(t, err, "version 2")
+}
+
+// trap K22: a stranger to the passphrase who rewrites the file again and again costs a
+// bounded number of derivations, each of a bounded size.
+func TestPassphraseFloodIsBounded(t *testing.T) {
+	now := time.Now()
+	k := cheap("correct horse")
+	derived := 0
+	k.now = func() time.Time { return now }
+	k.argon2 = func(password, salt []byte, passes, memory uint32, threads uint8, size uint32) []byte {
+		derived++
+		return argon2.IDKey(password, salt, passes, memory, threads, size)
+	}
+	good, err := cheap("correct horse").Encrypt([]byte("text"), nil)
+	require.NoError(t, err)
+	_, err = k.Decrypt(good, nil)
+	require.NoError(t, err)
+	derived = 0
+	forged := func() error {
+		bad := slices.Clone(good)
+		rand.Read(bad[saltOffset:])
+		_, err := k.Decrypt(bad, nil)
+		return err
+	}
+	for i := range 100 {
+		err := forged()
+		assert.Equal(t, i >= failBurst, errors.Is(err, keyring.ErrKEKUnavailable), "%d: %v", i, err)
+	}
+	assert.Equal(t, failBurst, derived)
+	for range 20 { // five minutes
+		now = now.Add(failEvery)
+		for range 10 {
+			assert.Error(t, forged())
+		}
+	}
+	assert.Equal(t, failBurst+20, derived)
+
+	// The good file opens as soon as one more is due, and good files do not count.
+	_, err = k.Decrypt(good, nil)
+	assert.ErrorIs(t, err, keyring.ErrKEKUnavailable)
+	now = now.Add(failEvery)
+	for range 10 {
+		next, err := cheap("correct horse").Encrypt([]byte("text"), nil)
+		require.NoError(t, err)
+		_, err = k.Decrypt(next, nil)
+		require.NoError(t, err)
+	}
+
+	// 1 GiB is no cost at all.
+	derived = 0
+	binary.BigEndian.PutUint32(good[1:], 1<<20)
+	_, err = k.Decrypt(good, nil)
+	assert.ErrorContains(t, err, "out of bounds")
+	assert.Zero(t, derived)
+}
+
+// trap K22: a Ring whose file is rewritten keeps its keys, and takes a good file again.
+func TestRingSurvivesPassphraseFlood(t *testing.T) {
+	now := time.Now()
+	k := cheap("correct horse")
+	k.now = func() time.Time { return now }
+	path := filepath.Join(t.TempDir(), "keyring")
+	c := keyring.Config{Kind: keyring.Ticket, KEK: k, Log: slog.New(slog.DiscardHandler)}
+	require.NoError(t, keyring.Create(path, c, keyring.DefaultPolicy(c.Kind), ""))
+	good, err := os.ReadFile(path)
+	require.NoError(t, err)
+	c.Poll = time.Hour
+	ring, err := keyring.Open(path, c)
+	require.NoError(t, err)
+	defer ring.Close()
+	line, _, _ := bytes.Cut(good, []byte("\n"))
+	for range 2 * failBurst {
+		other, err := cheap("another").Encrypt([]byte("text"), nil)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(path, slices.Concat(line, []byte("\n"),
+			[]byte(base64.StdEncoding.EncodeToString(other)), []byte("\n")), 0o600))
+		require.Error(t, ring.Reload())
+		_, err = ring.Encrypt([]byte("text"), nil)
+		require.NoError(t, err)
+	}
+	assert.Equal(t, keyring.KEKUnavailable, ring.Report().Reason)
+	require.NoError(t, os.WriteFile(path, good, 0o600))
+	assert.NoError(t, ring.Reload(), "the file in use needs no derivation")
+	writer := c
+	writer.KEK = cheap("correct horse")
+	_, err = keyring.Change(path, writer, "", keyring.Step{Do: keyring.Rotate})
+	require.NoError(t, err)
+	now = now.Add(failEvery)
+	require.NoError(t, ring.Reload())
+	assert.EqualValues(t, 2, ring.Report().Generation)
+}
+
+// trap K25: a newline behind the passphrase makes no other key.
+func TestPassphraseWithNewline(t *testing.T) {
+	typed, err := Open("passphrase:", func() (string, error) { return "correct horse", nil })
+	require.NoError(t, err)
+	typed.(*passphraseKEK).kdf = cheap("").kdf
+	wrapped, err := typed.Encrypt([]byte("text"), nil)
+	require.NoError(t, err)
+	for _, end := range []string{"", "\n", "\r\n", "\n\n", "\r\n\r\n"} {
+		t.Setenv("KMS_TEST_NEWLINE", "correct horse"+end)
+		for uri, prompt := range map[string]Prompt{
+			"passphrase:env:KMS_TEST_NEWLINE":                             nil,
+			"passphrase:file:" + writeFile(t, "correct horse"+end, 0o600): nil,
+			"passphrase:": func() (string, error) { return "correct horse" + end, nil },
+		} {
+			kek, err := Open(uri, prompt)
+			require.NoError(t, err)
+			plain, err := kek.Decrypt(wrapped, nil)
+			require.NoError(t, err, "%s %q", uri, end)
+			assert.Equal(t, "text", string(plain))
+		}
+	}
+	t.Setenv("KMS_TEST_NEWLINE", "\n")
+	_, err = Open("passphrase:env:KMS_TEST_NEWLINE", nil)
+	assert.ErrorContains(t, err, "empty")
 }
 
 func TestPassphraseDerivesOnce(t *testing.T) {

@@ -303,13 +303,13 @@ func (u *pkcs11URI) pin() (string, error) {
 	case "":
 		return "", nil
 	case "env":
-		pin = os.Getenv(where)
+		pin = trimNewlines(os.Getenv(where))
 	case "file":
 		b, err := readSecret(where, "the PIN file", "or give pin-source=env:NAME")
 		if err != nil {
 			return "", err
 		}
-		pin = trimNewline(string(b))
+		pin = trimNewlines(string(b))
 	}
 	if pin == "" {
 		return "", errors.New("the PIN is empty; check pin-source")
