@@ -14,6 +14,7 @@ const (
 	Missing        Reason = "missing"         // no file; wraps fs.ErrNotExist
 	NotFile        Reason = "not_file"        // a directory, a pipe or another thing that is not a regular file
 	Unreadable     Reason = "unreadable"      // the system refuses to read the file
+	Unlinked       Reason = "unlinked"        // has no name any more: a mounted single file that was replaced
 	Exposed        Reason = "exposed"         // not encrypted, and others may read or write the file
 	Empty          Reason = "empty"           // no bytes
 	TooLarge       Reason = "too_large"       // over 1 MiB

@@ -93,6 +93,22 @@ func tooLarge() *FileError {
 	return fileError(TooLarge, "is larger than %d bytes: not a keyring file", maxFile)
 }
 
+// checkLinked refuses a file that was removed, or replaced by a rename, although the path
+// still leads to the file. A mount of a single file does so: it keeps the file of the moment
+// of mounting. (A file that is replaced just after it was opened has no name either, but the
+// path leads to another file by then.)
+func checkLinked(path string, stat fs.FileInfo) error {
+	if !durable.Unlinked(stat) {
+		return nil
+	}
+	now, err := os.Stat(path)
+	if err != nil || !durable.Unlinked(now) {
+		return nil
+	}
+	return &FileError{path, Unlinked, errors.New("was replaced by a newer file, which cannot be seen here, " +
+		"since the single file is mounted; mount the file's folder instead (in Kubernetes: without subPath)")}
+}
+
 // checkMode refuses an unencrypted file that others may read or write, by package kms's rule
 // for files with secrets.
 func checkMode(path string, stat fs.FileInfo, c *Config) error {

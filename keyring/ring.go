@@ -142,11 +142,15 @@ func Open(path string, c Config) (*Ring, error) {
 	c.Log = c.log()
 	ctx, stop := context.WithCancel(context.Background())
 	r := &Ring{path: path, c: c, stop: stop, done: make(chan struct{})}
-	if err := r.load(true); err != nil {
+	err := r.load(true)
+	if err != nil && reasonOf(err) != Unlinked {
 		stop()
 		return nil, err
 	}
-	r.last.Store(&outcome{checked: c.now(), good: c.now()})
+	r.last.Store(&outcome{checked: c.now(), good: c.now(), err: err})
+	if err != nil {
+		c.Log.Error("keyring cannot follow its file", "file", path, "error", err)
+	}
 	go r.poll(ctx)
 	return r, nil
 }
@@ -216,13 +220,22 @@ func (r *Ring) DecryptDeterministically(ciphertext, associatedData []byte) ([]by
 }
 
 // load reads the file, and takes the keys of a changed file that may follow the file in use.
-// A refused file is tried again when it changes, when its time has come, or if asked. Only
+// A refused file is tried again when it changes, when its time has come, or if asked. The
+// keys of a file without a name are taken, with an error: no later file will be seen. Only
 // Open and the goroutine that looks call load.
 func (r *Ring) load(asked bool) error {
 	data, stat, err := readFile(r.path)
 	if err != nil {
 		return err
 	}
+	if err := r.loadFile(data, stat, asked); err != nil {
+		return err
+	}
+	return checkLinked(r.path, stat)
+}
+
+// loadFile is load for the bytes of the file.
+func (r *Ring) loadFile(data []byte, stat fs.FileInfo, asked bool) error {
 	r.seen = stat
 	fingerprint := sha256.Sum256(data)
 	if old := r.keys.Load(); old != nil && old.fingerprint == fingerprint {
