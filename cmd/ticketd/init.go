@@ -29,8 +29,9 @@ kek.key unless --kek names another. With --database the directory is on a server
 and may exist already.
 
 init changes no file that exists: if it finds one of its files, it fails, and an init
-that fails leaves no file behind. A further service of the same deployment gets
-copies of the keyrings instead of new keyrings.`,
+that fails leaves no file behind. A further service of the same deployment gets the
+same keyrings instead of new keyrings: copy them, or name their folder by --keyrings.
+serve only reads that folder, so mount it read-only where no one rotates the keys.`,
 		Example: `  ticketd init --data /var/lib/ticketd
   ticketd init --data /var/lib/ticketd --realm prod --kek aws-kms://arn:aws:kms:eu-west-1:123456789012:key/ID
   ticketd init --data /var/lib/ticketd --database postgres://ticketd@db.internal/ticketd`,

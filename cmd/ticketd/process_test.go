@@ -63,7 +63,13 @@ func startWith(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
 	exe, err := os.Executable()
 	require.NoError(t, err)
-	p := &process{t: t, cmd: exec.Command(exe, args...), ended: make(chan struct{}), tmp: t.TempDir()}
+	return startProgram(t, env, exe, args...)
+}
+
+// startProgram starts a ticketd by another program.
+func startProgram(t *testing.T, env []string, program string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.Command(program, args...), ended: make(chan struct{}), tmp: t.TempDir()}
 	p.cmd.Env = environ(append(env, "TMPDIR="+p.tmp)...)
 	p.cmd.Stderr = &p.stderr
 	out, err := p.cmd.StdoutPipe()

@@ -22,6 +22,7 @@ var fields = cli.Fields{
 	"web.Config.Home":                 "agent-home",
 	"web.Headers.*":                   "check-headers",
 	"state.Place.Data":                "data",
+	"state.Place.Keyrings":            "keyrings",
 	"state.Place.Database":            "database",
 	"state.Place.Realm":               "realm",
 	"state.Place.KEK":                 "kek",

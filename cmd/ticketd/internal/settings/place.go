@@ -26,8 +26,10 @@ func AddPlaceFlags(f *pflag.FlagSet, p *state.Place, dataUsage string) {
 			"(environment: ADMITONE_DATABASE; default DATA/admitone.db)")
 }
 
-// AddKeyFlags adds --realm and --kek, the flags for opening keyrings.
+// AddKeyFlags adds --keyrings, --realm and --kek, the flags for opening keyrings.
 func AddKeyFlags(f *pflag.FlagSet, p *state.Place) {
+	f.StringVar(&p.Keyrings, "keyrings", "",
+		"`folder` with the keyrings, which serve only reads (environment: ADMITONE_KEYRINGS; default DATA)")
 	f.StringVar(&p.Realm, "realm", "",
 		"`name` of the deployment, to which keys and tickets are bound (environment: ADMITONE_REALM)")
 	f.StringVar(&p.KEK, "kek", "",

@@ -34,6 +34,11 @@ func (p Place) MakeKeys(maxLifetime time.Duration) (newTickets bool, err error) 
 		_, err := os.Lstat(p.KeyringFile(k))
 		return !errors.Is(err, fs.ErrNotExist)
 	})
+	if p.Keyrings != "" {
+		if err := os.MkdirAll(p.Keyrings, 0o700); err != nil {
+			return false, fmt.Errorf("making the folder of the keyrings: %w", err)
+		}
+	}
 	if p.KEK == "" && isNew {
 		if err := kms.CreateKeyFile(p.keyFile()); err != nil && !errors.Is(err, fs.ErrExist) {
 			return false, fmt.Errorf("making the key-encryption key: %w", err)
@@ -57,6 +62,17 @@ func (p Place) MakeKeys(maxLifetime time.Duration) (newTickets bool, err error) 
 		newTickets = kind == keyring.Ticket && err == nil
 	}
 	return newTickets, nil
+}
+
+// checkKeyrings makes sure that all keyrings are there and open.
+func (p Place) checkKeyrings(kek keyring.KEK) error {
+	for _, kind := range kinds {
+		c := keyring.Config{Kind: kind, Realm: p.Realm, KEK: kek}
+		if _, err := keyring.Read(p.KeyringFile(kind), c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Keyrings are the open keyrings of a data folder.

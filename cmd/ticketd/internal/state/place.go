@@ -25,19 +25,22 @@ import (
 // Place says where the state of a ticketd is, and how its keyrings open.
 type Place struct {
 	Data     string // data folder
+	Keyrings string // folder of the keyrings, which may be read-only; "" for Data
 	Database string // directory, as directory.Open takes it; "" for a file in Data
 	Realm    string // realm of keys and tickets
 	KEK      string // URI of the key-encryption key; "" for a key file in Data
 }
 
-// kinds are the keyrings of a data folder, in the order of reports.
+// kinds are the keyrings of a place, in the order of reports.
 var kinds = []keyring.Kind{keyring.Ticket, keyring.Session, keyring.Channel}
 
 // File returns the path of a file in the data folder.
 func (p Place) File(name string) string { return filepath.Join(p.Data, name) }
 
 // KeyringFile returns the path of a keyring.
-func (p Place) KeyringFile(kind keyring.Kind) string { return p.File(string(kind) + ".keyring") }
+func (p Place) KeyringFile(kind keyring.Kind) string {
+	return filepath.Join(cmp.Or(p.Keyrings, p.Data), string(kind)+".keyring")
+}
 
 // Directory returns the place of the directory for directory.Open.
 func (p Place) Directory() string { return cmp.Or(p.Database, p.File("admitone.db")) }
