@@ -63,6 +63,7 @@ const (
 	travel    = time.Second      // the part of Grace that is left for the second request's way to the service
 	pause     = time.Second      // before the second request, unless the answer has Retry-After
 	maxAnswer = 1 << 20          // bytes of an answer's body
+	minSecret = 32               // bytes; a text shorter than that is no ticket, but may be a part of every answer
 )
 
 var errSlow = fmt.Errorf("no answer within %v", firstTry)
@@ -289,11 +290,6 @@ func (c *Client) call(ctx context.Context, operation, path string, body, data an
 		}
 		return answer.Description, nil
 	}
-	// The page of a proxy may repeat the request.
-	raw = bytes.ReplaceAll(raw, []byte(*c.key), []byte("…"))
-	if r, ok := body.(RedeemRequest); ok && r.Ticket != "" {
-		raw = bytes.ReplaceAll(raw, []byte(r.Ticket), []byte("…"))
-	}
 	var told Error
 	answer := Envelope{Data: &told}
 	if json.Unmarshal(raw, &answer) != nil {
@@ -301,6 +297,11 @@ func (c *Client) call(ctx context.Context, operation, path string, body, data an
 	}
 	told.Operation, told.Status, told.Description = operation, status, answer.Description
 	told.RetryAfter = retryAfter(header)
+	// The page of a proxy may repeat the request.
+	told.hide(*c.key)
+	if r, ok := body.(RedeemRequest); ok && len(r.Ticket) >= minSecret {
+		told.hide(r.Ticket)
+	}
 	return "", &told
 }
 

@@ -21,7 +21,7 @@ import (
 
 const (
 	someKey    = "adm_AbCdEfGhIj_secretsecretsecret"
-	someTicket = "tkt1_AQAAAAEAAb-8"
+	someTicket = "tkt1_AQAAAAEAAb-8AAAAAAAAAAAAAAAAAAAA"
 )
 
 // transport is a service that a test makes up.
@@ -216,6 +216,21 @@ func TestErrors(t *testing.T) {
 			assert.Equal(t, c.text, err.Error())
 			assert.Equal(t, 1, n, "no such answer is a reason to try again, or to go elsewhere")
 		})
+	}
+}
+
+// A stranger chooses the text that a browser sends as a ticket. No such text changes
+// the verdict that the service gave.
+func TestTicketsInWordsOfTheAnswer(t *testing.T) {
+	const answered = `{"status":"403","description":"Refused: malformed","data":{"result":"refused","reason":"malformed"}}`
+	for _, ticket := range []string{
+		"e", ":", `"`, "refused", "malformed", `"data":{"result":"refused","reason":"malformed"}`,
+	} {
+		client := newClient(t, func(*http.Request) (*http.Response, error) { return answer(403, answered), nil })
+		_, err := client.Redeem(t.Context(), RedeemRequest{Ticket: ticket, Audience: Agent})
+		assert.Equal(t, &Error{
+			Operation: "redeem", Status: 403, Description: "Refused: malformed", Result: Refused, Reason: Malformed,
+		}, err, ticket)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -94,6 +95,16 @@ func (e *Error) Error() string {
 
 // Unwrap returns Cause.
 func (e *Error) Unwrap() error { return e.Cause }
+
+// hide replaces a secret in every text of the error.
+func (e *Error) hide(secret string) {
+	hidden := func(text string) string { return strings.ReplaceAll(text, secret, "…") }
+	e.Description, e.TicketID = hidden(e.Description), hidden(e.TicketID)
+	e.Result, e.Reason = Result(hidden(string(e.Result))), Reason(hidden(string(e.Reason)))
+	for i, f := range e.Fields {
+		e.Fields[i] = FieldError{Field: hidden(f.Field), Reason: hidden(f.Reason)}
+	}
+}
 
 // retryAfter reads the header Retry-After (RFC 9110, section 10.2.3): seconds, or
 // a date.
