@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -213,13 +214,15 @@ func TestStateFlippedBits(t *testing.T) {
 	require.True(t, ok)
 }
 
-// A journal of a later format is left alone.
+// A journal of an earlier or a later format is left alone.
 func TestOfAnotherFormat(t *testing.T) {
 	clock := claimtest.NewClock()
-	dir, _, _ := closedJournal(t, clock, 1)
-	st := state{Format: 2}
-	require.NoError(t, st.write(dir))
-	_, err := Open(t.Context(), Config{Dir: dir, Now: clock.Now})
-	require.ErrorContains(t, err, "format 2")
-	require.ErrorContains(t, err, "use a newer program")
+	for _, format := range []int{1, stateFormat + 1} {
+		dir, _, _ := closedJournal(t, clock, 1)
+		st := state{Format: format}
+		require.NoError(t, st.write(dir))
+		_, err := Open(t.Context(), Config{Dir: dir, Now: clock.Now})
+		require.ErrorContains(t, err, fmt.Sprintf("the journal has format %d", format))
+		require.ErrorContains(t, err, "use the program that made the journal, or another directory")
+	}
 }

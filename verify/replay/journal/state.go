@@ -31,7 +31,9 @@ type state struct {
 	Copied  uint64     `json:"copied"` // segments up to this number may be copies: the epoch allows for it
 }
 
-const stateFormat = 1
+// stateFormat also changes with the names and the contents of segments: a program must not take
+// segments of another format for missing.
+const stateFormat = 2
 
 func (st *state) write(dir string) error {
 	line, err := json.Marshal(st)
@@ -60,7 +62,7 @@ func readState(dir string) (st state, ok bool, err error) {
 	}
 	if st.Format != stateFormat {
 		return st, false, fmt.Errorf("the journal has format %d, and this program knows format %d; "+
-			"use a newer program, or another directory", st.Format, stateFormat)
+			"use the program that made the journal, or another directory", st.Format, stateFormat)
 	}
 	return st, true, nil
 }
