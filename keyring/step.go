@@ -240,10 +240,7 @@ func (e *edit) checkRoom() error {
 		err = fmt.Errorf("the header has no room for another key beside %d keys and the IDs of %d destroyed keys; "+
 			"destroy keys, or make a new keyring", len(e.h.Keys)-1, len(e.h.Tombstones))
 	}
-	if err != nil {
-		return err
-	}
-	return nil
+	return err
 }
 
 // newID makes keys until the ID of a key is new. Tink knows only the IDs of present keys.

@@ -68,7 +68,7 @@ Exit codes: 0 all well, 1 a check failed, 4 something is overdue, 6 FILE is unre
 	}
 	r.flags(cmd)
 	from.flags(cmd, "from", "compare FILE with the keyrings that these services have loaded")
-	cmd.Flags().StringVar(&kind, "kind", "", "expected kind of the keyring: ticket, session or channel")
+	cmd.Flags().StringVar(&kind, "kind", "", "expected `kind` of the keyring: ticket, session or channel")
 	return cli.Command(cmd, func(cmd *cobra.Command, args []string) error {
 		if kind != "" && keyring.Algorithms(keyring.Kind(kind)) == nil {
 			return cli.Flagf("kind", "must be ticket, session or channel")

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
-	clitest.Run(t, 20, func(*testscript.Env) {}, map[string]clitest.Command{
+	clitest.Run(t, 20, func(e *testscript.Env) { e.Setenv("LINES", "two\nlines") }, map[string]clitest.Command{
 		"eventually": cmdEventually,
 		"keyid":      cmdKeyID,
 		"made":       cmdMade,

@@ -11,6 +11,7 @@ import (
 
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/token"
 )
 
 // Exit codes.
@@ -111,10 +112,16 @@ type blockedError struct {
 }
 
 func exitCode(err error) int {
-	if cli.IsUsage(err) {
+	if cli.IsUsage(err) || wrongText(err) {
 		return exitUsage
 	}
 	return failureCode(err)
+}
+
+// wrongText reports whether the audit log cannot take a text of the command line.
+func wrongText(err error) bool {
+	e, ok := errors.AsType[*token.ConfigError](err)
+	return ok && (e.Field == "keyring.Change.why" || e.Field == "keyring.Config.Actor")
 }
 
 // failureCode returns the exit code of an error that is not about the command line.

@@ -110,7 +110,7 @@ func (a *app) inspect(args []string, o inspectFlags) error {
 		return err
 	}
 	if _, err := newInspector(o, standIn, a.keys.Realm, time.Now); err != nil {
-		return err
+		return cli.Usage(err)
 	}
 	ring, err := a.openKeyring(" (or --unverified, which needs no key)")
 	if err != nil {
@@ -178,9 +178,6 @@ func newInspector(o inspectFlags, keys tink.AEAD, realm string, now func() time.
 	if o.maxLifetime <= 0 {
 		return nil, cli.Flagf("max-lifetime", "is not positive; give a duration such as %v", token.MaxLifetime)
 	}
-	if o.skew < 0 {
-		return nil, cli.Flagf("skew", "is negative; give 0s or more")
-	}
 	if err := token.CheckRealm("verify.Config.Realm", realm); err != nil {
 		return nil, cli.Usage(err)
 	}
@@ -194,7 +191,7 @@ func newInspector(o inspectFlags, keys tink.AEAD, realm string, now func() time.
 		Opener: keys, Realm: realm, Brands: o.brands, AnyBrand: len(o.brands) == 0,
 		Store: store, MaxLifetime: o.maxLifetime, Skew: o.skew, Now: now,
 	})
-	return in, ticketUsage(err)
+	return in, err
 }
 
 func (in *inspector) inspect(ticket string) inspection {

@@ -81,6 +81,7 @@ var fields = cli.Fields{
 
 	"token.Config.Realm":   "realm",
 	"verify.Config.Realm":  "realm",
+	"verify.Config.Skew":   "skew",
 	"keyring.Config.Realm": "realm",
 	"keyring.Config.KEK":   "kek",
 }

@@ -49,7 +49,7 @@ serve only reads that folder, so mount it read-only where no one rotates the key
 			return err
 		}
 		if place.Data == "" {
-			return cli.Usagef("no data folder: give --data DIR")
+			return cli.Usagef("no data folder: give --data DIR, or set ADMITONE_DATA")
 		}
 		if err := settings.CheckPlace(place); err != nil {
 			return err

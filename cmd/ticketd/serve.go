@@ -72,7 +72,7 @@ func serve(cmd *cobra.Command, flags *settings.Service, stderr io.Writer) error 
 		return err
 	}
 	if config.State.Data == "" {
-		return cli.Usagef("no data folder: give --data DIR")
+		return cli.Usagef("no data folder: give --data DIR, or set ADMITONE_DATA")
 	}
 	lock, err := config.State.Lock()
 	if err != nil {

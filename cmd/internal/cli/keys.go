@@ -23,12 +23,12 @@ type Keys struct {
 	Realm     string // --realm
 	kek       string // --kek, of the command line
 	cleartext bool
-	flags     *pflag.FlagSet
+	flags     []*pflag.FlagSet // of the commands that have these flags
 }
 
 // AddFlags adds the flags to f.
 func (k *Keys) AddFlags(f *pflag.FlagSet) {
-	k.flags = f
+	k.flags = append(k.flags, f)
 	f.StringVar(&k.Realm, "realm", "", "`name` of the deployment, to which keys and tickets are bound")
 	Variable(f, "realm", realmVariable)
 	f.StringVar(&k.kek, "kek", "",
@@ -51,7 +51,9 @@ func (k *Keys) URI() (string, error) {
 	uri := k.kek
 	if uri == "" {
 		uri = os.Getenv(kekVariable)
-		setSource(k.flags, "kek", kekVariable)
+		for _, f := range k.flags {
+			setSource(f, "kek", kekVariable)
+		}
 	}
 	switch {
 	case k.cleartext && k.kek != "":

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -89,5 +90,11 @@ func checkEntry(l service.Live) error {
 		return err
 	}
 	_, err = web.NewCheck(new(web.Sessions), token.Agent, l.Headers)
+	if e, ok := errors.AsType[*token.ConfigError](err); ok {
+		// The flag has lower-case names for the fields of web.Headers: ticket-id for TicketID.
+		field := strings.TrimPrefix(e.Field, "web.Headers.")
+		field = strings.ToLower(strings.Replace(field, "ID", "-id", 1))
+		return &cli.FlagError{Flag: "check-headers", Reason: field + " " + e.Reason}
+	}
 	return err
 }

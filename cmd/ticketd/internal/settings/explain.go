@@ -20,7 +20,6 @@ var fields = cli.Fields{
 	"ratelimit.RedisConfig.URL":       "rate-store",
 	"directory.dsn":                   "database",
 	"web.Config.Home":                 "agent-home",
-	"web.Headers.*":                   "check-headers",
 	"state.Place.Data":                "data",
 	"state.Place.Keyrings":            "keyrings",
 	"state.Place.Database":            "database",

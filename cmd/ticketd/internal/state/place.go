@@ -57,9 +57,11 @@ func (p Place) Lock() (io.Closer, error) {
 		return nil, &token.ConfigError{Field: "state.Place.Data", Reason: "is empty; name a folder"}
 	}
 	if info, err := os.Stat(p.Data); err != nil {
-		return nil, fmt.Errorf("the data folder cannot be used: %w", err)
+		return nil, &token.ConfigError{
+			Field: "state.Place.Data", Reason: "cannot be used; mount the folder, or make one with ticketd init", Cause: err,
+		}
 	} else if !info.IsDir() {
-		return nil, fmt.Errorf("the data folder %s is a file; give a folder", p.Data)
+		return nil, &token.ConfigError{Field: "state.Place.Data", Reason: p.Data + " is a file; give a folder"}
 	}
 	lock, err := durable.Lock(p.File("ticketd.lock"))
 	if errors.Is(err, durable.ErrLocked) {
