@@ -194,7 +194,7 @@ func readTink(data []byte, kek KEK) (*keyset.Handle, error) {
 	defer clear(plain)
 	handle, err := insecurecleartextkeyset.Read(keyset.NewBinaryReader(bytes.NewReader(plain)))
 	if err != nil {
-		return nil, fmt.Errorf("Tink refuses the keyset: %w", err)
+		return nil, fmt.Errorf("the keyset is refused by Tink: %w", err)
 	}
 	return handle, nil
 }
