@@ -86,48 +86,54 @@ const maxLineErrors = 50
 
 func importCommand(s *shell) *cobra.Command {
 	var brand string
+	dryRun := false
 	cmd := &cobra.Command{
 		Use:   "import FILE.csv --brand BRAND",
-		Short: "Add or replace many agents, all or none",
+		Short: "Add or change many agents, all or none",
 		Long: `import reads agents from a file of comma-separated values (RFC 4180, UTF-8; - is
-standard input) and adds them to a brand. Agents that the brand has already are
-replaced. Agents that the file does not name stay as they are. The first line
-names the columns, in any order: username, and any of email, phone1, uniqueId,
-firstName, lastName, groups (separated by commas, in quotes) and active (true or
-false; true if empty).
+standard input) and adds them to a brand, or changes those that the brand has.
+Agents that the file does not name stay as they are. The first line names the
+columns, in any order: username, and any of email, phone1, uniqueId, firstName,
+lastName, groups (separated by commas, in quotes) and active (true or false).
+
+An existing agent keeps the fields for which the file has no column. An empty
+value removes what the agent had, except in the column active: there it leaves
+the agent active or inactive. New agents are active unless the file says false.
 
 The whole file is checked first. If lines are wrong, import prints the number of
 each and imports nothing. A service that runs meanwhile answers with the old
-agents until all new ones are there.`,
+agents until all new ones are there. --dry-run does all this and changes nothing.`,
 		Example: `  ticketd agent import agents.csv --brand commbox --data /var/lib/ticketd
+  ticketd agent import agents.csv --brand commbox --data /var/lib/ticketd --dry-run
   crm-export | ticketd agent import - --brand commbox --data /var/lib/ticketd --json`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: cobra.FixedCompletions([]string{"csv"}, cobra.ShellCompDirectiveFilterFileExt),
 	}
 	s.addBrandFlag(cmd, &brand)
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be added and changed, and change nothing")
 	return s.command(cmd, func(ctx context.Context, db *directory.DB, cmd *cobra.Command, args []string) error {
 		b, err := db.Brand(ctx, brand)
 		if err != nil {
 			return err
 		}
-		agents, mistakes, err := readAgents(args[0], cmd.InOrStdin(), b)
+		file, mistakes, err := readAgents(args[0], cmd.InOrStdin(), b)
 		if err != nil {
 			return err
 		}
 		if len(mistakes) > 0 {
 			return s.reportMistakes(args[0], mistakes)
 		}
-		return s.importAgents(ctx, db, brand, agents)
+		return s.importAgents(ctx, db, brand, file, dryRun)
 	})
 }
 
 // readAgents reads a file, or standard input.
-func readAgents(path string, stdin io.Reader, b directory.Brand) ([]directory.Agent, []lineError, error) {
+func readAgents(path string, stdin io.Reader, b directory.Brand) (agentFile, []lineError, error) {
 	in := stdin
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
-			return nil, nil, err
+			return agentFile{}, nil, err
 		}
 		defer f.Close()
 		in = f
@@ -135,34 +141,54 @@ func readAgents(path string, stdin io.Reader, b directory.Brand) ([]directory.Ag
 	return parseAgents(in, b)
 }
 
-// parseAgents returns the agents in the order of their usernames, or the mistakes in
-// their lines.
-func parseAgents(in io.Reader, b directory.Brand) (agents []directory.Agent, mistakes []lineError, err error) {
+// An agentFile is the contents of a file of agents.
+type agentFile struct {
+	agents     []directory.Agent // in the order of their usernames
+	lacks      []string          // the columns that the file does not have
+	activeOpen map[string]bool   // by username: the column active is empty
+}
+
+// missing returns the fields of an agent about which the file says nothing.
+func (f agentFile) missing(a directory.Agent) []string {
+	if f.activeOpen[a.Username] {
+		return append(slices.Clone(f.lacks), "active")
+	}
+	return f.lacks
+}
+
+// parseAgents returns the contents of a file, or the mistakes in its lines.
+func parseAgents(in io.Reader, b directory.Brand) (f agentFile, mistakes []lineError, err error) {
 	r := csv.NewReader(withoutMark(in))
 	used, mistakes, err := readHeader(r)
 	if err != nil || len(mistakes) > 0 {
-		return nil, mistakes, err
+		return f, mistakes, err
 	}
+	for _, c := range columns {
+		if !hasColumn(used, c.name) {
+			f.lacks = append(f.lacks, c.name)
+		}
+	}
+	f.activeOpen = make(map[string]bool)
 	r.ReuseRecord = true
 	lines := make(map[string]int) // by username
 	for len(mistakes) < maxLineErrors {
 		record, err := r.Read()
 		if err == io.EOF {
 			// Another import at the same time must update the agents in the same order.
-			slices.SortFunc(agents, func(a, b directory.Agent) int { return strings.Compare(a.Username, b.Username) })
-			return agents, mistakes, nil
+			slices.SortFunc(f.agents, func(a, b directory.Agent) int { return strings.Compare(a.Username, b.Username) })
+			return f, mistakes, nil
 		}
 		if syntax, ok := errors.AsType[*csv.ParseError](err); ok {
 			if !errors.Is(err, csv.ErrFieldCount) {
 				// Lines can no longer be told apart.
-				return nil, append(mistakes, lineError{syntax.StartLine, "", syntax.Err.Error()}), nil
+				return f, append(mistakes, lineError{syntax.StartLine, "", syntax.Err.Error()}), nil
 			}
 			reason := fmt.Sprintf("has %d values, and there are %d columns", len(record), len(used))
 			mistakes = append(mistakes, lineError{syntax.StartLine, "", reason})
 			continue
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("reading the agents: %w", err)
+			return f, nil, fmt.Errorf("reading the agents: %w", err)
 		}
 		line, _ := r.FieldPos(0)
 		a, wrong := parseAgent(record, used, b)
@@ -175,9 +201,12 @@ func parseAgents(in io.Reader, b directory.Brand) (agents []directory.Agent, mis
 			continue
 		}
 		lines[a.Username] = line
-		agents = append(agents, a)
+		f.agents = append(f.agents, a)
+		if at := slices.IndexFunc(used, isActive); at >= 0 && strings.TrimSpace(record[at]) == "" {
+			f.activeOpen[a.Username] = true
+		}
 	}
-	return nil, mistakes, nil
+	return f, mistakes, nil
 }
 
 // withoutMark skips the byte order mark that spreadsheets write at the start of a file.
@@ -221,17 +250,23 @@ func parseHeader(header []string) (used []column, mistakes []lineError) {
 			return nil, mistakes
 		case at < 0:
 			wrong("", fmt.Sprintf("column %d is none of %s; check its spelling and case", i+1, columnNames()))
-		case slices.ContainsFunc(used, func(c column) bool { return c.name == name }):
+		case hasColumn(used, name):
 			wrong(name, "comes twice")
 		default:
 			used = append(used, columns[at])
 		}
 	}
-	if len(mistakes) == 0 && !slices.ContainsFunc(used, func(c column) bool { return c.name == "username" }) {
+	if len(mistakes) == 0 && !hasColumn(used, "username") {
 		wrong("", "there is no column username")
 	}
 	return used, mistakes
 }
+
+func hasColumn(all []column, name string) bool {
+	return slices.ContainsFunc(all, func(c column) bool { return c.name == name })
+}
+
+func isActive(c column) bool { return c.name == "active" }
 
 // parseAgent reads a line.
 func parseAgent(record []string, used []column, b directory.Brand) (directory.Agent, *lineError) {
@@ -277,17 +312,21 @@ func (s *shell) reportMistakes(path string, mistakes []lineError) error {
 }
 
 // importAgents writes the agents, and shows the progress.
-func (s *shell) importAgents(ctx context.Context, db *directory.DB, brand string, agents []directory.Agent) error {
+func (s *shell) importAgents(
+	ctx context.Context, db *directory.DB, brand string, file agentFile, dryRun bool,
+) error {
 	start := time.Now()
-	bar := s.progress(len(agents))
+	bar := s.progress(len(file.agents))
 	all := iter.Seq2[directory.Agent, error](func(yield func(directory.Agent, error) bool) {
-		for _, a := range agents {
+		for _, a := range file.agents {
 			if !yield(a, nil) {
 				return
 			}
 		}
 	})
-	did, err := db.ImportAgents(ctx, brand, all, func(n int) { _ = bar.Set(n) })
+	did, err := db.ImportAgents(ctx, brand, all, &directory.ImportOptions{
+		Missing: file.missing, DryRun: dryRun, Progress: func(n int) { _ = bar.Set(n) },
+	})
 	if err != nil {
 		_ = bar.Exit()
 		if errors.Is(err, context.Canceled) {
@@ -296,14 +335,25 @@ func (s *shell) importAgents(ctx context.Context, db *directory.DB, brand string
 		return fmt.Errorf("nothing was imported: %w", err)
 	}
 	_ = bar.Finish()
-	imported, took := did.Added+did.Updated, time.Since(start)
+	return s.reportImport(did, dryRun, time.Since(start))
+}
+
+// reportImport prints how many agents an import changed, and in which way.
+func (s *shell) reportImport(did directory.Imported, dryRun bool, took time.Duration) error {
 	if s.json {
 		return json.NewEncoder(s.stdout).Encode(map[string]any{
-			"imported": imported, "added": did.Added, "replaced": did.Updated, "seconds": took.Seconds(),
+			"imported": did.Total(), "added": did.Added, "changed": did.Changed, "unchanged": did.Unchanged,
+			"activated": did.Activated, "deactivated": did.Deactivated, "dryRun": dryRun, "seconds": took.Seconds(),
 		})
 	}
-	_, err = fmt.Fprintf(s.stdout, "imported agents: %s, of them new: %s, in %v\n",
-		humanize.Comma(int64(imported)), humanize.Comma(int64(did.Added)), took.Round(time.Millisecond))
+	n := func(count int) string { return humanize.Comma(int64(count)) }
+	text := fmt.Sprintf("imported agents: %s, of them new: %s, changed: %s (made active: %s, made inactive: %s), "+
+		"as before: %s, in %v\n", n(did.Total()), n(did.Added), n(did.Changed), n(did.Activated), n(did.Deactivated),
+		n(did.Unchanged), took.Round(time.Millisecond))
+	if dryRun {
+		text = "dry run, nothing was changed; without --dry-run: " + text
+	}
+	_, err := io.WriteString(s.stdout, text)
 	return err
 }
 

@@ -15,11 +15,12 @@ import (
 // Imports come to the agents in one order, whatever that of the file, so that of two
 // at the same time none ends in a deadlock.
 func TestImportOrder(t *testing.T) {
-	agents, mistakes, err := parseAgents(strings.NewReader("username,email\nzoe,z@x\nann,a@x\nZoe,b@x\nänne,c@x\n"), directory.Brand{Name: "acme"})
+	file, mistakes, err := parseAgents(strings.NewReader("username,email\nzoe,z@x\nann,a@x\nZoe,b@x\nänne,c@x\n"),
+		directory.Brand{Name: "acme"})
 	require.NoError(t, err)
 	require.Empty(t, mistakes)
 	var names []string
-	for _, a := range agents {
+	for _, a := range file.agents {
 		names = append(names, a.Username)
 	}
 	assert.Equal(t, []string{"Zoe", "ann", "zoe", "änne"}, names)
@@ -34,7 +35,7 @@ func TestImportInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	a := &shell{stdout: io.Discard, stderr: io.Discard}
-	err = a.importAgents(ctx, db, "acme", []directory.Agent{{Username: "ann"}})
+	err = a.importAgents(ctx, db, "acme", agentFile{agents: []directory.Agent{{Username: "ann"}}}, false)
 	assert.EqualError(t, err, "nothing was imported: interrupted")
 	all, err := db.Agents(t.Context(), "acme", "", 1)
 	require.NoError(t, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/token"
@@ -57,6 +58,8 @@ func (s *server) admit(ctx context.Context, t token.Ticket, at site, from netip.
 		return none, fmt.Errorf("ticket login is switched off for brand %q, channel %q", set.Brand, set.Channel)
 	case t.Lifetime > set.MaxLifetime:
 		return none, &verify.Error{Reason: verify.LifetimeTooLong}
+	case s.issuedBefore(t, set.TicketsSince):
+		return none, errors.New("the ticket was issued before the brand was removed and made again")
 	case t.Audience != token.Agent:
 		return none, nil
 	case !set.LoginAddresses.Allow(from):
@@ -71,8 +74,17 @@ func (s *server) admit(ctx context.Context, t token.Ticket, at site, from netip.
 		return none, notAsked(err)
 	case !agent.Active:
 		return none, errors.New("the agent is inactive")
+	case s.issuedBefore(t, agent.TicketsSince):
+		return none, errors.New("the ticket was issued before the agent was removed or inactive, and returned")
 	}
 	return agent, nil
+}
+
+// issuedBefore reports whether a ticket may be older than the return of a name; zero is
+// no return. The clocks of the issuer and of whoever changed the directory may differ by
+// the skew.
+func (s *server) issuedBefore(t token.Ticket, returned time.Time) bool {
+	return !returned.IsZero() && !t.IssuedAt.After(returned.Add(s.Skew))
 }
 
 // found is a customer's record as it is before the ticket is spent.

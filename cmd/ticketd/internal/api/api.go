@@ -41,6 +41,7 @@ type Config struct {
 	Log       *slog.Logger      // nil means slog.Default()
 	Now       func() time.Time
 
+	Skew        time.Duration   // the Verifier's
 	MaxLifetime time.Duration   // longest lifetime of a ticket, the same as the Issuer's and the Verifier's
 	Limit       ratelimit.Limit // the limit of API keys without a limit of their own
 	Proxies     Proxies         // the proxies in front of the service; default none

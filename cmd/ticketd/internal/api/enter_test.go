@@ -238,7 +238,9 @@ func TestAgentGoneMeanwhile(t *testing.T) {
 	assert.Equal(t, http.StatusForbidden, w.client().get("/login?ta="+ticket).status)
 	assert.Contains(t, w.log.String(), "reason=refused_by_caller")
 	active(true)
-	assert.Equal(t, http.StatusSeeOther, w.client().get("/login?ta="+ticket).status, "the refusal spent nothing")
+	assert.Equal(t, http.StatusForbidden, w.client().get("/login?ta="+ticket).status, "trap W9")
+	w.ns.Add(int64(time.Millisecond))
+	assert.Equal(t, http.StatusSeeOther, w.client().get("/login?ta="+w.ticket(w.key, reference)).status)
 }
 
 // What was switched off or shortened since a ticket was issued holds at redemption.

@@ -5,6 +5,7 @@ package api
 import (
 	"net/http"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,13 +17,13 @@ import (
 )
 
 // onBoth runs the test with a directory on each kind of database.
-func onBoth(t *testing.T, test func(t *testing.T, w *world)) {
+func onBoth(t *testing.T, test func(t *testing.T, w *world), change ...func(*Config)) {
 	t.Parallel()
 	for name, dsn := range map[string]func() string{
 		"sqlite":   func() string { return filepath.Join(t.TempDir(), "directory.db") },
 		"postgres": func() string { return servers.Database(t) },
 	} {
-		t.Run(name, func(t *testing.T) { test(t, newWorldOn(t, dsn())) })
+		t.Run(name, func(t *testing.T) { test(t, newWorldOn(t, dsn(), change...)) })
 	}
 }
 
@@ -79,6 +80,7 @@ func TestGhostSessions(t *testing.T) {
 				john := w.client()
 				require.Equal(t, http.StatusSeeOther, john.get("/login?ta="+w.ticket(w.key, reference)).status)
 				require.Equal(t, http.StatusOK, john.get("/auth/check").status)
+				w.ns.Add(int64(time.Second))
 				leaveAndReturn(t, w)
 				w.ns.Add(int64(ownerKnown))
 				for range 3 {
@@ -96,6 +98,71 @@ func TestGhostSessions(t *testing.T) {
 			})
 		})
 	}
+}
+
+// trap W9: an unspent ticket of the first agent does not admit the second, at any door. A
+// ticket issued after the return and the skew does.
+func TestGhostTickets(t *testing.T) {
+	t.Parallel()
+	for name, leaveAndReturn := range returns {
+		t.Run(name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, w *world) {
+				key := w.apiKey(directory.APIKey{AllBrands: true,
+					Scopes: []directory.Scope{directory.ScopeIssue, directory.ScopeRedeem}})
+				doors := func(want int, ticket string) {
+					t.Helper()
+					fields := map[string]any{"ticket": ticket, "audience": "agent"}
+					inspected := w.spend(inspectPath, key, fields)
+					assert.Equal(t, want != http.StatusForbidden, strings.Contains(inspected.body, "acceptable"), inspected.body)
+					if want == http.StatusForbidden {
+						assert.Equal(t, want, w.client().get("/login?ta="+ticket).status)
+					}
+					assert.Equal(t, want, w.spend(redeemPath, key, fields).status)
+				}
+				// For many uses, so that the first use proves that the ticket is good.
+				many := w.ticket(key, strings.Replace(reference, `"oneTimeUse":true`, `"oneTimeUse":false`, 1))
+				once := w.ticket(key, reference)
+				doors(http.StatusOK, many)
+				w.ns.Add(int64(time.Second))
+				leaveAndReturn(t, w)
+				doors(http.StatusForbidden, many)
+				doors(http.StatusForbidden, once)
+				assert.Contains(t, w.log.String(), "reason=refused_by_caller")
+				early := w.ticket(key, reference)
+				w.ns.Add(int64(testSkew + time.Millisecond))
+				doors(http.StatusForbidden, early)
+				doors(http.StatusOK, w.ticket(key, reference))
+			}, func(c *Config) { c.Skew = testSkew })
+		})
+	}
+}
+
+const testSkew = 10 * time.Second
+
+// trap W9: customers' tickets of a brand that was removed are not good in the brand that
+// has its name. A new name has no such time: add, then issue, then enter.
+func TestGhostBrand(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		body := func(brand string) string { return `{"brand":"` + brand + `","email":"jane@example.com"}` }
+		chat := w.chatPath("commbox", "web")
+		old := w.ticket(w.anyKey, body("commbox"))
+		returns["brand removed and made again"](t, w)
+		assert.Equal(t, http.StatusForbidden, w.client().get(chat+"?ta="+old).status)
+		w.ns.Add(int64(testSkew + time.Millisecond))
+		assert.Equal(t, http.StatusForbidden, w.client().get(chat+"?ta="+old).status)
+		fresh := w.ticket(w.anyKey, body("commbox"))
+		assert.Equal(t, http.StatusSeeOther, w.client().get(chat+"?ta="+fresh).status)
+
+		require.NoError(t, w.directory.AddBrand(t.Context(), directory.Brand{Name: "new"}))
+		require.NoError(t, w.directory.AddChannel(t.Context(), directory.Channel{Brand: "new", ID: "web"}))
+		agent := second
+		agent.Brand, agent.Username = "new", "new.name"
+		require.NoError(t, w.directory.AddAgent(t.Context(), agent))
+		assert.Equal(t, http.StatusSeeOther,
+			w.client().get(w.chatPath("new", "web")+"?ta="+w.ticket(w.anyKey, body("new"))).status)
+		ticket := w.ticket(w.anyKey, `{"brand":"new","username":"new.name","email":"john.d@gmail.com"}`)
+		assert.Equal(t, http.StatusSeeOther, w.client().get("/login?ta="+ticket).status)
+	}, func(c *Config) { c.Skew = testSkew })
 }
 
 // trap W9: a customer's session ends with the record, whose number is never another's.

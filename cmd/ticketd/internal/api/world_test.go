@@ -93,6 +93,7 @@ func newWorldOn(t *testing.T, dsn string, change ...func(*Config)) *world {
 	var err error
 	w.directory, err = directory.Open(ctx, dsn)
 	require.NoError(t, err)
+	w.directory.SetClock(w.now)
 	t.Cleanup(func() { _ = w.directory.Close() })
 	on, off := true, false
 	for _, b := range []directory.Brand{

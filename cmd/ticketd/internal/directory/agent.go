@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 )
 
 const (
@@ -25,18 +26,23 @@ type Agent struct {
 	Groups    []string // for applications behind the service: 64 names of 64 bytes at most, without commas
 	Active    bool     // whether the agent may enter
 	RecordID  string   // chosen by the directory; see newRecordID
+
+	// TicketsSince is when the name returned, if the agent was removed and added, or made
+	// inactive and active again: older tickets are not for this agent. The directory
+	// chooses it.
+	TicketsSince time.Time
 }
 
 var agents = table[Agent]{
 	kind: "agent", name: "agent", keys: 2,
 	columns: []string{
 		"brand", "username", "email", "phone1", "uniqueid", "first_name", "last_name", "group_names", "active",
-		"record",
+		"record", "tickets_since",
 	},
 	fields: func(a *Agent) []any {
 		return []any{
 			&a.Brand, &a.Username, &a.Email, &a.Phone1, &a.UniqueID, &a.FirstName, &a.LastName,
-			texts[string]{&a.Groups}, &a.Active, &a.RecordID,
+			texts[string]{&a.Groups}, &a.Active, &a.RecordID, instant{&a.TicketsSince},
 		}
 	},
 	label:   func(a *Agent) string { return a.Username },
@@ -87,21 +93,37 @@ func checkGroups(groups []string) error {
 // AddAgent adds an agent with a new RecordID. If the brand has an agent with the
 // username, the error wraps ErrExists; if the brand does not exist, ErrNotFound.
 func (db *DB) AddAgent(ctx context.Context, a Agent) error {
-	a.RecordID = newRecordID()
-	return agents.add(ctx, db, &a)
+	a.RecordID, a.TicketsSince = newRecordID(), time.Time{}
+	return agents.add(ctx, db, &a, func(ctx context.Context, tx querier) error {
+		_, err := returnAgents(ctx, tx, db.now(), a.Brand, a.Username)
+		return err
+	})
 }
 
 // UpdateAgent changes the agent by edit, as UpdateBrand does. An inactive agent who is
-// made active has a new RecordID; edit itself does not change the RecordID.
+// made active has a new RecordID and a TicketsSince; edit itself changes neither.
 func (db *DB) UpdateAgent(ctx context.Context, brand, username string, edit func(*Agent) error) (Agent, error) {
-	return agents.update(ctx, db, func(a *Agent) error {
+	now := db.now()
+	return agents.updateThen(ctx, db, func(a *Agent) error {
 		was := *a
 		if err := edit(a); err != nil {
 			return err
 		}
-		a.RecordID = was.RecordID
+		a.RecordID, a.TicketsSince = was.RecordID, was.TicketsSince
 		if a.Active && !was.Active {
 			a.RecordID = newRecordID()
+		}
+		return nil
+	}, func(ctx context.Context, tx querier, was, is *Agent) error {
+		switch {
+		case was.Active && !is.Active:
+			return depart(ctx, tx, now, brand, username)
+		case !was.Active && is.Active:
+			n, err := returnAgents(ctx, tx, now, brand, username)
+			if n > 0 {
+				is.TicketsSince = wholeMillis(now)
+			}
+			return err
 		}
 		return nil
 	}, brand, username)
@@ -124,5 +146,7 @@ func (db *DB) Agents(ctx context.Context, brand, after string, limit int) ([]Age
 
 // RemoveAgent removes an agent.
 func (db *DB) RemoveAgent(ctx context.Context, brand, username string) error {
-	return agents.remove(ctx, db, brand, username)
+	return agents.remove(ctx, db, func(ctx context.Context, tx querier) error {
+		return depart(ctx, tx, db.now(), brand, username)
+	}, brand, username)
 }

@@ -29,6 +29,7 @@ type Brand struct {
 	AgentLifetime  time.Duration // as Settings.CustomerLifetime; 0: token.AgentLifetime
 	LoginAddresses Addresses     // allowed addresses of agents who log in; empty: any
 	SessionsSince  time.Time     // sessions of the brand that began earlier are over
+	TicketsSince   time.Time     // as Agent.TicketsSince, for all tickets of the brand
 
 	Settings
 }
@@ -37,10 +38,11 @@ var brands = table[Brand]{
 	kind: "brand", name: "brand", keys: 1,
 	columns: slices.Concat([]string{
 		"name", "region", "required_agent_fields", "agent_lifetime", "login_addresses", "sessions_since",
+		"tickets_since",
 	}, settingColumns),
 	fields: func(b *Brand) []any {
 		return append([]any{&b.Name, &b.Region, texts[string]{&b.RequiredAgentFields}, lifetime{&b.AgentLifetime},
-			prefixes{&b.LoginAddresses}, instant{&b.SessionsSince}}, b.Settings.fields()...)
+			prefixes{&b.LoginAddresses}, instant{&b.SessionsSince}, instant{&b.TicketsSince}}, b.Settings.fields()...)
 	},
 	label:   func(b *Brand) string { return b.Name },
 	prepare: (*Brand).prepare,
@@ -69,14 +71,24 @@ func (b *Brand) prepare() error {
 }
 
 // AddBrand adds a brand. If a brand with the name exists, the error wraps ErrExists.
-func (db *DB) AddBrand(ctx context.Context, b Brand) error { return brands.add(ctx, db, &b) }
+func (db *DB) AddBrand(ctx context.Context, b Brand) error {
+	b.TicketsSince = time.Time{}
+	return brands.add(ctx, db, &b, func(ctx context.Context, tx querier) error {
+		return returnBrand(ctx, tx, db.now(), b.Name)
+	})
+}
 
 // UpdateBrand changes the brand's settings by edit, and returns the changed brand.
 // Concurrent changes of one brand are made one after the other, each from the result of
 // the one before; so edit may run more than once. If edit returns an error, nothing
 // changes. If the brand does not exist, the error wraps ErrNotFound.
 func (db *DB) UpdateBrand(ctx context.Context, name string, edit func(*Brand) error) (Brand, error) {
-	return brands.update(ctx, db, edit, name)
+	return brands.update(ctx, db, func(b *Brand) error {
+		since := b.TicketsSince
+		err := edit(b)
+		b.TicketsSince = since
+		return err
+	}, name)
 }
 
 // Brand looks up a brand by name. If the brand does not exist, the error wraps
@@ -95,7 +107,7 @@ func (db *DB) Brands(ctx context.Context, after string, limit int) ([]Brand, err
 // columns of a brand. The first column is the channel's ID, or ” for the brand. A
 // channel has its name and settings, and no other values.
 var placeQuery = "SELECT '', " + strings.Join(brands.columns, ", ") + ` FROM brand WHERE name = $1
-	UNION ALL SELECT id, name, '', '[]', 0, '', NULL, ` + strings.Join(settingColumns, ", ") + `
+	UNION ALL SELECT id, name, '', '[]', 0, '', NULL, NULL, ` + strings.Join(settingColumns, ", ") + `
 	FROM channel WHERE brand = $1 AND id = $2`
 
 // BrandChannel looks up a brand and one of its channels in one statement. The channel
@@ -191,6 +203,7 @@ func (db *DB) RemoveBrand(ctx context.Context, name string, withAll bool) error 
 			`DELETE FROM api_key WHERE id IN (SELECT key_id FROM api_key_brand WHERE brand = $1)
 				AND id NOT IN (SELECT key_id FROM api_key_brand WHERE brand <> $1)`,
 			`DELETE FROM api_key_brand WHERE brand = $1`,
+			`DELETE FROM departed WHERE brand = $1`, // the brand's own return counts for its agents
 			`DELETE FROM brand WHERE name = $1`,
 		} {
 			_, err := exec(ctx, tx, statement, name)
@@ -201,7 +214,7 @@ func (db *DB) RemoveBrand(ctx context.Context, name string, withAll bool) error 
 				return err
 			}
 		}
-		return nil
+		return depart(ctx, tx, db.now(), name, "")
 	})
 }
 

@@ -40,7 +40,7 @@ func (c *Channel) prepare() error {
 
 // AddChannel adds a channel. If the brand has a channel with the ID, the error wraps
 // ErrExists; if the brand does not exist, ErrNotFound.
-func (db *DB) AddChannel(ctx context.Context, c Channel) error { return channels.add(ctx, db, &c) }
+func (db *DB) AddChannel(ctx context.Context, c Channel) error { return channels.add(ctx, db, &c, nil) }
 
 // UpdateChannel changes the channel by edit, as UpdateBrand does.
 func (db *DB) UpdateChannel(ctx context.Context, brand, id string, edit func(*Channel) error) (Channel, error) {
@@ -64,5 +64,5 @@ func (db *DB) Channels(ctx context.Context, brand, after string, limit int) ([]C
 
 // RemoveChannel removes a channel. The published URLs of the channel then lead nowhere.
 func (db *DB) RemoveChannel(ctx context.Context, brand, id string) error {
-	return channels.remove(ctx, db, brand, id)
+	return channels.remove(ctx, db, nil, brand, id)
 }

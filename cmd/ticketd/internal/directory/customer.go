@@ -151,7 +151,7 @@ func (db *DB) Customers(ctx context.Context, brand string, after int64, limit in
 
 // RemoveCustomer removes a customer. The next ticket for the person makes a new record.
 func (db *DB) RemoveCustomer(ctx context.Context, brand string, id int64) error {
-	return customers.remove(ctx, db, brand, id)
+	return customers.remove(ctx, db, nil, brand, id)
 }
 
 // matchQuery selects the records of brand $1 with uniqueId $2, email $3 or phone $4.

@@ -446,6 +446,7 @@ func TestOneRecordOnePerson(t *testing.T) {
 				m := model{hers}
 				index, _ := m.resolve("acme", ticket, override)
 				m[index].ID, m[index].Created, m[index].Updated = before.ID, start, start
+				m[index] = chosen(t, m[index], before)
 				assert.Equal(t, m[index], got, "%s, override %v", name, override)
 				assert.Equal(t, []Customer(m), all(t, db), "%s, override %v", name, override)
 				if by == "" {

@@ -83,6 +83,10 @@ type DB struct {
 	now    func() time.Time
 	jobs   *jobs
 	close  func() error
+
+	// lockRows is the end of a SELECT that locks its rows until the transaction ends. A
+	// transaction of SQLite has the whole database to itself.
+	lockRows string
 }
 
 // Open opens the directory at dsn and brings the schema up to date. A schema newer than
@@ -147,7 +151,7 @@ var keywordForm = regexp.MustCompile(`(^|\s)(host|hostaddr|dbname|user|password|
 // pools.
 func newDB(read, write *sql.DB, closePools func() error) *DB {
 	t := new(tracer)
-	db := &DB{read: &pool{read, t}, write: &pool{write, t}, tracer: t, now: time.Now}
+	db := &DB{read: &pool{DB: read, tracer: t}, write: &pool{DB: write, tracer: t}, tracer: t, now: time.Now}
 	db.jobs = startJobs(write)
 	db.close = sync.OnceValue(func() error {
 		db.jobs.stop()
@@ -155,6 +159,10 @@ func newDB(read, write *sql.DB, closePools func() error) *DB {
 	})
 	return db
 }
+
+// SetClock takes the time of changes from now instead of time.Now. Call it before any other
+// method.
+func (db *DB) SetClock(now func() time.Time) { db.now = now }
 
 // Close writes the pending last uses of keys and closes the directory. Later calls of
 // other methods fail. A second Close returns the error of the first.

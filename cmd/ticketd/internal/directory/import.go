@@ -6,17 +6,42 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"reflect"
+	"slices"
 	"strings"
+	"time"
 )
 
 // importBatch is the number of agents written by one statement.
 const importBatch = 32
 
+// ImportOptions says how ImportAgents treats existing agents. Nil means the zero
+// ImportOptions.
+type ImportOptions struct {
+	// Missing, if not nil, names the fields of a given agent that the source does not
+	// have: email, phone1, uniqueId, firstName, lastName, groups, active. An existing
+	// agent keeps these fields. Missing may be called more than once for an agent.
+	Missing func(given Agent) []string
+
+	// DryRun counts, and changes nothing. Other changes wait as for an import.
+	DryRun bool
+
+	// Progress, if not nil, is called after every few dozen agents and at the end, with
+	// the number of agents imported.
+	Progress func(n int)
+}
+
 // Imported counts the agents of an import.
 type Imported struct {
-	Added   int
-	Updated int // agents that existed before, changed or not
+	Added     int
+	Changed   int
+	Unchanged int // existing agents who already were as given
+
+	Activated, Deactivated int // those among Changed who were made active and inactive
 }
+
+// Total returns the number of all agents of the import.
+func (i Imported) Total() int { return i.Added + i.Changed + i.Unchanged }
 
 // A DuplicateError is the error for an import with the same username twice. It wraps
 // ErrExists.
@@ -29,10 +54,14 @@ func (e *DuplicateError) Error() string {
 // Unwrap returns ErrExists.
 func (e *DuplicateError) Unwrap() error { return ErrExists }
 
-// ImportAgents adds the agents to the brand, and replaces the records of existing
-// agents; all other agents stay as they are. Brand may be empty in the agents. The
-// import is one transaction: after any error, including an error that comes with an
-// agent, nothing has changed. The same username twice is a *DuplicateError.
+// errDryRun ends the transaction of a dry run.
+var errDryRun = errors.New("dry run")
+
+// ImportAgents adds the agents to the brand, and changes the existing ones as
+// UpdateAgent does, all fields but those that are Missing; all other agents stay as they
+// are. Brand may be empty in the agents. The import is one transaction: after any error,
+// including an error that comes with an agent, nothing has changed. The same username
+// twice is a *DuplicateError.
 //
 // The agents are not kept: an import of n agents takes about 100 n bytes for the
 // usernames, beside a few dozen agents. The import has no time limit but that of ctx.
@@ -41,19 +70,22 @@ func (e *DuplicateError) Unwrap() error { return ErrExists }
 //
 // Give the agents in the order of their usernames. Two concurrent imports then wait for
 // each other; in different orders PostgreSQL has to end one of the two.
-//
-// If progress is not nil, it is called after every few dozen agents and at the end,
-// with the number of agents written.
 func (db *DB) ImportAgents(
-	ctx context.Context, brand string, all iter.Seq2[Agent, error], progress func(n int),
+	ctx context.Context, brand string, all iter.Seq2[Agent, error], o *ImportOptions,
 ) (Imported, error) {
-	var counts Imported
+	if o == nil {
+		o = &ImportOptions{}
+	}
+	i := &agentImport{ImportOptions: *o, db: db, brand: brand}
 	err := inTx(ctx, db.write, func(ctx context.Context, tx querier) error {
 		if _, err := brands.get(ctx, tx, brand); err != nil {
 			return err
 		}
-		var err error
-		counts, err = importAgents(ctx, tx, brand, all, progress)
+		i.tx = tx
+		err := i.run(ctx, all)
+		if err == nil && o.DryRun {
+			return errDryRun
+		}
 		return err
 	})
 	var duplicate *DuplicateError
@@ -62,87 +94,196 @@ func (db *DB) ImportAgents(
 		return Imported{}, err
 	case isForeignKey(err):
 		return Imported{}, notFound("brand", brand)
-	case err != nil:
+	case err != nil && !errors.Is(err, errDryRun):
 		return Imported{}, failed("import agents", err)
 	}
-	return counts, nil
+	return i.counts, nil
 }
 
-// importAgents writes the agents.
-func importAgents(
-	ctx context.Context, tx querier, brand string, all iter.Seq2[Agent, error], progress func(n int),
-) (counts Imported, err error) {
+// An agentImport is an import under way.
+type agentImport struct {
+	ImportOptions
+	db     *DB
+	tx     querier
+	brand  string
+	counts Imported
+}
+
+// run writes the agents in batches.
+func (i *agentImport) run(ctx context.Context, all iter.Seq2[Agent, error]) error {
 	seen := make(map[[sha256.Size]byte]struct{}) // hashes of usernames, which are shorter
-	var args []any
-	write := func(rows int) error {
-		if rows == 0 {
-			return nil
-		}
-		scan := func(r row) (revision int64, err error) { return revision, r.Scan(&revision) }
-		revisions, err := list(ctx, tx, scan, upsertAgents(rows), args...)
+	var batch []Agent
+	for a, err := range all {
 		if err != nil {
 			return err
 		}
-		args = args[:0]
-		for _, revision := range revisions {
-			if revision == 1 {
-				counts.Added++
-			} else {
-				counts.Updated++
-			}
+		if a.Brand != "" && a.Brand != i.brand {
+			return refuse("brand", "of the agent differs from the brand of the import; leave it empty")
 		}
-		if progress != nil {
-			progress(counts.Added + counts.Updated)
-		}
-		return nil
-	}
-	rows := 0
-	for a, err := range all {
-		if err != nil {
-			return counts, err
-		}
-		if a.Brand != "" && a.Brand != brand {
-			return counts, refuse("brand", "of the agent differs from the brand of the import; leave it empty")
-		}
-		a.Brand, a.RecordID = brand, newRecordID()
+		a.Brand, a.TicketsSince = i.brand, time.Time{}
 		if err := a.Validate(); err != nil {
-			return counts, err
+			return err
 		}
 		name := sha256.Sum256([]byte(a.Username))
 		if _, twice := seen[name]; twice {
-			return counts, &DuplicateError{a.Username}
+			return &DuplicateError{a.Username}
 		}
 		seen[name] = struct{}{}
-		v, err := values(agents.fields(&a))
-		if err != nil {
-			return counts, err
-		}
-		args = append(args, v...)
-		if rows++; rows == importBatch {
-			if err := write(rows); err != nil {
-				return counts, err
+		if batch = append(batch, a); len(batch) == importBatch {
+			if err := i.write(ctx, batch); err != nil {
+				return err
 			}
-			rows = 0
+			batch = batch[:0]
 		}
 	}
-	err = write(rows)
-	return counts, err
+	if len(batch) == 0 {
+		return nil
+	}
+	return i.write(ctx, batch)
 }
 
-// upsertAgents returns the statement that writes so many agents. The statement returns
-// their revisions; a new agent has revision 1.
-func upsertAgents(rows int) string {
-	var assignments []string
-	for _, column := range agents.columns[agents.keys:] {
-		if column == "record" {
-			// As in UpdateAgent: only an agent who is made active has another record.
-			assignments = append(assignments, "record = CASE WHEN excluded.active AND NOT agent.active"+
-				" THEN excluded.record ELSE agent.record END")
+// write writes a batch. An agent whom another transaction adds meanwhile counts as an
+// existing one.
+func (i *agentImport) write(ctx context.Context, batch []Agent) error {
+	left := slices.Clone(batch)
+	for range maxAttempts {
+		added, err := i.writeOnce(ctx, left)
+		if err != nil {
+			return err
+		}
+		left = slices.DeleteFunc(left, func(a Agent) bool { return added[a.Username] })
+		if len(left) == 0 {
+			if i.Progress != nil {
+				i.Progress(i.counts.Total())
+			}
+			return nil
+		}
+	}
+	return errStale
+}
+
+// writeOnce writes the agents of a batch, and returns the usernames that are done.
+func (i *agentImport) writeOnce(ctx context.Context, batch []Agent) (done map[string]bool, err error) {
+	existing, err := i.existing(ctx, batch)
+	if err != nil {
+		return nil, err
+	}
+	var added, changed []Agent
+	var back, away []string // usernames that may return, and those made inactive
+	done = make(map[string]bool, len(batch))
+	for _, a := range batch {
+		was, exists := existing[a.Username]
+		if !exists {
+			a.RecordID = newRecordID()
+			added = append(added, a)
 			continue
 		}
+		done[a.Username] = true
+		i.keepMissing(&a, was)
+		a.RecordID, a.TicketsSince = was.RecordID, was.TicketsSince
+		if len(a.Groups) == 0 {
+			a.Groups = nil // as in records
+		}
+		if reflect.DeepEqual(a, was) {
+			i.counts.Unchanged++
+			continue
+		}
+		i.counts.Changed++
+		switch {
+		case a.Active && !was.Active:
+			i.counts.Activated++
+			a.RecordID = newRecordID()
+			back = append(back, a.Username)
+		case was.Active && !a.Active:
+			i.counts.Deactivated++
+			away = append(away, a.Username)
+		}
+		changed = append(changed, a)
+	}
+	if _, err := i.put(ctx, changed, updateAgents); err != nil {
+		return nil, err
+	}
+	names, err := i.put(ctx, added, " ON CONFLICT (brand, username) DO NOTHING")
+	if err != nil {
+		return nil, err
+	}
+	i.counts.Added += len(names)
+	for _, name := range names {
+		done[name] = true
+	}
+	now := i.db.now()
+	if _, err := returnAgents(ctx, i.tx, now, i.brand, append(back, names...)...); err != nil {
+		return nil, err
+	}
+	return done, depart(ctx, i.tx, now, i.brand, away...)
+}
+
+// existing locks and returns the records of the batch's usernames.
+func (i *agentImport) existing(ctx context.Context, batch []Agent) (map[string]Agent, error) {
+	args := []any{i.brand}
+	names := make([]string, len(batch))
+	for n, a := range batch {
+		names[n] = a.Username
+	}
+	query := agents.selected() + " WHERE brand = $1 AND username " + inList(&args, names) + " ORDER BY username"
+	all, err := list(ctx, i.tx, agents.scan, query+i.db.lockRows, args...)
+	existing := make(map[string]Agent, len(all))
+	for _, v := range all {
+		existing[v.record.Username] = v.record
+	}
+	return existing, err
+}
+
+// keepMissing copies the fields that the source does not have from the existing agent.
+func (i *agentImport) keepMissing(a *Agent, was Agent) {
+	if i.Missing == nil {
+		return
+	}
+	for _, field := range i.Missing(*a) {
+		switch field {
+		case "email":
+			a.Email = was.Email
+		case "phone1":
+			a.Phone1 = was.Phone1
+		case "uniqueId":
+			a.UniqueID = was.UniqueID
+		case "firstName":
+			a.FirstName = was.FirstName
+		case "lastName":
+			a.LastName = was.LastName
+		case "groups":
+			a.Groups = was.Groups
+		case "active":
+			a.Active = was.Active
+		}
+	}
+}
+
+// put inserts agents, with onConflict for those who exist, and returns the usernames of
+// the agents that were written.
+func (i *agentImport) put(ctx context.Context, all []Agent, onConflict string) ([]string, error) {
+	if len(all) == 0 {
+		return nil, nil
+	}
+	var args []any
+	for n := range all {
+		v, err := values(agents.fields(&all[n]))
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, v...)
+	}
+	return list(ctx, i.tx, func(r row) (name string, err error) { return name, r.Scan(&name) },
+		insertSQL(agents.name, agents.columns, len(all))+onConflict+" RETURNING username", args...)
+}
+
+// updateAgents is the end of a statement that replaces existing agents. The agents are
+// locked.
+var updateAgents = func() string {
+	var assignments []string
+	for _, column := range agents.columns[agents.keys:] {
 		assignments = append(assignments, column+" = excluded."+column)
 	}
-	return insertSQL(agents.name, agents.columns, rows) +
-		" ON CONFLICT (brand, username) DO UPDATE SET " + strings.Join(assignments, ", ") +
-		", revision = agent.revision + 1 RETURNING revision"
-}
+	return " ON CONFLICT (brand, username) DO UPDATE SET " + strings.Join(assignments, ", ") +
+		", revision = agent.revision + 1"
+}()

@@ -39,9 +39,10 @@ func TestImportAgents(t *testing.T) {
 		}
 		const n = 2*importBatch + 17
 		var progress []int
-		did, err := db.ImportAgents(ctx, "acme", numbered(n, nil), func(n int) { progress = append(progress, n) })
+		did, err := db.ImportAgents(ctx, "acme", numbered(n, nil),
+			&ImportOptions{Progress: func(n int) { progress = append(progress, n) }})
 		require.NoError(t, err)
-		assert.Equal(t, Imported{Added: n - 1, Updated: 1}, did)
+		assert.Equal(t, Imported{Added: n - 1, Changed: 1, Activated: 1}, did)
 		assert.Equal(t, []int{importBatch, 2 * importBatch, n}, progress)
 		a, err := db.Agent(ctx, "acme", "agent000007")
 		require.NoError(t, err)
@@ -55,7 +56,7 @@ func TestImportAgents(t *testing.T) {
 
 		did, err = db.ImportAgents(ctx, "acme", numbered(n, nil), nil)
 		require.NoError(t, err)
-		assert.Equal(t, Imported{Updated: n}, did)
+		assert.Equal(t, Imported{Unchanged: n}, did)
 		did, err = db.ImportAgents(ctx, "acme", numbered(0, nil), nil)
 		require.NoError(t, err)
 		assert.Zero(t, did)
@@ -112,7 +113,8 @@ func TestImportAgentsAllOrNothing(t *testing.T) {
 		}
 		t.Run("cancelled", func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
-			_, err := db.ImportAgents(ctx, "acme", numbered(5*importBatch, nil), func(int) { cancel() })
+			_, err := db.ImportAgents(ctx, "acme", numbered(5*importBatch, nil),
+				&ImportOptions{Progress: func(int) { cancel() }})
 			require.ErrorIs(t, err, context.Canceled)
 			assert.Equal(t, 1, count(t, db, `SELECT count(*) FROM agent`))
 		})
@@ -137,12 +139,12 @@ func TestImportAgentsIsSeenAtItsEnd(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		db := d.withBrands(t, "acme")
 		looked := 0
-		_, err := db.ImportAgents(t.Context(), "acme", numbered(3*importBatch, nil), func(int) {
+		_, err := db.ImportAgents(t.Context(), "acme", numbered(3*importBatch, nil), &ImportOptions{Progress: func(int) {
 			looked++
 			all, err := db.Agents(t.Context(), "acme", "", 10)
 			assert.NoError(t, err)
 			assert.Empty(t, all)
-		})
+		}})
 		require.NoError(t, err)
 		assert.Equal(t, 3, looked)
 	})
@@ -161,7 +163,7 @@ func TestImportAgentsBesideAnother(t *testing.T) {
 		}
 		other := make(chan result, 1)
 		first := true
-		did, err := db.ImportAgents(t.Context(), "acme", numbered(n, nil), func(int) {
+		did, err := db.ImportAgents(t.Context(), "acme", numbered(n, nil), &ImportOptions{Progress: func(int) {
 			if !first {
 				return
 			}
@@ -176,12 +178,12 @@ func TestImportAgentsBesideAnother(t *testing.T) {
 			if d.name == postgresServer.name { // SQLite has one writer at a time
 				<-begun
 			}
-		})
+		}})
 		require.NoError(t, err)
 		assert.Equal(t, Imported{Added: n}, did)
 		later := <-other
 		require.NoError(t, later.err)
-		assert.Equal(t, Imported{Updated: n}, later.did)
+		assert.Equal(t, Imported{Unchanged: n}, later.did)
 	})
 }
 
@@ -206,12 +208,12 @@ func TestImportManyAgents(t *testing.T) {
 					return
 				}
 			}
-		}, func(done int) {
+		}, &ImportOptions{Progress: func(done int) {
 			if done == n {
 				runtime.GC()
 				runtime.ReadMemStats(&most)
 			}
-		})
+		}})
 		require.NoError(t, err)
 		assert.Equal(t, n, did.Added)
 		used := int64(most.HeapAlloc) - int64(before.HeapAlloc)

@@ -46,7 +46,10 @@ func openPostgres(ctx context.Context, dsn string) (*DB, error) {
 		err = fmt.Errorf("postgres %s:%d/%s: %w", cc.Host, cc.Port, cc.Database, err)
 		return nil, errors.Join(err, closePools())
 	}
-	return newDB(pool, pool, closePools), nil
+	db := newDB(pool, pool, closePools)
+	db.write.isolation = sql.LevelReadCommitted // whatever the server's default is
+	db.lockRows = " FOR UPDATE"
+	return db, nil
 }
 
 // postgresConfig returns the configuration of the URL, with the defaults that Open

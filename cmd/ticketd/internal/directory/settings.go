@@ -77,6 +77,7 @@ type Effective struct {
 	Confirm       bool
 	OtherUser     string // Replace, Confirm or Refuse
 	SessionsSince time.Time
+	TicketsSince  time.Time // see Brand
 
 	DisplayName    string
 	Colour         string // "": the service's
@@ -105,6 +106,7 @@ func (b Brand) Effective(c *Channel) Effective {
 		Confirm:          first(own.Confirm, b.Confirm, false),
 		OtherUser:        cmp.Or(own.OtherUser, b.OtherUser, Replace),
 		SessionsSince:    b.SessionsSince,
+		TicketsSince:     b.TicketsSince,
 		DisplayName:      cmp.Or(own.DisplayName, b.DisplayName, b.Name),
 		Colour:           cmp.Or(own.Colour, b.Colour),
 		Language:         cmp.Or(own.Language, b.Language),

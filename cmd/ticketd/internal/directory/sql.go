@@ -56,7 +56,8 @@ func (db *DB) Trace(f func(statement string)) {
 // A pool is a pool of connections with traced statements.
 type pool struct {
 	*sql.DB
-	tracer *tracer
+	tracer    *tracer
+	isolation sql.IsolationLevel // of transactions
 }
 
 func (p *pool) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
@@ -141,8 +142,8 @@ func (db *DB) change(
 }
 
 // retry runs f in a transaction, and runs f again if another transaction got in the
-// way. At every level of isolation, f must protect its reads: by writing with the
-// revision that f has read, or by a unique index.
+// way. A statement sees what was committed before it began, so f must protect its reads:
+// by writing with the revision that f has read, by a lock, or by a unique index.
 func (db *DB) retry(
 	ctx context.Context, operation string, f func(ctx context.Context, tx querier) error,
 ) error {
@@ -163,7 +164,7 @@ func (db *DB) retry(
 
 // inTx runs f in a transaction.
 func inTx(ctx context.Context, p *pool, f func(ctx context.Context, tx querier) error) error {
-	tx, err := p.BeginTx(ctx, nil)
+	tx, err := p.BeginTx(ctx, &sql.TxOptions{Isolation: p.isolation})
 	if err != nil {
 		return err
 	}

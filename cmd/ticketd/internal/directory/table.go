@@ -112,9 +112,11 @@ func insertSQL(table string, columns []string, rows int) string {
 	return b.String()
 }
 
-// add inserts a record. A record with the same key or with one of the identifiers must
-// not exist.
-func (t *table[T]) add(ctx context.Context, db *DB, record *T) error {
+// add inserts a record, and calls then, unless nil, in the same transaction. A record
+// with the same key or with one of the identifiers must not exist.
+func (t *table[T]) add(
+	ctx context.Context, db *DB, record *T, then func(ctx context.Context, tx querier) error,
+) error {
 	if err := t.prepare(record); err != nil {
 		return err
 	}
@@ -129,6 +131,8 @@ func (t *table[T]) add(ctx context.Context, db *DB, record *T) error {
 			return fmt.Errorf("%s %q: %w", t.kind, t.label(record), ErrExists)
 		case isForeignKey(err):
 			return notFound("brand", fmt.Sprint(args[0]))
+		case err == nil && then != nil:
+			return then(ctx, tx)
 		}
 		return err
 	})
@@ -136,6 +140,15 @@ func (t *table[T]) add(ctx context.Context, db *DB, record *T) error {
 
 // update changes the record with the key by edit, and writes the record.
 func (t *table[T]) update(ctx context.Context, db *DB, edit func(*T) error, key ...any) (T, error) {
+	return t.updateThen(ctx, db, edit, nil, key...)
+}
+
+// updateThen is update, and calls then, unless nil, in the same transaction: with the
+// record of before, and with the new record, which then may complete.
+func (t *table[T]) updateThen(
+	ctx context.Context, db *DB, edit func(*T) error,
+	then func(ctx context.Context, tx querier, was, is *T) error, key ...any,
+) (T, error) {
 	var result T
 	err := db.change(ctx, "change "+t.kind, func(ctx context.Context, tx querier) error {
 		was, err := t.get(ctx, tx, key...)
@@ -149,8 +162,16 @@ func (t *table[T]) update(ctx context.Context, db *DB, edit func(*T) error, key 
 		if err := t.prepare(&record); err != nil {
 			return err
 		}
+		if err := t.write(ctx, tx, version[T]{record, was.revision}, key...); err != nil {
+			return err
+		}
+		if then != nil {
+			if err := then(ctx, tx, &was.record, &record); err != nil {
+				return err
+			}
+		}
 		result = record
-		return t.write(ctx, tx, version[T]{record, was.revision}, key...)
+		return nil
 	})
 	if err != nil {
 		var zero T
@@ -188,13 +209,19 @@ func (t *table[T]) write(ctx context.Context, tx querier, v version[T], key ...a
 	return nil
 }
 
-// remove removes the record with the key.
-func (t *table[T]) remove(ctx context.Context, db *DB, key ...any) error {
+// remove removes the record with the key, and calls then, unless nil, in the same
+// transaction.
+func (t *table[T]) remove(
+	ctx context.Context, db *DB, then func(ctx context.Context, tx querier) error, key ...any,
+) error {
 	return db.change(ctx, "remove "+t.kind, func(ctx context.Context, tx querier) error {
 		if _, err := t.get(ctx, tx, key...); err != nil {
 			return err
 		}
 		_, err := exec(ctx, tx, "DELETE FROM "+t.name+t.where(), key...)
+		if err == nil && then != nil {
+			err = then(ctx, tx)
+		}
 		return err
 	})
 }

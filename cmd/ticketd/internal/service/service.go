@@ -238,7 +238,7 @@ func (s *Service) prepareAPI(ctx context.Context, store replay.Store, maxSkew ti
 	s.api = api.Config{
 		Directory: s.directory, Issuer: issuer, Verifier: verifier,
 		Channels: s.channels, Sessions: sessions, Metrics: s.metrics, Log: s.log, Now: time.Now,
-		MaxLifetime: c.MaxLifetime, Limiter: limiter, Checks: checks(s.directory, store), Tracer: tracer,
+		Skew: c.Skew, MaxLifetime: c.MaxLifetime, Limiter: limiter, Checks: checks(s.directory, store), Tracer: tracer,
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ CREATE TABLE brand (
     agent_lifetime        BIGINT  NOT NULL, -- 0: the default
     login_addresses       TEXT    NOT NULL, -- comma-separated prefixes; '': any
     sessions_since        BIGINT,           -- sessions begun before are over; NULL: none
+    tickets_since         BIGINT,           -- when the name returned: tickets issued before are over; NULL: none
     ticket_login          BOOLEAN,          -- NULL, 0 and '': the default, from here to the end
     one_time              BOOLEAN,
     customer_lifetime     BIGINT  NOT NULL,
@@ -61,7 +62,18 @@ CREATE TABLE agent (
     group_names TEXT    NOT NULL, -- list
     active      BOOLEAN NOT NULL,
     record      TEXT    NOT NULL, -- random; another whenever the agent is added or made active again
+    tickets_since BIGINT,         -- as a brand's
     revision    BIGINT  NOT NULL,
+    PRIMARY KEY (brand, username)
+);
+
+-- The names of brands and agents that were removed, and of agents that were made
+-- inactive. A row stays for good, also without its brand: when the name returns,
+-- the tickets of before are over.
+CREATE TABLE departed (
+    brand    TEXT NOT NULL,
+    username TEXT NOT NULL, -- '': the brand itself
+    since    BIGINT NOT NULL,
     PRIMARY KEY (brand, username)
 );
 
