@@ -502,3 +502,43 @@ func TestKilledWriter(t *testing.T) {
 	_, err := rotate(path, c)
 	require.NoError(t, err)
 }
+
+// racedKEK runs another process's work in the first call of Decrypt.
+type racedKEK struct {
+	KEK
+	other func()
+}
+
+func (k *racedKEK) Decrypt(ciphertext, ad []byte) ([]byte, error) {
+	if other := k.other; other != nil {
+		k.other = nil
+		other()
+	}
+	return k.KEK.Decrypt(ciphertext, ad)
+}
+
+// A file that another process changes before Apply has the lock is opened again: the new
+// file counts, and a file of before that is put back is refused.
+func TestApplyBehindAnotherWriter(t *testing.T) {
+	c := config(Ticket)
+	path := filepath.Join(t.TempDir(), "keyring")
+	require.NoError(t, Create(path, c, DefaultPolicy(Ticket), ""))
+	old := mustRead(t, path)
+	rotate := func() {
+		_, err := Change(path, c, "", Step{Do: Rotate, Now: true})
+		require.NoError(t, err)
+	}
+	raced := c
+	raced.KEK = &racedKEK{c.KEK, rotate}
+	info, done, err := Apply(path, raced, nil)
+	require.NoError(t, err)
+	assert.Empty(t, done)
+	assert.EqualValues(t, 2, info.Generation)
+	assert.Len(t, info.Keys, 2)
+
+	raced.KEK = &racedKEK{c.KEK, func() { require.NoError(t, os.WriteFile(path, old, 0o600)) }}
+	_, _, err = Apply(path, raced, nil)
+	ferr, ok := errors.AsType[*FileError](err)
+	require.True(t, ok, "%v", err)
+	assert.Equal(t, RolledBack, ferr.Reason)
+}

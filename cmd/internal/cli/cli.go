@@ -57,11 +57,14 @@ func Message(err error) string {
 	return strings.Join(lines, "\n")
 }
 
-// Printable returns text in one line, with a question mark for each character with which
-// a text could control a terminal.
+// Printable returns text in one line, with a space for each tab, and a question mark for
+// each other character with which a text could control a terminal.
 func Printable(text string) string {
 	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
+		switch {
+		case r == '\t':
+			return ' '
+		case !unicode.IsPrint(r):
 			return '?'
 		}
 		return r

@@ -29,6 +29,7 @@ func TestMessage(t *testing.T) {
 	for text, want := range map[string]string{
 		"--replay: no":                                   "--replay: no",
 		"Vault says: \x1b[2J\u202e\xff\r: é":             "Vault says: ?[2J???: é",
+		"connecting:\n\t127.0.0.1:1: refused":            "connecting:\n 127.0.0.1:1: refused",
 		"--config is wrong:\nf.yaml:2: replay: is twice": "--config is wrong:\nf.yaml:2: replay: is twice",
 	} {
 		assert.Equal(t, want, Message(errors.New(text)))

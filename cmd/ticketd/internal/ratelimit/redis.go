@@ -41,7 +41,7 @@ type RedisConfig struct {
 	URL string
 
 	Realm string       // processes of one realm count together
-	Log   *slog.Logger // nil: slog.Default()
+	Log   *slog.Logger // nil means slog.Default()
 }
 
 // OpenRedis connects to the server. If the URL is wrong, the error is a
