@@ -28,10 +28,11 @@ var remedies = map[string]string{
 	readOnly: "the server takes no writes: connect to the primary, for instance with several hosts and " +
 		"target_session_attrs=read-write in the URL",
 	noSchema: "the schema is missing: " +
-		"open the store as a role that may create it, or let its owner run Schema()",
+		"open the store as a role that may create it, or let its owner run schema.sql of package pgstore",
 	noFunction: "the schema is missing or damaged: " +
-		"open the store as a role that may create it, or let its owner run Schema()",
-	noTable:            "the schema is damaged: drop the schema admitone_replay, and let its owner run Schema()",
+		"open the store as a role that may create it, or let its owner run schema.sql of package pgstore",
+	noTable: "the schema is damaged: drop the schema admitone_replay, " +
+		"and let its owner run schema.sql of package pgstore",
 	noRight:            "GRANT USAGE ON SCHEMA admitone_replay to this role",
 	tooManyConnections: "raise the server's max_connections, or lower pool_max_conns in the URL",
 }

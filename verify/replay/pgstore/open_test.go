@@ -119,7 +119,7 @@ func TestRoleOfTheService(t *testing.T) {
 	url := servers.Database(t)
 	service := role(t, url, "service", "")
 	_, err := Open(context.Background(), Config{URL: service, Timeout: patience})
-	require.ErrorContains(t, err, "Schema()")
+	require.ErrorContains(t, err, "run schema.sql of package pgstore")
 	assert.NotErrorIs(t, err, replay.ErrUnavailable)
 	exec1(t, url, "BEGIN;"+Schema()+"COMMIT")
 	_, err = Open(context.Background(), Config{URL: service, Timeout: patience})

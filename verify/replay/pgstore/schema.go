@@ -20,7 +20,7 @@ const (
 	migrationLock = 7020957371498726502
 )
 
-// Schema returns the SQL script for the schema admitone_replay. Run the script as a role
+// Schema returns schema.sql, the SQL script for the schema admitone_replay. Run the script as a role
 // other than the service's, in a single transaction:
 //
 //	psql --single-transaction --file schema.sql
@@ -88,8 +88,8 @@ func (s *Store) migrate(ctx context.Context) (made bool, err error) {
 		return err
 	})
 	if sqlState(err) == noRight {
-		return false, fmt.Errorf("the schema admitone_replay is missing, and this role may not make it: "+
-			"let an owner run the script of Schema(), then GRANT USAGE ON SCHEMA admitone_replay to this role (%w)", err)
+		return false, fmt.Errorf("the schema admitone_replay is missing, and this role may not make it: let an owner "+
+			"run schema.sql of package pgstore, then GRANT USAGE ON SCHEMA admitone_replay to this role (%w)", err)
 	}
 	return err == nil && !there, orUnavailable(err)
 }
