@@ -20,6 +20,13 @@ import (
 // The result is the database's URL through PgBouncer.
 func PgBouncer(t testing.TB, database, mode string) string {
 	t.Helper()
+	return PgBouncerOf(t, database, mode, 2)
+}
+
+// PgBouncerOf starts a PgBouncer as PgBouncer does, with a number of connections to the
+// server.
+func PgBouncerOf(t testing.TB, database, mode string, connections int) string {
+	t.Helper()
 	path, err := exec.LookPath("pgbouncer")
 	if err != nil {
 		path = "/usr/sbin/pgbouncer" // Debian's place, off the PATH of users
@@ -46,8 +53,8 @@ func PgBouncer(t testing.TB, database, mode string) string {
 	file := filepath.Join(dir, "pgbouncer.ini")
 	text := fmt.Sprintf("[databases]\n* = host=%s port=%s user=%s\n[pgbouncer]\n"+
 		"listen_addr = 127.0.0.1\nlisten_port = %d\nunix_socket_dir =\nauth_type = any\npool_mode = %s\n"+
-		"default_pool_size = 2\nmax_client_conn = 200\n",
-		at.Hostname(), at.Port(), at.User.Username(), port, mode)
+		"default_pool_size = %d\nmax_client_conn = 200\n",
+		at.Hostname(), at.Port(), at.User.Username(), port, mode, connections)
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}

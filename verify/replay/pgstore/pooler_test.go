@@ -30,6 +30,19 @@ func TestConformancePgBouncer(t *testing.T) {
 	})
 }
 
+// trap S14: one connection to the server is enough for several processes.
+func TestPgBouncerOneConnection(t *testing.T) {
+	t.Parallel()
+	pooled := servers.PgBouncerOf(t, servers.Database(t), "transaction", 1)
+	stores := []*Store{open(t, pooled), open(t, pooled)}
+	for range 5 {
+		first, repeated, used := race(t, stores, fresh())
+		assert.Equal(t, 1, first)
+		assert.Zero(t, repeated)
+		assert.Equal(t, 6*len(stores)-1, used)
+	}
+}
+
 // Several processes through PgBouncer: one winner, in each of its modes that
 // serves, and at an isolation that the store has to change.
 //

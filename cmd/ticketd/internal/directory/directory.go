@@ -35,6 +35,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -129,13 +130,26 @@ func Check(dsn string) error {
 		if _, err := postgresConfig(dsn); err != nil {
 			return err
 		}
-	case isURL, strings.HasPrefix(dsn, "postgres:"), strings.HasPrefix(dsn, "postgresql:"):
-		return badDSN("is not of a database that is known; give the path of a file, "+
-			"or postgres://user:password@host:5432/database", nil)
 	case keywordForm.MatchString(dsn):
 		return badDSN("is a connection string in keywords; write postgres://user:password@host:5432/database", nil)
+	case !IsPath(dsn):
+		return badDSN("is not of a database that is known; give the path of a file, "+
+			"or postgres://user:password@host:5432/database", nil)
 	}
 	return nil
+}
+
+// IsPath reports whether a text is a path and no connection string of a server. Taken for
+// a path, a connection string would make a file with a password in its name. A relative
+// path with a colon or an @ may be written with ./ in front.
+func IsPath(text string) bool {
+	if strings.Contains(text, "://") || keywordForm.MatchString(text) {
+		return false
+	}
+	if filepath.IsAbs(text) || strings.HasPrefix(text, ".") {
+		return true
+	}
+	return !schemeForm.MatchString(text) && !strings.ContainsAny(text, "@;")
 }
 
 // badDSN returns the error for a wrong dsn.
@@ -143,9 +157,15 @@ func badDSN(reason string, cause error) error {
 	return &token.ConfigError{Field: "directory.dsn", Reason: reason, Cause: cause}
 }
 
-// keywordForm matches libpq's other form of connection string. Taken for a path, such a
-// string would make a file with a password in its name.
-var keywordForm = regexp.MustCompile(`(^|\s)(host|hostaddr|dbname|user|password|service)\s*=`)
+// keywordForm matches a connection string in keywords: libpq's (host=…), ADO.NET's
+// (Server=…;User Id=…), Oracle's ((HOST=…)) and StackExchange.Redis's (host:6379,password=…).
+var keywordForm = regexp.MustCompile(`(?i)(^|[\s;,:(?&])(host|hostaddr|dbname|database|data source|datasource|` +
+	`initial catalog|server|service|service_name|dsn|driver|address|user|user id|userid|username|uid|password|passwd|pwd)` +
+	`\s*=`)
+
+// schemeForm matches a scheme (mysql:…, file:…), or a host or user before a colon. A drive
+// of Windows has one letter.
+var schemeForm = regexp.MustCompile(`^[^/\\:]{2,}:`)
 
 // newDB returns the DB on two pools with an up-to-date schema. closePools closes the
 // pools.

@@ -5,9 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -18,7 +18,9 @@ import (
 const (
 	maxConns       = 16
 	connectTimeout = 5 * time.Second
-	migrationLock  = 5201947603821174091
+
+	migrationTimeout = time.Minute
+	raceDelay        = 50 * time.Millisecond
 )
 
 // openPostgres opens the directory in the PostgreSQL database at the URL.
@@ -40,7 +42,7 @@ func openPostgres(ctx context.Context, dsn string) (*DB, error) {
 	cc := config.ConnConfig
 	err = checkServer(ctx, pool)
 	if err == nil {
-		err = migratePostgres(ctx, pool, config.ConnConfig)
+		err = migratePostgres(ctx, pool)
 	}
 	if err != nil {
 		err = fmt.Errorf("postgres %s:%d/%s: %w", cc.Host, cc.Port, cc.Database, err)
@@ -86,22 +88,37 @@ func checkServer(ctx context.Context, pool *sql.DB) error {
 	return nil
 }
 
-// migratePostgres brings the schema up to date, one process at a time. The lock belongs
-// to a transaction, since PgBouncer keeps a transaction on one connection. The
-// connection is outside the pool: a pool of one connection must still be able to
-// migrate.
-func migratePostgres(ctx context.Context, pool *sql.DB, config *pgx.ConnConfig) error {
-	conn, err := pgx.ConnectConfig(ctx, config)
-	if err != nil {
-		return err
+// migratePostgres brings the schema up to date. Several processes may do so at once: all
+// but one lose the race, and find the schema as they wanted it. No lock is held, because
+// the connection with the lock and the connection that migrates would be two, and a
+// pooler may have a single one.
+func migratePostgres(ctx context.Context, pool *sql.DB) error {
+	ctx, cancel := context.WithTimeout(ctx, migrationTimeout)
+	defer cancel()
+	for {
+		err := migrate(ctx, pool, goose.DialectPostgres, "postgres")
+		if err != nil && ctx.Err() != nil {
+			return fmt.Errorf("the schema was not there within %v; if a pooler stands between, its connections "+
+				"may all be taken: %w", migrationTimeout, err)
+		}
+		if !lostRace(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(raceDelay):
+		}
 	}
-	defer conn.Close(ctx) // which ends the transaction
-	tx, err := conn.Begin(ctx)
-	if err != nil {
-		return err
+}
+
+// lostRace reports whether another session has made, at the same time, what a statement
+// wanted to make.
+func lostRace(err error) bool {
+	switch sqlState(err) {
+	case "42P07", "42710", "42723", // duplicate_table, duplicate_object, duplicate_function
+		"23505",          // unique_violation, of a system catalogue
+		"40P01", "40001": // deadlock_detected, serialization_failure
+		return true
 	}
-	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(migrationLock)); err != nil {
-		return err
-	}
-	return migrate(ctx, pool, goose.DialectPostgres, "postgres")
+	return sqlState(err) == "XX000" && strings.Contains(err.Error(), "concurrently")
 }

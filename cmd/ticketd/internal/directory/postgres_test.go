@@ -24,6 +24,7 @@ func TestOpenRefusesConnectionStrings(t *testing.T) {
 		"mysql://root:hunter2@localhost/db":                                                    "is not of a database that is known",
 		"postgres:root:hunter2@localhost/db":                                                   "is not of a database",
 		"POSTGRES://root:hunter2@localhost/db":                                                 "is not of a database",
+		"mysql:host=localhost;password=hunter2":                                                "connection string in keywords",
 		"host=localhost password=hunter2":                                                      "connection string in keywords",
 		"dbname=x user=y password = hunter2":                                                   "connection string in keywords",
 		"postgres://root:hunter2%zz@localhost/db":                                              "is not a connection string",
@@ -267,4 +268,36 @@ func TestPostgresHangsAtTheEnd(t *testing.T) {
 	case <-time.After(10 * jobTimeout): // of 64
 		t.Error("still waiting")
 	}
+}
+
+// trap S14: a pooler with one connection to the server is enough, in every mode that takes transactions, for a
+// new directory and for one that exists, and for several processes that open it at once.
+func TestPgBouncerOneConnection(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"transaction", "session"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			pooled := servers.PgBouncerOf(t, servers.Database(t), mode, 1)
+			first, err := Open(t.Context(), pooled)
+			require.NoError(t, err)
+			require.NoError(t, first.AddBrand(t.Context(), Brand{Name: "commbox"}))
+			_, err = first.Brand(t.Context(), "commbox")
+			require.NoError(t, err)
+			require.NoError(t, first.Close())
+			again := open(t, pooled)
+			_, err = again.Brand(t.Context(), "commbox")
+			require.NoError(t, err)
+		})
+	}
+	pooled := servers.PgBouncerOf(t, servers.Database(t), "transaction", 1)
+	var group sync.WaitGroup
+	for range 5 {
+		group.Go(func() {
+			db, err := Open(t.Context(), pooled)
+			if assert.NoError(t, err) {
+				assert.NoError(t, db.Close())
+			}
+		})
+	}
+	group.Wait()
 }

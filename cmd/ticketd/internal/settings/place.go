@@ -53,9 +53,13 @@ func CheckPlace(p state.Place) error {
 	return nil
 }
 
-// CheckDatabase refuses a --database of an unknown kind. The error quotes no part of
-// the value, because the value may hold a password.
+// CheckDatabase refuses a --database of an unknown kind, and a connection string in place
+// of a data folder. The error quotes no part of the value, because the value may hold a
+// password.
 func CheckDatabase(p state.Place) error {
+	if !directory.IsPath(p.Data) {
+		return cli.Flagf("data", "is not the path of a folder; give --database for a connection string")
+	}
 	err := directory.Check(p.Database)
 	if _, ok := errors.AsType[*fs.PathError](err); ok || err == nil {
 		return nil // a file that cannot be read may be there later: opening tells

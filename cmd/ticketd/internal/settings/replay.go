@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/service"
 )
 
@@ -45,7 +46,7 @@ func checkReplay(f *pflag.FlagSet, r service.Replay) error {
 	kind := r.Kind()
 	scheme, _, _ := strings.Cut(r.URI, ":")
 	switch {
-	case kind == "":
+	case kind == "", kind == service.Journal && !directory.IsPath(strings.TrimPrefix(r.URI, "journal:")):
 		return cli.Flagf("replay", "is memory, journal:DIR, redis://…, rediss://… or postgres://…")
 	case f.Changed("replay-memory") && kind == service.Redis:
 		return cli.Flagf("replay-memory", "is for memory and journal stores; "+
