@@ -77,7 +77,8 @@ func TestTicketsSince(t *testing.T) {
 		did := imported(Agent{Username: "a"}, Agent{Username: "b", Active: true})
 		assert.Equal(t, Imported{Changed: 1, Unchanged: 1, Deactivated: 1}, did)
 		remove("b")
-		did = imported(Agent{Username: "a", Active: true}, Agent{Username: "b", Active: true}, Agent{Username: "c", Active: true})
+		did = imported(Agent{Username: "a", Active: true}, Agent{Username: "b", Active: true},
+			Agent{Username: "c", Active: true})
 		assert.Equal(t, Imported{Added: 2, Changed: 1, Activated: 1}, did)
 		assert.Equal(t, now, since("a"))
 		assert.Equal(t, now, since("b"))
