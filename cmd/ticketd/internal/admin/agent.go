@@ -39,6 +39,8 @@ func agentCommand(s *shell) *cobra.Command {
 			"list":   "  ticketd agent list --brand commbox --data /var/lib/ticketd --json",
 			"show":   "  ticketd agent show john.d --brand commbox --data /var/lib/ticketd",
 			"remove": "  ticketd agent remove john.d --brand commbox --data /var/lib/ticketd",
+
+			"end-sessions": "  ticketd agent end-sessions john.d --brand commbox --data /var/lib/ticketd",
 		},
 		name: func(a *directory.Agent) string { return a.Username },
 		prepare: func(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand string, a *directory.Agent) error {
@@ -64,7 +66,11 @@ func agentCommand(s *shell) *cobra.Command {
 	cmd := k.command(s, "Manage agents",
 		"An agent is a user of a brand's management system. An agent who is inactive or not in\n"+
 			"the directory gets no ticket and enters with none.")
-	cmd.AddCommand(importCommand(s))
+	cmd.AddCommand(importCommand(s), k.endSessionsCommand(s, "end-sessions signs the agent out, within 5 seconds. "+
+		"The agent may enter again; to\nprevent that, use ticketd agent set --active=false.",
+		func(ctx context.Context, db *directory.DB, brand, username string) (directory.Agent, error) {
+			return db.EndAgentSessions(ctx, brand, username)
+		}))
 	return cmd
 }
 

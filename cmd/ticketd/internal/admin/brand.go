@@ -96,18 +96,12 @@ func brandCommand(s *shell) *cobra.Command {
 			"brand, and no record of one brand is found through another.")
 	remove, _, _ := cmd.Find([]string{"remove"})
 	remove.Flags().BoolVar(&withAll, "with-all", false, "remove the brand's agents, channels, customers and API keys too")
-	end := verb{"end-sessions", "End all sessions of a brand",
-		"end-sessions signs out everybody who entered the brand before now.", true}
-	do := func(ctx context.Context, db *directory.DB, _ *cobra.Command, _, name string) error {
-		b, err := db.UpdateBrand(ctx, name, func(b *directory.Brand) error {
-			b.SessionsSince = time.Now()
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		return k.print(s, b)
-	}
-	cmd.AddCommand(k.verb(s, end, do))
+	cmd.AddCommand(k.endSessionsCommand(s, "end-sessions signs out everybody who entered the brand before now.",
+		func(ctx context.Context, db *directory.DB, _, name string) (directory.Brand, error) {
+			return db.UpdateBrand(ctx, name, func(b *directory.Brand) error {
+				b.SessionsSince = time.Now()
+				return nil
+			})
+		}))
 	return cmd
 }

@@ -34,6 +34,8 @@ func customerCommand(s *shell) *cobra.Command {
 			"show":   "  ticketd customer show 17 --brand commbox --data /var/lib/ticketd",
 			"find":   "  ticketd customer find --brand commbox --email jane@example.com --data /var/lib/ticketd",
 			"remove": "  ticketd customer remove 17 --brand commbox --data /var/lib/ticketd",
+
+			"end-sessions": "  ticketd customer end-sessions 17 --brand commbox --data /var/lib/ticketd",
 		},
 		name: func(c *directory.Customer) string { return strconv.FormatInt(c.ID, 10) },
 		prepare: func(ctx context.Context, db *directory.DB, _ *cobra.Command, brand string, c *directory.Customer) error {
@@ -101,7 +103,15 @@ func customerCommand(s *shell) *cobra.Command {
 		return k.printAll(s, func(string) ([]directory.Customer, error) { return found, nil })
 	})
 	addFieldFlags(findCmd, identifiers)
-	cmd.AddCommand(findCmd)
+	cmd.AddCommand(findCmd, k.endSessionsCommand(s, "end-sessions signs the customer out, within 5 seconds. "+
+		"The customer may enter again.",
+		func(ctx context.Context, db *directory.DB, brand, name string) (c directory.Customer, err error) {
+			id, err := customerID(name)
+			if err != nil {
+				return c, err
+			}
+			return db.EndCustomerSessions(ctx, brand, id)
+		}))
 	return cmd
 }
 

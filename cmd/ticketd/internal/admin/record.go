@@ -197,6 +197,21 @@ func (k *kind[T]) removeCommand(s *shell) *cobra.Command {
 	})
 }
 
+// endSessionsCommand returns the command that ends the sessions of one record, by a method
+// of the directory.
+func (k *kind[T]) endSessionsCommand(
+	s *shell, long string, end func(ctx context.Context, db *directory.DB, brand, name string) (T, error),
+) *cobra.Command {
+	v := verb{"end-sessions", "End all sessions of " + k.what, long, true}
+	return k.verb(s, v, func(ctx context.Context, db *directory.DB, _ *cobra.Command, brand, name string) error {
+		record, err := end(ctx, db, brand, name)
+		if err != nil {
+			return err
+		}
+		return k.print(s, record)
+	})
+}
+
 // printAll prints one page after the other.
 func (k *kind[T]) printAll(s *shell, page func(after string) ([]T, error)) error {
 	t := tabwriter.NewWriter(s.stdout, 0, 0, 3, ' ', 0)

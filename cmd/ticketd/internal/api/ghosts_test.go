@@ -232,3 +232,37 @@ func TestCheckTellsTheRecord(t *testing.T) {
 		assert.Equal(t, "joan@example.com", res.header.Get("Remote-Email"))
 	})
 }
+
+// The sessions of one agent and of one customer end. Both may enter again, and nobody
+// else is signed out.
+func TestEndSessions(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		agent := func() *browser {
+			c := w.client()
+			require.Equal(t, http.StatusSeeOther, c.get("/login?ta="+w.ticket(w.key, reference)).status)
+			return c
+		}
+		customer := func(name string) *browser {
+			c := w.client()
+			ticket := w.ticket(w.key, `{"brand":"commbox","email":"`+name+`@example.com"}`)
+			require.Equal(t, http.StatusSeeOther, c.get(w.chatPath("commbox", "web")+"?ta="+ticket).status)
+			return c
+		}
+		unspent := w.ticket(w.key, reference)
+		john, jane, joan := agent(), customer("jane"), customer("joan")
+		_, err := w.directory.EndAgentSessions(t.Context(), "commbox", "john.d")
+		require.NoError(t, err)
+		found, err := w.directory.FindCustomers(t.Context(), "commbox", directory.Customer{Email: "jane@example.com"})
+		require.NoError(t, err)
+		_, err = w.directory.EndCustomerSessions(t.Context(), "commbox", found[0].ID)
+		require.NoError(t, err)
+		again := []*browser{agent(), customer("jane"), joan}
+		w.ns.Add(int64(ownerKnown))
+		assert.Equal(t, http.StatusUnauthorized, john.get("/auth/check").status)
+		assert.Equal(t, http.StatusUnauthorized, jane.get("/auth/check-customer").status)
+		for i, path := range []string{"/auth/check", "/auth/check-customer", "/auth/check-customer"} {
+			assert.Equal(t, http.StatusOK, again[i].get(path).status)
+		}
+		assert.Equal(t, http.StatusSeeOther, w.client().get("/login?ta="+unspent).status)
+	})
+}

@@ -141,8 +141,9 @@ func newWorldOn(t *testing.T, dsn string, change ...func(*Config)) *world {
 	require.NoError(t, err)
 	config := Config{
 		Directory: w.directory, Issuer: issuer, Verifier: verifier, Channels: w.channels,
-		Sessions: sessions, Metrics: w.metrics, Log: log, Now: w.now, MaxLifetime: token.MaxLifetime, RefusalTime: time.Nanosecond,
-		Limiter: ratelimit.NewLocal(1000, w.now), Limit: ratelimit.Limit{Rate: 1000, Burst: 100_000},
+		Sessions: sessions, Metrics: w.metrics, Log: log, Now: w.now, MaxLifetime: token.MaxLifetime,
+		RefusalTime: time.Nanosecond,
+		Limiter:     ratelimit.NewLocal(1000, w.now), Limit: ratelimit.Limit{Rate: 1000, Burst: 100_000},
 	}
 	for _, f := range change {
 		f(&config)

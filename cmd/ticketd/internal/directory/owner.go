@@ -37,3 +37,15 @@ func ownerOfSession[T any](
 	v, err := t.find(ctx, db.read, scan, query, key...)
 	return v.record, since, err
 }
+
+// EndAgentSessions ends the sessions of an agent, and returns the record with its new
+// RecordID. Unspent tickets stay good. If the agent does not exist, the error wraps
+// ErrNotFound.
+func (db *DB) EndAgentSessions(ctx context.Context, brand, username string) (Agent, error) {
+	return agents.update(ctx, db, func(a *Agent) error { a.RecordID = newRecordID(); return nil }, brand, username)
+}
+
+// EndCustomerSessions ends the sessions of a customer, as EndAgentSessions does.
+func (db *DB) EndCustomerSessions(ctx context.Context, brand string, id int64) (Customer, error) {
+	return customers.update(ctx, db, func(c *Customer) error { c.RecordID = newRecordID(); return nil }, brand, id)
+}
