@@ -43,28 +43,40 @@ func (s *Store) keep(ctx context.Context, every time.Duration) {
 	}
 }
 
-// look checks the servers and restores missing epochs. The error concerns unreachable
-// servers; claims find out for themselves.
+// look checks the servers, restores missing epochs, and sees whether replicas are back. A
+// server that may evict gets new epochs. The error concerns unreachable servers and replicas;
+// claims find out for themselves.
 func (s *Store) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*s.config.Timeout)
 	defer cancel()
-	var unfit *unfitError
 	checked := s.checkServers(ctx, false)
+	unfit, isUnfit := errors.AsType[*unfitError](checked)
+	task := doTouch
+	if isUnfit && unfit.evicts {
+		task = doRenew
+	}
+	_, touched := s.touch(ctx, task)
+	_, unkept := errors.AsType[*lineageError](touched)
 	switch {
+	case isUnfit:
+		fault := error(unfit)
+		s.fault.Store(&fault)
+	case unkept:
+		s.fault.Store(&touched)
 	case checked == nil:
 		s.fault.Store(nil)
-	case errors.As(checked, &unfit):
-		s.fault.Store(&checked)
 	}
-	_, touched := s.touch(ctx)
-	if unfit != nil {
-		return touched
+	if isUnfit {
+		checked = nil
 	}
-	return errors.Join(checked, touched)
+	return errors.Join(checked, touched, s.prove(ctx))
 }
 
 // unfitError concerns a server that answers but cannot be trusted.
-type unfitError struct{ node, why string }
+type unfitError struct {
+	node, why string
+	evicts    bool // its keys may go before their time
+}
 
 func (e *unfitError) Error() string { return "the server " + e.node + " " + e.why }
 
@@ -84,7 +96,7 @@ func (s *Store) checkServers(ctx context.Context, start bool) error {
 		reached++
 		values := parseInfo(info)
 		if why := unfit(values, s.config, start && !cluster); why != "" {
-			return &unfitError{address, why}
+			return &unfitError{address, why, values["maxmemory_policy"] != noEviction}
 		}
 		if !cluster && values["role"] != "master" {
 			s.dialer.hangUp()
@@ -106,12 +118,15 @@ func parseInfo(text string) map[string]string {
 	return info
 }
 
+// noEviction is the only maxmemory-policy of a replay store.
+const noEviction = "noeviction"
+
 // unfit returns the reason why a server cannot be a replay store, with a remedy, or "".
 func unfit(info map[string]string, config Config, start bool) string {
 	if !atLeast(info["redis_version"], 6, 2) {
 		return fmt.Sprintf("is of version %q; use Redis 6.2 or newer, or Valkey", info["redis_version"])
 	}
-	if policy := info["maxmemory_policy"]; policy != "noeviction" {
+	if policy := info["maxmemory_policy"]; policy != noEviction {
 		return fmt.Sprintf("may evict keys before their time (maxmemory_policy is %q), "+
 			"and an evicted nonce can be redeemed again; set maxmemory-policy to noeviction", policy)
 	}

@@ -153,7 +153,7 @@ func TestEpochAndSteps(t *testing.T) {
 			clock.Step(time.Minute)
 			victim := newTicketAt(clock.Now())
 			require.Equal(t, "admitted", status(t, s, victim))
-			_, err := s.touch(context.Background())
+			_, err := s.touch(context.Background(), doTouch)
 			require.NoError(t, err)
 			clock.Step(d)
 			unused := newTicketAt(clock.Now().Add(-time.Second))
@@ -162,7 +162,7 @@ func TestEpochAndSteps(t *testing.T) {
 			require.Equal(t, replay.IssuedBeforeStart, peeked.Status)
 			require.Equal(t, "issued_before_start", status(t, s, unused))
 			require.Equal(t, "already_used", status(t, s, victim))
-			epochs, err := s.touch(context.Background())
+			epochs, err := s.touch(context.Background(), doTouch)
 			require.NoError(t, err)
 			for _, epoch := range epochs {
 				require.Equal(t, clock.Now().UnixMicro(), epoch.UnixMicro())
@@ -223,16 +223,16 @@ func TestEpochOfServerBehind(t *testing.T) {
 		}{
 			{"set right, and then back", func() {
 				clock.Step(time.Hour)
-				_, err := s.touch(context.Background())
+				_, err := s.touch(context.Background(), doTouch)
 				require.NoError(t, err)
 				clock.Step(-time.Hour)
-				_, err = s.touch(context.Background())
+				_, err = s.touch(context.Background(), doTouch)
 				require.NoError(t, err)
 				clock.Step(-time.Hour)
 			}},
 			{"ahead, and then behind", func() {
 				clock.Step(2 * time.Hour)
-				_, err := s.touch(context.Background())
+				_, err := s.touch(context.Background(), doTouch)
 				require.NoError(t, err)
 				clock.Step(-2 * time.Hour)
 			}},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/tls"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/admitone/admitone/token"
@@ -54,11 +55,20 @@ type Config struct {
 
 	// Wait makes every admission wait for replicas.
 	Wait Wait
+
+	// LineageFile is a file of this process alone, in which the store keeps the lineage of the
+	// servers that it last saw. With the file, a restarted process notices that the URL leads
+	// to another server than before. Empty: a process notices only what it has seen itself.
+	LineageFile string
+
+	replicas string // Wait.Replicas as text
 }
 
 // Wait is Redis' WAIT command: an admission is answered once so many replicas have the
 // admission in memory. Otherwise, after the time limit, the claim is replay.ErrUnavailable,
-// and the nonce may be spent. The zero Wait waits for none.
+// and the nonce may be spent. While too few replicas are connected, or after a WAIT that fell
+// short until they have caught up, claims and looks are replay.ErrUnavailable and spend
+// nothing. The zero Wait waits for none.
 type Wait struct {
 	// Replicas counts the replicas of one primary; in a Cluster, of each.
 	Replicas int
@@ -101,6 +111,7 @@ func (c *Config) normalize() error {
 		return err
 	}
 	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)
+	c.replicas = strconv.Itoa(c.Wait.Replicas)
 	if c.Wait.Replicas > 0 && c.Wait.Timeout == 0 {
 		c.Wait.Timeout = c.Timeout / 2
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 func earliest(t *testing.T, s *Store) time.Time {
-	epochs, err := s.touch(context.Background())
+	epochs, err := s.touch(context.Background(), doTouch)
 	require.NoError(t, err)
 	return slices.MinFunc(epochs[:], time.Time.Compare)
 }

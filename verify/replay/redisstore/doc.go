@@ -45,6 +45,26 @@
 // without epoch. After a restart without data, a server refuses older tickets, and some
 // moments later no other.
 //
+// # Evictions
+//
+// An evicted nonce is forgotten. So the script compares the server's count of evicted keys
+// (evicted_keys in INFO) with the count written with the epoch, in the same step as the
+// claim. A count that rose or fell begins a new epoch: CONFIG RESETSTAT hides evictions. A
+// maxmemory-policy other than noeviction begins a new epoch when a process sees the policy.
+// With Durable, a count of 0 after a restart begins none.
+//
+// # Another server
+//
+// A URL can lead to another primary, and back: by a name, a proxy, two primaries that both
+// think they are the one. The lineage of a server is its replication ID; with Durable, it is
+// a random text written with the first epoch. A process names the lineage that it last saw
+// in every claim, and a server of another lineage begins a new epoch. So a process that saw
+// two servers ends the epoch of each in turn, for all other processes, too. After a restart
+// of the server, every process does this once.
+//
+// With Config.LineageFile the process remembers the lineage across its own restarts. A
+// process that only ever saw one of two primaries cannot know what the other one admitted.
+//
 // # Restarts and fail-overs
 //
 // Redis answers before its data is safe, so a restarted server lacks the last writes: with
@@ -67,7 +87,10 @@
 //
 // No epoch closes the last hole: an old primary, cut off from its replicas but not from all
 // verifiers, admits the same tickets as the new primary, until its demotion. Wait with at
-// least one replica closes the hole: a primary without replicas then admits nobody. With
+// least one replica closes the hole: a primary without replicas then admits nobody, tells
+// nobody that a ticket was used, and spends nothing. A replica counts if it was heard from
+// within 3 s. Of the claims under way when replicas go away, those that fell short are spent
+// on the old primary; later ones are not made until replicas have a write again. With
 // several replicas, wait for all replicas that may be promoted; Redis does not promise to
 // promote a replica that has answered. (min-replicas-to-write 1 narrows the hole to
 // min-replicas-max-lag.)

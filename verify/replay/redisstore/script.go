@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/admitone/admitone/verify/replay"
 )
 
@@ -14,21 +16,39 @@ import (
 // and spending are a single step, by a single reading of the server's clock.
 //
 //	KEYS[1]  the nonce's key     first use in µs, 16 digits, then the binding's 32 bytes or nothing
-//	KEYS[2]  the bucket's epoch  epoch in µs, 16 digits; latest time seen in µs, 16 digits;
-//	                             replication ID of the primary that wrote it, or nothing
-//	ARGV[1]  task                claim, peek, or touch (restore the epoch only)
+//	KEYS[2]  the bucket's epoch  16 digits each: epoch in µs; latest time seen in µs; the server's
+//	                             count of evicted keys; then the replication ID of the primary
+//	                             that wrote it, a colon, and the origin
+//	ARGV[1]  task                claim, peek, touch (restore the epoch only), prove (touch, and
+//	                             write something), or renew (begin a new epoch)
 //	ARGV[2]  fence               1 if a new replication ID is a new epoch, else 0
 //	ARGV[3]  not before          µs
 //	ARGV[4]  retain until        µs
 //	ARGV[5]  binding             32 bytes or nothing
 //	ARGV[6]  the caller's time   µs
+//	ARGV[7]  lineage             the bucket's, as last seen by the caller, or nothing
+//	ARGV[8]  replicas            how many must be connected
+//	ARGV[9]  origin              a random text, for an epoch that has none
 //
-// The answer is an integer: a reply from the list below; or, for a spent nonce, the time
-// of the first use in µs, negated if the claim repeats the first. All times are below 2⁵³,
-// the limit of exact numbers in Lua.
+// The answer to claim and peek is an integer: a reply from the list below; or, for a spent
+// nonce, the time of the first use in µs, negated if the claim repeats the first. The answer
+// to the other tasks is the epoch and the lineage. All times are below 2⁵³, the limit of
+// exact numbers in Lua.
 //
-// A repetition writes the existing value again: WAIT concerns the writes of its own
-// connection, and the first use may have come by another.
+// With too few replicas, claim and peek change nothing. A replica counts if it is online and
+// was heard from within 3 s.
+//
+// If replicas must be connected, a claim of a spent nonce writes the existing value again,
+// whether or not the claim repeats the first: WAIT concerns the writes of its own connection,
+// and the first use may have come by another. The value and its expiry stay.
+//
+// The lineage is the replication ID with fence, and otherwise the origin: a text made with
+// the first epoch and kept by all later ones. A caller that last saw another lineage comes
+// from another server, with redemptions unknown to this server. So a new epoch begins.
+//
+// Evicted keys may have been nonces. The count is read in the same step as the nonce, so no
+// eviction is between. A count that rose, or fell by a reset, is a new epoch. Without fence,
+// a count of 0 under a new replication ID is a restart, and none.
 //
 // An epoch begins by the caller's clock if this is ahead of the server's. A server after a
 // loss of memory, or a leap, may stand behind the true time. An epoch in the past would
@@ -50,46 +70,58 @@ import (
 const script = `
 local what, fence = ARGV[1], ARGV[2] == '1'
 local notBefore, retain, binding = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local lineage, replicas = ARGV[7], tonumber(ARGV[8])
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
-local record = redis.call('GET', KEYS[2])
-local epoch, seen, id
-if record then
-  epoch, seen, id = tonumber(string.sub(record, 1, 16)), tonumber(string.sub(record, 17, 32)), string.sub(record, 33)
+local info = redis.call('INFO', 'replication')
+if replicas > 0 and (what == 'claim' or what == 'peek') then
+  local online = 0
+  for lag in string.gmatch(info, 'slave%d+:[^\r\n]*state=online[^\r\n]*lag=(%d+)') do
+    if tonumber(lag) <= 3 then online = online + 1 end
+  end
+  if online < replicas then return 7 end
 end
-local same = true
-if fence then
-  local current = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
-  same, id = current == id, current
+local id = string.match(info, 'master_replid:(%x+)') or ''
+info = redis.call('INFO', 'stats')
+local _, at = string.find(info, '\nevicted_keys:', 1, true)
+local evicted = tonumber(at and string.match(info, '^%d+', at + 1) or 0)
+local record = redis.call('GET', KEYS[2])
+local epoch, seen, count, wrote, origin
+if record then
+  epoch, seen, count = tonumber(string.sub(record, 1, 16)), tonumber(string.sub(record, 17, 32)), tonumber(string.sub(record, 33, 48))
+  wrote, origin = string.match(string.sub(record, 49), '^(%x*):(%x+)$')
 end
 local write, tell = true, false
-if not epoch or not seen or not same or now < seen - 20000000 then
-  epoch, seen, tell = math.max(now, tonumber(ARGV[6])), now, true
+if not epoch or not seen or not count or not origin or what == 'renew'
+  or fence and wrote ~= id
+  or evicted ~= count and (wrote == id or evicted ~= 0)
+  or lineage ~= '' and lineage ~= (fence and id or origin)
+  or now < seen - 20000000 then
+  epoch, seen, tell, origin = math.max(now, tonumber(ARGV[6])), now, true, origin or ARGV[9]
 elseif now >= seen + 20000000 then
   seen, tell = now, true
 elseif now >= seen + 10000000 then
   seen = now
 else
-  write = false
+  write = wrote ~= id or evicted ~= count or what == 'prove'
 end
 local failed
 if what == 'peek' then
   tell = false
 elseif write then
-  local answer = redis.pcall('SET', KEYS[2], string.format('%016.0f%016.0f%s', epoch, seen, id or ''))
+  local value = string.format('%016.0f%016.0f%016.0f%s:%s', epoch, seen, evicted, id, origin)
+  local answer = redis.pcall('SET', KEYS[2], value)
   if answer.err then failed, tell = answer, false end
 end
-if what == 'touch' then return failed or epoch end
+if what ~= 'claim' and what ~= 'peek' then return failed or {epoch, fence and id or origin} end
 if now >= retain then return tell and 6 or 3 end
 local spent = redis.call('GET', KEYS[1])
 if spent then
   if tell then return 6 end
   local first = tonumber(string.sub(spent, 1, 16)) or 0
-  if binding ~= '' and string.sub(spent, 17) == binding and now >= first and now < first + 10000000 then
-    if what == 'claim' then redis.call('SET', KEYS[1], spent, 'KEEPTTL') end
-    return -first
-  end
-  return first
+  local repeats = binding ~= '' and string.sub(spent, 17) == binding and now >= first and now < first + 10000000
+  if what == 'claim' and (repeats or replicas > 0) then redis.call('SET', KEYS[1], spent, 'KEEPTTL') end
+  return repeats and -first or first
 end
 if failed then return failed end
 if notBefore <= epoch then return tell and 5 or 2 end
@@ -106,6 +138,7 @@ const (
 	replyAdmittedTell      = 4
 	replyIssuedBeforeTell  = 5
 	replyAskAgain          = 6
+	replyTooFewReplicas    = 7
 )
 
 // The tasks of the script.
@@ -113,6 +146,8 @@ const (
 	doClaim = "claim"
 	doPeek  = "peek"
 	doTouch = "touch"
+	doProve = "prove"
+	doRenew = "renew"
 )
 
 func decode(reply int64) (replay.Answer, error) {
@@ -123,12 +158,29 @@ func decode(reply int64) (replay.Answer, error) {
 		return replay.Answer{Status: replay.IssuedBeforeStart}, nil
 	case reply == replyTooLate:
 		return replay.Answer{Status: replay.TooLate}, nil
-	case reply > replyAskAgain:
+	case reply > replyTooFewReplicas:
 		return replay.Answer{Status: replay.AlreadyUsed, FirstUsed: time.UnixMicro(reply).UTC()}, nil
 	case reply < 0:
 		return replay.Answer{Status: replay.Admitted, FirstUsed: time.UnixMicro(-reply).UTC(), Repeated: true}, nil
 	}
 	return replay.Answer{}, fmt.Errorf("%w: the script answered %d, which is nothing", replay.ErrUnavailable, reply)
+}
+
+// decodeEpoch reads the answer to a task other than claim and peek.
+func decodeEpoch(result rueidis.RedisResult) (epoch time.Time, lineage string, err error) {
+	values, err := result.ToArray()
+	if err != nil {
+		return epoch, "", err
+	}
+	if len(values) != 2 {
+		return epoch, "", fmt.Errorf("the script answered %d values, and 2 are an epoch", len(values))
+	}
+	micro, err := values[0].AsInt64()
+	if err != nil {
+		return epoch, "", err
+	}
+	lineage, err = values[1].ToString()
+	return time.UnixMicro(micro).UTC(), lineage, err
 }
 
 // buckets is the number of hash tags, and of epochs, in a realm. It also limits the number

@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,9 @@ func (s *Store) Stats(ctx context.Context) (replay.Stats, error) {
 			continue
 		}
 		primaries++
+		if connectedReplicas(info) < s.config.Wait.Replicas {
+			st.Err = s.config.tooFew()
+		}
 		number := func(text string) int64 {
 			n, _ := strconv.ParseInt(text, 10, 64)
 			return n
@@ -53,6 +57,12 @@ func (s *Store) Stats(ctx context.Context) (replay.Stats, error) {
 	}
 	if !bounded {
 		st.MaxBytes = 0
+	}
+	if fault := s.fault.Load(); fault != nil {
+		st.Err = *fault
+	}
+	for shard := range buckets {
+		st.Err = cmp.Or(st.Err, s.short.err(shard))
 	}
 	return st, nil
 }

@@ -29,8 +29,12 @@ type Store struct {
 	fence  string
 	epoch  time.Time // the latest of those found by Open
 
+	origin string // for epochs without an origin
+
 	// fault is why nobody can be admitted though the server answers, or nil.
 	fault atomic.Pointer[error]
+	known lineages
+	short shortage
 
 	stop   context.CancelFunc
 	ended  sync.WaitGroup
@@ -67,7 +71,11 @@ func openWith(ctx context.Context, config Config, script string, every time.Dura
 	}
 	s := &Store{
 		now: now, config: config, client: client, dialer: dialer, script: script,
-		keys: newKeys(config.Realm), db: option.SelectDB, fence: "1",
+		keys: newKeys(config.Realm), db: option.SelectDB, fence: "1", origin: newOrigin(),
+	}
+	if err := s.known.load(config.LineageFile); err != nil {
+		client.Close()
+		return nil, err
 	}
 	if config.Durable {
 		s.fence = "0"
@@ -93,7 +101,7 @@ func (s *Store) begin(ctx context.Context) error {
 		return fmt.Errorf("loading the script: %w", explain(err))
 	}
 	s.sha = sha
-	epochs, err := s.touch(ctx)
+	epochs, err := s.touch(ctx, doTouch)
 	if err != nil {
 		return fmt.Errorf("running the script: %w", explain(err))
 	}
@@ -142,6 +150,9 @@ func (s *Store) ask(ctx context.Context, c *replay.Claim, what string) (replay.A
 	if fault := s.fault.Load(); fault != nil {
 		return replay.Answer{}, unavailable(*fault)
 	}
+	if err := s.short.err(s.shard(c)); err != nil {
+		return replay.Answer{}, unavailable(err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
 	a := s.keys.encode(c, s.now())
@@ -156,9 +167,14 @@ func (s *Store) ask(ctx context.Context, c *replay.Claim, what string) (replay.A
 		switch reply {
 		case replyAdmittedTell, replyIssuedBeforeTell, replyAskAgain:
 			// The answer holds whether this works or not.
-			if _, err := s.touch(ctx); err != nil {
+			if _, err := s.touch(ctx, doTouch); err != nil {
 				s.dialer.alarm()
 			}
+		case replyTooFewReplicas:
+			if what == doClaim { // the next one need not wait in WAIT for nothing
+				s.fallShort(a.bucket, s.config.tooFew())
+			}
+			return replay.Answer{}, unavailable(s.config.tooFew())
 		}
 		if reply != replyAskAgain {
 			return decode(reply)
@@ -188,46 +204,65 @@ func (s *Store) run(ctx context.Context, a *args, what string) (int64, error) {
 func (s *Store) command(c rueidis.CommandClient, a *args, what string, whole bool) rueidis.Completed {
 	if whole {
 		return c.B().Eval().Script(s.script).Numkeys(2).Key(a.key, s.keys.epoch[a.bucket]).
-			Arg(what, s.fence, a.notBefore, a.retainUntil, a.bound, a.now).Build()
+			Arg(what, s.fence, a.notBefore, a.retainUntil, a.bound, a.now).
+			Arg(s.known.of(a.bucket), s.config.replicas, s.origin).Build()
 	}
 	return c.B().Evalsha().Sha1(s.sha).Numkeys(2).Key(a.key, s.keys.epoch[a.bucket]).
-		Arg(what, s.fence, a.notBefore, a.retainUntil, a.bound, a.now).Build()
+		Arg(what, s.fence, a.notBefore, a.retainUntil, a.bound, a.now).
+		Arg(s.known.of(a.bucket), s.config.replicas, s.origin).Build()
 }
 
 // runAndWait sends claim and WAIT together, on a dedicated connection: WAIT concerns the
-// writes of its own connection. An answer other than Admitted needs no replica.
+// writes of its own connection. A primary that is cut off must not say that the nonce is
+// spent, either: its replicas, of which one is the primary by now, may not know.
 func (s *Store) runAndWait(ctx context.Context, a *args) (int64, error) {
+	reply, acked, err := s.sendAndWait(ctx, a, doClaim)
+	if err != nil {
+		return 0, err
+	}
+	n, err := reply.AsInt64()
+	if err != nil {
+		return 0, err
+	}
+	wrote := n == replyAdmitted || n == replyAdmittedTell || n < 0 || n > replyTooFewReplicas
+	if wrote && acked < int64(s.config.Wait.Replicas) {
+		err := fmt.Errorf("%d replicas have the claim, and %d must have it", acked, s.config.Wait.Replicas)
+		s.fallShort(a.bucket, err)
+		return 0, err
+	}
+	return n, nil
+}
+
+// sendAndWait sends a task and WAIT, and returns the script's reply and the number of
+// replicas that have what the task wrote.
+func (s *Store) sendAndWait(ctx context.Context, a *args, what string) (rueidis.RedisMessage, int64, error) {
 	client, release := s.client.Dedicate()
 	defer release()
-	send := func(whole bool) (reply, acked int64, err error) {
+	send := func(whole bool) (reply rueidis.RedisMessage, acked int64, err error) {
 		limit := s.config.Wait.Timeout.Milliseconds()
 		wait := client.B().Wait().Numreplicas(int64(s.config.Wait.Replicas)).Timeout(limit).Build()
-		results := client.DoMulti(ctx, s.command(client, a, doClaim, whole), wait)
-		if reply, err = results[0].ToInt64(); err != nil {
-			return 0, 0, err
+		results := client.DoMulti(ctx, s.command(client, a, what, whole), wait)
+		if reply, err = results[0].ToMessage(); err != nil {
+			return reply, 0, err
 		}
 		acked, err = results[1].ToInt64()
 		return reply, acked, err
 	}
 	reply, acked, err := send(false)
 	if noScript(err) {
-		reply, acked, err = send(true)
+		return send(true)
 	}
-	if err != nil {
-		return 0, err
-	}
-	admits := reply == replyAdmitted || reply == replyAdmittedTell || reply < 0
-	if admits && acked < int64(s.config.Wait.Replicas) {
-		return 0, fmt.Errorf("%d replicas have the claim, and %d must have it", acked, s.config.Wait.Replicas)
-	}
-	return reply, nil
+	return reply, acked, err
 }
 
-// touch restores the epochs of all buckets, and returns them. So every bucket has an epoch
-// before the first claim, and a new epoch soon after a loss. The store also notices a clock
-// that runs ahead for a while without any claim.
-func (s *Store) touch(ctx context.Context) ([buckets]time.Time, error) {
+// touch restores the epochs of all buckets, or with doRenew begins new ones, and returns
+// them. So every bucket has an epoch before the first claim, and a new epoch soon after a
+// loss. The store also notices a clock that runs ahead for a while without any claim. The
+// lineages that the servers name are kept before any claim goes by them.
+func (s *Store) touch(ctx context.Context, what string) ([buckets]time.Time, error) {
 	var epochs [buckets]time.Time
+	var seen [buckets]string
+	var failed error
 	now := strconv.FormatInt(micros(s.now()), 10)
 	pending := make([]int, buckets)
 	for i := range pending {
@@ -237,25 +272,28 @@ func (s *Store) touch(ctx context.Context) ([buckets]time.Time, error) {
 		commands := make(rueidis.Commands, 0, len(pending))
 		for _, i := range pending {
 			a := args{bucket: i, key: s.keys.epoch[i], notBefore: "0", retainUntil: "0", now: now}
-			commands = append(commands, s.command(s.client, &a, doTouch, whole))
+			commands = append(commands, s.command(s.client, &a, what, whole))
 		}
 		var unknown []int
 		for n, result := range s.client.DoMulti(ctx, commands...) {
-			epoch, err := result.ToInt64()
+			epoch, lineage, err := decodeEpoch(result)
 			switch {
 			case noScript(err) && !whole:
 				unknown = append(unknown, pending[n])
 			case err != nil:
-				return epochs, err
+				failed = err
 			default:
-				epochs[pending[n]] = time.UnixMicro(epoch).UTC()
+				epochs[pending[n]], seen[pending[n]] = epoch, lineage
 			}
 		}
 		if pending = unknown; len(pending) == 0 {
 			break
 		}
 	}
-	return epochs, nil
+	if err := s.known.saw(&seen); err != nil {
+		return epochs, err
+	}
+	return epochs, failed
 }
 
 func noScript(err error) bool {

@@ -53,7 +53,7 @@ func TestKeysOnTheServer(t *testing.T) {
 		require.Equal(t, replay.Answer{Status: replay.IssuedBeforeStart}, peeked)
 		require.Equal(t, before, writes())
 		require.Equal(t, "0", server.Do("EXISTS", epoch))
-		_, err = s.touch(context.Background())
+		_, err = s.touch(context.Background(), doTouch)
 		require.NoError(t, err)
 		require.Equal(t, "1", server.Do("EXISTS", epoch))
 
@@ -226,7 +226,7 @@ func TestScriptFlushed(t *testing.T) {
 		server.Do("SCRIPT", "FLUSH")
 		require.Equal(t, "already_used", status(t, s, c))
 		server.Do("SCRIPT", "FLUSH")
-		epochs, err := s.touch(context.Background())
+		epochs, err := s.touch(context.Background(), doTouch)
 		require.NoError(t, err)
 		for _, epoch := range epochs {
 			require.WithinDuration(t, time.Now(), epoch, time.Minute)

@@ -137,7 +137,9 @@ func (r Replay) openStore(
 	if err != nil {
 		return nil, err
 	}
-	return redisstore.Open(ctx, r.Redis(p.Realm, roots))
+	config := r.Redis(p.Realm, roots)
+	config.LineageFile = p.File("replay-lineage.json")
+	return redisstore.Open(ctx, config)
 }
 
 // record returns the store in the form for the data folder's record.
