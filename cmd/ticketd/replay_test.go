@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -74,14 +75,40 @@ func TestReplayWait(t *testing.T) {
 	assert.Contains(t, lonely.stderr.String(), "0 replicas connected")
 
 	replica := redis.Replicas(1)[0]
-	p, info := startDemo(t, "--replay", redis.URL, "--replay-wait", "1", "--replay-timeout", "10s")
+	p, info := startDemo(t, "--replay", redis.URL, "--replay-wait", "1", "--replay-timeout", "10s",
+		"--metrics-listen", "127.0.0.1:0")
 	works(t, info)
 	replica.Freeze()
 	ticket := info.ticket(t, info.request(true))
 	assert.Equal(t, http.StatusServiceUnavailable, mustEnter(t, info.LoginURL, ticket))
 	p.logs("reason=store_unavailable")
 	replica.Thaw()
+	require.Eventually(t, func() bool { return ready(t, info) }, time.Minute, 20*time.Millisecond)
 	works(t, info)
+
+	// trap R37: without its replica the service is not ready, the metrics say so, and a
+	// ticket is good when the replica is back.
+	up := func() float64 {
+		got, _ := scrape(t, p.scrapeURL())
+		return got["ticketd_replay_up{store=redis}"]
+	}
+	replica.Kill()
+	require.Eventually(t, func() bool { return !ready(t, info) }, time.Minute, 20*time.Millisecond)
+	assert.Zero(t, up())
+	ticket = info.ticket(t, info.request(true))
+	for range 3 {
+		assert.Equal(t, http.StatusServiceUnavailable, mustEnter(t, info.LoginURL, ticket))
+	}
+	replica.Start()
+	require.Eventually(t, func() bool { return ready(t, info) }, time.Minute, 20*time.Millisecond)
+	wantAdmitted(t, info.LoginURL, []string{ticket})
+	require.Eventually(t, func() bool { return up() == 1 }, time.Minute, 20*time.Millisecond)
+}
+
+// ready reports whether /readyz says so.
+func ready(t *testing.T, info demoInfo) bool {
+	status, _ := fetch(t, info.URL+"/readyz")
+	return status == http.StatusOK
 }
 
 // --replay-ca says whom to trust for rediss://.

@@ -30,6 +30,9 @@ func (s *Store) ask(ctx context.Context, c *replay.Claim, spend bool) (replay.An
 	if err := c.Check(); err != nil {
 		return replay.Answer{}, err
 	}
+	if fault := s.fault.Load(); fault != nil {
+		return replay.Answer{}, unavailable(*fault)
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	if err := ctx.Err(); err != nil {

@@ -94,4 +94,11 @@
 // schema, made by its owner with the script of Schema: the functions run with the owner's
 // rights. With USAGE alone a service can spend a nonce, and cannot make the store forget a
 // nonce.
+//
+// A function of another role could admit a ticket twice, and do whatever its caller may do.
+// So Open refuses a schema if the schema, a table or a function belongs to another role than
+// the service's own, the database's owner or a superuser, or if another role may create
+// functions in the schema. The store looks again every 5 s. After a bad answer, claims are
+// ErrUnavailable until the schema is in order. Run the script of Schema as the database's
+// owner or a superuser.
 package pgstore

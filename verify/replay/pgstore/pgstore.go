@@ -76,6 +76,9 @@ type Store struct {
 	noFsync bool
 	epoch   time.Time // that Open found
 
+	// fault is why nothing is claimed though the server answers, or nil.
+	fault atomic.Pointer[error]
+
 	// explicit is set when the server was found to begin transactions in
 	// another isolation than READ COMMITTED.
 	explicit atomic.Bool
@@ -127,13 +130,14 @@ func openWith(ctx context.Context, config Config, now func() time.Time) (*Store,
 		s.Close()
 		return nil, err
 	}
+	background, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.stopped.Go(func() { s.lookEvery(background, lookInterval) })
 	every := config.PurgeEvery
 	if every == 0 {
 		every = defaultPurgeEvery
 	}
 	if every > 0 {
-		background, stop := context.WithCancel(context.Background())
-		s.stop = stop
 		s.stopped.Go(func() { s.purgeEvery(background, every) })
 	}
 	return s, nil

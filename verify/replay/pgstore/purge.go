@@ -72,6 +72,7 @@ func (s *Store) heal(ctx context.Context, err error) {
 		}
 		defer s.repairing.Unlock()
 		made, err := s.migrate(ctx)
+		s.look(ctx) // somebody else may have been faster
 		if err != nil {
 			s.log.Error("replay store: the schema is gone and cannot be made anew", "store", s.name, "error", err)
 		} else if made {

@@ -20,8 +20,8 @@ const (
 	migrationLock = 7020957371498726502
 )
 
-// Schema returns schema.sql, the SQL script for the schema admitone_replay. Run the script as a role
-// other than the service's, in a single transaction:
+// Schema returns schema.sql, the SQL script for the schema admitone_replay. Run the script as the
+// database's owner or a superuser, and not as the service's role, in a single transaction:
 //
 //	psql --single-transaction --file schema.sql
 //	GRANT USAGE ON SCHEMA admitone_replay TO the_service;
@@ -47,6 +47,10 @@ func (s *Store) prepare(ctx context.Context) error {
 		return errors.New("the server's fsync is off, so a power failure would forget spent tickets; set fsync = on")
 	}
 	if _, err := s.migrate(ctx); err != nil {
+		return err
+	}
+	// First of all, since a function of a stranger runs with the rights of the caller.
+	if err := s.checkOwners(ctx); err != nil {
 		return err
 	}
 	if err := s.checkSchema(ctx); err != nil {

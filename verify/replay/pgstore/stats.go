@@ -20,5 +20,8 @@ func (s *Store) Stats(ctx context.Context) (replay.Stats, error) {
 	if err != nil {
 		return replay.Stats{}, unavailable(err)
 	}
+	if fault := s.fault.Load(); fault != nil {
+		st.Err = *fault
+	}
 	return st, nil
 }
