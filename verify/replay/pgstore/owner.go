@@ -37,8 +37,9 @@ FROM power WHERE role NOT IN (SELECT oid FROM trusted) ORDER BY 1 LIMIT 1`
 type strangerError struct{ power string }
 
 func (e *strangerError) Error() string {
-	return "in the schema admitone_replay, " + e.power + ", who could read what this role reads and admit tickets twice; " +
-		"drop the schema, and let this role, the database's owner or a superuser make it"
+	return "in the schema admitone_replay, " + e.power +
+		", who could read what this role reads and admit tickets twice; drop the schema, " +
+		"and let this role, the database's owner or a superuser make it"
 }
 
 // checkOwners refuses a schema in the power of a role without power over the database.

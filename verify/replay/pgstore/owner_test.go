@@ -30,7 +30,8 @@ func squat(t *testing.T, url string) {
 func TestSquattedSchema(t *testing.T) {
 	url := servers.Database(t)
 	squatter, service := role(t, url, "squatter", ""), role(t, url, "attacked", "")
-	exec1(t, url, fmt.Sprintf("GRANT CREATE ON DATABASE %s TO squatter", ask1[string](t, url, "SELECT current_database()")))
+	database := ask1[string](t, url, "SELECT current_database()")
+	exec1(t, url, fmt.Sprintf("GRANT CREATE ON DATABASE %s TO squatter", database))
 	refused := func(want string) {
 		t.Helper()
 		for _, url := range []string{url, service} {
