@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -100,10 +101,18 @@ func (a *app) tellVouched(r auditReport) {
 		text = "only the log's own hashes vouch for the log"
 	}
 	last := r.Entries[len(r.Entries)-1]
-	a.say("%d entries, whole, up to generation %d; %s", len(r.Entries), last.Generation, text)
+	a.say("%s, whole, up to generation %d; %s", entriesText(len(r.Entries)), last.Generation, text)
 	if last.Result == keyring.Unfinished {
 		a.say("the last entry is unfinished: its writer was killed, or the end of the log was cut off")
 	}
+}
+
+// entriesText returns a number of entries in words.
+func entriesText(n int) string {
+	if n == 1 {
+		return "1 entry"
+	}
+	return fmt.Sprintf("%d entries", n)
 }
 
 func (a *app) verifyCommand() *cobra.Command {

@@ -184,9 +184,9 @@ func (a *app) examineAudit(d *diagnosis, file string, c keyring.Config) {
 		d.Exit = exitUnreadable
 	case entries[len(entries)-1].Result == keyring.Unfinished:
 		d.add("audit", warning, "see keyring audit; the next change records the outcome",
-			"%d entries, of which the last is unfinished", len(entries))
+			"%s, of which the last is unfinished", entriesText(len(entries)))
 	default:
-		d.add("audit", well, "", "%d entries, whole", len(entries))
+		d.add("audit", well, "", "%s, whole", entriesText(len(entries)))
 	}
 }
 

@@ -46,6 +46,12 @@ func apiKeyCommand(s *shell) *cobra.Command {
 			"remove": "  ticketd apikey remove ID --data /var/lib/ticketd",
 		},
 		name: func(k *directory.APIKey) string { return k.ID },
+		none: func(name string, k *directory.APIKey) string {
+			if name == "brands" && k.AllBrands {
+				return "all"
+			}
+			return dash("")
+		},
 		get: func(db *directory.DB, ctx context.Context, _, id string) (directory.APIKey, error) {
 			return db.APIKey(ctx, id)
 		},

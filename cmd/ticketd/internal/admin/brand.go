@@ -2,11 +2,16 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/text/language"
 
+	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/verify/web"
 )
 
 // settingFields returns the fields of the settings that brands and channels share.
@@ -54,6 +59,37 @@ var brandFields = append([]field[directory.Brand]{
 		false, func(b *directory.Brand) any { return &b.LoginAddresses }},
 	{"sessions-since", "", false, func(b *directory.Brand) any { return &b.SessionsSince }},
 }, settingFields(func(b *directory.Brand) *directory.Settings { return &b.Settings })...)
+
+// checkPages refuses a --language without texts: the pages would stay in the browser's.
+func checkPages(cmd *cobra.Command) error {
+	f := cmd.Flags().Lookup("language")
+	if f == nil || f.Value.String() == "" {
+		return nil
+	}
+	if _, err := language.Parse(f.Value.String()); err != nil {
+		return nil // which the directory refuses
+	}
+	if err := web.CheckLanguage(f.Value.String()); err != nil {
+		return cli.Usage(cli.ForFlag("language", err))
+	}
+	return nil
+}
+
+// tellLifetime says that a lifetime over the service's default maximum needs a flag of
+// the service as well.
+func tellLifetime(s *shell, cmd *cobra.Command) {
+	for _, name := range []string{"max-lifetime", "agent-lifetime", "customer-lifetime"} {
+		f := cmd.Flags().Lookup(name)
+		if f == nil || !f.Changed {
+			continue
+		}
+		if d, err := time.ParseDuration(f.Value.String()); err == nil && d > token.MaxLifetime {
+			fmt.Fprintf(s.stderr, "note: ticketd serve issues no ticket for longer than its own --max-lifetime, "+
+				"by default %v; a longer --%s has no effect without it\n", token.MaxLifetime, name)
+			return
+		}
+	}
+}
 
 func brandCommand(s *shell) *cobra.Command {
 	withAll := false

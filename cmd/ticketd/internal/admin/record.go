@@ -34,6 +34,9 @@ type kind[T any] struct {
 	list   func(db *directory.DB, ctx context.Context, brand, after string, limit int) ([]T, error)
 	remove func(db *directory.DB, ctx context.Context, brand, name string) error
 
+	// none returns the text of an empty field in a list; may be nil, which stands for -.
+	none func(name string, record *T) string
+
 	// prepare completes a record after its flags are set; may be nil.
 	prepare func(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand string, record *T) error
 }
@@ -117,6 +120,7 @@ func (k *kind[T]) addCommand(s *shell) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		tellLifetime(s, cmd)
 		return k.print(s, record)
 	})
 	addFieldFlags(cmd, k.fields)
@@ -126,6 +130,9 @@ func (k *kind[T]) addCommand(s *shell) *cobra.Command {
 // fill puts the given flags into a record, and completes the record.
 func (k *kind[T]) fill(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand string, record *T) error {
 	if err := setFields(cmd, k.fields, record); err != nil {
+		return err
+	}
+	if err := checkPages(cmd); err != nil {
 		return err
 	}
 	if k.prepare == nil {
@@ -153,6 +160,7 @@ func (k *kind[T]) setCommand(s *shell) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		tellLifetime(s, cmd)
 		return k.print(s, record)
 	})
 	addFieldFlags(cmd, k.fields)
@@ -230,13 +238,21 @@ func (k *kind[T]) printAll(s *shell, page func(after string) ([]T, error)) error
 				}
 				continue
 			}
-			fmt.Fprintln(t, strings.Join(k.columns(func(f field[T]) string { return dash(shown(f.at(&record))) }), "\t"))
+			fmt.Fprintln(t, strings.Join(k.columns(func(f field[T]) string { return k.cell(f, &record) }), "\t"))
 		}
 		if len(records) < pageSize {
 			return t.Flush()
 		}
 		after = k.name(&records[len(records)-1])
 	}
+}
+
+// cell returns the text of a field in the list.
+func (k *kind[T]) cell(f field[T], record *T) string {
+	if text := shown(f.at(record)); text != "" || k.none == nil {
+		return dash(text)
+	}
+	return k.none(f.name, record)
 }
 
 // columns returns a text for each field that list has a column for.
