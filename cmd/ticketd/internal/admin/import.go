@@ -150,7 +150,7 @@ type agentFile struct {
 
 // missing returns the fields of an agent about which the file says nothing.
 func (f agentFile) missing(a directory.Agent) []string {
-	if f.activeOpen[a.Username] {
+	if f.activeOpen[directory.UsernameKey(a.Username)] {
 		return append(slices.Clone(f.lacks), "active")
 	}
 	return f.lacks
@@ -170,12 +170,14 @@ func parseAgents(in io.Reader, b directory.Brand) (f agentFile, mistakes []lineE
 	}
 	f.activeOpen = make(map[string]bool)
 	r.ReuseRecord = true
-	lines := make(map[string]int) // by username
+	lines := make(map[string]int) // by username, as usernames are compared
 	for len(mistakes) < maxLineErrors {
 		record, err := r.Read()
 		if err == io.EOF {
 			// Another import at the same time must update the agents in the same order.
-			slices.SortFunc(f.agents, func(a, b directory.Agent) int { return strings.Compare(a.Username, b.Username) })
+			slices.SortFunc(f.agents, func(a, b directory.Agent) int {
+				return strings.Compare(directory.UsernameKey(a.Username), directory.UsernameKey(b.Username))
+			})
 			return f, mistakes, nil
 		}
 		if syntax, ok := errors.AsType[*csv.ParseError](err); ok {
@@ -192,7 +194,8 @@ func parseAgents(in io.Reader, b directory.Brand) (f agentFile, mistakes []lineE
 		}
 		line, _ := r.FieldPos(0)
 		a, wrong := parseAgent(record, used, b)
-		if first, twice := lines[a.Username]; wrong == nil && twice {
+		key := directory.UsernameKey(a.Username)
+		if first, twice := lines[key]; wrong == nil && twice {
 			wrong = &lineError{0, "username", fmt.Sprintf("is that of line %d as well; give each agent once", first)}
 		}
 		if wrong != nil {
@@ -200,10 +203,10 @@ func parseAgents(in io.Reader, b directory.Brand) (f agentFile, mistakes []lineE
 			mistakes = append(mistakes, *wrong)
 			continue
 		}
-		lines[a.Username] = line
+		lines[key] = line
 		f.agents = append(f.agents, a)
 		if at := slices.IndexFunc(used, isActive); at >= 0 && strings.TrimSpace(record[at]) == "" {
-			f.activeOpen[a.Username] = true
+			f.activeOpen[key] = true
 		}
 	}
 	return f, mistakes, nil

@@ -103,9 +103,19 @@ func (s *server) findCustomer(ctx context.Context, t token.Ticket) (f found, err
 	case errors.Is(err, directory.ErrNotFound):
 		return f, fmt.Errorf("the directory has no brand %q", t.Brand)
 	case err != nil:
-		return f, notAsked(err)
+		return f, refusedOrNotAsked(err)
 	}
 	return f, nil
+}
+
+// refusedOrNotAsked is the verdict on a customer's ticket if the directory names a wrong
+// field of the ticket, or could not be asked. This service seals no wrong field, but
+// another issuer with the same keys may.
+func refusedOrNotAsked(err error) error {
+	if wrong, ok := errors.AsType[*directory.FieldError](err); ok {
+		return wrong
+	}
+	return notAsked(err)
 }
 
 // afterClaim is the time limit of the work after a claim. It leaves the client the other

@@ -106,7 +106,7 @@ func (s *server) customerFor(r *http.Request, t token.Ticket, confirm bool) (f f
 	on := directory.Redemption{Ticket: t.ID.String(), Expires: t.Expires()}
 	f.Customer, err = s.Directory.KnownCustomer(r.Context(), t.Brand, customerOf(t), on)
 	if err != nil && !errors.Is(err, directory.ErrNotFound) {
-		return f, notAsked(err)
+		return f, refusedOrNotAsked(err)
 	}
 	return f, nil
 }

@@ -27,7 +27,7 @@ func TestLockedDirectoryDoesNotEatTheGrace(t *testing.T) {
 	body := `{"brand":"commbox","uniqueId":"7","firstName":"Joan","oneTimeUse":true,"channel":"web","overrideUserInfo":true}`
 	ticket, forPage := w.ticket(w.key, body), w.ticket(w.key, body)
 
-	other, err := sql.Open("sqlite", "file:"+file+"?_txlock=immediate")
+	other, err := sql.Open("sqlite", "file:"+file+"?_txlock=immediate&_pragma=busy_timeout(10000)")
 	require.NoError(t, err)
 	defer other.Close()
 	lock, err := other.BeginTx(t.Context(), nil)

@@ -80,8 +80,8 @@ func (s *server) issue(r *http.Request, key directory.APIKey, q client.IssueRequ
 // invalid returns the mistake in a ticket whose phone number is not known yet, or nil. The
 // brand's region decides how to read the number.
 func invalid(t *token.Ticket, q client.IssueRequest) *client.FieldError {
-	if err := t.ValidateTexts(); err != nil {
-		wrong, _ := errors.AsType[*token.FieldError](err)
+	err := cmp.Or(t.ValidateTexts(), directory.NormalizeIdentifiers(&t.Username, &t.Email, &t.UniqueID))
+	if wrong, ok := errors.AsType[*token.FieldError](err); ok {
 		return &client.FieldError{Field: wrong.Field, Reason: wrong.Reason}
 	}
 	switch {
@@ -158,7 +158,7 @@ func (s *server) matchAgent(r *http.Request, set directory.Effective, t *token.T
 	if len(missing) > 0 {
 		return badFields(missing)
 	}
-	_, err := s.Directory.MatchAgent(r.Context(), t.Brand, t.Username, directory.Fields{
+	agent, err := s.Directory.MatchAgent(r.Context(), t.Brand, t.Username, directory.Fields{
 		Email: t.Email, Phone1: t.Phone1, UniqueID: t.UniqueID, FirstName: t.FirstName, LastName: t.LastName,
 	})
 	var mismatch *directory.MismatchError
@@ -168,6 +168,7 @@ func (s *server) matchAgent(r *http.Request, set directory.Effective, t *token.T
 	case err != nil:
 		return internal(err)
 	}
+	t.Username = agent.Username
 	return nil
 }
 

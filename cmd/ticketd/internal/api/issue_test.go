@@ -105,6 +105,14 @@ func TestIssueRefuses(t *testing.T) {
 		{"phone written locally, no region", w.key, `{"brand":"commbox","phone1":"212-123-4567"}`, 400, "+", "phone1"},
 		{"phone too short", w.key, `{"brand":"commbox","phone1":"+4425"}`, 400, "phone1", "phone1"},
 		{"phone with letters", w.key, `{"brand":"commbox","phone1":"call me"}`, 400, "phone1", "phone1"},
+		{"placeholder", w.key, `{"brand":"commbox","uniqueId":"undefined"}`, 400, "missing value", "uniqueId"},                // trap S3
+		{"unexpanded", w.key, `{"brand":"commbox","uniqueId":"1","email":"${EMAIL}"}`, 400, "missing value", "email"},         // trap S3
+		{"no address", w.key, `{"brand":"commbox","email":"jane"}`, 400, "local@domain", "email"},                             // trap S6
+		{"padded email", w.key, `{"brand":"commbox","email":" a@b"}`, 400, "white space", "email"},                            // trap S6
+		{"invisible in uniqueId", w.key, `{"brand":"commbox","uniqueId":"1\u200b"}`, 400, "invisible", "uniqueId"},            // trap S6
+		{"full-width uniqueId", w.key, `{"brand":"commbox","uniqueId":"１"}`, 400, "ordinary", "uniqueId"},                     // trap S6
+		{"username twin", w.key, `{"brand":"commbox","username":"john\ufeff.d","email":"a@b"}`, 400, "invisible", "username"}, // trap S6
+		{"amount", w.key, `{"brand":"commbox","phone1":"4915123456789.0"}`, 400, "amount", "phone1"},                          // trap S4
 		{"nobody", w.key, `{"brand":"commbox","firstName":"Jane"}`, 400, "email is missing, and so are uniqueId and phone1", "email"},
 		{"agent without identifier", w.key, `{"brand":"commbox","username":"john.d","firstName":"John"}`, 400, "at least one", "email"},
 		{"agent without the brand's fields", w.acmeKey, `{"brand":"acme","username":"mary","email":"mary@example.com"}`, 400, "phone1 is missing", "phone1"},
@@ -283,6 +291,11 @@ func TestIssueAccepts(t *testing.T) {
 		"email in another case": {w.key, `{"brand":"commbox","username":"john.d","email":"John.D@Gmail.com"}`, func(t *testing.T, tk token.Ticket) {
 			assert.False(t, tk.OneTime)
 			assert.Equal(t, time.Minute, tk.Lifetime)
+		}},
+		"username in another case": {w.key, `{"brand":"commbox","username":"JOHN.D","email":"john.d@gmail.com"}`,
+			func(t *testing.T, tk token.Ticket) { assert.Equal(t, "john.d", tk.Username, "the record's spelling") }}, // trap S6
+		"NFD": {w.key, `{"brand":"commbox","uniqueId":"Zoe\u0308","email":"zoe\u0308@x"}`, func(t *testing.T, tk token.Ticket) {
+			assert.Equal(t, [2]string{"Zo\u00eb", "zo\u00eb@x"}, [2]string{tk.UniqueID, tk.Email}) // trap S6
 		}},
 		"the documentation's whole example": {w.key, `{"data":{"brand":"commbox","username":"john.d","email":"john.d@gmail.com","uniqueId":"123456","firstName":"John","lastName":"Doe","phone1":"442501234567","overrideUserInfo":true,"oneTimeUse":true}}`, func(t *testing.T, tk token.Ticket) {
 			assert.False(t, tk.OverrideUserInfo, "it means nothing for agents")

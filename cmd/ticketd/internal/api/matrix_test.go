@@ -129,12 +129,15 @@ func (b matrixBrand) expect(how map[string]string) expected {
 	if len(wrong) > 0 {
 		return expected{status: 400, fields: wrong}
 	}
-	// 2. Lengths, and which fields go together.
+	// 2. Lengths, the form of an address, and which fields go together.
 	agent := given("username")
 	for _, f := range matrixFields(b.name) {
 		if how[f.name] == "long" && f.most > 0 {
 			wrong = append(wrong, f.name)
 		}
+	}
+	if how["email"] == "text" { // "true" is no address
+		wrong = append(wrong, "email")
 	}
 	if agent && given("channel") {
 		wrong = append(wrong, "channel")

@@ -3,6 +3,8 @@ package directory
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,7 +18,7 @@ func TestAddTwice(t *testing.T) {
 		ctx := t.Context()
 		db, _ := d.prepared(t)
 		assert.ErrorIs(t, db.AddBrand(ctx, Brand{Name: "acme", Region: "GB"}), ErrExists)
-		assert.ErrorIs(t, db.AddAgent(ctx, Agent{Brand: "acme", Username: "ann", Email: "x"}), ErrExists)
+		assert.ErrorIs(t, db.AddAgent(ctx, Agent{Brand: "acme", Username: "ann", Email: "x@example.com"}), ErrExists)
 		assert.ErrorIs(t, db.AddChannel(ctx, Channel{Brand: "acme", ID: "web", Name: "x"}), ErrExists)
 		b, err := db.Brand(ctx, "acme")
 		require.NoError(t, err)
@@ -148,10 +150,13 @@ func TestListsArePaged(t *testing.T) {
 		db := d.withBrands(t, names...)
 		db2 := names[3]
 		var ids []int64
-		for _, name := range names {
-			require.NoError(t, db.AddAgent(ctx, Agent{Brand: db2, Username: name}))
+		var usernames []string
+		for i, name := range names {
+			if db.AddAgent(ctx, Agent{Brand: db2, Username: name}) == nil {
+				usernames = append(usernames, name)
+			}
 			require.NoError(t, db.AddChannel(ctx, Channel{Brand: db2, ID: name}))
-			require.NoError(t, db.AddAgent(ctx, Agent{Brand: "b", Username: "of another " + name}))
+			require.NoError(t, db.AddAgent(ctx, Agent{Brand: "b", Username: fmt.Sprint("of another ", i)}))
 			c, err := db.AddCustomer(ctx, Customer{Brand: db2, UniqueID: name})
 			require.NoError(t, err)
 			ids = append(ids, c.ID)
@@ -170,7 +175,9 @@ func TestListsArePaged(t *testing.T) {
 			all, err := db.Brands(ctx, after, 4)
 			return named(all, func(b Brand) string { return b.Name }), err
 		}))
-		assert.Equal(t, names, pages(func(after string) ([]string, error) {
+		assert.Equal(t, []string{"A", "B", "_", "aa", "b c", "z", "É", "王"}, usernames, "no two differ in case only")
+		slices.SortFunc(usernames, func(a, b string) int { return strings.Compare(UsernameKey(a), UsernameKey(b)) })
+		assert.Equal(t, usernames, pages(func(after string) ([]string, error) {
 			all, err := db.Agents(ctx, db2, after, 4)
 			return named(all, func(a Agent) string { return a.Username }), err
 		}))

@@ -17,7 +17,7 @@ const (
 // brand.
 type Agent struct {
 	Brand     string
-	Username  string // compared byte for byte; at most 255 bytes
+	Username  string // as given, in NFC; compared without regard to case; at most 255 bytes
 	Email     string
 	Phone1    string // E.164 with the leading +, as E164 gives it
 	UniqueID  string
@@ -36,25 +36,30 @@ type Agent struct {
 var agents = table[Agent]{
 	kind: "agent", name: "agent", keys: 2,
 	columns: []string{
-		"brand", "username", "email", "phone1", "uniqueid", "first_name", "last_name", "group_names", "active",
-		"record", "tickets_since",
+		"brand", "username_fold", "username", "email", "phone1", "uniqueid", "first_name", "last_name",
+		"group_names", "active", "record", "tickets_since",
 	},
 	fields: func(a *Agent) []any {
 		return []any{
-			&a.Brand, &a.Username, &a.Email, &a.Phone1, &a.UniqueID, &a.FirstName, &a.LastName,
-			texts[string]{&a.Groups}, &a.Active, &a.RecordID, instant{&a.TicketsSince},
+			&a.Brand, folded{&a.Username, UsernameKey}, &a.Username, &a.Email, &a.Phone1, &a.UniqueID,
+			&a.FirstName, &a.LastName, texts[string]{&a.Groups}, &a.Active, &a.RecordID,
+			instant{&a.TicketsSince},
 		}
 	},
 	label:   func(a *Agent) string { return a.Username },
-	prepare: func(a *Agent) error { return a.Validate() },
+	prepare: (*Agent).check,
 }
 
 // Validate returns a *FieldError if the directory would refuse the agent.
-func (a Agent) Validate() error {
+func (a Agent) Validate() error { return a.check() }
+
+// check refuses a wrong record, and puts the identifiers into their normal form.
+func (a *Agent) check() error {
 	err := cmp.Or(
 		checkName("brand", a.Brand, maxBrand),
 		checkName("username", a.Username, maxIdentifier),
-		checkPerson(a.Email, a.UniqueID, a.FirstName, a.LastName, a.Phone1),
+		NormalizeIdentifiers(&a.Username, &a.Email, &a.UniqueID),
+		checkPerson(&a.Email, &a.UniqueID, a.FirstName, a.LastName, a.Phone1),
 		checkGroups(a.Groups))
 	if err != nil || a.Phone1 == "" {
 		return err
@@ -101,13 +106,17 @@ func (db *DB) AddAgent(ctx context.Context, a Agent) error {
 }
 
 // UpdateAgent changes the agent by edit, as UpdateBrand does. An inactive agent who is
-// made active has a new RecordID and a TicketsSince; edit itself changes neither.
+// made active has a new RecordID and a TicketsSince; edit itself changes neither. The
+// username stays as it is spelled.
 func (db *DB) UpdateAgent(ctx context.Context, brand, username string, edit func(*Agent) error) (Agent, error) {
 	now := db.now()
 	return agents.updateThen(ctx, db, func(a *Agent) error {
 		was := *a
 		if err := edit(a); err != nil {
 			return err
+		}
+		if a.Username != was.Username {
+			return refuse("username", "of the agent cannot change; add another agent instead")
 		}
 		a.RecordID, a.TicketsSince = was.RecordID, was.TicketsSince
 		if a.Active && !was.Active {
@@ -126,27 +135,29 @@ func (db *DB) UpdateAgent(ctx context.Context, brand, username string, edit func
 			return err
 		}
 		return nil
-	}, brand, username)
+	}, brand, UsernameKey(username))
 }
 
-// Agent looks up an agent of the brand by username, active or not. If the agent does
-// not exist, the error wraps ErrNotFound.
+// Agent looks up an agent of the brand by username, active or not. The record has the
+// username as it was spelled when the agent was added. If the agent does not exist, the
+// error wraps ErrNotFound.
 func (db *DB) Agent(ctx context.Context, brand, username string) (Agent, error) {
-	v, err := agents.get(ctx, db.read, brand, username)
+	v, err := agents.get(ctx, db.read, brand, UsernameKey(username))
 	return v.record, err
 }
 
-// Agents lists up to limit agents of the brand, in the order of their usernames.
+// Agents lists up to limit agents of the brand, in the order of their usernames without
+// regard to case.
 func (db *DB) Agents(ctx context.Context, brand, after string, limit int) ([]Agent, error) {
 	if _, err := db.Brand(ctx, brand); err != nil {
 		return nil, err
 	}
-	return agents.page(ctx, db.read, []any{brand}, after, limit)
+	return agents.page(ctx, db.read, []any{brand}, UsernameKey(after), limit)
 }
 
 // RemoveAgent removes an agent.
 func (db *DB) RemoveAgent(ctx context.Context, brand, username string) error {
 	return agents.remove(ctx, db, func(ctx context.Context, tx querier) error {
 		return depart(ctx, tx, db.now(), brand, username)
-	}, brand, username)
+	}, brand, UsernameKey(username))
 }

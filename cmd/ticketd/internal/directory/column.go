@@ -95,10 +95,13 @@ func (c prefixes) Scan(src any) error {
 	return err
 }
 
-// folded is an email address in the form for comparison. It is only written.
-type folded struct{ from *string }
+// folded is a text in its form for comparison. It is only written.
+type folded struct {
+	from *string
+	fold func(string) string
+}
 
-func (c folded) Value() (driver.Value, error) { return foldEmail(*c.from), nil }
+func (c folded) Value() (driver.Value, error) { return c.fold(*c.from), nil }
 
 func (c folded) Scan(any) error { return nil }
 

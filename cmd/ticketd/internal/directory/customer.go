@@ -15,9 +15,9 @@ import (
 type Customer struct {
 	ID        int64 // chosen by the database, never given twice
 	Brand     string
-	Email     string // as given; compared without regard to case
+	Email     string // as given, in NFC; compared without regard to case
 	Phone1    string // E.164 with the leading +, as E164 gives it
-	UniqueID  string
+	UniqueID  string // in NFC; compared with regard to case
 	FirstName string
 	LastName  string
 	Remark    string
@@ -34,24 +34,25 @@ var customers = table[Customer]{
 	},
 	fields: func(c *Customer) []any {
 		return []any{
-			&c.Brand, &c.ID, &c.Email, folded{&c.Email}, &c.Phone1, &c.UniqueID, &c.FirstName, &c.LastName, &c.Remark,
-			instant{&c.Created}, instant{&c.Updated}, &c.RecordID,
+			&c.Brand, &c.ID, &c.Email, folded{&c.Email, foldEmail}, &c.Phone1, &c.UniqueID,
+			&c.FirstName, &c.LastName, &c.Remark, instant{&c.Created}, instant{&c.Updated}, &c.RecordID,
 		}
 	},
 	label:   func(c *Customer) string { return fmt.Sprint(c.ID) },
-	prepare: func(c *Customer) error { return c.check() },
+	prepare: (*Customer).check,
 }
 
 // insertCustomer is the statement that inserts a customer. The database chooses the ID.
 var insertCustomer = insertSQL("customer", slices.Delete(slices.Clone(customers.columns), 1, 2), 1) + " RETURNING id"
 
-func (c Customer) check() error {
+// check refuses a wrong record, and puts the identifiers into their normal form.
+func (c *Customer) check() error {
 	if c.Email == "" && c.Phone1 == "" && c.UniqueID == "" {
 		return refuse("uniqueId", "is empty, and so are email and phone1; give at least one")
 	}
 	return cmp.Or(
 		checkName("brand", c.Brand, maxBrand),
-		checkPerson(c.Email, c.UniqueID, c.FirstName, c.LastName, c.Phone1),
+		checkPerson(&c.Email, &c.UniqueID, c.FirstName, c.LastName, c.Phone1),
 		checkText("remark", c.Remark, maxRemark))
 }
 

@@ -20,11 +20,11 @@ func depart(ctx context.Context, tx querier, now time.Time, brand string, userna
 	rows := make([]string, len(usernames))
 	args := []any{brand, wholeMillis(now).UnixMilli()}
 	for i, name := range usernames {
-		args = append(args, name)
+		args = append(args, UsernameKey(name))
 		rows[i] = fmt.Sprintf("($1, $2, $%d)", len(args))
 	}
-	_, err := exec(ctx, tx, "INSERT INTO departed (brand, since, username) VALUES "+strings.Join(rows, ", ")+
-		" ON CONFLICT (brand, username) DO UPDATE SET since = excluded.since", args...)
+	_, err := exec(ctx, tx, "INSERT INTO departed (brand, since, username_fold) VALUES "+strings.Join(rows, ", ")+
+		" ON CONFLICT (brand, username_fold) DO UPDATE SET since = excluded.since", args...)
 	return err
 }
 
@@ -36,9 +36,14 @@ func returnAgents(ctx context.Context, tx querier, now time.Time, brand string, 
 		return 0, nil
 	}
 	args := []any{brand, wholeMillis(now).UnixMilli()}
-	in := inList(&args, usernames)
-	return exec(ctx, tx, "UPDATE agent SET tickets_since = $2 WHERE brand = $1 AND username "+in+
-		" AND EXISTS (SELECT 1 FROM departed d WHERE d.brand = agent.brand AND d.username = agent.username)", args...)
+	keys := make([]string, len(usernames))
+	for i, name := range usernames {
+		keys[i] = UsernameKey(name)
+	}
+	in := inList(&args, keys)
+	return exec(ctx, tx, "UPDATE agent SET tickets_since = $2 WHERE brand = $1 AND username_fold "+in+
+		" AND EXISTS (SELECT 1 FROM departed d WHERE d.brand = agent.brand AND d.username_fold = agent.username_fold)",
+		args...)
 }
 
 // inList appends texts to the arguments of a query, and returns the condition IN.
@@ -54,6 +59,6 @@ func inList(args *[]any, texts []string) string {
 // returnBrand sets the TicketsSince of a brand whose name was away.
 func returnBrand(ctx context.Context, tx querier, now time.Time, name string) error {
 	_, err := exec(ctx, tx, `UPDATE brand SET tickets_since = $2 WHERE name = $1
-		AND EXISTS (SELECT 1 FROM departed WHERE brand = $1 AND username = '')`, name, wholeMillis(now).UnixMilli())
+		AND EXISTS (SELECT 1 FROM departed WHERE brand = $1 AND username_fold = '')`, name, wholeMillis(now).UnixMilli())
 	return err
 }

@@ -10,11 +10,13 @@
 // Brands are strangers to each other. Every look-up of an agent, channel or customer
 // takes the brand, and finds nothing of another brand.
 //
-// Names are compared byte for byte, usernames and channel IDs too. Email addresses are
-// compared without regard to case (see [EqualEmails]), phone numbers in E.164 form (see
-// [E164]). Text is valid UTF-8 without control characters, and no longer than the same
-// field of a ticket, so that a ticket can carry everything in the directory. Anything
-// else is refused with a [*FieldError].
+// Names and channel IDs are compared byte for byte, usernames and email addresses without
+// regard to case (see [UsernameKey] and [EqualEmails]), unique IDs with regard to case,
+// and phone numbers in E.164 form (see [E164]). Usernames, addresses and unique IDs that
+// look alike are the same or refused (see [NormalizeIdentifiers]). Text is
+// valid UTF-8 without control characters, and no longer than the same field of a ticket,
+// so that a ticket can carry everything in the directory. Anything else is refused with
+// a [*FieldError].
 //
 // Times are kept in whole milliseconds and returned in UTC; the zero time stands for
 // "none". Lists are in the order of names and come a page at a time: the argument after

@@ -299,7 +299,15 @@ func TestStatementsInTextAreText(t *testing.T) {
 		} {
 			t.Run(s, func(t *testing.T) {
 				brand := Brand{Name: s}
-				agent := Agent{Brand: s, Username: s, Email: s, UniqueID: s, FirstName: s, LastName: s, Active: true}
+				// An address has fewer characters, and null is a placeholder.
+				address := strings.Map(func(r rune) rune {
+					if strings.ContainsRune(` ;:@"\()[]<>`, r) {
+						return '*'
+					}
+					return r
+				}, s) + "@example.com"
+				uniqueID := s + "."
+				agent := Agent{Brand: s, Username: s, Email: address, UniqueID: uniqueID, FirstName: s, LastName: s, Active: true}
 				channel := Channel{Brand: s, ID: s, Name: s}
 				require.NoError(t, db.AddBrand(ctx, brand))
 				require.NoError(t, db.AddAgent(ctx, agent))
@@ -307,20 +315,20 @@ func TestStatementsInTextAreText(t *testing.T) {
 				gotBrand, err := db.Brand(ctx, s)
 				require.NoError(t, err)
 				assert.Equal(t, brand, gotBrand)
-				gotAgent, err := db.MatchAgent(ctx, s, s, Fields{Email: s, UniqueID: s, FirstName: s, LastName: s})
+				gotAgent, err := db.MatchAgent(ctx, s, s, Fields{Email: address, UniqueID: uniqueID, FirstName: s, LastName: s})
 				require.NoError(t, err)
 				assert.Equal(t, chosen(t, agent, gotAgent), gotAgent)
 				gotChannel, err := db.Channel(ctx, s, s)
 				require.NoError(t, err)
 				assert.Equal(t, channel, gotChannel)
-				given := Customer{Brand: s, Email: s, UniqueID: s, FirstName: s, LastName: s, Remark: s}
+				given := Customer{Brand: s, Email: address, UniqueID: uniqueID, FirstName: s, LastName: s, Remark: s}
 				first, created, err := db.ResolveCustomer(ctx, s, given, Redemption{Override: true})
 				require.NoError(t, err)
 				assert.True(t, created)
 				given.ID, given.Created, given.Updated = first.ID, start, start
 				given = chosen(t, given, first)
 				assert.Equal(t, given, first)
-				again, created, err := db.ResolveCustomer(ctx, s, Customer{Email: s}, Redemption{})
+				again, created, err := db.ResolveCustomer(ctx, s, Customer{Email: address}, Redemption{})
 				require.NoError(t, err)
 				assert.False(t, created)
 				assert.Equal(t, first, again)

@@ -68,7 +68,7 @@ var errDryRun = errors.New("dry run")
 // In SQLite all other changes wait for the import for 10 seconds and then fail, so
 // agents should come without delay: read and check a file first, with [Agent.Validate].
 //
-// Give the agents in the order of their usernames. Two concurrent imports then wait for
+// Give the agents in the order of [UsernameKey]. Two concurrent imports then wait for
 // each other; in different orders PostgreSQL has to end one of the two.
 func (db *DB) ImportAgents(
 	ctx context.Context, brand string, all iter.Seq2[Agent, error], o *ImportOptions,
@@ -121,10 +121,10 @@ func (i *agentImport) run(ctx context.Context, all iter.Seq2[Agent, error]) erro
 			return refuse("brand", "of the agent differs from the brand of the import; leave it empty")
 		}
 		a.Brand, a.TicketsSince = i.brand, time.Time{}
-		if err := a.Validate(); err != nil {
+		if err := a.check(); err != nil {
 			return err
 		}
-		name := sha256.Sum256([]byte(a.Username))
+		name := sha256.Sum256([]byte(UsernameKey(a.Username)))
 		if _, twice := seen[name]; twice {
 			return &DuplicateError{a.Username}
 		}
@@ -151,7 +151,7 @@ func (i *agentImport) write(ctx context.Context, batch []Agent) error {
 		if err != nil {
 			return err
 		}
-		left = slices.DeleteFunc(left, func(a Agent) bool { return added[a.Username] })
+		left = slices.DeleteFunc(left, func(a Agent) bool { return added[UsernameKey(a.Username)] })
 		if len(left) == 0 {
 			if i.Progress != nil {
 				i.Progress(i.counts.Total())
@@ -162,7 +162,7 @@ func (i *agentImport) write(ctx context.Context, batch []Agent) error {
 	return errStale
 }
 
-// writeOnce writes the agents of a batch, and returns the usernames that are done.
+// writeOnce writes the agents of a batch, and returns the keys of the usernames that are done.
 func (i *agentImport) writeOnce(ctx context.Context, batch []Agent) (done map[string]bool, err error) {
 	existing, err := i.existing(ctx, batch)
 	if err != nil {
@@ -172,15 +172,16 @@ func (i *agentImport) writeOnce(ctx context.Context, batch []Agent) (done map[st
 	var back, away []string // usernames that may return, and those made inactive
 	done = make(map[string]bool, len(batch))
 	for _, a := range batch {
-		was, exists := existing[a.Username]
+		key := UsernameKey(a.Username)
+		was, exists := existing[key]
 		if !exists {
 			a.RecordID = newRecordID()
 			added = append(added, a)
 			continue
 		}
-		done[a.Username] = true
+		done[key] = true
 		i.keepMissing(&a, was)
-		a.RecordID, a.TicketsSince = was.RecordID, was.TicketsSince
+		a.Username, a.RecordID, a.TicketsSince = was.Username, was.RecordID, was.TicketsSince
 		if len(a.Groups) == 0 {
 			a.Groups = nil // as in records
 		}
@@ -203,13 +204,13 @@ func (i *agentImport) writeOnce(ctx context.Context, batch []Agent) (done map[st
 	if _, err := i.put(ctx, changed, updateAgents); err != nil {
 		return nil, err
 	}
-	names, err := i.put(ctx, added, " ON CONFLICT (brand, username) DO NOTHING")
+	names, err := i.put(ctx, added, " ON CONFLICT (brand, username_fold) DO NOTHING")
 	if err != nil {
 		return nil, err
 	}
 	i.counts.Added += len(names)
 	for _, name := range names {
-		done[name] = true
+		done[UsernameKey(name)] = true
 	}
 	now := i.db.now()
 	if _, err := returnAgents(ctx, i.tx, now, i.brand, append(back, names...)...); err != nil {
@@ -218,18 +219,19 @@ func (i *agentImport) writeOnce(ctx context.Context, batch []Agent) (done map[st
 	return done, depart(ctx, i.tx, now, i.brand, away...)
 }
 
-// existing locks and returns the records of the batch's usernames.
+// existing locks and returns the records of the batch's usernames, by their keys.
 func (i *agentImport) existing(ctx context.Context, batch []Agent) (map[string]Agent, error) {
 	args := []any{i.brand}
 	names := make([]string, len(batch))
 	for n, a := range batch {
-		names[n] = a.Username
+		names[n] = UsernameKey(a.Username)
 	}
-	query := agents.selected() + " WHERE brand = $1 AND username " + inList(&args, names) + " ORDER BY username"
+	query := agents.selected() + " WHERE brand = $1 AND username_fold " + inList(&args, names) +
+		" ORDER BY username_fold"
 	all, err := list(ctx, i.tx, agents.scan, query+i.db.lockRows, args...)
 	existing := make(map[string]Agent, len(all))
 	for _, v := range all {
-		existing[v.record.Username] = v.record
+		existing[UsernameKey(v.record.Username)] = v.record
 	}
 	return existing, err
 }
@@ -284,6 +286,6 @@ var updateAgents = func() string {
 	for _, column := range agents.columns[agents.keys:] {
 		assignments = append(assignments, column+" = excluded."+column)
 	}
-	return " ON CONFLICT (brand, username) DO UPDATE SET " + strings.Join(assignments, ", ") +
+	return " ON CONFLICT (brand, username_fold) DO UPDATE SET " + strings.Join(assignments, ", ") +
 		", revision = agent.revision + 1"
 }()

@@ -34,8 +34,8 @@ func TestImportAgents(t *testing.T) {
 		ctx := t.Context()
 		db := d.withBrands(t, "acme", "other")
 		for _, brand := range []string{"acme", "other"} {
-			require.NoError(t, db.AddAgent(ctx, Agent{Brand: brand, Username: "agent000007", Email: "old", LastName: "Old"}))
-			require.NoError(t, db.AddAgent(ctx, Agent{Brand: brand, Username: "stays", Email: "stays"}))
+			require.NoError(t, db.AddAgent(ctx, Agent{Brand: brand, Username: "agent000007", Email: "old@x", LastName: "Old"}))
+			require.NoError(t, db.AddAgent(ctx, Agent{Brand: brand, Username: "stays", Email: "stays@x"}))
 		}
 		const n = 2*importBatch + 17
 		var progress []int
@@ -52,7 +52,7 @@ func TestImportAgents(t *testing.T) {
 		assert.NoError(t, err)
 		a, err = db.Agent(ctx, "other", "agent000007")
 		require.NoError(t, err)
-		assert.Equal(t, "old", a.Email)
+		assert.Equal(t, "old@x", a.Email)
 
 		did, err = db.ImportAgents(ctx, "acme", numbered(n, nil), nil)
 		require.NoError(t, err)
@@ -78,7 +78,7 @@ func TestImportAgentsAllOrNothing(t *testing.T) {
 	}
 	onBoth(t, func(t *testing.T, d database) {
 		db := d.withBrands(t, "acme", "other")
-		require.NoError(t, db.AddAgent(t.Context(), Agent{Brand: "acme", Username: "agent000000", Email: "old"}))
+		require.NoError(t, db.AddAgent(t.Context(), Agent{Brand: "acme", Username: "agent000000", Email: "old@x"}))
 		var field *FieldError
 		var duplicate *DuplicateError
 		for name, c := range map[string]struct {
@@ -89,7 +89,7 @@ func TestImportAgentsAllOrNothing(t *testing.T) {
 			"error of the reader": {"acme", numbered(3*importBatch+1, stop), func(err error) { assert.ErrorIs(t, err, stop) }},
 			"refused field": {"acme", then(Agent{Username: "x", Email: "\x00"}),
 				func(err error) { assert.ErrorAs(t, err, &field) }},
-			"no username": {"acme", then(Agent{Email: "x"}), func(err error) { assert.ErrorAs(t, err, &field) }},
+			"no username": {"acme", then(Agent{Email: "x@x"}), func(err error) { assert.ErrorAs(t, err, &field) }},
 			"group with a comma": {"acme", then(Agent{Username: "x", Groups: []string{"a,b"}}),
 				func(err error) { assert.ErrorAs(t, err, &field) }},
 			"another brand": {"acme", then(Agent{Brand: "other", Username: "x"}),
@@ -108,7 +108,7 @@ func TestImportAgentsAllOrNothing(t *testing.T) {
 				assert.Equal(t, 1, count(t, db, `SELECT count(*) FROM agent`))
 				a, err := db.Agent(t.Context(), "acme", "agent000000")
 				require.NoError(t, err)
-				assert.Equal(t, "old", a.Email)
+				assert.Equal(t, "old@x", a.Email)
 			})
 		}
 		t.Run("cancelled", func(t *testing.T) {
@@ -196,7 +196,7 @@ func TestImportManyAgents(t *testing.T) {
 	}
 	try := func(t *testing.T, d database) {
 		db := d.withBrands(t, "acme")
-		long := strings.Repeat("x", maxIdentifier)
+		long := strings.Repeat("x", maxIdentifier-4) + "@x.y"
 		var before, most runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)

@@ -35,7 +35,8 @@ func (e *MismatchError) Error() string {
 func (e *MismatchError) Unwrap() error { return ErrNotFound }
 
 // MatchAgent looks up an active agent of the brand and compares every given detail with
-// the record: email addresses without regard to case, all others exactly. A detail
+// the record: email addresses without regard to case, all others exactly. Identifiers
+// are compared in the form of NormalizeIdentifiers. A detail
 // missing in the record does not match. Without any detail the username decides alone;
 // whether the username is enough is decided by the caller.
 //
@@ -62,13 +63,20 @@ func (db *DB) MatchAgent(ctx context.Context, brand, username string, given Fiel
 // differ names the given details that differ from the record.
 func (f Fields) differ(a Agent) []string {
 	var names []string
+	var email, uniqueID string // empty if the given one is refused, and then it is not the record's
+	if given := f.Email; normalizeStrong(&given, new(string)) == nil {
+		email = given
+	}
+	if given := f.UniqueID; normalizeStrong(new(string), &given) == nil {
+		uniqueID = given
+	}
 	for _, field := range []struct {
 		name, given string
 		same        bool
 	}{
-		{"email", f.Email, EqualEmails(f.Email, a.Email)},
+		{"email", f.Email, email != "" && EqualEmails(email, a.Email)},
 		{"phone1", f.Phone1, f.Phone1 == a.Phone1},
-		{"uniqueId", f.UniqueID, f.UniqueID == a.UniqueID},
+		{"uniqueId", f.UniqueID, uniqueID != "" && uniqueID == a.UniqueID},
 		{"firstName", f.FirstName, f.FirstName == a.FirstName},
 		{"lastName", f.LastName, f.LastName == a.LastName},
 	} {

@@ -35,7 +35,7 @@ func TestMigrationsAreTheSame(t *testing.T) {
 	// Names and identifiers are ordered and indexed by their bytes.
 	content, err := migrations.ReadFile("migrations/postgres/00001_directory.sql")
 	require.NoError(t, err)
-	for _, column := range []string{"name", "brand", "id", "username", "email_fold", "phone1", "uniqueid", "ticket",
+	for _, column := range []string{"name", "brand", "id", "username_fold", "email_fold", "phone1", "uniqueid", "ticket",
 		"key_id"} {
 		assert.Regexp(t, `(?m)^ +`+column+` +TEXT COLLATE "C" NOT NULL`, string(content), column)
 	}

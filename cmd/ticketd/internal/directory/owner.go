@@ -16,7 +16,7 @@ func newRecordID() string { return rand.Text() }
 // AgentOfSession looks up an agent, active or not, and the SessionsSince of the brand,
 // in one statement. If the agent does not exist, the error wraps ErrNotFound.
 func (db *DB) AgentOfSession(ctx context.Context, brand, username string) (a Agent, since time.Time, err error) {
-	return ownerOfSession(ctx, db, &agents, brand, username)
+	return ownerOfSession(ctx, db, &agents, brand, UsernameKey(username))
 }
 
 // CustomerOfSession looks up a customer and the SessionsSince of the brand, in one
@@ -42,7 +42,8 @@ func ownerOfSession[T any](
 // RecordID. Unspent tickets stay good. If the agent does not exist, the error wraps
 // ErrNotFound.
 func (db *DB) EndAgentSessions(ctx context.Context, brand, username string) (Agent, error) {
-	return agents.update(ctx, db, func(a *Agent) error { a.RecordID = newRecordID(); return nil }, brand, username)
+	renew := func(a *Agent) error { a.RecordID = newRecordID(); return nil }
+	return agents.update(ctx, db, renew, brand, UsernameKey(username))
 }
 
 // EndCustomerSessions ends the sessions of a customer, as EndAgentSessions does.

@@ -189,7 +189,8 @@ func (t *table[T]) write(ctx context.Context, tx querier, v version[T], key ...a
 	}
 	for i := range key {
 		if args[i] != key[i] {
-			return refuse(t.columns[i], "of the %s cannot change; add another %s instead", t.kind, t.kind)
+			return refuse(strings.TrimSuffix(t.columns[i], "_fold"), "of the %s cannot change; add another %s instead",
+				t.kind, t.kind)
 		}
 	}
 	var assignments []string

@@ -3,10 +3,7 @@ package directory
 import (
 	"cmp"
 	"fmt"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/admitone/admitone/internal/textrule"
 	"github.com/admitone/admitone/token"
@@ -48,45 +45,14 @@ func checkName(field, value string, limit int) error {
 	return checkText(field, value, limit)
 }
 
-// checkPerson refuses wrong values of the fields that agents and customers have.
-func checkPerson(email, uniqueID, firstName, lastName, phone1 string) error {
+// checkPerson refuses wrong values of the fields that agents and customers have, and
+// puts the identifiers into their normal form.
+func checkPerson(email, uniqueID *string, firstName, lastName, phone1 string) error {
 	return cmp.Or(
-		checkText("email", email, maxIdentifier),
-		checkText("uniqueId", uniqueID, maxIdentifier),
+		normalizeStrong(email, uniqueID),
 		checkText("firstName", firstName, maxName),
 		checkText("lastName", lastName, maxName),
 		checkPhone("phone1", phone1))
-}
-
-// EqualEmails reports whether two addresses are equal apart from case.
-//
-// Letters that differ only by simple case folding are equal, but no ASCII letter equals
-// a letter outside ASCII. Under plain Unicode folding the Kelvin sign (U+212A) would
-// equal k, and the long s (U+017F) would equal s. Anybody who could confirm an address
-// with such a letter would enter as the owner of the ordinary address.
-func EqualEmails(a, b string) bool { return foldEmail(a) == foldEmail(b) }
-
-// foldEmail maps all equal addresses to the same string.
-func foldEmail(email string) string {
-	if !utf8.ValidString(email) { // Map would make all invalid bytes the same character
-		return email
-	}
-	return strings.Map(foldRune, email)
-}
-
-// foldRune returns the lower-case form of an ASCII character. For any other character
-// it returns the least character outside ASCII that is equal under case folding.
-func foldRune(r rune) rune {
-	if r < utf8.RuneSelf {
-		return unicode.ToLower(r)
-	}
-	least := r
-	for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
-		if next >= utf8.RuneSelf {
-			least = min(least, next)
-		}
-	}
-	return least
 }
 
 // wholeMillis returns t in the form that is stored and returned.

@@ -81,8 +81,17 @@ func TestTextFields(t *testing.T) {
 		} {
 			t.Run(c.record+" "+c.field, func(t *testing.T) {
 				n++
-				assert.NoError(t, c.put(strings.Repeat("x", c.limit)))
-				assert.NoError(t, c.put("Zoë O'Brien 王 \u00a0\ufffd\U0001F600"))
+				longest, unusual := strings.Repeat("x", c.limit), "Zoë O'Brien 王 \u00a0\ufffd\U0001F600"
+				switch c.field {
+				case "username":
+					unusual = "Zoë O'Brien 王"
+				case "email":
+					longest, unusual = longest[12:]+"@example.com", "Zoë.O'Brien.王@bücher.example"
+				case "uniqueId":
+					unusual = "Zoë O'Brien 王 \ufffd\U0001F600"
+				}
+				assert.NoError(t, c.put(longest))
+				assert.NoError(t, c.put(unusual))
 				refused := map[string]string{
 					strings.Repeat("x", c.limit+1):        "longer than",
 					strings.Repeat("é", c.limit/2) + "éx": "longer than",
@@ -145,6 +154,11 @@ func TestEqualEmails(t *testing.T) {
 		{"m\u0131ke@example.com", "mike@example.com", false},     // dotless i
 		{"m\u0130ke@example.com", "mike@example.com", false},     // dotted capital I
 		{"stra\u00dfe@example.com", "strasse@example.com", false},
+		{"ann@bücher.example", "ann@BÜCHER.example", true},
+		{"ann@bücher.example", "ann@xn--bcher-kva.example", true},
+		{"ann@bücher.example", "ann@bucher.example", false},
+		{"ann@xn--.example", "ann@xn--.example", true},
+		{"ann@mi\u212ae.example", "ann@mike.example", false},
 		{"\xff@example.com", "\xfe@example.com", false},
 		{"\xff@example.com", "\ufffd@example.com", false},
 	} {

@@ -52,29 +52,30 @@ CREATE TABLE channel (
 );
 
 CREATE TABLE agent (
-    brand       TEXT COLLATE "C" NOT NULL REFERENCES brand (name),
-    username    TEXT COLLATE "C" NOT NULL,
-    email       TEXT    NOT NULL,
-    phone1      TEXT    NOT NULL, -- E.164 with the leading +
-    uniqueid    TEXT    NOT NULL,
-    first_name  TEXT    NOT NULL,
-    last_name   TEXT    NOT NULL,
-    group_names TEXT    NOT NULL, -- list
-    active      BOOLEAN NOT NULL,
-    record      TEXT    NOT NULL, -- random; another whenever the agent is added or made active again
-    tickets_since BIGINT,         -- as a brand's
-    revision    BIGINT  NOT NULL,
-    PRIMARY KEY (brand, username)
+    brand         TEXT COLLATE "C" NOT NULL REFERENCES brand (name),
+    username_fold TEXT COLLATE "C" NOT NULL, -- as it is compared
+    username      TEXT    NOT NULL, -- as it was given
+    email         TEXT    NOT NULL,
+    phone1        TEXT    NOT NULL, -- E.164 with the leading +
+    uniqueid      TEXT    NOT NULL,
+    first_name    TEXT    NOT NULL,
+    last_name     TEXT    NOT NULL,
+    group_names   TEXT    NOT NULL, -- list
+    active        BOOLEAN NOT NULL,
+    record        TEXT    NOT NULL, -- random; another whenever the agent is added or made active again
+    tickets_since BIGINT,           -- as a brand's
+    revision      BIGINT  NOT NULL,
+    PRIMARY KEY (brand, username_fold)
 );
 
 -- The names of brands and agents that were removed, and of agents that were made
 -- inactive. A row stays for good, also without its brand: when the name returns,
 -- the tickets of before are over.
 CREATE TABLE departed (
-    brand    TEXT COLLATE "C" NOT NULL,
-    username TEXT COLLATE "C" NOT NULL, -- '': the brand itself
-    since    BIGINT NOT NULL,
-    PRIMARY KEY (brand, username)
+    brand         TEXT COLLATE "C" NOT NULL,
+    username_fold TEXT COLLATE "C" NOT NULL, -- '': the brand itself
+    since         BIGINT NOT NULL,
+    PRIMARY KEY (brand, username_fold)
 );
 
 -- The id of a customer that was removed is never another's: sessions may
