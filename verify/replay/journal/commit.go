@@ -79,6 +79,16 @@ func (j *Store) commit(b batch) {
 			made = append(made, s)
 		}
 	}
+	if err := j.noteSegments(made); err != nil {
+		for _, s := range made {
+			index := parseIndex(s)
+			b.failed[index] = notWritten{err}
+			j.abandon(index, s)
+			delete(segments, index)
+			os.Remove(s.path) // or else the next Open does
+		}
+		made = nil
+	}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for index, s := range segments {
@@ -132,6 +142,25 @@ func (j *Store) segmentFor(index int64, ours error) (s *segment, isNew bool, err
 	s.used = j.commits
 	j.files[index] = s
 	return s, true, nil
+}
+
+// noteSegments makes the existence of new segments durable.
+func (j *Store) noteSegments(made []*segment) error {
+	if len(made) == 0 {
+		return nil
+	}
+	for _, s := range made {
+		index, number, _ := parseSegmentName(filepath.Base(s.path))
+		j.segments[index] = append(j.segments[index], number)
+	}
+	err := j.writeState(&j.index.dropped)
+	if err != nil {
+		for _, s := range made {
+			index := parseIndex(s)
+			j.segments[index] = j.segments[index][:len(j.segments[index])-1]
+		}
+	}
+	return err
 }
 
 func (j *Store) closeOldest() {
@@ -220,6 +249,7 @@ func (j *Store) sweep() {
 	defer j.mu.Unlock()
 	j.index.dropped = dropped
 	for _, w := range gone {
+		delete(j.segments, w.Index)
 		delete(j.index.live, w.Index)
 		j.diskBytes -= int64(len(w.files))*headerSize + w.written*recordSize
 	}
@@ -260,7 +290,15 @@ func (j *Store) writeState(dropped *cache.Ranges) error {
 	if err := j.at("write state"); err != nil {
 		return err
 	}
-	st := state{Format: stateFormat, Epoch: j.epoch.UnixNano(), Merges: dropped.Merges(), Copied: j.copied}
+	st := state{
+		Format: stateFormat, Epoch: j.epoch.UnixNano(), Merges: dropped.Merges(), Copied: j.copied,
+		Segments: make(map[int64][]uint64),
+	}
+	for index, numbers := range j.segments {
+		if !dropped.Has(index) && len(numbers) > 0 {
+			st.Segments[index] = numbers
+		}
+	}
 	for _, r := range dropped.List() {
 		st.Dropped = append(st.Dropped, [2]int64{r.From, r.To})
 	}

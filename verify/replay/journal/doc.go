@@ -22,6 +22,9 @@
 // If the directory is moved away, wiped or replaced while the process runs, claims
 // are ErrUnavailable until the directory is back or the process is restarted.
 //
+// Open refuses a directory that everybody may write to, and warns of one that its group may
+// write to.
+//
 // # A failing disk
 //
 // While the disk fails, is full or is read-only, claims of unused tickets are
@@ -39,7 +42,8 @@
 // this window, tickets issued before Open and not known to be used are IssuedBeforeStart. A
 // power failure during a write can lead to this state if the file system lengthens files
 // before filling them. If the state file is lost or damaged, all tickets issued before Open
-// are IssuedBeforeStart.
+// are IssuedBeforeStart. The state file names all segments. If one of these is missing at
+// Open, its window is damaged in the same way.
 //
 // # Copies and backups
 //
@@ -50,8 +54,8 @@
 // changes neither. Windows, and file systems without lasting inodes, cannot tell a copy.
 //
 // Three things cannot be seen: a volume or a whole machine put back from a snapshot; old
-// contents written over new ones in place; and single segments removed or cut by hand
-// between whole records. After any of these, remove the directory before the service
+// contents written over new ones in place; and segments cut by hand between whole records.
+// After any of these, remove the directory before the service
 // starts; the new epoch makes up for the loss.
 //
 // The barrier and the recognition of damage use the clock. When the directory is opened,

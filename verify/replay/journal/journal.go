@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -46,12 +47,16 @@ type Config struct {
 	// Now is the store's clock; nil is time.Now. The store calls Now with a lock
 	// held, so Now must not call the store. Only the wall clock counts.
 	Now func() time.Time
+
+	// Log gets warnings of Open. Nil is slog.Default().
+	Log *slog.Logger
 }
 
 // Store is a replay.Store of one process, on disk. The package comment has the promises.
 type Store struct {
 	dir      string
 	now      func() time.Time
+	log      *slog.Logger
 	at       func(step string) error // for tests: fails or dies at a step
 	maxBytes int64
 	lock     io.Closer
@@ -76,9 +81,11 @@ type Store struct {
 
 	// Of the committer alone.
 	files        map[int64]*segment
-	number       uint64   // of the latest segment
-	copied       uint64   // see state
-	retiredFiles []string // at the opening
+	number       uint64             // of the latest segment
+	copied       uint64             // see state
+	segments     map[int64][]uint64 // see state
+	retiredFiles []string           // at the opening
+	useless      []string           // segments without a record, at the opening
 }
 
 var _ replay.Managed = (*Store)(nil)
@@ -120,12 +127,14 @@ func openSteps(ctx context.Context, config Config, at func(step string) error) (
 	j = &Store{
 		dir:      config.Dir,
 		now:      func() time.Time { return clock().Round(0).UTC() },
+		log:      cmp.Or(config.Log, slog.Default()),
 		at:       at,
 		maxBytes: maxBytes,
 		work:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
 		index:    newNonceIndex(),
 		files:    make(map[int64]*segment),
+		segments: make(map[int64][]uint64),
 	}
 	if err := j.begin(); err != nil {
 		if j.lock != nil {
@@ -141,6 +150,14 @@ func openSteps(ctx context.Context, config Config, at func(step string) error) (
 func (j *Store) begin() (err error) {
 	if err := os.MkdirAll(j.dir, 0o700); err != nil {
 		return err
+	}
+	byGroup, err := durable.CheckFolder(j.dir)
+	if err != nil {
+		return err
+	}
+	if byGroup {
+		j.log.Warn("the journal's folder can be written by its group, whose members can make the journal forget: "+
+			"let no other account be in the group, or chmod g-w", "folder", j.dir)
 	}
 	path := filepath.Join(j.dir, lockFile)
 	if j.lock, err = durable.Lock(path); err != nil {

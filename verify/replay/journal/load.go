@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,6 +38,10 @@ func (j *Store) load(now time.Time) error {
 	}
 	if known && genuine && !copied {
 		j.epoch = time.Unix(0, st.Epoch).UTC()
+		j.markMissing(st.Segments)
+		if err := j.removeUseless(); err != nil {
+			return err
+		}
 		return j.removeRetired()
 	}
 	j.restored = known || segments > 0
@@ -52,7 +57,47 @@ func (j *Store) load(now time.Time) error {
 	if err := writeInstance(j.dir); err != nil {
 		return err
 	}
+	if err := j.removeUseless(); err != nil {
+		return err
+	}
 	return j.removeRetired()
+}
+
+// markMissing marks the windows that lack a segment known to the state. The redemptions of
+// these windows are unknown up to the present. The state goes on to name the segments, for
+// the next Open.
+func (j *Store) markMissing(segments map[int64][]uint64) {
+	for index, numbers := range segments {
+		for _, number := range numbers {
+			j.number = max(j.number, number)
+			if j.index.dropped.Has(index) || slices.Contains(j.segments[index], number) {
+				continue
+			}
+			j.markDamaged(index, j.latest)
+			j.segments[index] = append(j.segments[index], number)
+		}
+	}
+}
+
+// removeUseless removes the segments without a record, once the state does not name them
+// any more. If the disk has no room for the new state, the next Open does.
+func (j *Store) removeUseless() error {
+	if len(j.useless) == 0 {
+		return nil
+	}
+	for _, path := range j.useless {
+		index, number, _ := parseSegmentName(filepath.Base(path))
+		j.segments[index] = slices.DeleteFunc(j.segments[index], func(n uint64) bool { return n == number })
+	}
+	if j.writeState(&j.index.dropped) != nil {
+		return nil
+	}
+	for _, path := range j.useless {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // removeRetired removes the files left by retire, if the disk has room for the new state
@@ -126,8 +171,10 @@ func (j *Store) loadSegment(path string, index int64, number uint64, now time.Ti
 	if err != nil {
 		return st, err
 	}
+	j.segments[index] = append(j.segments[index], number)
 	if n == 0 && !st.damaged { // nothing of it was ever answered
-		return st, os.Remove(path)
+		j.useless = append(j.useless, path)
+		return st, nil
 	}
 	w := j.index.window(index)
 	w.files = append(w.files, path)

@@ -29,6 +29,10 @@ type state struct {
 	Dropped [][2]int64 `json:"dropped"` // windows, from and to
 	Merges  uint64     `json:"merges"`
 	Copied  uint64     `json:"copied"` // segments up to this number may be copies: the epoch allows for it
+
+	// Segments are the windows with the numbers of their segments. A segment is here before a
+	// claim is answered by one of its records, so a missing file is a loss.
+	Segments map[int64][]uint64 `json:"segments"`
 }
 
 // stateFormat also changes with the names and the contents of segments: a program must not take

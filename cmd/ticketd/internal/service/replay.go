@@ -129,7 +129,7 @@ func (r Replay) openStore(
 		if dir == "" {
 			dir = p.File("replay")
 		}
-		return journal.Open(ctx, journal.Config{Dir: dir, MaxBytes: r.MaxBytes})
+		return journal.Open(ctx, journal.Config{Dir: dir, MaxBytes: r.MaxBytes, Log: log})
 	case Postgres:
 		return pgstore.Open(ctx, r.Postgres(p.Realm, log))
 	}

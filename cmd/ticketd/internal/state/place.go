@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,6 +63,14 @@ func (p Place) Lock() (io.Closer, error) {
 		}
 	} else if !info.IsDir() {
 		return nil, &token.ConfigError{Field: "state.Place.Data", Reason: p.Data + " is a file; give a folder"}
+	}
+	byGroup, err := durable.CheckFolder(p.Data)
+	if err != nil {
+		return nil, fmt.Errorf("the data folder cannot be used: %w", err)
+	}
+	if byGroup {
+		slog.Warn("the data folder can be written by its group, whose members can replace keyrings and directory: "+
+			"let no other account be in the group, or chmod g-w", "folder", p.Data)
 	}
 	lock, err := durable.Lock(p.File("ticketd.lock"))
 	if errors.Is(err, durable.ErrLocked) {
