@@ -41,7 +41,7 @@ func TestDoorSettings(t *testing.T) {
 	assert.Equal(t, http.StatusForbidden, ask(person(), info.LoginURL+"?=TA"+ticket).StatusCode)
 	john := person()
 	assert.Equal(t, http.StatusSeeOther, ask(john, info.LoginURL+"?ta="+ticket).StatusCode, "it was not spent")
-	check := ask(john, info.URL+"/auth/check")
+	check := ask(john, info.URL+"/auth/brand/commbox/check")
 	assert.Equal(t, "john.d", check.Header.Get("Remote-User"))
 	assert.Equal(t, 0, p.end(syscall.SIGTERM))
 
@@ -57,9 +57,9 @@ func TestDoorSettings(t *testing.T) {
 		assert.Equal(t, http.StatusForbidden, ask(person(), info.LoginURL+"?ta="+ticket).StatusCode,
 			"in either form it is the same ticket")
 		assert.NotContains(t, p.stderr.String(), ticket[10:])
-		check := ask(john, info.URL+"/auth/check")
+		check := ask(john, info.URL+"/auth/brand/commbox/check")
 		assert.Equal(t, http.StatusOK, check.StatusCode)
-		nobody := ask(person(), info.URL+"/auth/check")
+		nobody := ask(person(), info.URL+"/auth/brand/commbox/check")
 		assert.Equal(t, http.StatusUnauthorized, nobody.StatusCode)
 		for name := range check.Header {
 			assert.Contains(t, nobody.Header, name, "trap W5: also for nobody")

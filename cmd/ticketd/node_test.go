@@ -23,7 +23,8 @@ import (
 func TestNode(t *testing.T) {
 	t.Parallel()
 	node := needs(t, "node")
-	demo, info := startDemo(t)
+	data := filepath.Join(t.TempDir(), "data")
+	demo, info := startDemo(t, "--data", data)
 	var log lockedBuffer
 	run := func(script string, env ...string) (base string) {
 		t.Helper()
@@ -73,6 +74,16 @@ func TestNode(t *testing.T) {
 	assert.Equal(t, http.StatusForbidden, do(http.MethodGet, link).StatusCode, "used")
 	assert.Equal(t, http.StatusForbidden, do(http.MethodGet, login+"/login?ta=tkt1_x").StatusCode)
 	assert.Equal(t, http.StatusForbidden, do(http.MethodGet, login+"/login?ta=").StatusCode)
+
+	// trap W10: the other brand's agent of the same name, also if the key is for all brands.
+	foreign := login + "/login?ta=" + otherBrand(t, data, info)
+	assert.Equal(t, http.StatusForbidden, do(http.MethodGet, foreign).StatusCode)
+	all := administer(t, "apikey", "add", "--all-brands", "--scopes", "redeem", "--data", data)
+	foreign = strings.Replace(foreign, login, run("login.mjs", "API_KEY="+all), 1)
+	assert.Equal(t, http.StatusInternalServerError, do(http.MethodGet, foreign).StatusCode)
+	require.Eventually(t, func() bool { return log.contains("API_KEY is for other brands as well") },
+		time.Minute, 10*time.Millisecond)
+
 	stranger := run("login.mjs", "API_KEY=adm_none")
 	assert.Equal(t, http.StatusInternalServerError, do(http.MethodGet, stranger+"/login?ta=tkt1_x").StatusCode)
 	require.Eventually(t, func() bool { return log.contains("ticketd answers 401: ") }, time.Minute, 10*time.Millisecond)

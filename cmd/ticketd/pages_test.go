@@ -287,7 +287,7 @@ func (p *pages) user(t *testing.T, ctx context.Context) string {
 	t.Helper()
 	kept, err := chromedp.Call(ctx, network.GetCookies, network.GetCookiesParams{URLs: []string{p.site("login") + "/"}})
 	require.NoError(t, err)
-	r, err := http.NewRequest(http.MethodGet, p.site("login")+"/auth/check", nil)
+	r, err := http.NewRequest(http.MethodGet, p.site("login")+"/auth/brand/commbox/check", nil)
 	require.NoError(t, err)
 	for _, c := range kept.Cookies {
 		r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})

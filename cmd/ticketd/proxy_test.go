@@ -200,6 +200,7 @@ func (b *behind) try(end func()) {
 	}
 	assert.Equal(t, http.StatusForbidden, stranger.get("/login").StatusCode)
 	assert.NotEqual(t, http.StatusOK, stranger.get("/auth/check").StatusCode)
+	b.tryOtherBrand(otherBrand(t, b.data, b.info))
 	require.Nil(t, b.seen(), "nothing has reached the application")
 
 	// A ticket in, the session out, the application behind.
@@ -306,6 +307,37 @@ func (b *behind) try(end func()) {
 		assert.NotContains(t, logs.String(), secret[10:])
 		assert.NotContains(t, b.demo.stderr.String(), secret[10:])
 	}
+}
+
+// otherBrand adds the brand beta with an agent whose username is that of the demo's agent,
+// and returns a ticket of that agent.
+func otherBrand(t *testing.T, data string, info demoInfo) (ticket string) {
+	t.Helper()
+	administer(t, "brand", "add", "beta", "--data", data)
+	administer(t, "agent", "add", info.Agent.Username, "--brand", "beta", "--email", info.Agent.Email, "--data", data)
+	info.APIKey = administer(t, "apikey", "add", "--brands", "beta", "--data", data)
+	return info.ticket(t, `{"brand":"beta","username":"`+info.Agent.Username+`","email":"`+info.Agent.Email+`","oneTimeUse":true}`)
+}
+
+// tryOtherBrand enters with the other brand's ticket.
+//
+// trap W10: an agent of another brand with the same username is nobody to the application,
+// and nothing that the browser sends chooses the brand.
+func (b *behind) tryOtherBrand(ticket string) {
+	t, stranger := b.t, b.person()
+	require.Equal(t, http.StatusSeeOther, stranger.get("/login?ta="+ticket).StatusCode)
+	chosen := http.Header{
+		"Admitone-Brand": {"commbox"}, "X-Forwarded-Uri": {"/auth/brand/beta/check"}, "X-Forwarded-Prefix": {"/beta"},
+		"X-Original-Uri": {"/auth/brand/beta/check"}, "X-Original-Url": {"/auth/brand/beta/check"},
+	}
+	for _, path := range []string{
+		"/inbox", "/inbox?brand=beta", "/beta/check", "/auth/brand/beta/check", "/..%2fbeta/check", "/auth/check?brand=beta",
+	} {
+		for _, header := range []http.Header{nil, chosen} {
+			assert.NotEqual(t, http.StatusOK, stranger.do(http.MethodGet, path, header).StatusCode, path)
+		}
+	}
+	assert.Equal(t, http.StatusSeeOther, stranger.get("/inbox").StatusCode)
 }
 
 // traps W2, W5: examples/nginx, with a real nginx.
@@ -446,7 +478,7 @@ func TestNginxLargestSession(t *testing.T) {
 		}
 	}
 	now = now.Add(web.SessionIdle / 2) // it is to be renewed
-	check, err := web.NewCheck(sessions, token.Agent, web.Headers{})
+	check, err := web.NewCheck(web.CheckConfig{Sessions: sessions, Audience: token.Agent, Brands: []string{"commbox"}})
 	require.NoError(t, err)
 	server := httptest.NewServer(check)
 	t.Cleanup(server.Close)

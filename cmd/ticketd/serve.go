@@ -40,9 +40,9 @@ Each setting comes from its flag; without the flag, from an environment variable
 (ADMITONE_PUBLIC_URL for --public-url); without the variable, from a line of the
 file of --config, such as "public-url: https://login.example.com". The file is read
 again on SIGHUP and when it changes. log-level, rate-limit, rate-burst,
-trusted-proxies, proxy-header, integer-status, nameless-ticket, agent-home and
-check-headers take effect at once, the others at the next start. A file with a
-mistake changes nothing. Certificates are read again in the same way. Changes of
+trusted-proxies, proxy-header, integer-status, nameless-ticket, agent-home,
+check-headers and check-any-brand take effect at once, the others at the next start.
+A file with a mistake changes nothing. Certificates are read again in the same way. Changes of
 keyrings and of the directory need no signal.
 
 serve ends on SIGINT and SIGTERM, when all accepted requests are answered. During

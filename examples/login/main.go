@@ -21,13 +21,13 @@ func main() {
 	cookies := must(keyring.Open("session.keyring", keyring.Config{Kind: keyring.Session, Realm: "prod", KEK: kek}))
 	store := must(journal.Open(context.Background(), journal.Config{Dir: "replay"}))
 	config := verify.Config{Opener: tickets, Realm: "prod", Brands: []string{"commbox"}, Store: store, Skew: verify.Skew}
-	verifier := must(verify.New(config))
 	sessions := must(web.NewSessions(web.SessionConfig{Keys: cookies, Realm: "prod"}))
-	http.Handle("/login", must(web.New(web.Config{Verifier: verifier, Sessions: sessions, Home: "/",
+	http.Handle("/login", must(web.New(web.Config{Verifier: must(verify.New(config)), Sessions: sessions, Home: "/",
 		Use:   func(*http.Request, *token.Ticket) verify.Use { return verify.Use{Audience: token.Agent} },
 		Admit: func(*http.Request, token.Ticket, verify.Use) (web.Entry, error) { return web.Entry{Confirm: true}, nil },
 	})))
-	http.Handle("/auth/check", must(web.NewCheck(sessions, token.Agent, web.Headers{})))
+	check := web.CheckConfig{Sessions: sessions, Audience: token.Agent, Brands: config.Brands}
+	http.Handle("/auth/check", must(web.NewCheck(check)))
 	http.Handle("/logout", sessions.Logout("/"))
 	log.Fatal(http.ListenAndServe(os.Getenv("LISTEN"), nil))
 }

@@ -3,11 +3,13 @@
 //
 // Sessions are kept in memory: use your own sessions here. In production, run the
 // service behind TLS, and give the cookie the attribute Secure and the prefix __Host-.
+// Give API_KEY the brand below alone: two brands may have a username in common.
 import { createServer } from 'node:http'
 import { randomBytes } from 'node:crypto'
 
 const { PORT, TICKETD, API_KEY } = process.env
 if (!(PORT && TICKETD && API_KEY)) throw new Error('set PORT, TICKETD and API_KEY')
+const brand = 'commbox'
 const sessions = new Map()
 
 // redeem spends a ticket. Only status 200 lets the person in; with 503 nobody can tell
@@ -50,6 +52,7 @@ async function answer(request, response) {
     return say(403, 'This link does not work any more')
   }
   if (status !== 200) throw new Error(`ticketd answers ${status}: ${description}`)
+  if (data.ticket.brand !== brand) throw new Error('API_KEY is for other brands as well')
   const session = randomBytes(32).toString('hex')
   sessions.set(session, data.agent.username)
   response.setHeader('Set-Cookie', `session=${session}; Path=/; HttpOnly; SameSite=Lax`)

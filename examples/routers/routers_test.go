@@ -50,7 +50,7 @@ func tryRouter(t *testing.T, mount func(login, check, logout http.Handler) http.
 		Admit: func(*http.Request, token.Ticket, verify.Use) (web.Entry, error) { return web.Entry{Confirm: true}, nil },
 	})
 	require.NoError(t, err)
-	check, err := web.NewCheck(sessions, token.Agent, web.Headers{})
+	check, err := web.NewCheck(web.CheckConfig{Sessions: sessions, Audience: token.Agent, Brands: []string{"b"}})
 	require.NoError(t, err)
 	server := httptest.NewTLSServer(mount(login, check, sessions.Logout("/bye")))
 	t.Cleanup(server.Close)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/admitone/admitone/token"
@@ -68,12 +69,34 @@ func invalidHeader(i int, format string, args ...any) error {
 
 const tokenCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-"
 
+// CheckConfig says whose sessions pass a check. Sessions, Audience and one of Brands,
+// BrandOf and AnyBrand are mandatory.
+type CheckConfig struct {
+	Sessions SessionStore   // a *Sessions, or the service's own sessions
+	Audience token.Audience // token.Agent, token.Customer, or verify.AnyAudience: an agent, or else a customer
+
+	// Brands are the brands whose sessions pass. Usernames are unique within a brand only:
+	// an application should name the brand to which it belongs.
+	Brands []string
+
+	// BrandOf returns the brand whose sessions pass at a request, for a service that
+	// answers for many brands. The brand must come from the proxy's configuration, such as
+	// a path, and never from the proxy's client. With "" nobody passes.
+	BrandOf func(r *http.Request) string
+
+	// AnyBrand lets the sessions of every brand pass, for applications that look at
+	// Headers.Brand beside Headers.User.
+	AnyBrand bool
+
+	Headers Headers
+}
+
 // NewCheck returns the handler that a proxy asks whether a request may pass: nginx's
 // auth_request, Traefik's ForwardAuth, Caddy's forward_auth, Envoy's ext_authz over HTTP.
-// The answer is 200 if the request's cookie is a good session of the audience
-// (verify.AnyAudience: of an agent, or else of a customer), and otherwise 401. The handler
-// looks only at the session, whatever the method and the path. It never reads or spends a
-// ticket, and asks no replay store.
+// The answer is 200 if the request's cookie is a good session of the audience and of a
+// brand of c, and otherwise 401. Except for BrandOf, the handler looks only at the session,
+// whatever the method and the path. It never reads or spends a ticket, and asks no replay
+// store.
 //
 // Every answer has all Headers, and a header without a value is empty. So a proxy that
 // copies them always replaces headers that a client made up. Values are printable ASCII.
@@ -88,22 +111,30 @@ const tokenCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 // SessionConfig.Idle after the entry.
 //
 // The error is a *token.ConfigError.
-func NewCheck(sessions SessionStore, a token.Audience, h Headers) (http.Handler, error) {
-	if sessions == nil {
-		return nil, &token.ConfigError{
-			Field: "web.NewCheck.sessions", Reason: "is nil; give a *Sessions or another SessionStore",
-		}
-	}
-	names, err := h.names()
+func NewCheck(c CheckConfig) (http.Handler, error) {
+	names, err := c.Headers.names()
 	if err != nil {
 		return nil, err
 	}
-	audiences := audiencesOf(a)
-	if len(audiences) == 0 {
-		return nil, &token.ConfigError{
-			Field: "web.NewCheck.a", Reason: "is no audience; give token.Agent, token.Customer or verify.AnyAudience",
-		}
+	audiences := audiencesOf(c.Audience)
+	invalid := func(field, reason string) (http.Handler, error) {
+		return nil, &token.ConfigError{Field: "web.CheckConfig." + field, Reason: reason}
 	}
+	switch {
+	case c.Sessions == nil:
+		return invalid("Sessions", "is nil; give a *Sessions or another SessionStore")
+	case len(audiences) == 0:
+		return invalid("Audience", "is no audience; give token.Agent, token.Customer or verify.AnyAudience")
+	case c.BrandOf == nil && !c.AnyBrand && len(c.Brands) == 0:
+		return invalid("Brands", "is empty; list the brands whose sessions pass, or set BrandOf or AnyBrand")
+	case c.AnyBrand && (c.BrandOf != nil || len(c.Brands) > 0):
+		return invalid("AnyBrand", "stands beside Brands or BrandOf; choose one of the three")
+	case c.BrandOf != nil && len(c.Brands) > 0:
+		return invalid("BrandOf", "stands beside Brands; choose one of the two")
+	case slices.Contains(c.Brands, ""):
+		return invalid("Brands", "has an empty brand; leave it out")
+	}
+	c.Brands = slices.Clone(c.Brands)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// All values share one slice. The capacity of each value's part is its length, so
 		// that a wrapper's append to one part does not reach the next.
@@ -112,7 +143,10 @@ func NewCheck(sessions SessionStore, a token.Audience, h Headers) (http.Handler,
 		ok := false
 		for _, audience := range audiences {
 			var s Session
-			if s, ok = sessions.Current(w, r, audience); ok {
+			if s, ok = c.Sessions.Current(w, r, audience); !ok {
+				continue
+			}
+			if ok = c.passes(r, s.Brand); ok {
 				identify(values, &s)
 				break
 			}
@@ -128,6 +162,14 @@ func NewCheck(sessions SessionStore, a token.Audience, h Headers) (http.Handler,
 			_, _ = w.Write([]byte("not signed in\n"))
 		}
 	}), nil
+}
+
+// passes reports whether sessions of a brand pass at a request.
+func (c *CheckConfig) passes(r *http.Request, brand string) bool {
+	if c.BrandOf != nil {
+		return brand != "" && brand == c.BrandOf(r)
+	}
+	return c.AnyBrand || slices.Contains(c.Brands, brand)
 }
 
 // identify fills in the headers' values for a session, in the order of names.

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/verify"
 )
 
 // trap W5: every answer has every identity header, empty where there is none
@@ -59,7 +60,9 @@ func TestCheck(t *testing.T) {
 
 func TestCheckConfig(t *testing.T) {
 	s := mustSessions(t, SessionConfig{Keys: newAEAD(t)})
-	h, err := NewCheck(s, token.Agent, Headers{User: "x-webauth-user", Name: "X-Name"})
+	h, err := NewCheck(CheckConfig{
+		Sessions: s, Audience: token.Agent, AnyBrand: true, Headers: Headers{User: "x-webauth-user", Name: "X-Name"},
+	})
 	require.NoError(t, err)
 	rec := httptest.NewRecorder()
 	cookie := started(t, s, john)
@@ -67,23 +70,70 @@ func TestCheckConfig(t *testing.T) {
 	assert.Equal(t, "john.d", rec.Header().Get("X-Webauth-User"))
 	assert.Equal(t, "a,b", rec.Header().Get("Remote-Groups"))
 	assert.NotContains(t, rec.Header(), "Remote-User")
-	customer, err := NewCheck(s, token.Customer, Headers{})
+	customer, err := NewCheck(CheckConfig{Sessions: s, Audience: token.Customer, AnyBrand: true})
 	require.NoError(t, err)
 	rec = httptest.NewRecorder()
 	customer.ServeHTTP(rec, carrying(cookie.Name, cookie.Value))
 	assert.Equal(t, http.StatusUnauthorized, rec.Code)
 
-	for _, c := range []struct {
-		sessions SessionStore
-		audience token.Audience
-		headers  Headers
-	}{
-		{nil, token.Agent, Headers{}}, {s, 0, Headers{}}, {s, 3, Headers{}},
-		{s, token.Agent, Headers{User: "a b"}}, {s, token.Agent, Headers{User: "X\r\nY"}}, {s, token.Agent, Headers{User: "remote-name"}},
-		{s, token.Agent, Headers{Name: "set-cookie"}}, {s, token.Agent, Headers{Actor: "Cache-Control"}},
+	brandOf := func(*http.Request) string { return "commbox" }
+	for field, c := range map[string]CheckConfig{
+		"Sessions":   {Audience: token.Agent, AnyBrand: true},
+		"Audience":   {Sessions: s, AnyBrand: true},
+		"Audience ":  {Sessions: s, Audience: 3, AnyBrand: true},
+		"Brands":     {Sessions: s, Audience: token.Agent},
+		"Brands ":    {Sessions: s, Audience: token.Agent, Brands: []string{"commbox", ""}},
+		"AnyBrand":   {Sessions: s, Audience: token.Agent, Brands: []string{"commbox"}, AnyBrand: true},
+		"AnyBrand ":  {Sessions: s, Audience: token.Agent, BrandOf: brandOf, AnyBrand: true},
+		"BrandOf":    {Sessions: s, Audience: token.Agent, Brands: []string{"commbox"}, BrandOf: brandOf},
+		"AnyBrand  ": {Sessions: s, Audience: token.Agent, Brands: []string{"commbox"}, BrandOf: brandOf, AnyBrand: true},
 	} {
-		_, err := NewCheck(c.sessions, c.audience, c.headers)
-		assert.Error(t, err)
+		_, err := NewCheck(c)
+		var invalid *token.ConfigError
+		require.ErrorAs(t, err, &invalid, field)
+		assert.Equal(t, "web.CheckConfig."+strings.TrimSpace(field), invalid.Field)
+	}
+	for _, h := range []Headers{
+		{User: "a b"}, {User: "X\r\nY"}, {User: "remote-name"}, {Name: "set-cookie"}, {Actor: "Cache-Control"},
+	} {
+		_, err := NewCheck(CheckConfig{Sessions: s, Audience: token.Agent, AnyBrand: true, Headers: h})
+		assert.ErrorContains(t, err, "web.Headers.")
+	}
+}
+
+// trap W10: a person of another brand with the same username is nobody, and nothing is
+// told of them.
+func TestCheckBrand(t *testing.T) {
+	s := mustSessions(t, SessionConfig{Keys: newAEAD(t)})
+	alpha, beta, nobodys := john, john, john
+	alpha.Brand, beta.Brand, nobodys.Brand = "alpha", "beta", ""
+	ofPath := func(r *http.Request) string { return r.PathValue("brand") }
+	for name, c := range map[string]CheckConfig{
+		"fixed":    {Brands: []string{"gamma", "alpha"}},
+		"of path":  {BrandOf: ofPath},
+		"any":      {AnyBrand: true},
+		"no brand": {BrandOf: func(*http.Request) string { return "" }},
+	} {
+		c.Sessions, c.Audience = s, verify.AnyAudience
+		h, err := NewCheck(c)
+		require.NoError(t, err)
+		for _, person := range []Session{alpha, beta, nobodys} {
+			cookie := started(t, s, person)
+			r := carrying(cookie.Name, cookie.Value)
+			r.URL.RawQuery, r.Header["Admitone-Brand"] = "brand="+person.Brand, []string{person.Brand}
+			r.SetPathValue("brand", "alpha")
+			rec := httptest.NewRecorder()
+			h.ServeHTTP(rec, r)
+			if name == "any" || person.Brand == "alpha" && name != "no brand" {
+				assert.Equal(t, http.StatusOK, rec.Code, "%s: %q", name, person.Brand)
+				assert.Equal(t, person.Brand, rec.Header().Get("Admitone-Brand"))
+				continue
+			}
+			assert.Equal(t, http.StatusUnauthorized, rec.Code, "%s: %q", name, person.Brand)
+			for _, header := range []string{"Remote-User", "Remote-Groups", "Admitone-Brand", "Admitone-Ticket-Id"} {
+				assert.Equal(t, []string{""}, rec.Header()[header], header)
+			}
+		}
 	}
 }
 

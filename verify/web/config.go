@@ -29,6 +29,15 @@ type Config struct {
 	// admits everybody with the ticket's own details, on pages that look like Page.
 	Admit func(r *http.Request, t token.Ticket, use verify.Use) (Entry, error)
 
+	// SwitchOf returns the policy of the brand and channel of s, another user's session that
+	// the entry would replace. The stricter of SwitchOf and Entry.Switch holds, so that a
+	// ticket of one brand does not replace the session of a brand with a stricter policy.
+	// SwitchOf is not called if the ticket has the same brand and channel. If the
+	// browser may be withholding a session from another site's form, s is the zero Session:
+	// SwitchOf then returns the strictest policy of all sessions. After an error the session
+	// and the ticket stay, and a page says to try again later. Nil means Entry.Switch alone.
+	SwitchOf func(ctx context.Context, s Session) (Switch, error)
+
 	// Page says how the pages look that are about no ticket or about a refused
 	// ticket: a refused person must not learn the reason from the page. The looks of
 	// other pages are Entry.Page. Nil means the zero Page.
@@ -99,7 +108,8 @@ type Entry struct {
 	// and against links that sign people in as somebody else.
 	Confirm bool
 
-	// Switch says what to do if the browser has another user's session.
+	// Switch says what to do if the browser has another user's session; see also
+	// Config.SwitchOf.
 	Switch Switch
 
 	// Then, if not nil, runs after the ticket is spent and before the session starts, and
@@ -113,7 +123,7 @@ type Entry struct {
 // ticket.
 type Switch uint8
 
-// The zero Switch replaces, as a login page does.
+// The zero Switch replaces, as a login page does. A later Switch is stricter.
 const (
 	ReplaceUser Switch = iota // the new session replaces the old one
 	ConfirmUser               // a page tells the person, and a button replaces the session

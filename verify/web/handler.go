@@ -192,20 +192,24 @@ func (a *attempt) mayEnterNow(t token.Ticket) error {
 	if inFrame && len(a.entry.Page.FrameAncestors) == 0 {
 		return notFramable
 	}
-	ask := a.entry.Confirm
-	if signedIn && (current.Brand != a.entry.Session.Brand || current.User != a.entry.Session.User) {
-		a.current = current
-		if a.entry.Switch == RefuseUser {
-			return otherUser
-		}
-		ask = ask || a.entry.Switch == ConfirmUser
-	}
 	// With another site's form the browser sends none of our cookies that are SameSite=Lax,
 	// so the signed-in user is unknown.
 	post := a.r.Method == http.MethodPost
 	foreign := post && a.origin.elsewhere(a.r)
 	unknown := !signedIn && !pressed(a.r) && (foreign || post && unseen(a.r))
-	ask = ask || unknown && a.entry.Switch != ReplaceUser
+	other := signedIn && (current.Brand != a.entry.Session.Brand || current.User != a.entry.Session.User)
+	ask := a.entry.Confirm
+	if other || unknown {
+		a.current = current
+		policy, err := a.policyOn(&current)
+		switch {
+		case err != nil:
+			return err
+		case policy == RefuseUser && other:
+			return otherUser
+		}
+		ask = ask || policy != ReplaceUser
+	}
 	switch {
 	case pressed(a.r) && foreign:
 		return fromOtherSite
@@ -221,6 +225,20 @@ func (a *attempt) mayEnterNow(t token.Ticket) error {
 		return noCookie
 	}
 	return tryCookie
+}
+
+// policyOn returns what to do with another user's session, or with an unknown one (the
+// zero Session): the stricter of the ticket's policy and the session's.
+func (a *attempt) policyOn(current *Session) (Switch, error) {
+	own := &a.entry.Session
+	if a.c.SwitchOf == nil || current.Brand == own.Brand && current.Channel == own.Channel {
+		return a.entry.Switch, nil
+	}
+	policy, err := a.c.SwitchOf(a.r.Context(), *current)
+	if err != nil {
+		return RefuseUser, &verify.Error{Reason: verify.StoreUnavailable, Cause: err}
+	}
+	return max(policy, a.entry.Switch), nil
 }
 
 func (a *attempt) token() string { return confirmToken(a.secret, a.ticket, &a.current) }

@@ -471,6 +471,76 @@ func TestSignOutButton(t *testing.T) {
 
 // trap W3, by a form on another site: with it come no SameSite=Lax cookies, so it
 // cannot be seen that somebody is signed in.
+// trap W11: of the policies of the session and of the ticket, the stricter holds, also
+// where another site's form brings the ticket and the browser withholds its session.
+func TestSwitchOf(t *testing.T) {
+	policies := map[string]Switch{"lax": ReplaceUser, "asking": ConfirmUser, "strict": RefuseUser}
+	of := func(brand string) func(*token.Ticket) {
+		return func(tk *token.Ticket) { tk.Brand = brand }
+	}
+	foreign := []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Origin", "https://evil.example"}
+	for owner, protects := range policies {
+		for comer, allows := range policies {
+			w := newWorld(t)
+			var broken error
+			asked, unseen := 0, RefuseUser
+			w.Admit = func(_ *http.Request, t token.Ticket, _ verify.Use) (Entry, error) {
+				return Entry{Switch: policies[t.Brand]}, nil
+			}
+			w.SwitchOf = func(_ context.Context, s Session) (Switch, error) {
+				asked++
+				if s.Brand == "" {
+					return unseen, broken
+				}
+				return policies[s.Brand], broken
+			}
+			w.start()
+			b := w.browser()
+			w.entered(b.get("/login?ta=" + w.issue(of(owner))))
+			brand := func() string { return b.get("/auth/check").Header.Get("Admitone-Brand") }
+			if owner == comer {
+				res := b.get("/login?ta=" + w.issue(func(tk *token.Ticket) { jane(tk); tk.Brand = owner }))
+				assert.Equal(t, allows == ReplaceUser, res.StatusCode == http.StatusSeeOther)
+				assert.Zero(t, asked, "the ticket's policy is the session's")
+				continue
+			}
+			ticket := w.issue(of(comer)) // the username is the same
+			broken = errors.New("not now")
+			assert.Equal(t, http.StatusServiceUnavailable, b.get("/login?ta="+ticket).StatusCode)
+			broken = nil
+
+			withoutCookies := w.browser()
+			page := withoutCookies.do(http.MethodPost, "/login", "ta="+ticket, foreign...)
+			require.Equal(t, http.StatusOK, page.StatusCode, "%s %s", owner, comer)
+			assert.Equal(t, owner, brand())
+			u, err := url.Parse(w.server.URL)
+			require.NoError(t, err)
+			b.client.Jar.SetCookies(u, page.Cookies())
+			res := b.press(page, ownForm...)
+			switch max(protects, allows) {
+			case ReplaceUser:
+				w.entered(res)
+			case ConfirmUser:
+				assert.Equal(t, http.StatusOK, res.StatusCode, "%s %s", owner, comer)
+				assert.Equal(t, owner, brand())
+				w.entered(b.press(res, ownForm...))
+			case RefuseUser:
+				assert.Equal(t, http.StatusConflict, res.StatusCode, "%s %s", owner, comer)
+				assert.Equal(t, http.StatusConflict, b.get("/login?ta="+ticket).StatusCode)
+				assert.Equal(t, owner, brand())
+				assert.Equal(t, http.StatusSeeOther, b.do(http.MethodPost, "/logout", "").StatusCode)
+				w.entered(b.get("/login?ta=" + ticket)) // unspent
+			}
+			assert.Equal(t, comer, brand())
+			assert.Positive(t, asked)
+
+			unseen = ReplaceUser // no session has another policy
+			page = w.browser().do(http.MethodPost, "/login", "ta="+w.issue(of(comer)), foreign...)
+			assert.Equal(t, allows == ReplaceUser, page.StatusCode == http.StatusSeeOther)
+		}
+	}
+}
+
 func TestSwitchFromAnotherSite(t *testing.T) {
 	foreign := []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Origin", "https://evil.example"}
 	for _, policy := range []Switch{ReplaceUser, ConfirmUser, RefuseUser} {

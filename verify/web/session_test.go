@@ -454,7 +454,7 @@ func BenchmarkSessionCheck(b *testing.B) {
 		}
 	})
 	b.Run("handler", func(b *testing.B) {
-		h, err := NewCheck(s, token.Agent, Headers{})
+		h, err := NewCheck(CheckConfig{Sessions: s, Audience: token.Agent, Brands: []string{john.Brand}})
 		require.NoError(b, err)
 		w := &discard{header: make(http.Header)}
 		b.ReportAllocs()

@@ -80,7 +80,7 @@ func (w *world) start() *world {
 	}
 	h, err := New(w.Config)
 	require.NoError(w.t, err)
-	check, err := NewCheck(w.Config.Sessions, verify.AnyAudience, Headers{})
+	check, err := NewCheck(CheckConfig{Sessions: w.Config.Sessions, Audience: verify.AnyAudience, AnyBrand: true})
 	require.NoError(w.t, err)
 	mux := http.NewServeMux()
 	mux.Handle("/login", h)

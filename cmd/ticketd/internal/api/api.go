@@ -1,6 +1,7 @@
 // Package api serves the HTTP surface of ticketd. Backends ask for tickets, and inspect
 // and redeem them (/auth/…, described by openapi.yaml). People enter at /login and
-// /chat/{code} by the handlers of package web, and proxies ask /auth/check.
+// /chat/{code} by the handlers of package web, and proxies ask
+// /auth/brand/{brand}/check.
 //
 // A request opens its ticket once, in package verify, and reads each record of the
 // directory once: the site of a ticket (its brand and channel) as soon as the ticket is
@@ -46,7 +47,11 @@ type Config struct {
 	Limit       ratelimit.Limit // the limit of API keys without a limit of their own
 	Proxies     Proxies         // the proxies in front of the service; default none
 	Checks      []Check         // the checks of /readyz; default none
-	Headers     web.Headers     // names of the headers of /auth/check; default as in package web
+	Headers     web.Headers     // names of the headers of the proxies' checks; default as in package web
+
+	// AnyBrandCheck lets the sessions of every brand pass at /auth/check and
+	// /auth/check-customer. The default is nobody: usernames are unique within a brand only.
+	AnyBrandCheck bool
 
 	// NamelessTicket also accepts tickets in the old form ?=TA<ticket>.
 	NamelessTicket bool
@@ -70,7 +75,7 @@ type server struct {
 	paths    map[string]string // the paths without parameters, by their lower case
 
 	agents, customers           http.Handler // the pages where they enter
-	checkAgents, checkCustomers http.Handler
+	checkAgents, checkCustomers check
 }
 
 // New returns the service's handler. The error is a *token.ConfigError.
@@ -122,12 +127,16 @@ func (s *server) routes() ([]route, error) {
 		{"POST /login", s.agents},
 		{"GET /chat/{code}", s.customers},
 		{"POST /chat/{code}", s.customers},
-		// A proxy asks the checks with any path and method. The client must not choose
-		// the audience: some proxies append the client's path to theirs.
-		{"/auth/check", s.checkAgents},
-		{"/auth/check/{path...}", s.checkAgents},
-		{"/auth/check-customer", s.checkCustomers},
-		{"/auth/check-customer/{path...}", s.checkCustomers},
+		// A proxy asks the checks with any path and method. The client must choose neither
+		// the brand nor the audience: some proxies append the client's path to theirs.
+		{"/auth/brand/{brand}/check", s.checkAgents.ofBrand},
+		{"/auth/brand/{brand}/check/{path...}", s.checkAgents.ofBrand},
+		{"/auth/brand/{brand}/check-customer", s.checkCustomers.ofBrand},
+		{"/auth/brand/{brand}/check-customer/{path...}", s.checkCustomers.ofBrand},
+		{"/auth/check", s.checkAgents.bare},
+		{"/auth/check/{path...}", s.checkAgents.bare},
+		{"/auth/check-customer", s.checkCustomers.bare},
+		{"/auth/check-customer/{path...}", s.checkCustomers.bare},
 		{"POST /logout", s.Sessions.Logout("login")},
 		{"GET /healthz", http.HandlerFunc(healthz)},
 		{"GET /readyz", http.HandlerFunc(s.readyz)},

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,6 +43,9 @@ var loadContract = sync.OnceValues(func() (*contract, error) {
 	return &contract{router}, err
 })
 
+// isCheck matches the paths of the proxies' checks, up to the part that is the client's.
+var isCheck = regexp.MustCompile(`^/auth/(brand/[^/]+/)?check(-customer)?(/|$)`)
+
 // check returns how an answer departs from the document. Of requests it checks
 // those that were accepted: what the service takes, the document must allow.
 func (c *contract) check(r *http.Request, sent []byte, res *http.Response, got []byte) error {
@@ -50,14 +54,13 @@ func (c *contract) check(r *http.Request, sent []byte, res *http.Response, got [
 		method = http.MethodGet // the same without a body
 	}
 	described := r.Clone(r.Context())
-	if strings.HasPrefix(r.URL.Path, "/auth/check") {
+	if isCheck.MatchString(r.URL.Path) {
 		method = http.MethodGet // which answers as all others do
 	}
 	described.Method = method
-	for _, prefix := range []string{"/auth/check/", "/auth/check-customer/"} {
-		if rest, ok := strings.CutPrefix(described.URL.Path, prefix); ok { // a parameter has no slash in OpenAPI
-			described.URL.Path = prefix + strings.ReplaceAll(rest, "/", "-")
-		}
+	if prefix := isCheck.FindString(r.URL.Path); strings.HasSuffix(prefix, "/") { // a parameter has no slash in OpenAPI
+		rest := cmp.Or(described.URL.Path[len(prefix):], "-")
+		described.URL.Path = prefix + strings.ReplaceAll(rest, "/", "-")
 	}
 	described.URL.Path = exactPath(described.URL.Path)
 	switch {
@@ -215,7 +218,7 @@ func TestRoutesAreDocumented(t *testing.T) {
 	for _, r := range routes {
 		pattern := r.pattern
 		switch {
-		case strings.HasPrefix(pattern, "/auth/check"):
+		case isCheck.MatchString(pattern):
 			pattern = http.MethodGet + " " + strings.Replace(pattern, "...", "", 1) // as all other methods are
 		case pattern == "/core/systemstatus":
 			pattern = http.MethodGet + " " + pattern

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/token"
@@ -20,7 +21,7 @@ import (
 func (s *server) makeEntries() (err error) {
 	c := web.Config{
 		Verifier: s.Verifier, Sessions: s.Sessions, NamelessTicket: s.NamelessTicket, Log: s.Log, Decided: s.countRedemption,
-		MayLog: s.mayLogRefusal, RefusalTime: s.RefusalTime,
+		MayLog: s.mayLogRefusal, RefusalTime: s.RefusalTime, SwitchOf: s.switchOf,
 	}
 	// The path of the sign-out is relative, so that a proxy in front may take off a part of
 	// the path.
@@ -32,11 +33,50 @@ func (s *server) makeEntries() (err error) {
 	if s.customers, err = web.New(c); err != nil {
 		return err
 	}
-	if s.checkAgents, err = web.NewCheck(s.Sessions, token.Agent, s.Headers); err != nil {
-		return err
+	return s.makeChecks()
+}
+
+// makeChecks makes the handlers of the proxies' checks. The brand is a part of the path
+// before the part that a proxy may leave to its client. At a path without a brand nobody
+// passes, or with AnyBrandCheck everybody who is signed in.
+func (s *server) makeChecks() (err error) {
+	c := web.CheckConfig{
+		Sessions: s.Sessions, Headers: s.Headers,
+		BrandOf: func(r *http.Request) string { return r.PathValue("brand") },
 	}
-	s.checkCustomers, err = web.NewCheck(s.Sessions, token.Customer, s.Headers)
-	return err
+	checks := map[token.Audience]*check{token.Agent: &s.checkAgents, token.Customer: &s.checkCustomers}
+	for audience, check := range checks {
+		c.Audience = audience
+		if check.ofBrand, err = web.NewCheck(c); err != nil {
+			return err
+		}
+		any := c
+		if s.AnyBrandCheck {
+			any.BrandOf, any.AnyBrand = nil, true
+		}
+		if check.bare, err = web.NewCheck(any); err != nil {
+			return err
+		}
+		if !s.AnyBrandCheck {
+			check.bare = s.warned(check.bare)
+		}
+	}
+	return nil
+}
+
+// check is the check of an audience: at the path with a brand, and at the path without.
+type check struct{ ofBrand, bare http.Handler }
+
+// warned notes the first request to the check of any brand, while the check is off.
+func (s *server) warned(h http.Handler) http.Handler {
+	var once sync.Once
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		once.Do(func() {
+			s.Log.Warn("a check without a brand lets nobody pass; let the proxy ask /auth/brand/BRAND/check, "+
+				"or allow the check of any brand", "route", pattern(r), "remote", remote(r))
+		})
+		h.ServeHTTP(w, r)
+	})
 }
 
 func useAgent(*http.Request, *token.Ticket) verify.Use { return verify.Use{Audience: token.Agent} }
@@ -113,14 +153,30 @@ func (s *server) customerFor(r *http.Request, t token.Ticket, confirm bool) (f f
 
 // entryOf returns how the settings let somebody enter.
 func entryOf(set directory.Effective) web.Entry {
-	e := web.Entry{Confirm: set.Confirm, Page: pageOf(set)}
+	return web.Entry{Confirm: set.Confirm, Page: pageOf(set), Switch: switchIn(set)}
+}
+
+// switchIn returns the settings' policy on another user's session.
+func switchIn(set directory.Effective) web.Switch {
 	switch set.OtherUser {
 	case directory.Confirm:
-		e.Switch = web.ConfirmUser
+		return web.ConfirmUser
 	case directory.Refuse:
-		e.Switch = web.RefuseUser
+		return web.RefuseUser
 	}
-	return e
+	return web.ReplaceUser
+}
+
+// switchOf returns the policy that protects a session: that of its channel or brand. If
+// the channel is gone, the brand's own policy holds. An unknown session, the zero Session,
+// may be any brand's or channel's.
+func (s *server) switchOf(ctx context.Context, session web.Session) (web.Switch, error) {
+	if session.Brand == "" {
+		policy, err := s.Directory.StrictestOtherUser(ctx)
+		return switchIn(directory.Effective{OtherUser: policy}), err
+	}
+	at, err := s.lookUpSite(ctx, session.Brand, session.Channel)
+	return switchIn(at.settings), err
 }
 
 // describeAgent fills in what a session tells of an agent.

@@ -144,6 +144,7 @@ func newWorldOn(t *testing.T, dsn string, change ...func(*Config)) *world {
 		Sessions: sessions, Metrics: w.metrics, Log: log, Now: w.now, MaxLifetime: token.MaxLifetime,
 		RefusalTime: time.Nanosecond,
 		Limiter:     ratelimit.NewLocal(1000, w.now), Limit: ratelimit.Limit{Rate: 1000, Burst: 100_000},
+		AnyBrandCheck: true,
 	}
 	for _, f := range change {
 		f(&config)

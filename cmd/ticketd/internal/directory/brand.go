@@ -158,6 +158,21 @@ func (db *DB) Effective(ctx context.Context, brand, channel string) (Effective, 
 	return b.Effective(c), nil
 }
 
+// StrictestOtherUser returns the strictest OtherUser of all brands and channels.
+func (db *DB) StrictestOtherUser(ctx context.Context) (string, error) {
+	scan := func(r row) (policy string, err error) { return policy, r.Scan(&policy) }
+	all, err := list(ctx, db.read, scan, "SELECT other_user FROM brand UNION SELECT other_user FROM channel")
+	switch {
+	case err != nil:
+		return "", failed("look up the policies on other users' sessions", err)
+	case slices.Contains(all, Refuse):
+		return Refuse, nil
+	case slices.Contains(all, Confirm):
+		return Confirm, nil
+	}
+	return Replace, nil
+}
+
 // LongestLifetime returns the longest lifetime that any brand or channel allows for a
 // ticket, and the owner of that setting, for a comparison with the verifier's maximum.
 // Without any setting the result is token.MaxLifetime and "".

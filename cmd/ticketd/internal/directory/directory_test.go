@@ -72,6 +72,8 @@ func everyCall(ctx context.Context, db *DB, bearer string, check func(name strin
 	check("BrandChannel", err)
 	_, _, err = db.LongestLifetime(ctx)
 	check("LongestLifetime", err)
+	_, err = db.StrictestOtherUser(ctx)
+	check("StrictestOtherUser", err)
 	check("AddAgent", db.AddAgent(ctx, Agent{Brand: "acme", Username: "new"}))
 	_, err = db.UpdateAgent(ctx, "acme", "ann", func(*Agent) error { return nil })
 	check("UpdateAgent", err)

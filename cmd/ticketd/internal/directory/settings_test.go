@@ -168,7 +168,22 @@ func TestEffectiveOfTheDirectory(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, token.MaxLifetime, longest)
 		assert.Empty(t, whose)
+		strictest := func(want string) {
+			t.Helper()
+			policy, err := db.StrictestOtherUser(ctx)
+			require.NoError(t, err)
+			assert.Equal(t, want, policy)
+		}
+		strictest(Replace)
 		require.NoError(t, db.AddChannel(ctx, Channel{Brand: "acme", ID: "web", Settings: Settings{MaxLifetime: time.Hour}}))
+		for _, policy := range []string{Confirm, Refuse} { // trap W11
+			set := Settings{OtherUser: policy}
+			require.NoError(t, db.AddChannel(ctx, Channel{Brand: "acme", ID: policy, Settings: set}))
+			strictest(policy)
+		}
+		require.NoError(t, db.RemoveChannel(ctx, "acme", Refuse))
+		require.NoError(t, db.AddBrand(ctx, Brand{Name: "strict", Settings: Settings{OtherUser: Refuse}}))
+		strictest(Refuse)
 		e, err := db.Effective(ctx, "acme", "web")
 		require.NoError(t, err)
 		assert.Equal(t, time.Hour, e.MaxLifetime)

@@ -52,7 +52,8 @@ type Config struct {
 type Live struct {
 	Limit          ratelimit.Limit // of API keys without a limit of their own
 	Proxies        api.Proxies     // in front of the service
-	Headers        web.Headers     // names of /auth/check's headers
+	Headers        web.Headers     // names of the headers of the proxies' checks
+	AnyBrandCheck  bool            // sessions of every brand pass at /auth/check
 	AgentHome      string          // path to which agents go after the entry
 	NamelessTicket bool            // tickets of the older form ?=TA<ticket> are taken too
 	IntegerStatus  bool            // the status in answers is a number
@@ -281,7 +282,7 @@ func (s *Service) openLimiter(ctx context.Context) (ratelimit.Limiter, error) {
 // settings from before.
 func (s *Service) Apply(l Live) error {
 	c := s.api
-	c.Limit, c.Proxies, c.Headers = l.Limit, l.Proxies, l.Headers
+	c.Limit, c.Proxies, c.Headers, c.AnyBrandCheck = l.Limit, l.Proxies, l.Headers, l.AnyBrandCheck
 	c.AgentHome, c.NamelessTicket, c.IntegerStatus = l.AgentHome, l.NamelessTicket, l.IntegerStatus
 	h, err := api.New(c)
 	if err != nil {

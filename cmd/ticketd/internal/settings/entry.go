@@ -30,9 +30,13 @@ func (e *entry) addFlags(f *pflag.FlagSet, c *service.Config) {
 		"`path` to which agents go after /login if the URL has no next, such as /inbox "+
 			"(default: a page that says who is signed in)")
 	f.StringVar(&e.headers, "check-headers", "",
-		"other `names` for the headers of /auth/check, such as user=X-User,email=X-Email; "+
+		"other `names` for the headers of the proxies' checks, such as user=X-User,email=X-Email; "+
 			"the headers are user, name, email, groups, brand, audience, channel, ticket-id, key-id and actor "+
 			"(default: Remote-User and so on)")
+	f.BoolVar(&c.Live.AnyBrandCheck, "check-any-brand", false,
+		"let the sessions of every brand pass at /auth/check and /auth/check-customer, where an application looks at "+
+			"Admitone-Brand itself. Without this flag nobody passes there, and proxies ask "+
+			"/auth/brand/BRAND/check, since two brands may have a username in common")
 }
 
 // check checks the flags, and puts the parsed ones into c.
@@ -89,7 +93,9 @@ func checkEntry(l service.Live) error {
 	if err != nil {
 		return err
 	}
-	_, err = web.NewCheck(new(web.Sessions), token.Agent, l.Headers)
+	_, err = web.NewCheck(web.CheckConfig{
+		Sessions: new(web.Sessions), Audience: token.Agent, AnyBrand: true, Headers: l.Headers,
+	})
 	if e, ok := errors.AsType[*token.ConfigError](err); ok {
 		// The flag has lower-case names for the fields of web.Headers: ticket-id for TicketID.
 		field := strings.TrimPrefix(e.Field, "web.Headers.")
