@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/daead"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
@@ -59,7 +58,7 @@ func newKeySet(f *contents, old *keySet, now time.Time) (*keySet, error) {
 	if f.header.Kind == Channel {
 		s.daead, err = daead.New(f.handle)
 	} else {
-		s.aead, err = aead.New(f.handle)
+		s.aead, err = sealing.NewAEAD(f.handle)
 	}
 	if err != nil {
 		return nil, err

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
 	"github.com/tink-crypto/tink-go/v2/tink"
@@ -45,7 +44,7 @@ func NewKeyset(handle *keyset.Handle) (*Keyset, error) {
 		}
 	}
 	var err error
-	if k.AEAD, err = aead.New(handle); err != nil {
+	if k.AEAD, err = sealing.NewAEAD(handle); err != nil {
 		return nil, &ConfigError{Field: field, Reason: "is not a keyset of AEAD keys", Cause: err}
 	}
 	return k, nil

@@ -18,6 +18,7 @@ import (
 
 func (a *app) initCommand() *cobra.Command {
 	var kind, algorithm string
+	var fips bool
 	var policy policyFlags
 	var from keyset
 	cmd := &cobra.Command{
@@ -30,6 +31,10 @@ key file stays if init then fails.
 
 With --keyset the keys come from a Tink keyset (JSON or binary), and the keyset's primary
 is the keyring's primary; see "keyring import --help".
+
+With --fips the key has an algorithm that runs where Go admits only its FIPS 140-3 module
+(GODEBUG=fips140=only): XAES_256_GCM, or AES256_SIV for channels, which runs there although
+FIPS has not approved AES-SIV. Rotation keeps the algorithm.
 
 Without flags the policy is: lifetime 15m for tickets and 24h for sessions, rotate
 every 30d, destroy after 30d, propagation 2m, skew 10s. Channel keyrings have no
@@ -44,6 +49,7 @@ lifetime, since published URLs have none, and are rotated by hand only.`,
 	f.StringVar(&kind, "kind", "", "`kind` of the keyring, which tells what the keys seal: ticket, session or channel")
 	completeWords(cmd, "kind", string(keyring.Ticket), string(keyring.Session), string(keyring.Channel))
 	a.algorithmFlag(cmd, &algorithm)
+	f.BoolVar(&fips, "fips", false, "choose the algorithm for programs that run under GODEBUG=fips140=only")
 	policy.flags(f, defaults)
 	f.StringVar(&from.file, "keyset", "",
 		"`FILE` with a Tink keyset, whose keys the keyring takes in place of a new key; - is standard input")
@@ -55,6 +61,16 @@ lifetime, since published URLs have none, and are rotated by hand only.`,
 		}
 		if algorithm != "" && !slices.Contains(names, algorithm) {
 			return cli.Flagf("algorithm", "is not an algorithm of --kind %s; give one of %s", kind, strings.Join(names, ", "))
+		}
+		if fips {
+			if algorithm != "" || from.file != "" {
+				return cli.Usagef("--fips excludes --algorithm and --keyset: it chooses the algorithm of a new key")
+			}
+			if uri, err := a.keys.URI(); err == nil && strings.HasPrefix(uri, "passphrase:") {
+				return cli.Flagf("kek", "is a passphrase, which --fips excludes: "+
+					"Argon2id is no algorithm of FIPS; give another KEK")
+			}
+			algorithm = fipsAlgorithm[keyring.Kind(kind)]
 		}
 		if algorithm != "" && from.file != "" {
 			return cli.Usagef("--keyset and --algorithm exclude each other: with --keyset no key is made")
@@ -69,6 +85,14 @@ lifetime, since published URLs have none, and are rotated by hand only.`,
 		}
 		return a.init(args[0], keyring.Kind(kind), p, algorithm, from)
 	})
+}
+
+// fipsAlgorithm is the choice of --fips. AES256_GCM runs as well, but a key is good for 2^32
+// messages only, since the nonces are random.
+var fipsAlgorithm = map[keyring.Kind]string{
+	keyring.Ticket:  "XAES_256_GCM",
+	keyring.Session: "XAES_256_GCM",
+	keyring.Channel: "AES256_SIV",
 }
 
 func (a *app) init(file string, kind keyring.Kind, p keyring.Policy, algorithm string, from keyset) error {

@@ -29,17 +29,17 @@ func TestKeyID(t *testing.T) {
 	}
 }
 
-// cipher prepends the prefix of its key, and opens nothing else.
-type cipher struct {
+// prefixed prepends the prefix of its key, and opens nothing else.
+type prefixed struct {
 	prefix []byte
 	err    error
 }
 
-func (c *cipher) Encrypt(plaintext, _ []byte) ([]byte, error) {
+func (c *prefixed) Encrypt(plaintext, _ []byte) ([]byte, error) {
 	return append(bytes.Clone(c.prefix), plaintext...), c.err
 }
 
-func (c *cipher) Decrypt(ciphertext, _ []byte) ([]byte, error) {
+func (c *prefixed) Decrypt(ciphertext, _ []byte) ([]byte, error) {
 	plain, ok := bytes.CutPrefix(ciphertext, c.prefix)
 	if !ok {
 		return nil, errors.New("no")
@@ -48,21 +48,21 @@ func (c *cipher) Decrypt(ciphertext, _ []byte) ([]byte, error) {
 }
 
 func TestSeal(t *testing.T) {
-	sealed, key, err := Seal(&cipher{prefix: []byte{1, 0, 0, 0, 7}}, []byte("x"), nil)
+	sealed, key, err := Seal(&prefixed{prefix: []byte{1, 0, 0, 0, 7}}, []byte("x"), nil)
 	require.NoError(t, err)
 	assert.EqualValues(t, 7, key)
 	assert.Equal(t, []byte{1, 0, 0, 0, 7, 'x'}, sealed)
 
-	_, _, err = Seal(&cipher{prefix: []byte{9, 0, 0, 0, 7}}, []byte("x"), nil)
+	_, _, err = Seal(&prefixed{prefix: []byte{9, 0, 0, 0, 7}}, []byte("x"), nil)
 	assert.ErrorIs(t, err, ErrNoPrefix)
 	broken := errors.New("broken")
-	_, _, err = Seal(&cipher{prefix: []byte{1, 0, 0, 0, 7}, err: broken}, []byte("x"), nil)
+	_, _, err = Seal(&prefixed{prefix: []byte{1, 0, 0, 0, 7}, err: broken}, []byte("x"), nil)
 	assert.ErrorIs(t, err, broken)
 }
 
-// late is a cipher that gets a key when it is asked for one.
+// late is a prefixed that gets a key when it is asked for one.
 type late struct {
-	cipher
+	prefixed
 	key   byte
 	asked int
 }
@@ -76,7 +76,7 @@ func (l *late) HasKey(id keyID) bool {
 }
 
 func TestOpenAsksForTheKeyAndTriesAgain(t *testing.T) {
-	o := &late{cipher: cipher{prefix: []byte{1, 0, 0, 0, 7}}, key: 8}
+	o := &late{prefixed: prefixed{prefix: []byte{1, 0, 0, 0, 7}}, key: 8}
 	plain, err := Open[keyID](o, []byte{1, 0, 0, 0, 7, 'x'}, nil)
 	require.NoError(t, err)
 	assert.Equal(t, "x", string(plain))
@@ -90,7 +90,7 @@ func TestOpenAsksForTheKeyAndTriesAgain(t *testing.T) {
 	assert.Equal(t, ErrUnknownKey, err)
 	_, err = Open[keyID](o, []byte{0}, nil)
 	assert.Equal(t, ErrForged, err)
-	_, err = Open[keyID](&o.cipher, []byte{1, 0, 0, 0, 9, 'z'}, nil)
+	_, err = Open[keyID](&o.prefixed, []byte{1, 0, 0, 0, 9, 'z'}, nil)
 	assert.Equal(t, ErrForged, err, "keys that do not tell which keys they have")
 	o.err = errors.New("no")
 	_, err = Open[keyID](o, []byte{1, 0, 0, 0, 8, 'y'}, nil)

@@ -2,21 +2,30 @@ package kms
 
 import (
 	"bytes"
+	"crypto/cipher"
 	"crypto/rand"
 	"fmt"
 
-	"github.com/tink-crypto/tink-go/v2/aead/subtle"
-	"github.com/tink-crypto/tink-go/v2/tink"
-
 	"github.com/admitone/admitone/internal/durable"
+	"github.com/admitone/admitone/internal/sealing"
 	"github.com/admitone/admitone/keyring"
 )
 
 const keySize = 32
 
-// fileKEK is AES-256-GCM (Tink's subtle.AESGCM: nonce of 12 random bytes,
-// ciphertext, tag of 16) under the bytes of a key file.
-type fileKEK struct{ tink.AEAD }
+// fileKEK is AES-256-GCM (nonce of 12 random bytes, ciphertext, tag of 16, as Tink's
+// subtle.AESGCM) under the bytes of a key file.
+type fileKEK struct{ gcm cipher.AEAD }
+
+// Encrypt implements keyring.KEK.
+func (k fileKEK) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
+	return k.gcm.Seal(nil, nil, plaintext, associatedData), nil
+}
+
+// Decrypt implements keyring.KEK.
+func (k fileKEK) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
+	return k.gcm.Open(nil, nil, ciphertext, associatedData)
+}
 
 // Hint implements keyring.KEK.
 func (fileKEK) Hint() string { return "file" }
@@ -37,7 +46,7 @@ func openKeyFile(path string) (keyring.KEK, error) {
 	if bytes.Count(key, key[:1]) == keySize {
 		return nil, fmt.Errorf("%s is the same byte %d times, not a random key", path, keySize)
 	}
-	a, err := subtle.NewAESGCM(key)
+	a, err := sealing.NewGCM(key)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/crypto/argon2"
 
+	"github.com/admitone/admitone/internal/sealing"
 	"github.com/admitone/admitone/keyring"
 )
 
@@ -130,19 +131,19 @@ func (k *passphraseKEK) GoString() string { return k.String() }
 
 // Encrypt derives a key with a fresh salt.
 func (k *passphraseKEK) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
-	out := make([]byte, bodyOffset, bodyOffset+len(plaintext)+16)
+	out := make([]byte, nonceOffset, bodyOffset+len(plaintext)+16)
 	out[0] = passphraseVersion
 	binary.BigEndian.PutUint32(out[1:], k.kdf.memory)
 	binary.BigEndian.PutUint32(out[5:], k.kdf.passes)
 	out[9] = k.kdf.threads
-	rand.Read(out[saltOffset:]) // salt and nonce; never fails
+	rand.Read(out[saltOffset:]) // never fails
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	a, err := k.derive(out[:nonceOffset])
+	a, err := k.derive(out)
 	if err != nil {
 		return nil, err
 	}
-	return a.Seal(out, out[nonceOffset:bodyOffset], plaintext, slices.Concat(out[:nonceOffset], associatedData)), nil
+	return a.Seal(out, nil, plaintext, slices.Concat(out, associatedData)), nil
 }
 
 // Decrypt opens a ciphertext of Encrypt, with the parameters in the ciphertext if these
@@ -166,8 +167,7 @@ func (k *passphraseKEK) Decrypt(ciphertext, associatedData []byte) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	nonce, body := ciphertext[nonceOffset:bodyOffset], ciphertext[bodyOffset:]
-	plaintext, err := a.Open(nil, nonce, body, slices.Concat(header, associatedData))
+	plaintext, err := a.Open(nil, nil, ciphertext[nonceOffset:], slices.Concat(header, associatedData))
 	if err != nil {
 		if now := k.now(); !known {
 			k.until = later(k.until, now).Add(failEvery)
@@ -197,7 +197,7 @@ func (k *passphraseKEK) derive(header []byte) (cipher.AEAD, error) {
 	}
 	key := k.argon2([]byte(k.passphrase), header[saltOffset:nonceOffset], p.passes, p.memory, p.threads, keySize)
 	defer clear(key)
-	a, err := newGCM(key)
+	a, err := sealing.NewGCM(key)
 	if err != nil {
 		return nil, err
 	}

@@ -3,8 +3,6 @@ package kms
 import (
 	"bytes"
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/binary"
@@ -17,6 +15,7 @@ import (
 
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/admitone/admitone/internal/sealing"
 	"github.com/admitone/admitone/keyring"
 )
 
@@ -95,15 +94,13 @@ func (k *remoteKEK) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
 	if err := k.test(wrapped, dataKey, associatedData); err != nil {
 		return nil, err
 	}
-	a, err := newGCM(dataKey)
+	a, err := sealing.NewGCM(dataKey)
 	if err != nil {
 		return nil, err
 	}
 	out := binary.BigEndian.AppendUint16([]byte{remoteVersion}, uint16(len(wrapped)))
 	out = append(out, wrapped...)
-	nonce := make([]byte, nonceSize)
-	rand.Read(nonce)
-	return a.Seal(append(out, nonce...), nonce, plaintext, associatedData), nil
+	return a.Seal(out, nil, plaintext, associatedData), nil
 }
 
 // Decrypt opens a ciphertext of Encrypt.
@@ -128,11 +125,11 @@ func (k *remoteKEK) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
 	if len(dataKey) != keySize {
 		return nil, fmt.Errorf("%s gave a data key of %d bytes instead of %d", k.name, len(dataKey), keySize)
 	}
-	a, err := newGCM(dataKey)
+	a, err := sealing.NewGCM(dataKey)
 	if err != nil {
 		return nil, err
 	}
-	plaintext, err := a.Open(nil, body[:nonceSize], body[nonceSize:], associatedData)
+	plaintext, err := a.Open(nil, nil, body, associatedData)
 	if err != nil {
 		return nil, errors.New("the data key is good, but the ciphertext or the associated data was changed")
 	}
@@ -241,14 +238,6 @@ const (
 	tooManyRequests = "%s has too many requests from this %s; try again in a while, or raise the quota"
 	notOpened       = "%s does not open the data key with %s and these associated data"
 )
-
-func newGCM(key []byte) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCM(block)
-}
 
 // checkEndpoint refuses an address to which data keys would cross a network in clear. The
 // variable is the source of the address.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/url"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -117,8 +118,11 @@ func (r *Redis) Close() error {
 //
 // KEYS[1] is the caller; ARGV[1] is the time for one request in microseconds, and
 // ARGV[2] the burst. The answer is 1 if the request is allowed or 0 if not, then the
-// microseconds until the bucket is full.
-var gcra = rueidis.NewLuaScript(`
+// microseconds until the bucket is full. The script is made when it is first needed: its
+// name is a SHA-1, which GODEBUG=fips140=only refuses.
+var gcra = sync.OnceValue(func() *rueidis.Lua { return rueidis.NewLuaScript(gcraText) })
+
+const gcraText = `
 local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000000 + tonumber(t[2])
 local one, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -130,7 +134,7 @@ end
 full = full + one
 redis.call('SET', KEYS[1], string.format('%.3f', full), 'PX', math.ceil((full - now) / 1000) + 1)
 return {1, math.ceil(full - now)}
-`)
+`
 
 // Take implements Limiter.
 func (r *Redis) Take(ctx context.Context, key string, l Limit) Answer {
@@ -141,7 +145,7 @@ func (r *Redis) Take(ctx context.Context, key string, l Limit) Answer {
 	asked, cancel := context.WithTimeout(ctx, r.wait)
 	defer cancel()
 	one := 1e6 / l.Rate
-	got, err := gcra.Exec(asked, r.client, []string{r.prefix + key},
+	got, err := gcra().Exec(asked, r.client, []string{r.prefix + key},
 		[]string{strconv.FormatFloat(one, 'f', -1, 64), strconv.Itoa(l.Burst)}).AsIntSlice()
 	if err == nil && len(got) != 2 {
 		err = errors.New("the answer is not the script's")
