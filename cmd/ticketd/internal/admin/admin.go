@@ -16,5 +16,7 @@ import (
 // Commands returns the commands.
 func Commands(stdout, stderr io.Writer) []*cobra.Command {
 	s := &shell{stdout: stdout, stderr: stderr}
-	return []*cobra.Command{brandCommand(s), agentCommand(s), customerCommand(s), channelCommand(s), apiKeyCommand(s)}
+	return []*cobra.Command{
+		brandCommand(s), agentCommand(s), customerCommand(s), channelCommand(s), apiKeyCommand(s), ticketCommand(s),
+	}
 }

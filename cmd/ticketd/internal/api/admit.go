@@ -46,9 +46,24 @@ func notAsked(err error) *verify.Error {
 
 // admit is the service's own check of a ticket that is genuine, in time and for this
 // use. The brand, the channel and the agent must still exist, and none may be switched
-// off. The check changes nothing. from is the person's address. The agent is the
-// record of an agent's ticket.
+// off, and the ticket must not be revoked. The check changes nothing. from is the person's
+// address. The agent is the record of an agent's ticket.
 func (s *server) admit(ctx context.Context, t token.Ticket, at site, from netip.Addr) (directory.Agent, error) {
+	agent, err := s.admitPerson(ctx, t, at, from)
+	if err != nil {
+		return directory.Agent{}, err
+	}
+	switch revoked, err := s.Directory.TicketRevoked(ctx, t.Brand, t.ID); {
+	case err != nil:
+		return directory.Agent{}, notAsked(err)
+	case revoked:
+		return directory.Agent{}, errors.New("the ticket was revoked")
+	}
+	return agent, nil
+}
+
+// admitPerson is the part of admit about brand, channel and agent.
+func (s *server) admitPerson(ctx context.Context, t token.Ticket, at site, from netip.Addr) (directory.Agent, error) {
 	var none directory.Agent
 	set := at.settings
 	switch {

@@ -86,18 +86,18 @@ func testOpeningsAndStatements(t *testing.T, w *world) {
 	counts("issue, customer", 0, 2, ask(customer("")))
 	counts("issue, customer in a channel", 0, 2, ask(customer(`,"channel":"web"`)))
 	agent := w.ticket(w.key, reference)
-	counts("inspect, agent", 1, 3, func() int {
+	counts("inspect, agent", 1, 4, func() int {
 		return w.spend(inspectPath, key, map[string]any{"ticket": agent, "audience": "agent"}).status
 	})
-	counts("redeem, agent", 1, 3, redeem(agent, "agent"))
-	counts("redeem, known customer", 1, 3, redeem(known(""), "customer"))
-	counts("redeem, known customer, bound", 1, 3, redeem(known(`,"channel":"web"`), "customer"))
-	counts("redeem, new customer", 1, 5, redeem(w.ticket(w.key, customer("")), "customer"))
-	counts("redeem, new customer, override", 1, 5, redeem(w.ticket(w.key, customer(override)), "customer"))
-	counts("login", 1, 2, get("/login?ta="+w.ticket(w.key, reference)))
-	counts("chat, known customer", 1, 2, get(chat+"?ta="+known("")))
-	counts("chat, new customer", 1, 4, get(chat+"?ta="+w.ticket(w.key, customer(""))))
-	counts("chat, new customer, override", 1, 4, get(chat+"?ta="+w.ticket(w.key, customer(override))))
+	counts("redeem, agent", 1, 4, redeem(agent, "agent"))
+	counts("redeem, known customer", 1, 4, redeem(known(""), "customer"))
+	counts("redeem, known customer, bound", 1, 4, redeem(known(`,"channel":"web"`), "customer"))
+	counts("redeem, new customer", 1, 6, redeem(w.ticket(w.key, customer("")), "customer"))
+	counts("redeem, new customer, override", 1, 6, redeem(w.ticket(w.key, customer(override)), "customer"))
+	counts("login", 1, 3, get("/login?ta="+w.ticket(w.key, reference)))
+	counts("chat, known customer", 1, 3, get(chat+"?ta="+known("")))
+	counts("chat, new customer", 1, 5, get(chat+"?ta="+w.ticket(w.key, customer(""))))
+	counts("chat, new customer, override", 1, 5, get(chat+"?ta="+w.ticket(w.key, customer(override))))
 
 	yes := true
 	w.brand("commbox", func(b *directory.Brand) { b.Confirm = &yes })
@@ -105,9 +105,9 @@ func testOpeningsAndStatements(t *testing.T, w *world) {
 		target      string
 		show, spend int
 	}{
-		"login":                {"/login?ta=" + w.ticket(w.key, reference), 2, 2},
-		"chat, known customer": {chat + "?ta=" + known(""), 2, 2},
-		"chat, new customer":   {chat + "?ta=" + w.ticket(w.key, customer("")), 2, 4},
+		"login":                {"/login?ta=" + w.ticket(w.key, reference), 3, 3},
+		"chat, known customer": {chat + "?ta=" + known(""), 3, 3},
+		"chat, new customer":   {chat + "?ta=" + w.ticket(w.key, customer("")), 3, 5},
 	} {
 		c := w.client()
 		var page response
@@ -116,6 +116,6 @@ func testOpeningsAndStatements(t *testing.T, w *world) {
 		counts("its button, "+what, 1, row.spend, func() int { return c.press(page).status })
 	}
 	w.brand("commbox", func(b *directory.Brand) { b.Confirm = nil })
-	counts("redeem, known customer, override", 1, 5, redeem(known(override), "customer"))
-	counts("chat, known customer, override", 1, 4, get(chat+"?ta="+known(override)))
+	counts("redeem, known customer, override", 1, 6, redeem(known(override), "customer"))
+	counts("chat, known customer, override", 1, 5, get(chat+"?ta="+known(override)))
 }

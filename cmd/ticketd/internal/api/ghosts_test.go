@@ -14,6 +14,7 @@ import (
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/internal/servers"
+	"github.com/admitone/admitone/token"
 )
 
 // onBoth runs the test with a directory on each kind of database.
@@ -264,5 +265,36 @@ func TestEndSessions(t *testing.T) {
 			assert.Equal(t, http.StatusOK, again[i].get(path).status)
 		}
 		assert.Equal(t, http.StatusSeeOther, w.client().get("/login?ta="+unspent).status)
+	})
+}
+
+// A revoked ticket is refused at every door, a ticket for many uses too, and no other
+// ticket is.
+func TestRevokedTicket(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		key := w.redeemKey("commbox")
+		revoke := func(ticket, brand string) {
+			t.Helper()
+			var tk token.Ticket
+			require.NoError(t, w.open(ticket, &tk))
+			require.NoError(t, w.directory.RevokeTicket(t.Context(), brand, tk.ID))
+		}
+		redeem := func(ticket, audience string) int {
+			return w.spend(redeemPath, key, map[string]any{"ticket": ticket, "audience": audience}).status
+		}
+		once, twin := w.ticket(w.key, reference), w.ticket(w.key, reference)
+		many := w.ticket(w.key, `{"brand":"commbox","email":"jane@example.com"}`)
+		chat := w.chatPath("commbox", "web") + "?ta="
+		revoke(once, "acme")
+		assert.Equal(t, http.StatusOK, redeem(many, "customer"))
+		assert.Equal(t, http.StatusSeeOther, w.client().get(chat+many).status)
+		revoke(once, "commbox")
+		revoke(many, "commbox")
+		assert.Equal(t, http.StatusForbidden, redeem(once, "agent"))
+		assert.Equal(t, http.StatusForbidden, w.client().get("/login?ta="+once).status)
+		assert.Equal(t, http.StatusForbidden, redeem(many, "customer"))
+		assert.Equal(t, http.StatusForbidden, w.client().get(chat+many).status)
+		assert.Contains(t, w.log.String(), "the ticket was revoked")
+		assert.Equal(t, http.StatusSeeOther, w.client().get("/login?ta="+twin).status)
 	})
 }

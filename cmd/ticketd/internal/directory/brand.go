@@ -212,6 +212,7 @@ func (db *DB) RemoveBrand(ctx context.Context, name string, withAll bool) error 
 		}
 		for _, statement := range []string{
 			`DELETE FROM redemption WHERE brand = $1`,
+			`DELETE FROM revocation WHERE brand = $1`,
 			`DELETE FROM customer WHERE brand = $1`,
 			`DELETE FROM channel WHERE brand = $1`,
 			`DELETE FROM agent WHERE brand = $1`,

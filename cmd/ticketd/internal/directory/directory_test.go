@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/token"
 )
 
 func TestReopenKeepsEverything(t *testing.T) {
@@ -90,6 +92,9 @@ func everyCall(ctx context.Context, db *DB, bearer string, check func(name strin
 	_, err = db.ImportAgents(ctx, "acme", func(yield func(Agent, error) bool) { yield(Agent{Username: "other"}, nil) },
 		nil)
 	check("ImportAgents", err)
+	check("RevokeTicket", db.RevokeTicket(ctx, "acme", token.ID{1}))
+	_, err = db.TicketRevoked(ctx, "acme", token.ID{1})
+	check("TicketRevoked", err)
 	check("AddChannel", db.AddChannel(ctx, Channel{Brand: "acme", ID: "new"}))
 	_, err = db.UpdateChannel(ctx, "acme", "web", func(*Channel) error { return nil })
 	check("UpdateChannel", err)

@@ -113,6 +113,15 @@ CREATE TABLE redemption (
 CREATE INDEX redemption_customer ON redemption (customer);
 CREATE INDEX redemption_expires ON redemption (expires);
 
+-- The tickets that were revoked before their end.
+CREATE TABLE revocation (
+    brand   TEXT NOT NULL REFERENCES brand (name),
+    ticket  TEXT NOT NULL, -- its ID
+    expires BIGINT NOT NULL, -- of the row: the ticket is useless by then
+    PRIMARY KEY (brand, ticket)
+);
+CREATE INDEX revocation_expires ON revocation (expires);
+
 CREATE TABLE api_key (
     id            TEXT    NOT NULL PRIMARY KEY,
     secret_sha256 TEXT    NOT NULL, -- lower-case hex

@@ -1,0 +1,48 @@
+package directory
+
+import (
+	"context"
+	"encoding/hex"
+	"math"
+	"time"
+
+	"github.com/admitone/admitone/token"
+)
+
+// revocationKept is how long a revocation is kept. The ticket's end is not known, so this is
+// the longest lifetime of any ticket, and two days for the clocks.
+const revocationKept = math.MaxUint32*time.Millisecond + 48*time.Hour
+
+// ParseTicketID parses the ID of a ticket: 32 hexadecimal digits. The error is a
+// *FieldError.
+func ParseTicketID(text string) (id token.ID, err error) {
+	raw, err := hex.DecodeString(text)
+	if err != nil || len(raw) != len(id) {
+		return id, refuse("ticketId", "is not 32 hexadecimal digits; the log and ticket inspect have the IDs of tickets")
+	}
+	return token.ID(raw), nil
+}
+
+// RevokeTicket revokes a ticket of the brand: TicketRevoked is true from now on, for each
+// further use of the ticket. A second revocation changes nothing. Whether the ticket
+// exists, or is spent already, is not known here. If the brand does not exist, the error
+// wraps ErrNotFound.
+func (db *DB) RevokeTicket(ctx context.Context, brand string, id token.ID) error {
+	return db.change(ctx, "revoke ticket", func(ctx context.Context, tx querier) error {
+		if _, err := brands.get(ctx, tx, brand); err != nil {
+			return err
+		}
+		_, err := exec(ctx, tx, `INSERT INTO revocation (brand, ticket, expires) VALUES ($1, $2, $3)
+			ON CONFLICT (brand, ticket) DO NOTHING`, brand, id.String(), db.now().Add(revocationKept).UnixMilli())
+		if isForeignKey(err) {
+			return notFound("brand", brand)
+		}
+		return err
+	})
+}
+
+// TicketRevoked reports whether a ticket of the brand was revoked.
+func (db *DB) TicketRevoked(ctx context.Context, brand string, id token.ID) (bool, error) {
+	n, err := number(ctx, db.read, `SELECT count(*) FROM revocation WHERE brand = $1 AND ticket = $2`, brand, id.String())
+	return n > 0, failed("look up a revocation", err)
+}
