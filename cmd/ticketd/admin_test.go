@@ -56,7 +56,7 @@ func TestAdministration(t *testing.T) {
 			_, err := info.tryTicket(body)
 			assert.ErrorContains(t, err, "404")
 			do("agent", "set", "john.d", "--brand", "commbox", "--active")
-			assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, before))
+			assert.Equal(t, http.StatusForbidden, mustEnter(t, info.LoginURL, before), "the ticket is of before the return")
 
 			do("channel", "add", "webchat", "--brand", "commbox")
 			chat := do("channel", "url", "webchat", "--brand", "commbox", "--public-url", url)

@@ -2,6 +2,8 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -92,7 +94,7 @@ func tellLifetime(s *shell, cmd *cobra.Command) {
 }
 
 func brandCommand(s *shell) *cobra.Command {
-	withAll := false
+	withAll, yes := false, false
 	k := kind[directory.Brand]{
 		noun: "brand", what: "a brand", arg: "NAME", fields: brandFields,
 		example: map[string]string{
@@ -101,7 +103,7 @@ func brandCommand(s *shell) *cobra.Command {
 				"  ticketd brand set commbox --data /var/lib/ticketd --one-time=default",
 			"list":         "  ticketd brand list --data /var/lib/ticketd --json",
 			"show":         "  ticketd brand show commbox --data /var/lib/ticketd",
-			"remove":       "  ticketd brand remove commbox --data /var/lib/ticketd --with-all",
+			"remove":       "  ticketd brand remove commbox --data /var/lib/ticketd --with-all --yes",
 			"end-sessions": "  ticketd brand end-sessions commbox --data /var/lib/ticketd",
 		},
 		name: func(b *directory.Brand) string { return b.Name },
@@ -124,7 +126,7 @@ func brandCommand(s *shell) *cobra.Command {
 			return db.Brands(ctx, after, limit)
 		},
 		remove: func(db *directory.DB, ctx context.Context, _, name string) error {
-			return db.RemoveBrand(ctx, name, withAll)
+			return removeBrand(ctx, s, db, name, withAll, yes)
 		},
 	}
 	cmd := k.command(s, "Manage brands",
@@ -132,6 +134,7 @@ func brandCommand(s *shell) *cobra.Command {
 			"brand, and no record of one brand is found through another.")
 	remove, _, _ := cmd.Find([]string{"remove"})
 	remove.Flags().BoolVar(&withAll, "with-all", false, "remove the brand's agents, channels, customers and API keys too")
+	remove.Flags().BoolVar(&yes, "yes", false, "with --with-all: remove these records for good, without another question")
 	cmd.AddCommand(k.endSessionsCommand(s, "end-sessions signs out everybody who entered the brand before now.",
 		func(ctx context.Context, db *directory.DB, _, name string) (directory.Brand, error) {
 			return db.UpdateBrand(ctx, name, func(b *directory.Brand) error {
@@ -140,4 +143,27 @@ func brandCommand(s *shell) *cobra.Command {
 			})
 		}))
 	return cmd
+}
+
+// removeBrand removes a brand, and with all its records only if the caller has
+// confirmed that. It prints how much was removed.
+func removeBrand(ctx context.Context, s *shell, db *directory.DB, name string, withAll, yes bool) error {
+	err := db.RemoveBrand(ctx, name, false)
+	has, inUse := errors.AsType[*directory.InUseError](err)
+	if !inUse || !withAll {
+		return err
+	}
+	if !yes {
+		return cli.Usagef("brand %q has %s: give --yes to remove them for good", name, has.Records())
+	}
+	if err := db.RemoveBrand(ctx, name, true); err != nil {
+		return err
+	}
+	if s.json {
+		return json.NewEncoder(s.stdout).Encode(map[string]any{
+			"brand": name, "agents": has.Agents, "channels": has.Channels, "customers": has.Customers, "apiKeys": has.Keys,
+		})
+	}
+	_, err = fmt.Fprintf(s.stdout, "removed brand %q with %s\n", name, has.Records())
+	return err
 }

@@ -62,6 +62,12 @@ type InUseError struct {
 }
 
 func (e *InUseError) Error() string {
+	return fmt.Sprintf("brand %q still has %s: remove them first, or the brand with all that it has",
+		e.Brand, e.Records())
+}
+
+// Records returns the counts as a list for people: 1 agent, 2 channels.
+func (e *InUseError) Records() string {
 	var parts []string
 	for _, p := range []struct {
 		n    int
@@ -74,8 +80,7 @@ func (e *InUseError) Error() string {
 			parts = append(parts, fmt.Sprintf("%d %ss", p.n, p.kind))
 		}
 	}
-	return fmt.Sprintf("brand %q still has %s: remove them first, or the brand with all that it has",
-		e.Brand, strings.Join(parts, ", "))
+	return strings.Join(parts, ", ")
 }
 
 // DB is an open directory. Its methods may be called concurrently.
