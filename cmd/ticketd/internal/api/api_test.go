@@ -21,7 +21,16 @@ func TestDirectoryDown(t *testing.T) {
 	chat := w.ticket(w.key, `{"brand":"commbox","email":"new@example.com","oneTimeUse":true}`)
 	w.ask(w.key, `{"brand":"commbox","username":"john.d","email":"other@gmail.com"}`)
 	assert.Contains(t, w.log.String(), "email", "operators are told which field differs")
+	redeems := w.redeemKey()
 	require.NoError(t, w.directory.Close())
+	for _, path := range []string{redeemPath, inspectPath} {
+		res := w.client().do(http.MethodPost, path, strings.NewReader(`{"ticket":"`+ticket+`","audience":"agent"}`),
+			map[string]string{"Authorization": "Bearer " + redeems, "Content-Type": "application/json"})
+		assert.Equal(t, http.StatusServiceUnavailable, res.status, "an outage, and no fault of the request")
+		assert.NotEmpty(t, res.header.Get("Retry-After"))
+		assert.Contains(t, res.body, `"result":"cannot_tell","reason":"store_unavailable"`)
+	}
+	assert.Contains(t, w.log.String(), "level=ERROR msg=\"request refused\" operation=redeem status=503")
 	assert.Equal(t, http.StatusServiceUnavailable, w.client().get(w.chatPath("commbox", "web")+"?ta="+chat).status)
 	res := w.ask(w.key, reference)
 	assert.Equal(t, http.StatusInternalServerError, res.status)

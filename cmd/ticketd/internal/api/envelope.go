@@ -38,6 +38,7 @@ type refusal struct {
 	fields      []client.FieldError
 	reason      string        // for operators
 	retry       time.Duration // with 429: when to try again
+	undecided   bool          // whether the ticket is good cannot be told now
 	allow       string        // with 501: the methods that are supported; "" means POST
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/ratelimit"
+	"github.com/admitone/admitone/verify"
 )
 
 const maxBody = 64 << 10
@@ -35,6 +36,10 @@ func (s *server) operation(
 ) http.HandlerFunc {
 	return s.answered(name, func(w http.ResponseWriter, r *http.Request, c *call) *refusal {
 		if denied := s.begin(w, r, c, http.MethodPost); denied != nil {
+			if scope == directory.ScopeRedeem && denied.status == http.StatusInternalServerError {
+				// The directory cannot be asked for the API key: the ticket is undecided.
+				denied.status, denied.undecided = http.StatusServiceUnavailable, true
+			}
 			return denied
 		}
 		if !slices.Contains(c.key.Scopes, scope) {
@@ -60,11 +65,15 @@ func (s *server) answered(
 		}
 		if denied.reason != "" {
 			level := s.Log.Info
-			if denied.status == http.StatusInternalServerError {
+			if denied.status == http.StatusInternalServerError || denied.undecided {
 				level = s.Log.Error
 			}
 			level("request refused", "operation", name, "status", denied.status, "reason", denied.reason,
 				"api_key", c.key.ID, "remote", remote(r))
+		}
+		if denied.undecided {
+			s.cannotTell(w, &verify.Error{Reason: verify.StoreUnavailable})
+			return
 		}
 		s.refuse(w, denied)
 	}

@@ -346,7 +346,7 @@ func TestRedeemWithoutDirectory(t *testing.T) {
 	require.NoError(t, w.directory.Close())
 	// The key cannot be looked up either.
 	res := w.client().do(http.MethodPost, redeemPath, strings.NewReader(`{"ticket":"`+ticket+`","audience":"agent"}`), map[string]string{"Authorization": "Bearer " + key})
-	assert.Equal(t, http.StatusInternalServerError, res.status)
+	assert.Equal(t, http.StatusServiceUnavailable, res.status)
 }
 
 // trap R24: where the replay store cannot be asked, that is what the answer and
