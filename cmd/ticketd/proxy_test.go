@@ -196,7 +196,7 @@ func (b *behind) try(end func()) {
 	for _, header := range []http.Header{nil, forged} {
 		res := stranger.do(http.MethodPost, "/inbox?x=1", header)
 		assert.Equal(t, http.StatusSeeOther, res.StatusCode)
-		assert.Equal(t, "/login", res.Header.Get("Location"))
+		assert.Equal(t, "/login?to=/inbox?x=1", res.Header.Get("Location"))
 	}
 	assert.Equal(t, http.StatusForbidden, stranger.get("/login").StatusCode)
 	assert.NotEqual(t, http.StatusOK, stranger.get("/auth/check").StatusCode)
@@ -345,6 +345,57 @@ func TestNginx(t *testing.T) {
 	t.Parallel()
 	b := newBehind(t)
 	b.try(b.nginx())
+}
+
+// signsIn runs an organisation's own sign-in page, for somebody who has signed in there. It
+// sends the browser back with a ticket, and is the brand's.
+func (b *behind) signsIn() {
+	b.t.Helper()
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		back := r.URL.Query().Get("return")
+		http.Redirect(w, r, back+"&ta="+b.info.ticket(b.t, b.info.request(true)), http.StatusSeeOther)
+	}))
+	b.t.Cleanup(page.Close)
+	administer(b.t, "brand", "set", "commbox", "--sign-in-url", page.URL+"/signin?return={return}", "--data", b.data)
+}
+
+// tryDeepLink asks for a page as somebody who is not signed in, and wants to end there.
+func (b *behind) tryDeepLink() {
+	b.signsIn()
+	for _, wanted := range []string{"/inbox", "/inbox?x=1&y=%2F%26",
+		"/a/b%20c?next=//evil.example", "/?brand=acme&to=/x"} {
+		john := b.person()
+		john.CheckRedirect = nil
+		res := john.get(wanted)
+		assert.Equal(b.t, http.StatusOK, res.StatusCode, wanted)
+		assert.Equal(b.t, b.url+wanted, res.Request.URL.String())
+		assert.Equal(b.t, strconv.Quote(wanted)+"\n", strings.ReplaceAll(john.body, `\u0026`, "&"), "the application's page")
+	}
+	// Where the sign-in page gives no ticket there is no loop, and a link to it.
+	lost := b.person()
+	res := lost.get("/login?brand=commbox&signin=1&next=/inbox")
+	assert.Equal(b.t, http.StatusForbidden, res.StatusCode)
+	assert.Contains(b.t, lost.body, `<a class="button" href="http://127.0.0.1:`)
+	for _, evil := range []string{"//evil.example", "/%09/evil.example", "https://evil.example", "/\\evil.example"} {
+		res := lost.get("/login?brand=commbox&to=" + evil)
+		assert.NotContains(b.t, res.Header.Get("Location"), "evil", evil)
+	}
+}
+
+// trap W17: through nginx and Caddy, each with two ways to name the brand.
+func TestDeepLink(t *testing.T) {
+	t.Parallel()
+	t.Run("nginx", func(t *testing.T) {
+		b := newBehind(t)
+		b.nginx("303 /login?to=", "303 /login?brand=commbox&to=")
+		b.tryDeepLink()
+	})
+	t.Run("caddy", func(t *testing.T) {
+		caddy := needs(t, "caddy")
+		b := newBehind(t)
+		b.caddy(caddy, "/login?to=", "/login?brand=commbox&to=")
+		b.tryDeepLink()
+	})
 }
 
 // trap W18: confirm and sign-out work behind an nginx that passes on another Host than
@@ -500,14 +551,20 @@ func TestCaddy(t *testing.T) {
 	t.Parallel()
 	caddy := needs(t, "caddy")
 	b := newBehind(t)
+	b.try(b.caddy(caddy))
+}
+
+// caddy runs examples/caddy, with what is different here.
+func (b *behind) caddy(caddy string, different ...string) (end func()) {
+	t := b.t
 	out := "log {\n\t\toutput file " + filepath.Join(b.logs, "caddy.log") + "\n"
-	site := recipe(t, "caddy/Caddyfile", "127.0.0.1:8080", b.local, "127.0.0.1:3000", b.app,
+	site := recipe(t, "caddy/Caddyfile", append(different, "127.0.0.1:8080", b.local, "127.0.0.1:3000", b.app,
 		"\napp.example.com {\n", "\n"+b.url+" {\n\ttls "+b.cert+" "+b.key+"\n",
-		"\tlog {\n", "\t"+out, "\n{\n", "\n{\n\tadmin off\n\tauto_https disable_redirects\n")
+		"\tlog {\n", "\t"+out, "\n{\n", "\n{\n\tadmin off\n\tauto_https disable_redirects\n")...)
 	dir := t.TempDir()
 	config := filepath.Join(dir, "Caddyfile")
 	require.NoError(t, os.WriteFile(config, site, 0o600))
 	cmd := exec.Command(caddy, "run", "--config", config, "--adapter", "caddyfile")
 	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
-	b.try(b.start(cmd))
+	return b.start(cmd)
 }

@@ -251,7 +251,8 @@ func TestEnvoyRecipe(t *testing.T) {
 		} `yaml:"static_resources"`
 	}
 	text := parse(t, "envoy/envoy.yaml", &envoy)
-	assert.NotContains(t, text, "%REQ(:PATH)%", "the log has no query")
+	assert.Contains(t, text, `value: "/login?to=%REQ(:PATH)%"`)
+	assert.Equal(t, 1, strings.Count(text, "%REQ(:PATH)%"), "the log has no query")
 	clusters := make(map[string]string)
 	for _, c := range envoy.Static.Clusters {
 		a := c.Load.Endpoints[0].LB[0].Endpoint.Address.SocketAddress

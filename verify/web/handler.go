@@ -260,7 +260,7 @@ func (a *attempt) admitted(w http.ResponseWriter, t token.Ticket) {
 		a.failed(w, t, err)
 		return
 	}
-	a.redirect(w)
+	a.redirect(w, a.entry.Page)
 }
 
 func (a *attempt) failed(w http.ResponseWriter, t token.Ticket, err error) {
@@ -268,17 +268,16 @@ func (a *attempt) failed(w http.ResponseWriter, t token.Ticket, err error) {
 	a.showFailed(w, a.r)
 }
 
-// redirect sends the browser on, without the ticket.
-func (a *attempt) redirect(w http.ResponseWriter) {
+// redirect sends the browser on, without the ticket. The page has the places to which the
+// way on may lead.
+func (a *attempt) redirect(w http.ResponseWriter, p Page) {
 	privately(w.Header())
-	to := a.c.Home
+	to := a.wayOn(a.r, p)
 	if to == "" {
-		to = here(a.r, without(a.r.URL, nextParameter, probeField))
+		to = here(a.r, ownQuery(a.r))
 	}
-	if next := a.r.Form[nextParameter]; len(next) > 1 || len(next) == 1 && next[0] != "" {
-		if safe, ok := safeNext(next[0]); ok && len(next) == 1 {
-			to = safe
-		} else {
+	if next, ok := nextOf(a.r); next != "" || !ok {
+		if _, safe := safeReturn(next, p.ReturnOrigins); !safe && a.c.MayLog(a.r) {
 			a.c.Log.Warn("the parameter next leads elsewhere, and is not followed", "remote", remote(a.r))
 		}
 	}
@@ -289,7 +288,7 @@ func (a *attempt) redirect(w http.ResponseWriter) {
 func (a *attempt) paused(w http.ResponseWriter, t token.Ticket, reason pause) {
 	switch reason {
 	case alreadyIn:
-		a.redirect(w)
+		a.redirect(w, a.entry.Page)
 	case fromOtherSite, notFramable:
 		a.logUnspent(t, reason)
 		a.showRefused(w)
@@ -319,7 +318,7 @@ func (a *attempt) logUnspent(t token.Ticket, reason pause) {
 // again.
 func (a *attempt) refused(w http.ResponseWriter, e *verify.Error) {
 	if e.Refused != nil && a.ownTicket(e) {
-		a.redirect(w)
+		a.redirect(w, a.c.Page(a.r).checked(a.c.Log))
 		return
 	}
 	a.c.Decided(a.r, token.Ticket{}, e)

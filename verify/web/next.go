@@ -26,7 +26,7 @@ func safeNext(next string) (string, bool) {
 	if strings.ContainsFunc(next, unsafe) {
 		return "", false
 	}
-	to := u.EscapedPath() + without(u)
+	to := u.EscapedPath() + without(u, probeField)
 	if u.Fragment != "" {
 		to += "#" + u.EscapedFragment()
 	}

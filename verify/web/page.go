@@ -41,6 +41,21 @@ type Page struct {
 	// page, with the ticket spent: CSP form-action, which is 'self' and these origins,
 	// applies to redirects as well.
 	RedirectOrigins []string
+
+	// Home is where the browser goes after the entry if the request names no other place:
+	// a path of this site, or a URL on one of ReturnOrigins. Empty means Config.Home.
+	Home string
+
+	// ReturnOrigins are the other sites to which Home and the request's parameter next may
+	// lead, such as "https://shop.example.com": exact origins with https.
+	ReturnOrigins []string
+
+	// SignIn is the URL of the organisation's own sign-in page, with {return} for the
+	// percent-encoded address to which that page sends the person back with a ticket:
+	// "https://crm.example.com/signin?return={return}". A person without a session and
+	// without a ticket is sent there. Empty means a page that says that nobody is signed
+	// in. Page.SignIn needs a PublicURL.
+	SignIn string
 }
 
 var originForm = regexp.MustCompile(`^('self'|https?://(\*\.)?[A-Za-z0-9][A-Za-z0-9.-]*(:([0-9]{1,5}|\*))?)$`)
@@ -53,6 +68,20 @@ func (p Page) checked(log *slog.Logger) Page {
 			log.Error("a Page has a text that is no origin; it is left out", "origins", strings.Join(*origins, " "))
 			*origins = slices.DeleteFunc(slices.Clone(*origins), bad)
 		}
+	}
+	inexact := func(s string) bool { return !returnForm.MatchString(s) }
+	if slices.ContainsFunc(p.ReturnOrigins, inexact) {
+		log.Error("a Page has a return origin that is no exact origin with https; it is left out",
+			"origins", p.ReturnOrigins)
+		p.ReturnOrigins = slices.DeleteFunc(slices.Clone(p.ReturnOrigins), inexact)
+	}
+	if _, ok := safeReturn(p.Home, p.ReturnOrigins); p.Home != "" && !ok {
+		log.Error("a Page has a Home that is neither a path of this site nor on a return origin; it is left out")
+		p.Home = ""
+	}
+	if p.SignIn != "" && !ValidSignIn(p.SignIn) {
+		log.Error("a Page has a SignIn that is no https URL with {return} in its query; it is left out")
+		p.SignIn = ""
 	}
 	return p
 }
@@ -113,8 +142,10 @@ type view struct {
 
 	Description string // for link previews; "" on other pages
 
-	Facts []fact
-	Form  *form
+	Facts  []fact
+	On     string // where the first link leads; "" for no link
+	OnText string
+	Form   *form
 }
 
 type fact struct{ Label, Value string }
@@ -147,7 +178,8 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, status int, p Pag
 	header.Add("Vary", "Accept-Language")
 	header.Set("X-Robots-Tag", "noindex")
 	header.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; "+
-		"form-action "+strings.Join(append([]string{"'self'"}, p.RedirectOrigins...), " ")+"; frame-ancestors "+ancestors)
+		"form-action "+strings.Join(slices.Concat([]string{"'self'"}, p.RedirectOrigins, p.ReturnOrigins), " ")+
+		"; frame-ancestors "+ancestors)
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(b.Bytes())
@@ -158,10 +190,17 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, status int, p Pag
 func (h *Handler) showGeneral(
 	w http.ResponseWriter, r *http.Request, status int, write func(*Texts) (title, text string),
 ) {
-	p := h.c.Page(r).checked(h.c.Log)
+	h.showWith(w, r, status, h.c.Page(r).checked(h.c.Log), write, "")
+}
+
+// showWith is showGeneral with the page's looks, and with a link to the sign-in page at an
+// address, "" for no link.
+func (h *Handler) showWith(
+	w http.ResponseWriter, r *http.Request, status int, p Page, write func(*Texts) (title, text string), signIn string,
+) {
 	l := h.languages.of(r, p.Language)
 	title, text := write(&l.texts)
-	h.show(w, r, status, p, l, view{Title: title, Text: []string{text}})
+	h.show(w, r, status, p, l, view{Title: title, Text: []string{text}, On: signIn, OnText: l.texts.SignInButton})
 }
 
 // showRefused is the answer to every ticket that does not admit. A stranger learns nothing
@@ -173,7 +212,10 @@ func (a *attempt) showRefused(w http.ResponseWriter) {
 	case <-wait.C:
 	case <-a.r.Context().Done(): // nobody waits for the page
 	}
-	a.showGeneral(w, a.r, http.StatusForbidden, func(t *Texts) (string, string) { return t.RefusedTitle, t.RefusedText })
+	p := a.c.Page(a.r).checked(a.c.Log)
+	a.showWith(w, a.r, http.StatusForbidden, p, func(t *Texts) (string, string) {
+		return t.RefusedTitle, t.RefusedText
+	}, a.signInURL(a.r, p))
 }
 
 func (h *Handler) showLater(w http.ResponseWriter, r *http.Request) {
@@ -201,13 +243,22 @@ func (h *Handler) showSession(w http.ResponseWriter, r *http.Request) {
 			break
 		}
 	}
+	p := h.c.Page(r).checked(h.c.Log)
 	if !ok {
-		h.showGeneral(w, r, http.StatusForbidden, func(t *Texts) (string, string) { return t.NobodyTitle, t.NobodyText })
+		h.showNobody(w, r, p)
 		return
 	}
-	h.showGeneral(w, r, http.StatusOK, func(t *Texts) (string, string) {
-		return fill(t.SignedInTitle, personOf(&s), ""), t.SignedInText
-	})
+	l := h.languages.of(r, p.Language)
+	v := view{Title: fill(l.texts.SignedInTitle, personOf(&s), "")}
+	if v.On = h.wayOn(r, p); v.On != "" {
+		v.OnText = l.texts.ConfirmButton
+	} else {
+		v.Text = []string{l.texts.SignedInText}
+	}
+	if h.c.Logout != "" {
+		v.Form = &form{Action: h.c.Logout, Button: l.texts.OtherUserButton}
+	}
+	h.show(w, r, http.StatusOK, p, l, v)
 }
 
 // showOtherUser says that another user is signed in, and offers to sign that user out. The
@@ -270,10 +321,8 @@ func (a *attempt) showNoCookie(w http.ResponseWriter) {
 func (a *attempt) form(button string) *form {
 	// The action is the path that the browser asked for, whatever a proxy has made of it:
 	// at another path the ticket could reach another application.
-	f := &form{Action: cmp.Or(without(a.r.URL, nextParameter, probeField), "?"), Ticket: a.ticket, Button: button}
-	if next := a.r.Form[nextParameter]; len(next) == 1 {
-		f.Next = next[0]
-	}
+	f := &form{Ticket: a.ticket, Button: button, Action: cmp.Or(ownQuery(a.r), "?")}
+	f.Next, _ = nextOf(a.r)
 	return f
 }
 

@@ -33,6 +33,8 @@ type Texts struct {
 	NoCookieText   string
 	NoCookieButton string // opens a new tab
 
+	SignInButton string // leads to the organisation's own sign-in page, with Page.SignIn
+
 	PreviewTitle, PreviewText string // for crawlers, which show it to people as the preview of a link with a ticket
 
 	RefusedTitle, RefusedText   string // for every ticket that does not admit
@@ -60,6 +62,7 @@ var builtIn = map[string]Texts{
 		NoCookieText: "Your browser keeps no cookies for this page here. Open it in a tab of its own. If you see " +
 			"this there, too, allow cookies for this site.",
 		NoCookieButton: "Open in a new tab",
+		SignInButton:   "Sign in",
 		PreviewTitle:   "Sign in",
 		PreviewText: "This link signs somebody in. If you got it for yourself, open it and continue; do not pass " +
 			"it on.",
@@ -95,6 +98,7 @@ var builtIn = map[string]Texts{
 		NoCookieText: "Ihr Browser behält hier keine Cookies für diese Seite. Öffnen Sie sie in einem eigenen Tab. " +
 			"Wenn Sie dies auch dort sehen, erlauben Sie Cookies für diese Seite.",
 		NoCookieButton: "In neuem Tab öffnen",
+		SignInButton:   "Anmelden",
 		PreviewTitle:   "Anmelden",
 		PreviewText: "Dieser Link meldet jemanden an. Wenn Sie ihn für sich selbst bekommen haben, öffnen Sie ihn " +
 			"und fahren Sie fort; geben Sie ihn nicht weiter.",
@@ -129,6 +133,7 @@ var builtIn = map[string]Texts{
 		NoCookieText: "הדפדפן אינו שומר כאן עוגיות עבור דף זה. יש לפתוח אותו בלשונית נפרדת. אם ההודעה מופיעה גם שם, " +
 			"יש לאפשר עוגיות לאתר זה.",
 		NoCookieButton: "פתיחה בלשונית חדשה",
+		SignInButton:   "כניסה לחשבון",
 		PreviewTitle:   "כניסה לחשבון",
 		PreviewText:    "קישור זה מכניס לחשבון. מי שקיבל אותו לשימוש אישי יכול לפתוח אותו ולהמשיך; אין להעביר אותו הלאה.",
 		RefusedTitle:   "הקישור הזה אינו פועל עוד",

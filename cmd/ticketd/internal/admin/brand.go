@@ -45,6 +45,15 @@ func settingFields[T any](of func(*T) *directory.Settings) []field[T] {
 		{"frame-ancestors", "sites that may show the pages in a frame, separated by commas, " +
 			"such as https://crm.example.com; empty for none",
 			false, at(func(s *directory.Settings) any { return &s.FrameAncestors })},
+		{"sign-in-url", "address of the organisation's own sign-in page, with {return} for the address to come back to, " +
+			"such as https://crm.example.com/signin?return={return}; empty for none",
+			false, at(func(s *directory.Settings) any { return &s.SignInURL })},
+		{"home", "where customers go after the entry, such as /inbox or a URL on one of the return origins; " +
+			"empty for the chat's own page",
+			false, at(func(s *directory.Settings) any { return &s.Home })},
+		{"return-origins", "other sites to which people may be sent after the entry, separated by commas, " +
+			"such as https://shop.example.com; empty for none",
+			false, at(func(s *directory.Settings) any { return &s.ReturnOrigins })},
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -59,6 +60,7 @@ type Config struct {
 	RefusalTime time.Duration // least time that a page's refusal of a ticket takes; default as in package web
 
 	AgentHome string // path to which agents go after the entry; default the entry's own path
+	SignInURL string // page where agents sign in, as web.Page.SignIn, if their brand has none; default none
 
 	Tracer trace.Tracer // makes a span of each request; default no spans
 
@@ -107,6 +109,9 @@ func New(c Config) (http.Handler, error) {
 	}
 	mux.HandleFunc("/auth/", s.noOperation)
 	mux.HandleFunc("/core/", s.noOperation)
+	for _, page := range []string{"/login", "/logout", "/chat/{code}"} {
+		mux.HandleFunc(page+"/{$}", withoutSlash)
+	}
 	return s.guard(mux), nil
 }
 
@@ -137,7 +142,7 @@ func (s *server) routes() ([]route, error) {
 		{"/auth/check/{path...}", s.checkAgents.bare},
 		{"/auth/check-customer", s.checkCustomers.bare},
 		{"/auth/check-customer/{path...}", s.checkCustomers.bare},
-		{"POST /logout", s.Sessions.Logout("login")},
+		{"POST /logout", s.Sessions.Logout("login?signin=1")},
 		{"GET /healthz", http.HandlerFunc(healthz)},
 		{"GET /readyz", http.HandlerFunc(s.readyz)},
 		{"GET /openapi.yaml", http.HandlerFunc(docs.serveYAML)},
@@ -147,17 +152,45 @@ func (s *server) routes() ([]route, error) {
 }
 
 // inKnownCase returns r with a path of the service's own in the service's spelling, since
-// older clients send /Auth/Ticket. All other paths stay.
+// older clients send /Auth/Ticket. A channel's code in a path, a slash at the end, and all
+// other paths stay.
 func (s *server) inKnownCase(r *http.Request) *http.Request {
-	path := s.paths[lower(r.URL.EscapedPath())]
-	if path == "" || path == r.URL.Path {
+	const chat = "/chat/"
+	sent := r.URL.EscapedPath()
+	u := *r.URL
+	if known := s.paths[lower(strings.TrimSuffix(sent, "/"))]; known != "" {
+		if u.Path, u.RawPath = known, ""; strings.HasSuffix(sent, "/") {
+			u.Path += "/"
+		}
+	} else if len(sent) > len(chat) && lower(sent[:len(chat)]) == chat && strings.HasPrefix(r.URL.Path, sent[:len(chat)]) {
+		u.Path = chat + u.Path[len(chat):]
+		if u.RawPath != "" {
+			u.RawPath = chat + u.RawPath[len(chat):]
+		}
+	}
+	if u.Path == r.URL.Path {
 		return r
 	}
-	u := *r.URL
-	u.Path, u.RawPath = path, ""
 	r = r.WithContext(r.Context())
 	r.URL = &u
 	return r
+}
+
+// withoutSlash redirects to the same page without the slash at the end of the path. The
+// pages' own addresses are relative, and so is the redirect: a proxy in front may have taken
+// off a part of the path.
+func withoutSlash(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.EscapedPath()
+	if u, err := url.ParseRequestURI(r.RequestURI); err == nil {
+		path = u.EscapedPath()
+	}
+	path = strings.TrimRight(path, "/")
+	to := "../" + path[strings.LastIndexByte(path, '/')+1:]
+	if r.URL.RawQuery != "" {
+		to += "?" + r.URL.RawQuery
+	}
+	w.Header().Set("Location", to)
+	w.WriteHeader(http.StatusPermanentRedirect)
 }
 
 // noOperation answers a misspelt path under /auth/ or /core/ in the form that backends read.

@@ -1,8 +1,11 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/token"
@@ -11,7 +14,10 @@ import (
 
 // pageOf returns the looks of pages under the settings.
 func pageOf(set directory.Effective) web.Page {
-	p := web.Page{Brand: set.DisplayName, Colour: set.Colour, Language: set.Language}
+	p := web.Page{
+		Brand: set.DisplayName, Colour: set.Colour, Language: set.Language,
+		Home: set.Home, ReturnOrigins: set.ReturnOrigins, SignIn: set.SignInURL,
+	}
 	for _, source := range set.FrameAncestors {
 		if source != "'none'" {
 			p.FrameAncestors = append(p.FrameAncestors, source)
@@ -20,14 +26,28 @@ func pageOf(set directory.Effective) web.Page {
 	return p
 }
 
-// pageAgent returns the looks of a page without a good ticket: those of the session's
-// brand. The page of a refused ticket does not tell the ticket's brand.
+// pageAgent returns the looks of a page without a good ticket: those of the brand that the
+// URL names (brand=), or else of the session's. The page of a refused ticket does not tell
+// the ticket's brand.
 func (s *server) pageAgent(r *http.Request) web.Page {
-	session, ok := s.Sessions.Current(nil, r, token.Agent)
-	if !ok {
-		return web.Page{}
+	var p web.Page
+	own, _, _ := strings.Cut(r.URL.RawQuery, "to=/") // what follows is where the person wants to go
+	query, _ := url.ParseQuery(own)
+	brand := query.Get("brand")
+	if session, ok := s.Sessions.Current(nil, r, token.Agent); ok && brand == "" {
+		brand = session.Brand
 	}
-	return s.pageIn(r.Context(), place{session.Brand, ""})
+	if brand != "" {
+		p = s.pageIn(r.Context(), place{brand, ""})
+	}
+	return s.agentsPage(p)
+}
+
+// agentsPage returns p for agents: a brand's Home is for its customers.
+func (s *server) agentsPage(p web.Page) web.Page {
+	p.Home = ""
+	p.SignIn = cmp.Or(p.SignIn, s.SignInURL)
+	return p
 }
 
 // pageCustomer returns the looks of a page without a good ticket: those of the brand of

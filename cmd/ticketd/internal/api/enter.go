@@ -91,6 +91,7 @@ func (s *server) admitAgent(r *http.Request, t token.Ticket, _ verify.Use) (e we
 		return e, err
 	}
 	e = entryOf(at.settings)
+	e.Page = s.agentsPage(e.Page)
 	describeAgent(&e.Session, a)
 	return e, nil
 }

@@ -136,7 +136,8 @@ func newWorldOn(t *testing.T, dsn string, change ...func(*Config)) *world {
 	verifier, err := verify.New(verify.Config{Opener: w.opener, Realm: "r", AnyBrand: true, Store: store, Now: w.now})
 	require.NoError(t, err)
 	log := slog.New(slog.NewMultiHandler(slog.NewTextHandler(&w.log, nil), slog.NewJSONHandler(&logTypes, nil)))
-	sessions, err := web.NewSessions(web.SessionConfig{Keys: keys, Realm: "r", Insecure: true, Now: w.now,
+	sessions, err := web.NewSessions(web.SessionConfig{Keys: keys, Realm: "r", Now: w.now,
+		Insecure: true, PublicURL: "http://login.test",
 		Refresh: Refresh(w.directory, log, w.now)})
 	require.NoError(t, err)
 	config := Config{

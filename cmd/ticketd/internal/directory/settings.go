@@ -24,6 +24,7 @@ const (
 const (
 	maxFrameAncestors = 20
 	maxLanguage       = 35 // bytes, which RFC 5646 asks for
+	maxURL            = 1000
 )
 
 // Settings are the settings that a brand has for itself and its channels, and that a
@@ -53,6 +54,14 @@ type Settings struct {
 	// and an optional *. for the first label, 'self', or 'none' alone. The default is
 	// 'none'.
 	FrameAncestors []string
+
+	// SignInURL is the address of the organisation's own sign-in page, with {return} in its
+	// query for the address to come back to with a ticket. Home is where customers go after
+	// the entry: a path such as /inbox, or a URL on one of ReturnOrigins. ReturnOrigins are
+	// the other sites to which people may be sent, as https://host with an optional port.
+	SignInURL     string // default the service's for agents, and none for customers
+	Home          string // default the chat's own page
+	ReturnOrigins []string
 }
 
 // Effective is the settings in force for a brand or for a channel.
@@ -83,6 +92,10 @@ type Effective struct {
 	Colour         string // "": the service's
 	Language       string // "": the browser's
 	FrameAncestors []string
+
+	SignInURL     string // "": none
+	Home          string // "": none
+	ReturnOrigins []string
 }
 
 // Effective returns the settings in force for the channel, or with nil for the brand:
@@ -111,6 +124,9 @@ func (b Brand) Effective(c *Channel) Effective {
 		Colour:           cmp.Or(own.Colour, b.Colour),
 		Language:         cmp.Or(own.Language, b.Language),
 		FrameAncestors:   firstList(own.FrameAncestors, b.FrameAncestors, []string{"'none'"}),
+		SignInURL:        cmp.Or(own.SignInURL, b.SignInURL),
+		Home:             cmp.Or(own.Home, b.Home),
+		ReturnOrigins:    firstList(own.ReturnOrigins, b.ReturnOrigins),
 	}
 }
 
@@ -138,13 +154,14 @@ func firstList[S ~[]E, E any](lists ...S) S {
 var settingColumns = []string{
 	"ticket_login", "one_time", "customer_lifetime", "max_lifetime", "api_addresses", "confirm",
 	"other_user", "display_name", "colour", "language", "frame_ancestors",
+	"sign_in_url", "home", "return_origins",
 }
 
 func (s *Settings) fields() []any {
 	return []any{
 		&s.TicketLogin, &s.OneTime, lifetime{&s.CustomerLifetime}, lifetime{&s.MaxLifetime},
 		prefixes{&s.APIAddresses}, &s.Confirm, &s.OtherUser, &s.DisplayName, &s.Colour, &s.Language,
-		texts[string]{&s.FrameAncestors},
+		texts[string]{&s.FrameAncestors}, &s.SignInURL, &s.Home, texts[string]{&s.ReturnOrigins},
 	}
 }
 
@@ -170,6 +187,9 @@ func (s *Settings) prepare() error {
 		return err
 	}
 	if err := s.checkFrameAncestors(); err != nil {
+		return err
+	}
+	if err := s.checkReturns(); err != nil {
 		return err
 	}
 	return checkText("displayName", s.DisplayName, maxName)
@@ -203,6 +223,60 @@ func (s *Settings) checkFrameAncestors() error {
 		}
 	}
 	return nil
+}
+
+// checkReturns checks the places to which people are sent.
+func (s *Settings) checkReturns() error {
+	if len(s.ReturnOrigins) > maxFrameAncestors {
+		return refuse("returnOrigins", "has more than %d origins; give fewer", maxFrameAncestors)
+	}
+	for i, origin := range s.ReturnOrigins {
+		if slices.Contains(s.ReturnOrigins[:i], origin) {
+			return refuse("returnOrigins", "names an origin twice; name it once")
+		}
+		if !isOrigin(origin) || !strings.HasPrefix(origin, "https://") || strings.Contains(origin, "*") {
+			return refuse("returnOrigins", "has a text other than https://host; write it like https://shop.example.com")
+		}
+	}
+	if s.SignInURL != "" && !isSignInURL(s.SignInURL) {
+		return refuse("signInUrl", "is no https URL with {return} once in its query; "+
+			"write it like https://crm.example.com/signin?return={return}")
+	}
+	if s.Home != "" && !isHome(s.Home) {
+		return refuse("home", "is neither a path of this site nor a https URL; "+
+			"write it like /inbox or https://shop.example.com/account")
+	}
+	return nil
+}
+
+// isSignInURL reports whether s is a https URL with {return} once in its query. A URL with
+// http is good for the machine's own loopback interface only.
+func isSignInURL(s string) bool {
+	before, after, ok := strings.Cut(s, "{return}")
+	u, err := url.Parse(before + after)
+	if !ok || err != nil || len(s) > maxURL || !isVisible(s) || strings.Contains(after, "{return}") ||
+		!strings.Contains(before, "?") || strings.Contains(before, "#") || u.Hostname() == "" || u.User != nil {
+		return false
+	}
+	local := slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname())
+	return u.Scheme == "https" || u.Scheme == "http" && local
+}
+
+// isHome reports whether s is a path of a site, or a https URL.
+func isHome(s string) bool {
+	u, err := url.Parse(s)
+	if err != nil || len(s) > maxURL || !isVisible(s) || u.User != nil {
+		return false
+	}
+	if u.Scheme == "" {
+		return strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "//")
+	}
+	return u.Scheme == "https" && isOrigin("https://"+u.Host) && strings.HasPrefix(s, "https://"+u.Host)
+}
+
+// isVisible reports whether s has visible ASCII only, and no backslash.
+func isVisible(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '\\' })
 }
 
 var hostForm = regexp.MustCompile(`^(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)

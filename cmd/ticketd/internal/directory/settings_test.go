@@ -29,11 +29,13 @@ func TestEffectivePrecedence(t *testing.T) {
 		MaxLifetime:  20 * time.Minute,
 		APIAddresses: addresses(t, "192.0.2.1"), Confirm: new(true), OtherUser: Confirm,
 		DisplayName: "Brand", Colour: "#000000",
-		Language: "de", FrameAncestors: []string{"'self'"}}
+		Language: "de", FrameAncestors: []string{"'self'"},
+		SignInURL: "https://b.example/?{return}", Home: "/b", ReturnOrigins: []string{"https://b.example"}}
 	channel := Settings{TicketLogin: new(true), OneTime: new(false), CustomerLifetime: 2 * time.Minute,
 		MaxLifetime:  10 * time.Minute,
 		APIAddresses: addresses(t, "any"), Confirm: new(false), OtherUser: Refuse, DisplayName: "Channel", Colour: "#ffffff",
-		Language: "fr", FrameAncestors: []string{"https://example.com"}}
+		Language: "fr", FrameAncestors: []string{"https://example.com"},
+		SignInURL: "https://c.example/?{return}", Home: "/c", ReturnOrigins: []string{"https://c.example"}}
 	name := func(i int) string { return reflect.TypeFor[Settings]().Field(i).Name }
 	effective := func(e Effective, name string) any { return reflect.ValueOf(e).FieldByName(name).Interface() }
 	plain := func(v reflect.Value) any { return reflect.Indirect(v).Interface() }
@@ -205,4 +207,27 @@ func TestEffectiveOfTheDirectory(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, `brand "other"`, whose)
 	})
+}
+
+// trap W17: places to which people are sent are exact, and refused where they are not.
+func TestReturns(t *testing.T) {
+	for _, s := range []Settings{
+		{ReturnOrigins: []string{"https://shop.example.com", "https://shop.example.com:8443"}},
+		{Home: "/inbox"}, {Home: "https://shop.example.com/account?x=1"},
+		{SignInURL: "https://crm.example.com/signin?return={return}&x=1"}, {SignInURL: "http://localhost:3000/?r={return}"},
+	} {
+		require.NoError(t, s.prepare(), s)
+	}
+	for _, s := range []Settings{
+		{ReturnOrigins: []string{"http://shop.example.com"}}, {ReturnOrigins: []string{"https://*.example.com"}},
+		{ReturnOrigins: []string{"https://shop.example.com/"}}, {ReturnOrigins: []string{"https://Shop.example.com"}},
+		{ReturnOrigins: []string{"'self'"}}, {ReturnOrigins: []string{"https://a.example", "https://a.example"}},
+		{Home: "inbox"}, {Home: "//evil.example"}, {Home: "http://shop.example.com/"}, {Home: "/a\\b"}, {Home: "/\n"},
+		{Home: "javascript:alert(1)"}, {Home: "https://u@shop.example.com/"}, {Home: "/" + strings.Repeat("x", maxURL)},
+		{SignInURL: "https://crm.example.com/signin"}, {SignInURL: "http://crm.example.com/?r={return}"},
+		{SignInURL: "https://crm.example.com/{return}"}, {SignInURL: "https://crm.example.com/?{return}{return}"},
+		{SignInURL: "https://{return}/?x"}, {SignInURL: "https://u@crm.example.com/?{return}"}, {SignInURL: "x?{return}"},
+	} {
+		require.Error(t, s.prepare(), s)
+	}
 }

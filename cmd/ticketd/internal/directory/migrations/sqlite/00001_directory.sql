@@ -29,6 +29,9 @@ CREATE TABLE brand (
     colour                TEXT    NOT NULL, -- #rrggbb
     language              TEXT    NOT NULL, -- BCP 47
     frame_ancestors       TEXT    NOT NULL, -- list of CSP sources; []: the default
+    sign_in_url           TEXT    NOT NULL, -- has {return}
+    home                  TEXT    NOT NULL, -- path or https URL
+    return_origins        TEXT    NOT NULL, -- list
     revision              BIGINT  NOT NULL
 );
 
@@ -47,6 +50,9 @@ CREATE TABLE channel (
     colour            TEXT    NOT NULL,
     language          TEXT    NOT NULL,
     frame_ancestors   TEXT    NOT NULL,
+    sign_in_url       TEXT    NOT NULL,
+    home              TEXT    NOT NULL,
+    return_origins    TEXT    NOT NULL,
     revision          BIGINT  NOT NULL,
     PRIMARY KEY (brand, id)
 );
