@@ -72,7 +72,7 @@ func (p Page) checked(log *slog.Logger) Page {
 	inexact := func(s string) bool { return !returnForm.MatchString(s) }
 	if slices.ContainsFunc(p.ReturnOrigins, inexact) {
 		log.Error("a Page has a return origin that is no exact origin with https; it is left out",
-			"origins", p.ReturnOrigins)
+			"origins", strings.Join(p.ReturnOrigins, " "))
 		p.ReturnOrigins = slices.DeleteFunc(slices.Clone(p.ReturnOrigins), inexact)
 	}
 	if _, ok := safeReturn(p.Home, p.ReturnOrigins); p.Home != "" && !ok {

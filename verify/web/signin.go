@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// askedField marks the address to which a sign-in page returns, and keeps a browser that
-	// comes back without a ticket from being sent there again.
+	// askedField marks the address to which a sign-in page returns, and prevents a second
+	// redirect of a browser without a ticket.
 	askedField = "signin"
 
 	// rawNext begins the way on at the end of a query, as it stands in a URL: many proxies
@@ -131,7 +131,7 @@ func (h *Handler) signInURL(r *http.Request, p Page) string {
 
 // showNobody sends a person without a session to the sign-in page, or says that nobody is
 // signed in. A browser that comes back from there without a ticket, and a page in a frame,
-// get a link instead.
+// get a link.
 func (h *Handler) showNobody(w http.ResponseWriter, r *http.Request, p Page) {
 	signIn := h.signInURL(r, p)
 	inFrame, _ := framed(r)

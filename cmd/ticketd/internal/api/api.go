@@ -109,7 +109,7 @@ func New(c Config) (http.Handler, error) {
 	}
 	mux.HandleFunc("/auth/", s.noOperation)
 	mux.HandleFunc("/core/", s.noOperation)
-	for _, page := range []string{"/login", "/logout", "/chat/{code}"} {
+	for _, page := range []string{"GET /login", "POST /login", "POST /logout", "GET /chat/{code}", "POST /chat/{code}"} {
 		mux.HandleFunc(page+"/{$}", withoutSlash)
 	}
 	return s.guard(mux), nil

@@ -253,7 +253,7 @@ func TestLogout(t *testing.T) {
 	assert.Equal(t, "/bye", res.header.Get("Location"))
 	gone := c.cookies[len(c.cookies)-1]
 	assert.True(t, strings.HasSuffix(gone.Name, "admitone-agent") && gone.MaxAge < 0)
-	assert.Equal(t, "login", c.post("/logout", nil, nil).header.Get("Location"))
+	assert.Equal(t, "login?signin=1", c.post("/logout", nil, nil).header.Get("Location"))
 }
 
 // Sessions end with what they were given for, within seconds.
