@@ -81,8 +81,9 @@ type Config struct {
 	// in the store, and less than browsers wait. 0 means RefusalTime.
 	RefusalTime time.Duration
 
-	// MayLog, if not nil, reports whether a ticket that did not admit gets a line in the log. It
-	// is for a limit of lines: anybody can send tickets that are refused.
+	// MayLog, if not nil, reports whether a refused ticket gets a line in the log. Use MayLog to
+	// limit the lines: anybody can send tickets that are refused. An outage always gets its
+	// line, since strangers cannot cause an outage.
 	MayLog func(r *http.Request) bool
 
 	// Log gets one event for each outcome (see verify.Verifier.Log), with the address
@@ -103,9 +104,9 @@ type Entry struct {
 	// Page says how the pages about this ticket look.
 	Page Page
 
-	// Confirm shows who is about to enter before anything is spent, and lets the person in
-	// when they press the button. It is for links that mail scanners and previews fetch,
-	// and against links that sign people in as somebody else.
+	// Confirm shows a page with the person's name before anything is spent, and lets the
+	// person in after a press of the button. Use Confirm for links in mail, because mail
+	// scanners and previews fetch links, and against links to another person's account.
 	Confirm bool
 
 	// Switch says what to do if the browser has another user's session; see also

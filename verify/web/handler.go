@@ -77,8 +77,8 @@ type attempt struct {
 	current Session    // another user's session that the entry would replace
 }
 
-// pause is the error of attempt.check for a good ticket that this request must not spend.
-// Its value is the reason, which decides the answer.
+// pause is the error of attempt.check for a good ticket, if this request must not spend
+// the ticket. The value is the reason, and decides the answer.
 type pause string
 
 const (
@@ -322,7 +322,7 @@ func (a *attempt) refused(w http.ResponseWriter, e *verify.Error) {
 		return
 	}
 	a.c.Decided(a.r, token.Ticket{}, e)
-	if a.c.MayLog(a.r) {
+	if e.Reason.CannotTell() || a.c.MayLog(a.r) {
 		a.c.Verifier.Log(a.c.Log, token.Ticket{}, e, "remote", remote(a.r))
 	}
 	if e.Reason.CannotTell() {

@@ -203,8 +203,8 @@ func (h *Handler) showWith(
 	h.show(w, r, status, p, l, view{Title: title, Text: []string{text}, On: signIn, OnText: l.texts.SignInButton})
 }
 
-// showRefused is the answer to every ticket that does not admit. A stranger learns nothing
-// from the page about other people's tickets, nor from the time that it takes.
+// showRefused answers every refused ticket alike. A stranger learns nothing about other
+// people's tickets, neither from the page nor from the time of the answer.
 func (a *attempt) showRefused(w http.ResponseWriter) {
 	wait := time.NewTimer(time.Until(a.began.Add(a.c.RefusalTime)))
 	defer wait.Stop()
@@ -319,16 +319,16 @@ func (a *attempt) showNoCookie(w http.ResponseWriter) {
 }
 
 func (a *attempt) form(button string) *form {
-	// The action is the path that the browser asked for, whatever a proxy has made of it:
-	// at another path the ticket could reach another application.
+	// The action is the browser's own path, also behind a proxy with other paths: at
+	// another path the ticket could reach another application.
 	f := &form{Ticket: a.ticket, Button: button, Action: cmp.Or(ownQuery(a.r), "?")}
 	f.Next, _ = nextOf(a.r)
 	return f
 }
 
-// people returns the names, for a page, of the person who is about to enter and of the
-// person who is signed in. If both have one name, a detail tells them apart. A customer's
-// User is the service's ID of them, and tells nobody anything.
+// people returns the names, for a page, of the entering person and of the signed-in
+// person. If both have the same name, a detail tells the two apart. A customer's User is
+// the service's own ID, and tells a reader nothing.
 func (a *attempt) people() (name, current string) {
 	s, c := &a.entry.Session, &a.current
 	name, current = personOf(s), personOf(c)

@@ -96,8 +96,8 @@ type SessionConfig struct {
 	Insecure bool
 
 	// PublicURL is the URL of the site for browsers, such as https://login.example.com.
-	// With it, confirm pages and signing out work behind a proxy that changes the Host.
-	// Without it, the Host decides for browsers that send no Sec-Fetch-Site.
+	// With PublicURL, confirm pages and signing out work behind a proxy with a Host of its
+	// own. Without PublicURL, the Host decides for browsers without Sec-Fetch-Site.
 	PublicURL string
 
 	Now func() time.Time // the clock; nil means time.Now
@@ -127,9 +127,9 @@ type Sessions struct {
 // of name, value and attributes.
 const maxCookie = 3800
 
-// maxTries is how many cookies of one name are tried in a request. A browser sends one
-// cookie, or two if one of them is Partitioned. Each forged cookie may cost a look at a
-// keyring's file.
+// maxTries is how many cookies of the same name a request may try. A browser sends a
+// single cookie, or a second Partitioned cookie beside the first. Each forged cookie may
+// cost a look at a keyring's file.
 const maxTries = 8
 
 // NewSessions returns Sessions. The error is a *token.ConfigError.
