@@ -398,6 +398,36 @@ func TestDeepLink(t *testing.T) {
 	})
 }
 
+// trap W13: with the directory away the proxies say to try again, and not that nobody is
+// signed in. Back again, the session goes on.
+func TestProxyWithoutDirectory(t *testing.T) {
+	t.Parallel()
+	try := func(t *testing.T, start func(*behind)) {
+		postgres := servers.PostgreSQL(t)
+		b := newBehind(t, "--database", postgres.URL)
+		start(b)
+		john := b.person()
+		res := john.get("/login?next=/inbox&ta=" + b.info.ticket(t, b.info.request(true)))
+		require.Equal(t, http.StatusSeeOther, res.StatusCode)
+		postgres.Kill()
+		res = john.get("/inbox")
+		assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
+		assert.NotEmpty(t, res.Header.Get("Retry-After"))
+		assert.Empty(t, res.Header.Get("Location"))
+		require.Nil(t, b.seen(), "nothing has reached the application")
+		assert.Equal(t, http.StatusServiceUnavailable, john.get("/login").StatusCode)
+		assert.Equal(t, http.StatusSeeOther, b.person().get("/inbox").StatusCode, "somebody without a session")
+		postgres.Start()
+		require.Eventually(t, func() bool { return john.get("/inbox").StatusCode == http.StatusOK },
+			time.Minute, 100*time.Millisecond)
+	}
+	t.Run("nginx", func(t *testing.T) { try(t, func(b *behind) { b.nginx() }) })
+	t.Run("caddy", func(t *testing.T) {
+		caddy := needs(t, "caddy")
+		try(t, func(b *behind) { b.caddy(caddy) })
+	})
+}
+
 // trap W18: confirm and sign-out work behind an nginx that passes on another Host than
 // the browser's, for browsers that send an Origin and no Sec-Fetch-Site.
 func TestNginxHost(t *testing.T) {

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/textproto"
@@ -94,9 +95,10 @@ type CheckConfig struct {
 // NewCheck returns the handler that a proxy asks whether a request may pass: nginx's
 // auth_request, Traefik's ForwardAuth, Caddy's forward_auth, Envoy's ext_authz over HTTP.
 // The answer is 200 if the request's cookie is a good session of the audience and of a
-// brand of c, and otherwise 401. Except for BrandOf, the handler looks only at the session,
-// whatever the method and the path. It never reads or spends a ticket, and asks no replay
-// store.
+// brand of c, 503 with Retry-After if the SessionStore cannot tell, and otherwise 401.
+// nginx turns the 503 into a 500: see error_page in examples/nginx. Except for BrandOf,
+// the handler looks only at the session, whatever the method and the path. It never reads
+// or spends a ticket, and asks no replay store.
 //
 // Every answer has all Headers, and a header without a value is empty. So a proxy that
 // copies them always replaces headers that a client made up. Values are printable ASCII.
@@ -140,15 +142,16 @@ func NewCheck(c CheckConfig) (http.Handler, error) {
 		// that a wrapper's append to one part does not reach the next.
 		values := make([]string, headerCount+1)
 		values[headerCount] = "no-store"
-		ok := false
+		status := http.StatusUnauthorized
 		for _, audience := range audiences {
-			var s Session
-			if s, ok = c.Sessions.Current(w, r, audience); !ok {
-				continue
-			}
-			if ok = c.passes(r, s.Brand); ok {
+			s, err := c.Sessions.Current(w, r, audience)
+			if err == nil && c.passes(r, s.Brand) {
 				identify(values, &s)
+				status = http.StatusOK
 				break
+			}
+			if err != nil && !errors.Is(err, ErrNoSession) {
+				status = http.StatusServiceUnavailable
 			}
 		}
 		header := w.Header()
@@ -156,10 +159,16 @@ func NewCheck(c CheckConfig) (http.Handler, error) {
 			header[name] = values[i : i+1 : i+1]
 		}
 		header["Cache-Control"] = values[headerCount:]
-		if !ok {
+		switch status {
+		case http.StatusUnauthorized:
 			header.Set("Content-Type", "text/plain; charset=utf-8")
-			w.WriteHeader(http.StatusUnauthorized)
+			w.WriteHeader(status)
 			_, _ = w.Write([]byte("not signed in\n"))
+		case http.StatusServiceUnavailable:
+			header.Set("Content-Type", "text/plain; charset=utf-8")
+			header.Set("Retry-After", retryAfter)
+			w.WriteHeader(status)
+			_, _ = w.Write([]byte("cannot tell now who is signed in; try again\n"))
 		}
 	}), nil
 }

@@ -1,9 +1,11 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -191,4 +193,36 @@ func TestLogout(t *testing.T) {
 	assert.Equal(t, "/bye", res.Header.Get("Location"))
 	assert.Empty(t, b.user())
 	assert.Equal(t, "/login", b.do(http.MethodPost, "/logout?next=/login", "").Header.Get("Location"))
+}
+
+// trap W13: a session of which nothing can be told now is neither good nor over. The check
+// and the pages say to try again, and a ticket stays unspent.
+func TestCannotTellWhoIsSignedIn(t *testing.T) {
+	w := newWorld(t)
+	var outage error
+	w.sessions.Refresh = func(_ context.Context, s Session) (Session, error) { return s, outage }
+	w.start()
+	b := w.browser()
+	assert.Equal(t, http.StatusUnauthorized, b.get("/auth/check").StatusCode)
+	w.entered(b.get("/login?ta=" + w.issue(nil)))
+	ticket := w.issue(nil)
+	for outage = range slices.Values([]error{errors.New("the directory is away"), nil}) {
+		status := http.StatusOK
+		if outage != nil {
+			status = http.StatusServiceUnavailable
+		}
+		for _, path := range []string{"/auth/check", "/login"} {
+			res := b.get(path)
+			assert.Equal(t, status, res.StatusCode, path)
+			assert.Equal(t, outage != nil, res.Header.Get("Retry-After") != "", path)
+			assert.Equal(t, outage == nil && path == "/auth/check", res.Header.Get("Remote-User") != "", path)
+		}
+		// Whoever has no session is not signed in, whatever the outage.
+		assert.Equal(t, http.StatusUnauthorized, w.browser().get("/auth/check").StatusCode)
+		if res := b.get("/login?ta=" + ticket); outage != nil {
+			assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
+		} else {
+			w.entered(res)
+		}
+	}
 }

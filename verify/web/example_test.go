@@ -52,8 +52,8 @@ func Example() {
 	mux.Handle("/login", login)
 	mux.Handle("POST /logout", sessions.Logout("/login"))
 	mux.HandleFunc("GET /inbox", func(w http.ResponseWriter, r *http.Request) {
-		s, ok := sessions.Current(w, r, token.Agent)
-		if !ok {
+		s, err := sessions.Current(w, r, token.Agent)
+		if err != nil { // nobody is signed in: see ErrNoSession
 			http.Redirect(w, r, "/login", http.StatusSeeOther)
 			return
 		}

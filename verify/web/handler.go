@@ -25,6 +25,9 @@ type Handler struct {
 	origin    origin
 }
 
+// retryAfter is the header Retry-After of an answer that cannot tell now, in seconds.
+const retryAfter = "5"
+
 // thenLasts is the time limit of Entry.Then. It leaves the browser the other half of the
 // grace to ask again after a failure.
 const thenLasts = replay.Grace / 2
@@ -184,7 +187,11 @@ func firstOf(texts ...string) string {
 
 // mayEnterNow returns nil if this request may spend the ticket, or else a pause.
 func (a *attempt) mayEnterNow(t token.Ticket) error {
-	current, signedIn := a.c.Sessions.Current(nil, a.r, t.Audience)
+	current, err := a.c.Sessions.Current(nil, a.r, t.Audience)
+	if err != nil && !errors.Is(err, ErrNoSession) {
+		return &verify.Error{Reason: verify.StoreUnavailable, Cause: err}
+	}
+	signedIn := err == nil
 	if signedIn && a.bought(&current, t.ID) {
 		return alreadyIn
 	}
@@ -337,8 +344,8 @@ func (a *attempt) refused(w http.ResponseWriter, e *verify.Error) {
 func (a *attempt) ownTicket(e *verify.Error) bool {
 	switch e.Reason {
 	case verify.Expired, verify.AlreadyUsed, verify.PossiblyUsed, verify.IssuedBeforeStart:
-		s, ok := a.c.Sessions.Current(nil, a.r, e.Refused.Audience)
-		return ok && a.bought(&s, e.Refused.ID)
+		s, err := a.c.Sessions.Current(nil, a.r, e.Refused.Audience)
+		return err == nil && a.bought(&s, e.Refused.ID)
 	}
 	return false
 }

@@ -394,7 +394,7 @@ func TestSwitch(t *testing.T) {
 		first := b.cookie("__Host-admitone-agent")
 		id := func() string {
 			r := carrying("__Host-admitone-agent", b.cookie("__Host-admitone-agent"))
-			s, _ := w.Config.Sessions.Current(nil, r, token.Agent)
+			s, _ := current(w.Config.Sessions, nil, r, token.Agent)
 			return s.ID
 		}
 		firstID := id()
@@ -740,13 +740,16 @@ func (o *ownSessions) Start(w http.ResponseWriter, _ *http.Request, s Session) e
 	return nil
 }
 
-func (o *ownSessions) Current(_ http.ResponseWriter, r *http.Request, a token.Audience) (Session, bool) {
+func (o *ownSessions) Current(_ http.ResponseWriter, r *http.Request, a token.Audience) (Session, error) {
 	c, err := r.Cookie("own")
 	if err != nil {
-		return Session{}, false
+		return Session{}, ErrNoSession
 	}
 	s, ok := o.byID[c.Value]
-	return s, ok && s.Audience == a
+	if !ok || s.Audience != a {
+		return Session{}, ErrNoSession
+	}
+	return s, nil
 }
 
 func TestOwnSessions(t *testing.T) {

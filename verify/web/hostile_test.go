@@ -31,7 +31,7 @@ func TestCookieBesideThePrefix(t *testing.T) {
 	for _, space := range []string{"\u00a0", "\u0085", "\u2000", "\u2028", "\u3000", "\x0b", "\x0c", "\u200b", "\ufeff"} {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set("Cookie", "a=b; "+space+cookie.Name+"="+cookie.Value+"; "+space+h.confirmCookie()+"=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
-		_, ok := s.Current(nil, r, token.Agent)
+		_, ok := current(s, nil, r, token.Agent)
 		assert.False(t, ok, "%q", space)
 		_, bound := h.bindingSecret(r)
 		assert.False(t, bound, "%q", space)
@@ -283,7 +283,7 @@ func TestManyCookies(t *testing.T) {
 	cookie := started(t, s, john)
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("Cookie", strings.Repeat(cookie.Name+"=AQAAAAE; ", 10_000)+cookie.Name+"="+cookie.Value)
-	_, ok := s.Current(nil, r, token.Agent)
+	_, ok := current(s, nil, r, token.Agent)
 	assert.False(t, ok)
 	assert.LessOrEqual(t, keys.asked, maxTries)
 }

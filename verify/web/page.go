@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"html/template"
 	"log/slog"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"unicode"
 
 	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/verify"
 )
 
 // Page says how pages look and where they may stand.
@@ -219,7 +221,7 @@ func (a *attempt) showRefused(w http.ResponseWriter) {
 }
 
 func (h *Handler) showLater(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Retry-After", "5")
+	w.Header().Set("Retry-After", retryAfter)
 	h.showGeneral(w, r, http.StatusServiceUnavailable, func(t *Texts) (string, string) {
 		return t.LaterTitle, t.LaterText
 	})
@@ -233,18 +235,13 @@ func (h *Handler) showFailed(w http.ResponseWriter, r *http.Request) {
 
 // showSession says who is signed in, or that nobody is.
 func (h *Handler) showSession(w http.ResponseWriter, r *http.Request) {
-	var s Session
-	var ok bool
-	use := h.c.Use(r, nil)
-	for _, a := range audiencesOf(use.Audience) {
-		s, ok = h.c.Sessions.Current(w, r, a)
-		// A session of one channel does not count in another.
-		if ok = ok && s.Channel == use.Channel; ok {
-			break
-		}
+	s, err := h.sessionFor(w, r, h.c.Use(r, nil))
+	if err != nil && !errors.Is(err, ErrNoSession) {
+		h.showLater(w, r)
+		return
 	}
 	p := h.c.Page(r).checked(h.c.Log)
-	if !ok {
+	if err != nil {
 		h.showNobody(w, r, p)
 		return
 	}
@@ -259,6 +256,22 @@ func (h *Handler) showSession(w http.ResponseWriter, r *http.Request) {
 		v.Form = &form{Action: h.c.Logout, Button: l.texts.OtherUserButton}
 	}
 	h.show(w, r, http.StatusOK, p, l, v)
+}
+
+// sessionFor returns the session that r carries for a use. A session of one channel does
+// not count in another. The error is as of SessionStore.Current.
+func (h *Handler) sessionFor(w http.ResponseWriter, r *http.Request, use verify.Use) (Session, error) {
+	notFound := ErrNoSession
+	for _, a := range audiencesOf(use.Audience) {
+		s, err := h.c.Sessions.Current(w, r, a)
+		switch {
+		case err == nil && s.Channel == use.Channel:
+			return s, nil
+		case err != nil && !errors.Is(err, ErrNoSession):
+			notFound = err
+		}
+	}
+	return Session{}, notFound
 }
 
 // showOtherUser says that another user is signed in, and offers to sign that user out. The

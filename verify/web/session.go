@@ -59,9 +59,11 @@ type SessionStore interface {
 	Start(w http.ResponseWriter, r *http.Request, s Session) error
 
 	// Current returns the session of an audience that r carries, if the session is still
-	// good, with the Brand, User, Channel and TicketID that Start was given. Current may
+	// good, with the Brand, User, Channel and TicketID of Start. The error wraps
+	// ErrNoSession if r carries no good session. Any other error means: Current cannot
+	// tell now. Then ask for another try, since the person may be signed in. Current may
 	// renew the session's cookie on w, unless w is nil.
-	Current(w http.ResponseWriter, r *http.Request, a token.Audience) (Session, bool)
+	Current(w http.ResponseWriter, r *http.Request, a token.Audience) (Session, error)
 }
 
 // SessionConfig says how Sessions are kept. Keys is mandatory.
@@ -78,7 +80,7 @@ type SessionConfig struct {
 	Lifetime time.Duration
 
 	// Refresh, if not nil, returns s with the present Name, Email and Groups of the person,
-	// or an error if the session is not good now: ErrSessionOver if the session is over,
+	// or an error if the session is not good now: ErrNoSession if the session is over,
 	// and any other error if Refresh cannot tell. Compare s.Record, so that the session of
 	// a removed person does not become the session of another with the same name. Refresh
 	// is called at every check and should answer from memory. The cookie stays as it is.
@@ -103,9 +105,9 @@ type SessionConfig struct {
 	Now func() time.Time // the clock; nil means time.Now
 }
 
-// ErrSessionOver is wrapped by the error of a SessionConfig.Refresh if the person may no
-// longer use the session.
-var ErrSessionOver = errors.New("the session is over")
+// ErrNoSession is wrapped by the error of a SessionStore or of a SessionConfig.Refresh if
+// nobody is signed in: the request has no session, or the session is over.
+var ErrNoSession = errors.New("nobody is signed in")
 
 // Sessions keeps sessions in cookies, one for each audience, sealed and authenticated: the
 // server stores nothing. The associated data is "admitone/session/1", a zero byte and the
@@ -275,8 +277,9 @@ func (s *Sessions) End(w http.ResponseWriter, a token.Audience) { s.cookie(w, a,
 
 // Current implements SessionStore. The session is genuine, neither idle for longer than
 // Idle nor older than Lifetime, and Refresh returns no error.
-func (s *Sessions) Current(w http.ResponseWriter, r *http.Request, a token.Audience) (Session, bool) {
+func (s *Sessions) Current(w http.ResponseWriter, r *http.Request, a token.Audience) (Session, error) {
 	var session Session
+	notFound := ErrNoSession
 	// Without the __Host- prefix, another host of the same site can plant cookies of this
 	// name before ours.
 	tries := 0
@@ -291,14 +294,17 @@ func (s *Sessions) Current(w http.ResponseWriter, r *http.Request, a token.Audie
 		}
 		fresh, err := s.refresh(r.Context(), session)
 		if err != nil {
+			if !errors.Is(err, ErrNoSession) {
+				notFound = err
+			}
 			continue
 		}
 		if w != nil && (now.Sub(renewed) >= s.c.Idle/2 || !s.isPrimary(key, now)) {
 			_ = s.set(w, &session, now) // if it fails, the session is good all the same
 		}
-		return fresh, true
+		return fresh, nil
 	}
-	return Session{}, false
+	return Session{}, notFound
 }
 
 // cookiesNamed is r.CookiesNamed for values in base64url. It allocates nothing, since

@@ -76,7 +76,7 @@ func TestSessions(t *testing.T) {
 	assert.Equal(t, http.SameSiteLaxMode, cookie.SameSite)
 	assert.NotContains(t, cookie.Value, "john")
 
-	got, ok := s.Current(nil, carrying(cookie.Name, cookie.Value), token.Agent)
+	got, ok := current(s, nil, carrying(cookie.Name, cookie.Value), token.Agent)
 	require.True(t, ok)
 	want := john
 	want.Entered, want.ID = c.t, got.ID
@@ -87,29 +87,29 @@ func TestSessions(t *testing.T) {
 	insecure := mustSessions(t, SessionConfig{Keys: a, Realm: "prod", Now: c.now, Insecure: true})
 	for name, check := range map[string]func() (Session, bool){
 		"other audience": func() (Session, bool) {
-			return s.Current(nil, carrying(cookie.Name, cookie.Value), token.Customer)
+			return current(s, nil, carrying(cookie.Name, cookie.Value), token.Customer)
 		},
 		"renamed": func() (Session, bool) {
-			return s.Current(nil, carrying("__Host-admitone-customer", cookie.Value), token.Customer)
+			return current(s, nil, carrying("__Host-admitone-customer", cookie.Value), token.Customer)
 		},
 		"other realm": func() (Session, bool) {
-			return other.Current(nil, carrying(cookie.Name, cookie.Value), token.Agent)
+			return current(other, nil, carrying(cookie.Name, cookie.Value), token.Agent)
 		},
 		"other scheme": func() (Session, bool) {
-			return insecure.Current(nil, carrying(cookie.Name, cookie.Value), token.Agent)
+			return current(insecure, nil, carrying(cookie.Name, cookie.Value), token.Agent)
 		},
 		"changed": func() (Session, bool) {
-			return s.Current(nil, carrying(cookie.Name, "B"+cookie.Value[1:]), token.Agent)
+			return current(s, nil, carrying(cookie.Name, "B"+cookie.Value[1:]), token.Agent)
 		},
-		"not base64": func() (Session, bool) { return s.Current(nil, carrying(cookie.Name, "!"), token.Agent) },
+		"not base64": func() (Session, bool) { return current(s, nil, carrying(cookie.Name, "!"), token.Agent) },
 		"too long": func() (Session, bool) {
-			return s.Current(nil, carrying(cookie.Name, strings.Repeat("A", maxCookie+1)), token.Agent)
+			return current(s, nil, carrying(cookie.Name, strings.Repeat("A", maxCookie+1)), token.Agent)
 		},
 		"none": func() (Session, bool) {
-			return s.Current(nil, httptest.NewRequest(http.MethodGet, "/", nil), token.Agent)
+			return current(s, nil, httptest.NewRequest(http.MethodGet, "/", nil), token.Agent)
 		},
 		"a ticket": func() (Session, bool) {
-			return s.Current(nil, carrying(cookie.Name, ticketAsCookie(t, a)), token.Agent)
+			return current(s, nil, carrying(cookie.Name, ticketAsCookie(t, a)), token.Agent)
 		},
 	} {
 		_, ok := check()
@@ -118,11 +118,11 @@ func TestSessions(t *testing.T) {
 	// A planted cookie of the same name hides nothing.
 	both := carrying(cookie.Name, "garbage")
 	both.AddCookie(&http.Cookie{Name: cookie.Name, Value: cookie.Value})
-	_, ok = s.Current(nil, both, token.Agent)
+	_, ok = current(s, nil, both, token.Agent)
 	assert.True(t, ok)
 
 	c.add(-2 * time.Minute)
-	_, ok = s.Current(nil, carrying(cookie.Name, cookie.Value), token.Agent)
+	_, ok = current(s, nil, carrying(cookie.Name, cookie.Value), token.Agent)
 	assert.False(t, ok, "begun in the future")
 }
 
@@ -144,7 +144,7 @@ func TestSessionTimes(t *testing.T) {
 	// look returns whether there is a session, and takes over a renewed cookie.
 	look := func() bool {
 		w := httptest.NewRecorder()
-		_, ok := s.Current(w, carrying(cookie.Name, cookie.Value), token.Agent)
+		_, ok := current(s, w, carrying(cookie.Name, cookie.Value), token.Agent)
 		if set := w.Result().Cookies(); len(set) > 0 {
 			cookie = set[0]
 		}
@@ -155,18 +155,18 @@ func TestSessionTimes(t *testing.T) {
 	assert.True(t, look())
 	assert.Equal(t, first, cookie.Value, "not renewed before half of the idle time")
 	c.add(time.Second)
-	_, ok := s.Current(nil, carrying(cookie.Name, cookie.Value), token.Agent)
+	_, ok := current(s, nil, carrying(cookie.Name, cookie.Value), token.Agent)
 	assert.True(t, ok, "without a w nothing is renewed")
 	assert.True(t, look())
 	assert.NotEqual(t, first, cookie.Value)
-	before, _ := s.Current(nil, carrying(cookie.Name, first), token.Agent)
-	after, _ := s.Current(nil, carrying(cookie.Name, cookie.Value), token.Agent)
+	before, _ := current(s, nil, carrying(cookie.Name, first), token.Agent)
+	after, _ := current(s, nil, carrying(cookie.Name, cookie.Value), token.Agent)
 	assert.Equal(t, before, after, "renewal changes neither the session's ID nor its age")
 	c.add(SessionIdle - time.Second)
 	stale := cookie.Value
 	assert.True(t, look())
 	c.add(time.Second)
-	_, ok = s.Current(nil, carrying(cookie.Name, stale), token.Agent)
+	_, ok = current(s, nil, carrying(cookie.Name, stale), token.Agent)
 	assert.False(t, ok, "idle for too long")
 	for range 100 {
 		c.add(SessionIdle / 2)
@@ -183,14 +183,14 @@ func TestSessionRefreshEnds(t *testing.T) {
 	var from time.Time
 	refresh := func(_ context.Context, s Session) (Session, error) {
 		if s.Brand == "commbox" && s.Entered.Before(from) {
-			return s, ErrSessionOver
+			return s, ErrNoSession
 		}
 		s.Groups = []string{"as of now"}
 		return s, nil
 	}
 	s := mustSessions(t, SessionConfig{Keys: newAEAD(t), Now: c.now, Refresh: refresh})
 	good := func(cookie *http.Cookie) bool {
-		session, ok := s.Current(nil, carrying(cookie.Name, cookie.Value), token.Agent)
+		session, ok := current(s, nil, carrying(cookie.Name, cookie.Value), token.Agent)
 		return ok && assert.Equal(t, []string{"as of now"}, session.Groups)
 	}
 	cookie := started(t, s, john)
@@ -224,12 +224,12 @@ func TestSessionRotation(t *testing.T) {
 	cookie := started(t, s, john)
 	s = mustSessions(t, SessionConfig{Keys: rotated, Now: c.now})
 	w := httptest.NewRecorder()
-	_, ok := s.Current(w, carrying(cookie.Name, cookie.Value), token.Agent)
+	_, ok := current(s, w, carrying(cookie.Name, cookie.Value), token.Agent)
 	require.True(t, ok)
 	require.Len(t, w.Result().Cookies(), 1)
 	renewed := w.Result().Cookies()[0]
 	w = httptest.NewRecorder()
-	_, ok = s.Current(w, carrying(renewed.Name, renewed.Value), token.Agent)
+	_, ok = current(s, w, carrying(renewed.Name, renewed.Value), token.Agent)
 	assert.True(t, ok)
 	assert.Empty(t, w.Result().Cookies(), "once")
 
@@ -239,7 +239,7 @@ func TestSessionRotation(t *testing.T) {
 	keys.AEAD = rotated
 	c.add(61 * time.Second)
 	w = httptest.NewRecorder()
-	_, ok = s.Current(w, carrying(cookie.Name, cookie.Value), token.Agent)
+	_, ok = current(s, w, carrying(cookie.Name, cookie.Value), token.Agent)
 	assert.True(t, ok)
 	assert.Len(t, w.Result().Cookies(), 1)
 }
@@ -253,9 +253,9 @@ func TestSessionUnderNewestKey(t *testing.T) {
 	cookie := started(t, mustSessions(t, SessionConfig{Keys: rotated}), john)
 	keys := &late{AEAD: old, newer: rotated}
 	s := mustSessions(t, SessionConfig{Keys: keys})
-	_, ok := s.Current(nil, carrying(cookie.Name, cookie.Value), token.Agent)
+	_, ok := current(s, nil, carrying(cookie.Name, cookie.Value), token.Agent)
 	assert.True(t, ok)
-	_, ok = s.Current(nil, carrying(cookie.Name, cookie.Value[:len(cookie.Value)-4]+"AAAA"), token.Agent)
+	_, ok = current(s, nil, carrying(cookie.Name, cookie.Value[:len(cookie.Value)-4]+"AAAA"), token.Agent)
 	assert.False(t, ok, "the key is there, and does not open it")
 }
 
@@ -282,7 +282,7 @@ func TestSessionRenewalFails(t *testing.T) {
 	keys.err = errors.New("sealing fails")
 	c.add(SessionIdle / 2)
 	w := httptest.NewRecorder()
-	_, ok := s.Current(w, carrying(cookie.Name, cookie.Value), token.Agent)
+	_, ok := current(s, w, carrying(cookie.Name, cookie.Value), token.Agent)
 	assert.True(t, ok)
 	assert.Empty(t, w.Result().Cookies())
 	assert.ErrorIs(t, s.Start(w, nil, john), keys.err)
@@ -448,7 +448,7 @@ func BenchmarkSessionCheck(b *testing.B) {
 	b.Run("ours", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, ok := s.Current(nil, r, token.Agent); !ok {
+			if _, ok := current(s, nil, r, token.Agent); !ok {
 				b.Fatal("no session")
 			}
 		}

@@ -298,3 +298,9 @@ func (s *syncBuffer) String() string {
 	defer s.mu.Unlock()
 	return s.b.String()
 }
+
+// current returns the session that a request carries, and whether there is one.
+func current(s SessionStore, w http.ResponseWriter, r *http.Request, a token.Audience) (Session, bool) {
+	session, err := s.Current(w, r, a)
+	return session, err == nil
+}

@@ -34,7 +34,7 @@ func (s *server) pageAgent(r *http.Request) web.Page {
 	own, _, _ := strings.Cut(r.URL.RawQuery, "to=/") // what follows is where the person wants to go
 	query, _ := url.ParseQuery(own)
 	brand := query.Get("brand")
-	if session, ok := s.Sessions.Current(nil, r, token.Agent); ok && brand == "" {
+	if session, err := s.Sessions.Current(nil, r, token.Agent); err == nil && brand == "" {
 		brand = session.Brand
 	}
 	if brand != "" {

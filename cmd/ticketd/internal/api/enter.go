@@ -104,7 +104,7 @@ func (s *server) useCustomer(r *http.Request, t *token.Ticket) verify.Use {
 	code := r.PathValue("code")
 	if t != nil {
 		use.Channel = s.channelOf(t.Brand, code)
-	} else if session, ok := s.Sessions.Current(nil, r, token.Customer); ok {
+	} else if session, err := s.Sessions.Current(nil, r, token.Customer); err == nil {
 		if id := s.channelOf(session.Brand, code); id == session.Channel {
 			use.Channel = id
 		}

@@ -298,3 +298,27 @@ func TestRevokedTicket(t *testing.T) {
 		assert.Equal(t, http.StatusSeeOther, w.client().get("/login?ta="+twin).status)
 	})
 }
+
+// trap W13: while the directory is away, its last answer about a session counts for 60
+// seconds. Then the check and the page say to try again.
+func TestSessionWithoutDirectory(t *testing.T) {
+	w := newWorld(t)
+	john := w.client()
+	require.Equal(t, http.StatusSeeOther, john.get("/login?ta="+w.ticket(w.key, reference)).status)
+	w.ns.Add(int64(time.Second))
+	require.Equal(t, http.StatusOK, john.get("/auth/check").status)
+	require.NoError(t, w.directory.Close())
+	w.ns.Add(int64(ownerStale - time.Second))
+	res := john.get("/auth/check")
+	assert.Equal(t, http.StatusOK, res.status)
+	assert.Equal(t, "john.d", res.header.Get("Remote-User"))
+	assert.Equal(t, http.StatusOK, john.get("/login").status)
+	w.ns.Add(int64(time.Second))
+	for _, path := range []string{"/auth/check", "/login"} {
+		res := john.get(path)
+		assert.Equal(t, http.StatusServiceUnavailable, res.status, path)
+		assert.NotEmpty(t, res.header.Get("Retry-After"), path)
+		assert.Empty(t, res.header.Get("Remote-User"), path)
+	}
+	assert.Equal(t, http.StatusUnauthorized, w.client().get("/auth/check").status)
+}

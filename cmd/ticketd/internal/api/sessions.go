@@ -65,7 +65,7 @@ func (o *owners) refresh(ctx context.Context, s web.Session) (web.Session, error
 	case err != nil:
 		return s, fmt.Errorf("whether the session is still good cannot be told: %w", err)
 	case found.over || s.Entered.Before(found.since):
-		return s, web.ErrSessionOver
+		return s, web.ErrNoSession
 	}
 	s.Name, s.Email, s.Groups = found.person.Name, found.person.Email, found.person.Groups
 	return s, nil
