@@ -403,7 +403,7 @@ func TestNamedCommands(t *testing.T) {
 	}
 	require.Greater(t, len(help), 40)
 	command := regexp.MustCompile(`^(ticketd|keyring|ticket)( [a-z][a-z-]*)*`)
-	event := regexp.MustCompile(`^ticket (issued|redeemed|refused|not decided|inspected)$`)
+	event := regexp.MustCompile(`^ticket (issued|redeemed|refused|not decided|inspected|revoked)$`)
 	flag := regexp.MustCompile(`--[a-z][a-z0-9-]+`)
 	for _, file := range append(documents(t), "LIMITATIONS.md") {
 		text := regexp.MustCompile("(?s)```.*?```").ReplaceAllString(read(t, file), "")

@@ -14,6 +14,8 @@
 //
 //	admitted, err := tickets.Redeem(ctx, client.RedeemRequest{Ticket: r.FormValue("ta"), Audience: client.Agent})
 //
+// [Client.Revoke] makes the service refuse a ticket from now on.
+//
 // [Client.Inspect] shows what a ticket says and whether Redeem would admit the
 // ticket now. Inspect spends nothing.
 //
@@ -32,7 +34,8 @@
 // therefore sends a binding, which is a random value, and repeats the request once
 // with the same binding. The service gives the same answer for [Grace]. Redeem
 // repeats a request only if no answer came within 5 seconds, if the connection
-// failed, or if the status was 502, 503 or 504. Issue and Inspect repeat nothing.
+// failed, or if the status was 502, 503 or 504. The other
+// calls repeat nothing.
 //
 // Package client is the home of the API's types: ticketd writes its answers with
 // them. The service describes the API at /openapi.yaml.
@@ -74,8 +77,8 @@ type Config struct {
 	// is put before the API's own paths.
 	URL string
 
-	// APIKey is sent as a bearer token. "ticketd apikey add" makes keys: Issue
-	// needs the scope issue, Inspect and Redeem need the scope redeem.
+	// APIKey is sent as a bearer token. "ticketd apikey add" makes keys: Issue and
+	// Revoke need the scope issue, Inspect and Redeem need the scope redeem.
 	APIKey string `json:"-"`
 
 	// InsecureHTTP allows a URL that begins with http:// and names another
@@ -276,6 +279,22 @@ func asError(err *Error) error {
 	return err
 }
 
+// Revoke makes the service refuse a ticket from now on, also a ticket for many uses. A
+// second Revoke of the same ticket changes nothing, and the sessions that the ticket
+// started stay. The API key needs the scope issue for the ticket's brand.
+func (c *Client) Revoke(ctx context.Context, request RevokeRequest) (Revoked, error) {
+	var revoked Revoked
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	if _, err := c.call(ctx, "revoke", "/auth/revoke", request, &revoked); err != nil {
+		return Revoked{}, err
+	}
+	if revoked.TicketID == "" {
+		return Revoked{}, odd("revoke", http.StatusOK)
+	}
+	return revoked, nil
+}
+
 // call sends a request. With status 200, call decodes the answer's data into data
 // and returns the answer's description.
 func (c *Client) call(ctx context.Context, operation, path string, body, data any) (description string, _ *Error) {
@@ -299,8 +318,15 @@ func (c *Client) call(ctx context.Context, operation, path string, body, data an
 	told.RetryAfter = retryAfter(header)
 	// The page of a proxy may repeat the request.
 	told.hide(*c.key)
-	if r, ok := body.(RedeemRequest); ok && len(r.Ticket) >= minSecret {
-		told.hide(r.Ticket)
+	var ticket string
+	switch r := body.(type) {
+	case RedeemRequest:
+		ticket = r.Ticket
+	case RevokeRequest:
+		ticket = r.Ticket
+	}
+	if len(ticket) >= minSecret {
+		told.hide(ticket)
 	}
 	return "", &told
 }

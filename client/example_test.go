@@ -84,3 +84,20 @@ func ExampleClient_Redeem() {
 	}
 	// Output: 403: this link does not work; the log has the reason: already_used
 }
+
+// A backend takes back a ticket that went to the wrong person.
+func ExampleClient_Revoke() {
+	server := ticketd(http.StatusOK, "/auth/revoke", `{"ticketId":"00112233445566778899aabbccddeeff"}`)
+	defer server.Close()
+
+	tickets, err := client.New(client.Config{URL: server.URL, APIKey: "adm_0123456789_key-of-scope-issue"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	revoked, err := tickets.Revoke(context.Background(), client.RevokeRequest{Ticket: "tkt1_AVa1oMN4c2RkZ0hqLXl3"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("revoked:", revoked.TicketID)
+	// Output: revoked: 00112233445566778899aabbccddeeff
+}

@@ -112,6 +112,18 @@ type Inspection struct {
 	Ticket      *Ticket   `json:"ticket,omitempty"`   // nil if the ticket does not open or is not for the API key's brands
 }
 
+// RevokeRequest names the ticket to revoke: by Brand and TicketID, or by Ticket alone.
+type RevokeRequest struct {
+	Brand    string `json:"brand,omitempty"`    // the ticket's business account
+	TicketID string `json:"ticketId,omitempty"` // 32 hexadecimal digits, as in logs and in Ticket.ID
+	Ticket   string `json:"ticket,omitempty"`   // the value of ta in the URL; an expired ticket is taken too
+}
+
+// Revoked is what Revoke returns.
+type Revoked struct {
+	TicketID string `json:"ticketId"` // 32 hexadecimal digits
+}
+
 // Ticket is what a ticket says. Fields that the ticket does not have are empty.
 type Ticket struct {
 	ID               string            `json:"id"`    // 32 hexadecimal digits, as in logs

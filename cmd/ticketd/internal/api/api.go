@@ -1,5 +1,5 @@
-// Package api serves the HTTP surface of ticketd. Backends ask for tickets, and inspect
-// and redeem them (/auth/…, described by openapi.yaml). People enter at /login and
+// Package api serves the HTTP surface of ticketd. Backends ask for tickets, and inspect,
+// redeem and revoke them (/auth/…, described by openapi.yaml). People enter at /login and
 // /chat/{code} by the handlers of package web, and proxies ask
 // /auth/brand/{brand}/check.
 //
@@ -127,6 +127,7 @@ func (s *server) routes() ([]route, error) {
 		{"/auth/ticket", s.operation("issue", directory.ScopeIssue, s.ticket)},
 		{"/auth/inspect", s.operation("inspect", directory.ScopeRedeem, s.inspect)},
 		{"/auth/redeem", s.operation("redeem", directory.ScopeRedeem, s.redeem)},
+		{"/auth/revoke", s.operation("revoke", directory.ScopeIssue, s.revoke)},
 		{"/core/systemstatus", s.answered("status", s.systemStatus)},
 		{"GET /login", s.agents},
 		{"POST /login", s.agents},

@@ -108,8 +108,8 @@ var dataForm = regexp.MustCompile(`(?i)^(|[^{]*name=")data([="])`)
 
 // exactPath is a path in the document's spelling, since the service takes paths in any case.
 func exactPath(path string) string {
-	for _, known := range []string{"/auth/ticket", "/auth/inspect", "/auth/redeem", "/core/systemstatus", "/docs",
-		"/login"} {
+	for _, known := range []string{"/auth/ticket", "/auth/inspect", "/auth/redeem", "/auth/revoke", "/core/systemstatus",
+		"/docs", "/login"} {
 		if strings.EqualFold(path, known) {
 			return known
 		}
@@ -122,6 +122,7 @@ func documentedName(name string) string {
 	for _, known := range []string{
 		"data", "brand", "username", "email", "phone1", "uniqueId", "firstName", "lastName", "remark",
 		"overrideUserInfo", "oneTimeUse", "expiresIn", "channel", "ticket", "audience", "channelCode", "address", "binding",
+		"ticketId",
 	} {
 		if strings.EqualFold(name, known) {
 			return known

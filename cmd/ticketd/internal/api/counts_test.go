@@ -90,6 +90,9 @@ func testOpeningsAndStatements(t *testing.T, w *world) {
 		return w.spend(inspectPath, key, map[string]any{"ticket": agent, "audience": "agent"}).status
 	})
 	counts("redeem, agent", 1, 4, redeem(agent, "agent"))
+	revoke := func(body string) func() int { return func() int { return w.revoke(w.key, body).status } }
+	counts("revoke, by ID", 0, 4, revoke(`{"brand":"commbox","ticketId":"00112233445566778899aabbccddeeff"}`))
+	counts("revoke, by ticket", 1, 4, revoke(`{"ticket":"`+agent+`"}`))
 	counts("redeem, known customer", 1, 4, redeem(known(""), "customer"))
 	counts("redeem, known customer, bound", 1, 4, redeem(known(`,"channel":"web"`), "customer"))
 	counts("redeem, new customer", 1, 6, redeem(w.ticket(w.key, customer("")), "customer"))

@@ -17,7 +17,7 @@ type Scope string
 
 // The scopes.
 const (
-	ScopeIssue  Scope = "issue"  // ask for tickets
+	ScopeIssue  Scope = "issue"  // ask for tickets and revoke them
 	ScopeRedeem Scope = "redeem" // inspect and redeem tickets
 )
 

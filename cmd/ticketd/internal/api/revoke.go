@@ -1,0 +1,100 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/admitone/admitone/client"
+	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/verify"
+)
+
+// parseRevocation reads the body of POST /auth/revoke. The error is about the body as a
+// whole, the list about its fields.
+func parseRevocation(raw []byte) (q client.RevokeRequest, id token.ID, _ []client.FieldError, err error) {
+	b, err := readBody(raw, `{"brand":"…","ticketId":"…"} or {"ticket":"tkt1_…"}`)
+	if err != nil {
+		return q, id, nil, err
+	}
+	q.Ticket = unescaped(b.text("ticket", false))
+	q.Brand, q.TicketID = b.text("brand", false), b.text("ticketId", false)
+	wrong := b.finish()
+	add := func(name, reason string) {
+		if !mentions(wrong, name) {
+			wrong = append(wrong, client.FieldError{Field: name, Reason: reason})
+		}
+	}
+	switch {
+	case mentions(wrong, "data") || mentions(wrong, "ticket"):
+	case q.Ticket != "" && q.Brand+q.TicketID != "":
+		add("ticket", "stands beside brand or ticketId; send the ticket alone, or the other two")
+	case q.Ticket != "":
+	case q.Brand+q.TicketID == "":
+		add("ticket", "is missing; send the ticket, or its brand and ticketId")
+	default:
+		if q.Brand == "" {
+			add("brand", "is missing; name the business account of the ticket")
+		}
+		if id, err = directory.ParseTicketID(q.TicketID); err != nil {
+			add("ticketId", "is not 32 hexadecimal digits; send the ID from the log, or from /auth/inspect")
+		}
+	}
+	return q, id, wrong, nil
+}
+
+// errOpened ends an inspection as soon as the ticket is decoded.
+var errOpened = errors.New("the ticket is opened")
+
+// openTicket returns a genuine ticket, whether or not its time is over, and spends
+// nothing.
+func (s *server) openTicket(ctx context.Context, text string) (t token.Ticket, ok bool) {
+	_, err := s.Verifier.Inspect(ctx, text, verify.Use{Complete: func(opened token.Ticket, _ *verify.Use) error {
+		t = opened
+		return errOpened
+	}})
+	return t, errors.Is(err, errOpened)
+}
+
+// revoke answers POST /auth/revoke. Whether a ticket with the ID exists is not known here.
+func (s *server) revoke(w http.ResponseWriter, r *http.Request, c call) *refusal {
+	q, id, wrong, err := parseRevocation(c.body)
+	if err != nil {
+		return badBody(err)
+	}
+	if len(wrong) > 0 {
+		return badFields(wrong)
+	}
+	t := token.Ticket{Brand: q.Brand, ID: id}
+	if q.Ticket != "" {
+		var ok bool
+		// A key learns nothing about a ticket of another brand: the answer is that to a
+		// forgery.
+		if t, ok = s.openTicket(r.Context(), q.Ticket); !ok || !c.key.Allows(directory.ScopeIssue, t.Brand) {
+			return badField("ticket", "is no ticket of the API key's brands; "+
+				"send the whole text behind ta=, or brand and ticketId")
+		}
+	}
+	// This check comes before the look-up: a key learns of no brand but its own.
+	if !c.key.Allows(directory.ScopeIssue, t.Brand) {
+		return unauthorized("the API key is not for this brand; use one of the brand's", "API key of another brand")
+	}
+	brand, channel, err := s.Directory.BrandChannel(r.Context(), t.Brand, t.Channel)
+	if err == nil {
+		if !brand.Effective(channel).APIAddresses.Allow(clientOf(r)) {
+			return addressRefused()
+		}
+		err = s.Directory.RevokeTicket(r.Context(), t.Brand, t.ID)
+	}
+	switch {
+	case errors.Is(err, directory.ErrNotFound):
+		return notFound("there is no such brand; check its spelling", "no such brand")
+	case err != nil:
+		return internal(err)
+	}
+	traceTicket(r, &t)
+	s.Log.Info("ticket revoked", "ticket", t.ID.String(), "brand", t.Brand, "revoked_by", c.key.ID, "remote", remote(r))
+	s.reply(w, http.StatusOK, "Revoked", client.Revoked{TicketID: t.ID.String()})
+	return nil
+}
