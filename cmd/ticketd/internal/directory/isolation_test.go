@@ -94,8 +94,11 @@ var acrossBrands = []string{
 	// The service's start compares every lifetime with its own.
 	`SELECT name, '', max_lifetime FROM brand ` +
 		`UNION ALL SELECT brand, id, max_lifetime FROM channel ORDER BY 3 DESC, 1, 2 LIMIT 1`,
+	// The strictest policy of all, where it is not known whose session a browser has.
+	`SELECT other_user FROM brand UNION SELECT other_user FROM channel`,
 	// What is over is over for all.
 	`DELETE FROM redemption WHERE expires < $1`,
+	`DELETE FROM revocation WHERE expires < $1`,
 	// The key says which are its brands.
 	`DELETE FROM api_key_brand WHERE key_id = $1`,
 }
@@ -120,7 +123,7 @@ func TestNoQueryWithoutItsBrand(t *testing.T) {
 	db.jobs.purge(start)
 	require.NoError(t, db.Close())
 
-	ofBrands := regexp.MustCompile(`\b(agent|channel|customer|redemption|api_key_brand)\b`)
+	ofBrands := regexp.MustCompile(`\b(agent|channel|customer|redemption|revocation|departed|api_key_brand)\b`)
 	insert := regexp.MustCompile(`^INSERT INTO \w+ \((key_id, )?brand,? ?`)
 	where := regexp.MustCompile(`\bbrand (=|<>) \$\d|` +
 		`^SELECT .* FROM api_key LEFT JOIN api_key_brand ON key_id = id WHERE id = \$1`)
