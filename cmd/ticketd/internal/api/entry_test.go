@@ -297,12 +297,12 @@ func TestSessionsEnd(t *testing.T) {
 	require.NoError(t, w.directory.RemoveAgent(t.Context(), "commbox", "john.d"))
 	checks(401, 200)
 
-	// trap R24: an outage of the directory ends nobody's session at once, and admits
-	// nobody for long.
+	// traps R24, W13: an outage of the directory ends nobody's session at once, admits nobody
+	// for long, and is no answer that a session is over.
 	require.NoError(t, w.directory.Close())
 	checks(401, 200)
 	w.ns.Add(int64(ownerStale))
-	checks(401, 401)
+	checks(503, 503)
 	assert.Contains(t, w.log.String(), "cannot be told")
 }
 
