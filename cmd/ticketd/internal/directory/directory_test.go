@@ -51,8 +51,9 @@ func TestReopenKeepsEverything(t *testing.T) {
 }
 
 // tables are those of the directory, none before one that refers to it.
-var tables = []string{"redemption", "revocation", "departed", "api_key_brand", "api_key", "customer", "channel", "agent",
-	"brand"}
+var tables = []string{
+	"redemption", "revocation", "departed", "api_key_brand", "api_key", "customer", "channel", "agent", "brand",
+}
 
 // everyCall makes one call of every method and hands its error to check. All of
 // them would work in a directory that has what prepared makes.
