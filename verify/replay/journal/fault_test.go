@@ -347,7 +347,7 @@ func TestDropsNothingUnsaid(t *testing.T) {
 	clock.Set(c.RetainUntil)
 	d.failAt("write state")
 	unavailableClaim(t, j, ticket(2, clock.Now(), lifetime, skew)) // its segment must be in the state first
-	require.Eventually(t, func() bool { // the sweep comes after the answer
+	require.Eventually(t, func() bool {                            // the sweep comes after the answer
 		_, err := os.Stat(retired(segment))
 		return err == nil
 	}, time.Minute, time.Millisecond, "its name is all that is left of it")
