@@ -174,7 +174,7 @@ var wire = http.DefaultTransport.(*http.Transport).Clone()
 
 // checked is a transport that fails the test where the service departs from the
 // document.
-type checked struct{ t *testing.T }
+type checked struct{ t testing.TB }
 
 func (c checked) RoundTrip(r *http.Request) (*http.Response, error) {
 	var sent []byte

@@ -47,7 +47,7 @@ func (k *typesOfKeys) Write(line []byte) (int, error) {
 }
 
 // check holds that each key had one type up to now: trap S9, at run time.
-func (k *typesOfKeys) check(t *testing.T) {
+func (k *typesOfKeys) check(t testing.TB) {
 	t.Helper()
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -52,7 +52,7 @@ func (s *syncBuffer) String() string {
 
 // world is a service with a clock that tests set, on a real directory.
 type world struct {
-	t         *testing.T
+	t         testing.TB
 	ns        atomic.Int64
 	log       syncBuffer
 	directory *directory.DB
@@ -68,7 +68,7 @@ type world struct {
 
 func (w *world) now() time.Time { return time.Unix(0, w.ns.Load()).UTC() }
 
-func handle(t *testing.T, template *tinkpb.KeyTemplate) *keyset.Handle {
+func handle(t testing.TB, template *tinkpb.KeyTemplate) *keyset.Handle {
 	t.Helper()
 	m := keyset.NewManager()
 	id, err := m.Add(template)
@@ -79,13 +79,13 @@ func handle(t *testing.T, template *tinkpb.KeyTemplate) *keyset.Handle {
 	return h
 }
 
-func newWorld(t *testing.T, change ...func(*Config)) *world {
+func newWorld(t testing.TB, change ...func(*Config)) *world {
 	t.Helper()
 	return newWorldOn(t, filepath.Join(t.TempDir(), "directory.db"), change...)
 }
 
 // newWorldOn is newWorld with the directory at a place of directory.Open's.
-func newWorldOn(t *testing.T, dsn string, change ...func(*Config)) *world {
+func newWorldOn(t testing.TB, dsn string, change ...func(*Config)) *world {
 	t.Helper()
 	w := &world{t: t, metrics: metrics.New()}
 	w.ns.Store(time.Date(2025, 1, 19, 14, 18, 47, 630_790_000, time.UTC).UnixNano())
