@@ -30,7 +30,7 @@ func fleet(t *testing.T, n int, store string) (processes []*process, infos []dem
 		require.NoError(t, os.Chmod(filepath.Join(dir, "kek.key"), 0o600))
 		require.NoError(t, os.Remove(filepath.Join(dir, "replay.json")))
 		address := freeAddress(t)
-		p := start(t, "serve", "--data", dir, "--listen", address, "--replay", store, "--replay-timeout", "5s",
+		p := start(t, "serve", "--data", dir, "--listen", address, "--replay", store, "--replay-timeout", "4s",
 			"--replicas", fmt.Sprint(n),
 			"--skew", "0s", "--rate-limit", "1e6", "--rate-burst", "1000000")
 		one := info

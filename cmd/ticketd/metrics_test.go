@@ -90,7 +90,7 @@ func TestMetrics(t *testing.T) {
 		t.Run(row.store, func(t *testing.T) {
 			args := []string{"--metrics-listen", "127.0.0.1:0", "--replay", row.uri(t)}
 			if !row.inside {
-				args = append(args, "--replay-timeout", "60s")
+				args = append(args, "--replay-timeout", "4s")
 			}
 			p, info := startDemo(t, args...)
 			url := p.scrapeURL()
@@ -209,7 +209,7 @@ func TestMetricsListener(t *testing.T) {
 func TestMetricsInAnOutage(t *testing.T) {
 	t.Parallel()
 	redis := servers.Redis(t, "", servers.Forgetful...)
-	p, info := startDemo(t, "--metrics-listen", "127.0.0.1:0", "--replay", redis.URL, "--replay-timeout", "60s")
+	p, info := startDemo(t, "--metrics-listen", "127.0.0.1:0", "--replay", redis.URL, "--replay-timeout", "4s")
 	url := p.scrapeURL()
 	ticket := info.ticket(t, info.request(true))
 	redis.Kill()

@@ -20,7 +20,7 @@ import (
 func TestReadyz(t *testing.T) {
 	t.Parallel()
 	redis := servers.Redis(t, servers.RedisPrograms(t)[0])
-	p, info := startDemo(t, "--replay", redis.URL, "--replay-timeout", "60s")
+	p, info := startDemo(t, "--replay", redis.URL, "--replay-timeout", "4s")
 	says := func(wantStatus int, wantBody string) {
 		t.Helper()
 		require.Eventually(t, func() bool {

@@ -52,8 +52,8 @@ func TestReplayMemory(t *testing.T) {
 func TestReplayDurable(t *testing.T) {
 	t.Parallel()
 	redis := servers.Redis(t, "", servers.Durable...)
-	_, durable := startDemo(t, "--replay", redis.URL, "--replay-timeout", "60s", "--replay-durable", "--realm", "durable")
-	_, careful := startDemo(t, "--replay", redis.URL, "--replay-timeout", "60s", "--realm", "careful")
+	_, durable := startDemo(t, "--replay", redis.URL, "--replay-timeout", "4s", "--replay-durable", "--realm", "durable")
+	_, careful := startDemo(t, "--replay", redis.URL, "--replay-timeout", "4s", "--realm", "careful")
 	spent := durable.ticket(t, durable.request(true))
 	require.Equal(t, http.StatusSeeOther, mustEnter(t, durable.LoginURL, spent))
 	good, other := several(t, durable), careful.ticket(t, careful.request(true))
@@ -70,12 +70,12 @@ func TestReplayDurable(t *testing.T) {
 func TestReplayWait(t *testing.T) {
 	t.Parallel()
 	redis := servers.Redis(t, "", servers.Forgetful...)
-	lonely := start(t, "demo", "--replay", redis.URL, "--replay-wait", "1", "--replay-timeout", "10s")
+	lonely := start(t, "demo", "--replay", redis.URL, "--replay-wait", "1", "--replay-timeout", "4s")
 	assert.Equal(t, 1, lonely.wait())
 	assert.Contains(t, lonely.stderr.String(), "0 replicas connected")
 
 	replica := redis.Replicas(1)[0]
-	p, info := startDemo(t, "--replay", redis.URL, "--replay-wait", "1", "--replay-timeout", "10s",
+	p, info := startDemo(t, "--replay", redis.URL, "--replay-wait", "1", "--replay-timeout", "4s",
 		"--metrics-listen", "127.0.0.1:0")
 	works(t, info)
 	replica.Freeze()
@@ -121,11 +121,11 @@ func TestReplayCA(t *testing.T) {
 		"--tls-ca-cert-file", certificate, "--tls-auth-clients", "no"}, servers.Forgetful...)...)
 	uri := fmt.Sprintf("rediss://127.0.0.1:%d", port)
 
-	stranger := start(t, "demo", "--replay", uri, "--replay-timeout", "60s")
+	stranger := start(t, "demo", "--replay", uri, "--replay-timeout", "4s")
 	assert.Equal(t, 1, stranger.wait())
 	assert.Contains(t, stranger.stderr.String(), "certificate")
 
-	p, info := startDemo(t, "--replay", uri, "--replay-timeout", "60s", "--replay-ca", certificate)
+	p, info := startDemo(t, "--replay", uri, "--replay-timeout", "4s", "--replay-ca", certificate)
 	ticket := info.ticket(t, info.request(true))
 	assert.Equal(t, http.StatusSeeOther, mustEnter(t, info.LoginURL, ticket))
 	assert.Equal(t, http.StatusForbidden, mustEnter(t, info.LoginURL, ticket))

@@ -76,7 +76,7 @@ func rotatingFleet(t *testing.T, policy keyring.Policy) (file, kek string, proce
 		require.NoError(t, os.Symlink(file, filepath.Join(dir, "ticket.keyring")))
 		address := freeAddress(t)
 		p := start(t, "serve", "--data", dir, "--listen", address, "--metrics-listen", "127.0.0.1:0", "--replay", redis.URL,
-			"--replay-timeout", "30s", "--rate-limit", "100000", "--rate-burst", "100000", "--replicas", "2",
+			"--replay-timeout", "4s", "--rate-limit", "100000", "--rate-burst", "100000", "--replicas", "2",
 			"--skew", policy.Skew.String(), "--max-lifetime", policy.Lifetime.String())
 		one := info
 		one.URL = "http://" + address

@@ -114,9 +114,10 @@ type Entry struct {
 	Switch Switch
 
 	// Then, if not nil, runs after the ticket is spent and before the session starts, and
-	// may still change the session. Its context lasts half of replay.Grace, five seconds,
-	// whether or not the browser waits. Then should be idempotent per ticket ID: after an
-	// error, a browser that saw the confirm page may try again in the rest of the Grace.
+	// may still change the session. Its context ends half of replay.Grace, five seconds,
+	// after the claim began, whether or not the browser waits. Then should be idempotent per
+	// ticket ID: after an error, a browser that saw the confirm page may try again in the
+	// rest of the Grace.
 	Then func(ctx context.Context, s *Session) error
 }
 

@@ -28,8 +28,8 @@ type Handler struct {
 // retryAfter is the header Retry-After of an answer that cannot tell now, in seconds.
 const retryAfter = "5"
 
-// thenLasts is the time limit of Entry.Then. It leaves the browser the other half of the
-// grace to ask again after a failure.
+// thenLasts is the time limit of the claim and Entry.Then together. It leaves the browser
+// the other half of the grace to ask again after a failure.
 const thenLasts = replay.Grace / 2
 
 // maxForm is the largest request body accepted, in bytes.
@@ -71,6 +71,8 @@ type attempt struct {
 	r      *http.Request
 	ticket string
 	began  time.Time // by the machine's clock, for Config.RefusalTime
+
+	checked time.Time // right before the claim, by the machine's clock
 
 	secret [32]byte // of the browser's cookie
 	bound  bool     // the browser has that cookie
@@ -157,7 +159,9 @@ func (a *attempt) check(t token.Ticket) (err error) {
 			return err
 		}
 	}
-	return a.mayEnterNow(t)
+	err = a.mayEnterNow(t)
+	a.checked = time.Now()
+	return err
 }
 
 // completeSession fills the session with the details of the ticket.
@@ -256,7 +260,7 @@ func (a *attempt) admitted(w http.ResponseWriter, t token.Ticket) {
 	a.c.Verifier.Log(a.c.Log, t, nil, "remote", remote(a.r))
 	s := a.entry.Session
 	if a.entry.Then != nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(a.r.Context()), thenLasts)
+		ctx, cancel := context.WithDeadline(context.WithoutCancel(a.r.Context()), a.checked.Add(thenLasts))
 		defer cancel()
 		if err := a.entry.Then(ctx, &s); err != nil {
 			a.failed(w, t, err)

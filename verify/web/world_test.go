@@ -259,6 +259,7 @@ type counted struct {
 	mu       sync.Mutex
 	accesses int
 	err      error
+	claiming func() // runs at the beginning of each claim; nil for nothing
 }
 
 func (c *counted) note() error {
@@ -271,6 +272,9 @@ func (c *counted) note() error {
 func (c *counted) Claim(ctx context.Context, claim replay.Claim) (replay.Answer, error) {
 	if err := c.note(); err != nil {
 		return replay.Answer{}, err
+	}
+	if c.claiming != nil {
+		c.claiming()
 	}
 	return c.Store.Claim(ctx, claim)
 }

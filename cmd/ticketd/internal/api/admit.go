@@ -133,47 +133,52 @@ func refusedOrNotAsked(err error) error {
 	return notAsked(err)
 }
 
-// afterClaim is the time limit of the work after a claim. It leaves the client the other
-// half of the grace to repeat the request, should the answer be lost.
-const afterClaim = replay.Grace / 2
+// The grace of a redemption begins with the claim, at the earliest. Both limits count from
+// there, so that a client whose answer was lost can repeat the request in time.
+const (
+	// ClaimTime is the time limit of a claim. After it, the answer is "cannot tell now" with
+	// the Retry-After notNow, and a second remains for the way of the next request.
+	ClaimTime = replay.Grace - notNow - time.Second
+
+	// answerBy is the time from before the claim to the answer, with all that follows the
+	// claim. It leaves the client the other half of the grace.
+	answerBy = replay.Grace / 2
+)
+
+// afterClaim returns the context of the work after a claim, whether or not the client
+// waits. checked is a moment before the claim.
+func afterClaim(ctx context.Context, checked time.Time) (context.Context, context.CancelFunc) {
+	return context.WithDeadline(context.WithoutCancel(ctx), checked.Add(answerBy))
+}
 
 // updateCustomer writes the ticket's details into a customer's record, if the ticket
 // asks for that, once the ticket is spent. The person is in by then: a failure is
-// logged, and a browser that no longer waits changes nothing. A directory that is locked
-// holds up the answer for afterClaim at most, and may still write the details later.
+// logged. When ctx is done, the answer has the record as it was found, and the directory
+// may still write the details later.
 func (s *server) updateCustomer(ctx context.Context, t token.Ticket, f found) directory.Customer {
 	if !t.OverrideUserInfo || f.made {
 		return f.Customer
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterClaim)
-	type outcome struct {
-		updated directory.Customer
-		err     error
-	}
-	done := make(chan outcome, 1)
+	attrs := []any{"ticket", t.ID.String(), "brand", t.Brand, "customer", f.ID}
+	done := make(chan directory.Customer, 1)
 	go func() {
-		defer cancel()
+		// The directory has its own time limits. SQLite waits for a lock without regard to a
+		// context.
 		on := directory.Redemption{Ticket: t.ID.String(), Expires: t.Expires(), Override: true, Lookup: &f.lookup}
-		updated, _, err := s.Directory.ResolveCustomer(ctx, t.Brand, customerOf(t), on)
-		done <- outcome{updated, err}
-	}()
-	var o outcome
-	select {
-	case o = <-done:
-	case <-ctx.Done():
-		// SQLite waits for a lock without regard to the context.
-		select {
-		case o = <-done:
-		default:
-			o.err = ctx.Err()
+		updated, _, err := s.Directory.ResolveCustomer(context.WithoutCancel(ctx), t.Brand, customerOf(t), on)
+		if err != nil {
+			s.Log.Error("customer record not updated", append(attrs, "error", err)...)
+			updated = f.Customer
 		}
-	}
-	if o.err != nil {
-		s.Log.Error("customer record not updated", "ticket", t.ID.String(), "brand", t.Brand,
-			"customer", f.ID, "error", o.err)
+		done <- updated
+	}()
+	select {
+	case updated := <-done:
+		return updated
+	case <-ctx.Done():
+		s.Log.Warn("customer record not updated before the answer", attrs...)
 		return f.Customer
 	}
-	return o.updated
 }
 
 // customerOf returns the ticket's details of a customer.

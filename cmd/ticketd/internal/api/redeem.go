@@ -208,10 +208,12 @@ func (s *server) redeem(w http.ResponseWriter, r *http.Request, c call) *refusal
 		return denied
 	}
 	var customer found
+	var checked time.Time // right before the claim
 	t, err := s.Verifier.Redeem(r.Context(), a.q.Ticket, a.use(func(t token.Ticket) (err error) {
 		if t.Audience == token.Customer {
 			customer, err = s.findCustomer(r.Context(), t)
 		}
+		checked = time.Now()
 		return err
 	}))
 	if errors.Is(err, errAddress) {
@@ -235,7 +237,9 @@ func (s *server) redeem(w http.ResponseWriter, r *http.Request, c call) *refusal
 	if t.Audience == token.Agent {
 		answer.Agent = agentRecord(a.agent)
 	} else {
-		answer.Customer = customerRecord(s.updateCustomer(r.Context(), t, customer))
+		ctx, cancel := afterClaim(r.Context(), checked)
+		defer cancel()
+		answer.Customer = customerRecord(s.updateCustomer(ctx, t, customer))
 	}
 	s.reply(w, http.StatusOK, "Admitted", answer)
 	return nil

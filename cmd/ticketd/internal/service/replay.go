@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/admitone/admitone/cmd/ticketd/internal/api"
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
 	"github.com/admitone/admitone/cmd/ticketd/internal/state"
 	"github.com/admitone/admitone/token"
@@ -140,6 +141,17 @@ func (r Replay) openStore(
 	config := r.Redis(p.Realm, roots)
 	config.LineageFile = p.File("replay-lineage.json")
 	return redisstore.Open(ctx, config)
+}
+
+// inTime is a store that gives up a claim after api.ClaimTime. A journal waits for its disk
+// without a time limit of its own, and a shared store under load for longer than its.
+type inTime struct{ replay.Store }
+
+// Claim implements replay.Store.
+func (s inTime) Claim(ctx context.Context, c replay.Claim) (replay.Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, api.ClaimTime)
+	defer cancel()
+	return s.Store.Claim(ctx, c)
 }
 
 // record returns the store in the form for the data folder's record.

@@ -7,15 +7,18 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/cmd/ticketd/internal/api"
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
 	"github.com/admitone/admitone/cmd/ticketd/internal/state"
 	"github.com/admitone/admitone/internal/servers"
+	"github.com/admitone/admitone/verify/replay"
 )
 
 func TestMain(m *testing.M) {
@@ -41,6 +44,28 @@ func TestReplayName(t *testing.T) {
 		require.NotEmpty(t, r.Kind(), uri)
 		assert.Equal(t, want, r.Name(), uri)
 	}
+}
+
+// hung is a store whose server or disk never answers.
+type hung struct{ replay.Store }
+
+func (hung) Claim(ctx context.Context, _ replay.Claim) (replay.Answer, error) {
+	<-ctx.Done()
+	return replay.Answer{}, replay.Unavailable(ctx.Err())
+}
+
+// A store that hangs, of any kind, holds up a claim for less than the grace: a client that
+// waits for as long as Retry-After says can still ask for the first answer.
+//
+// trap R40
+func TestClaimsEndWithinTheGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		_, err := inTime{hung{}}.Claim(t.Context(), replay.Claim{})
+		require.ErrorIs(t, err, replay.ErrUnavailable)
+		assert.Equal(t, api.ClaimTime, time.Since(begin))
+	})
+	assert.Less(t, api.ClaimTime+5*time.Second, replay.Grace, "Retry-After is 5")
 }
 
 // The log tells of a store that is another, or has lost its past, and of nothing else.

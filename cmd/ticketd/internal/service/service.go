@@ -215,7 +215,7 @@ func (s *Service) prepareAPI(ctx context.Context, store replay.Store, maxSkew ti
 		return err
 	}
 	verifier, err := verify.New(verify.Config{
-		Opener: tickets, Realm: realm, AnyBrand: true, Store: s.metrics.Store(store), MaxLifetime: c.MaxLifetime,
+		Opener: tickets, Realm: realm, AnyBrand: true, Store: s.metrics.Store(inTime{store}), MaxLifetime: c.MaxLifetime,
 		Skew: c.Skew, MaxSkew: maxSkew,
 	})
 	if err != nil {

@@ -9,8 +9,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/cmd/ticketd/internal/api"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/service"
+	"github.com/admitone/admitone/verify/replay"
 )
 
 // addReplayFlags adds the flags about where redeemed one-time tickets are remembered.
@@ -22,7 +24,8 @@ func addReplayFlags(f *pflag.FlagSet, r *service.Replay, store string) {
 		"largest `SIZE` in memory of a memory or journal store; a full store admits no one-time ticket "+
 			"(default 64MiB for memory, 256MiB for a journal; see ticketd replay plan)")
 	f.DurationVar(&r.Timeout, "replay-timeout", 0,
-		"time limit for the answer of a redis or postgres store to a redemption (default 1s for redis, 3s for postgres)")
+		"time limit for the answer of a redis or postgres store to a redemption, "+
+			"at most 4s (default 1s for redis, 3s for postgres)")
 	f.BoolVar(&r.Durable, "replay-durable", false,
 		"refuse no good ticket after a restart of a redis store. "+
 			"Only for servers with appendonly yes and appendfsync always, "+
@@ -34,10 +37,12 @@ func addReplayFlags(f *pflag.FlagSet, r *service.Replay, store string) {
 			"(for postgres, write sslrootcert=FILE into the URL)")
 }
 
-// The least values of the flags; the stores themselves accept no less.
+// The bounds of the flags. The stores themselves accept no less. After a longer wait, a
+// client whose answer was lost would repeat the request too late.
 const (
 	minReplayMemory  = 64 << 10
 	minReplayTimeout = 10 * time.Millisecond
+	maxReplayTimeout = api.ClaimTime
 )
 
 // checkReplay refuses wrong values, and flags without a meaning for the store. The
@@ -59,6 +64,10 @@ func checkReplay(f *pflag.FlagSet, r service.Replay) error {
 		return cli.Flagf("replay-timeout", "is for redis and postgres stores; a %s store waits for no server", kind)
 	case f.Changed("replay-timeout") && r.Timeout < minReplayTimeout:
 		return cli.Flagf("replay-timeout", "%v is less than %v", r.Timeout, minReplayTimeout)
+	case r.Timeout > maxReplayTimeout:
+		return cli.Flagf("replay-timeout", "%v is more than %v; after a longer wait, "+
+			"a client that repeats the request could not get its answer within %v of the redemption",
+			r.Timeout, maxReplayTimeout, replay.Grace)
 	case r.Durable && (kind == service.Journal || kind == service.Postgres):
 		return cli.Flagf("replay-durable", "is for redis stores; a %s store is durable without it", kind)
 	case r.Durable && kind != service.Redis:
