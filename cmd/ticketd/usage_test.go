@@ -112,7 +112,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"serve", "--help"}, 0, ""},
 		{[]string{"serve"}, 2, "no data folder: give --data"},
 		{[]string{"dance"}, 2, "unknown command"},
-		{[]string{"demo", "now"}, 2, "unknown command"},
+		{[]string{"demo", "now"}, 2, "unexpected argument"},
 		{[]string{"demo", "--skew", "much"}, 2, "skew"},
 		{[]string{"serve", "--data", filepath.Join(empty, "none")}, 1, "--data cannot be used"},
 		{[]string{"serve", "--data", empty}, 1, "no directory"},

@@ -15,23 +15,26 @@ func Nearest(written string, names []string) (found string) {
 	return found
 }
 
-// distance returns the number of letters to insert, remove or replace between two texts
-// (Levenshtein).
+// distance returns the number of letters to insert, remove or replace between two texts, or
+// of neighbours to exchange (optimal string alignment).
 func distance(a, b string) int {
+	var before, last []int // the rows of a[:i-1] and a[:i]
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := range len(a) {
-		corner := row[0]
+		before, last, row = last, row, make([]int, len(b)+1)
 		row[0] = i + 1
 		for j := range len(b) {
-			replaced := corner
+			replaced := last[j]
 			if a[i] != b[j] {
 				replaced++
 			}
-			corner = row[j+1]
-			row[j+1] = min(replaced, corner+1, row[j]+1)
+			row[j+1] = min(replaced, last[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
 		}
 	}
 	return row[len(b)]

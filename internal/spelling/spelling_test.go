@@ -9,7 +9,7 @@ import (
 func TestNearest(t *testing.T) {
 	names := []string{"oneTimeUse", "overrideUserInfo", "email"}
 	for written, want := range map[string]string{
-		"oneTimeUsed": "oneTimeUse", "overideUserInfo": "overrideUserInfo", "emial": "", "emai": "email", "": "", "colour": "",
+		"oneTimeUsed": "oneTimeUse", "overideUserInfo": "overrideUserInfo", "emial": "email", "meail": "email", "emlia": "", "emai": "email", "": "", "colour": "",
 	} {
 		assert.Equal(t, want, Nearest(written, names), written)
 	}

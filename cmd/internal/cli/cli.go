@@ -90,13 +90,15 @@ func Command(cmd *cobra.Command, body func(cmd *cobra.Command, args []string) er
 	return cmd
 }
 
-// Finish gives a root command --version, parse errors without the values of flags, and a
-// help command. Unlike cobra's own, the help command fails for an unknown command.
+// Finish gives a root command, with all its commands, --version, a help command, and errors
+// about the command line that say what to write and repeat no value of a flag. Unlike
+// cobra's own, the help command fails for an unknown command.
 func Finish(root *cobra.Command) {
 	root.Version = version()
 	root.Flags().Bool("version", false, "print the versions of this program and of Go, and stop")
 	root.SetHelpCommand(helpCommand(root))
 	root.SetFlagErrorFunc(parseError)
+	explainUsage(root)
 }
 
 // version returns the version of the module that the go command recorded in the build, or
@@ -119,7 +121,7 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 				return err
 			}
 			if len(rest) > 0 {
-				return fmt.Errorf("unknown command %q for %q", rest[0], cmd.CommandPath())
+				return unknownCommand(cmd, rest[0])
 			}
 			return cmd.Help()
 		},

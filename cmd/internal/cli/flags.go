@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/admitone/admitone/token"
@@ -188,16 +187,6 @@ func ReadVariables(flags *pflag.FlagSet) (err error) {
 			err = SetFrom(flags, flag.Name, value, variable)
 		}
 	})
-	return err
-}
-
-// parseError returns the error for a flag of the command line with a value of the wrong
-// form. The error does not repeat the value.
-func parseError(_ *cobra.Command, err error) error {
-	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		flag := invalid.GetFlag()
-		return &FlagError{Flag: flag.Name, Cause: valueError(flag, err)}
-	}
 	return err
 }
 
