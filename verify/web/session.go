@@ -125,10 +125,6 @@ type Sessions struct {
 	sealed  atomic.Int64  // the time of that sealing, in Unix seconds
 }
 
-// maxCookie is the longest text of a sealed session, in bytes. Browsers keep 4,096 bytes
-// of name, value and attributes.
-const maxCookie = 3800
-
 // maxTries is how many cookies of the same name a request may try. A browser sends a
 // single cookie, or a second Partitioned cookie beside the first. Each forged cookie may
 // cost a look at a keyring's file.
@@ -210,8 +206,6 @@ func (s *Sessions) Start(w http.ResponseWriter, _ *http.Request, session Session
 	return s.set(w, &session, now)
 }
 
-var errTooLarge = errors.New("the session is too large for a cookie; give it fewer groups")
-
 // try returns an error if Start would fail. The Handler asks before it spends a ticket on
 // the session.
 func (s *Sessions) try(session Session) error {
@@ -225,13 +219,16 @@ func (s *Sessions) try(session Session) error {
 
 // value returns the text of the session's cookie, renewed now.
 func (s *Sessions) value(session *Session, now time.Time) (string, error) {
+	if err := session.CheckSize(); err != nil {
+		return "", err
+	}
 	sealed, err := s.seal(session.append(nil, now))
 	if err != nil {
 		return "", err
 	}
 	value := base64.RawURLEncoding.EncodeToString(sealed)
 	if len(value) > maxCookie {
-		return "", errTooLarge
+		return "", tooLarge(len(value), maxCookie, "characters under this kind of key")
 	}
 	return value, nil
 }

@@ -207,9 +207,14 @@ func TestSessionRefreshEnds(t *testing.T) {
 
 func newRing(t *testing.T, kind keyring.Kind) *keyring.Ring {
 	t.Helper()
+	return ringOf(t, kind, "")
+}
+
+func ringOf(t *testing.T, kind keyring.Kind, algorithm string) *keyring.Ring {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "test.keyring")
 	c := keyring.Config{Kind: kind, Realm: "prod", KEK: keyring.InsecureCleartext}
-	require.NoError(t, keyring.Create(file, c, keyring.DefaultPolicy(kind), ""))
+	require.NoError(t, keyring.Create(file, c, keyring.DefaultPolicy(kind), algorithm))
 	ring, err := keyring.Open(file, c)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = ring.Close() })
@@ -471,3 +476,42 @@ type discard struct{ header http.Header }
 func (d *discard) Header() http.Header         { return d.header }
 func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d *discard) WriteHeader(int)             {}
+
+// trap W15: whatever CheckSize accepts, every algorithm of a keyring seals into a cookie, and
+// the session is read again. The error has both sizes and the remedy.
+func TestCheckSize(t *testing.T) {
+	longest := john
+	longest.Groups = []string{""}
+	for longest.CheckSize() == nil {
+		longest.Groups[0] += "g"
+	}
+	err := longest.CheckSize()
+	require.ErrorContains(t, err, "it has 2787 bytes, and 2786 fit; give it fewer groups, or shorter names")
+	over := longest
+	longest.Groups = []string{longest.Groups[0][1:]}
+	for _, algorithm := range keyring.Algorithms(keyring.Session) {
+		s := mustSessions(t, SessionConfig{Keys: ringOf(t, keyring.Session, algorithm), Realm: "prod"})
+		cookie := started(t, s, longest)
+		assert.LessOrEqual(t, len(cookie.Value), maxCookie, algorithm)
+		got, ok := current(s, nil, carrying(cookie.Name, cookie.Value), token.Agent)
+		require.True(t, ok, algorithm)
+		assert.Equal(t, longest.Groups, got.Groups)
+		assert.ErrorIs(t, s.Start(httptest.NewRecorder(), nil, over), errTooLarge, algorithm)
+	}
+
+	// Keys with more overhead refuse a session that CheckSize accepts, and say so.
+	s := mustSessions(t, SessionConfig{Keys: padded{newAEAD(t)}})
+	assert.ErrorContains(t, s.Start(httptest.NewRecorder(), nil, longest), "and 3800 fit")
+}
+
+// padded is an AEAD whose ciphertexts are 100 bytes longer.
+type padded struct{ tink.AEAD }
+
+func (p padded) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
+	sealed, err := p.AEAD.Encrypt(plaintext, associatedData)
+	return append(sealed, make([]byte, 100)...), err
+}
+
+func (p padded) Decrypt(sealed, associatedData []byte) ([]byte, error) {
+	return p.AEAD.Decrypt(sealed[:max(0, len(sealed)-100)], associatedData)
+}

@@ -2,6 +2,8 @@ package web
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/admitone/admitone/token"
@@ -19,6 +21,32 @@ const (
 	sessionFormat = 1
 	sessionFixed  = 3 + 4 + 16 + 3*8
 )
+
+// The limits of a session. Browsers keep 4,096 bytes of a cookie's name, value and
+// attributes.
+const (
+	maxCookie    = 3800                        // characters of a sealed session
+	maxOverhead  = 64                          // bytes that sealing adds, with the algorithms of keyrings
+	maxPlaintext = maxCookie*6/8 - maxOverhead // bytes of a session
+	idLength     = 26                          // of Session.ID
+)
+
+var errTooLarge = errors.New("the session is too large for a cookie")
+
+func tooLarge(has, most int, unit string) error {
+	return fmt.Errorf("%w: it has %d %s, and %d fit; give it fewer groups, or shorter names", errTooLarge, has, unit, most)
+}
+
+// CheckSize returns an error if Sessions cannot keep s in a cookie. Nobody enters with such a
+// session. So call CheckSize when a person's record is added or changed, with the longest
+// values of the fields that the ticket decides: Brand, Channel and Actor. CheckSize is right
+// for the keys of every keyring of kind session.
+func (s Session) CheckSize() error {
+	if n := len(s.append(nil, time.Time{})) + idLength - len(s.ID); n > maxPlaintext {
+		return tooLarge(n, maxPlaintext, "bytes")
+	}
+	return nil
+}
 
 // append appends s, renewed at a time, to b.
 func (s *Session) append(b []byte, renewed time.Time) []byte {

@@ -2,6 +2,8 @@ package admin
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -43,6 +45,10 @@ func agentCommand(s *shell) *cobra.Command {
 			"end-sessions": "  ticketd agent end-sessions john.d --brand commbox --data /var/lib/ticketd",
 		},
 		name: func(a *directory.Agent) string { return a.Username },
+		note: func(ctx context.Context, db *directory.DB, _ *cobra.Command, a *directory.Agent) (string, error) {
+			b, err := db.Brand(ctx, a.Brand)
+			return ticketNote(b, a), err
+		},
 		prepare: func(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand string, a *directory.Agent) error {
 			if cmd.Name() == "add" && !cmd.Flags().Changed("active") {
 				a.Active = true
@@ -72,6 +78,30 @@ func agentCommand(s *shell) *cobra.Command {
 			return db.EndAgentSessions(ctx, brand, username)
 		}))
 	return cmd
+}
+
+// ticketNote says what an active agent lacks for a ticket.
+func ticketNote(b directory.Brand, a *directory.Agent) string {
+	has := map[string]string{
+		"email": a.Email, "phone1": a.Phone1, "uniqueId": a.UniqueID, "firstName": a.FirstName, "lastName": a.LastName,
+	}
+	var lacks []string
+	for _, field := range b.RequiredAgentFields {
+		if has[field] == "" {
+			lacks = append(lacks, "--"+flagName(field))
+		}
+	}
+	switch {
+	case !a.Active:
+		return ""
+	case len(lacks) > 0:
+		return fmt.Sprintf("the brand requires %s of its agents; until this agent has it, no ticket can be requested "+
+			"for the agent", strings.Join(lacks, " and "))
+	case a.Email == "" && a.Phone1 == "" && a.UniqueID == "":
+		return "a request for a ticket must have the agent's email address, phone number or unique ID; set --email, " +
+			"--phone1 or --unique-id"
+	}
+	return ""
 }
 
 // preparePhone rewrites a phone number in the E.164 form. The empty number stays empty.

@@ -86,20 +86,20 @@ func checkPages(cmd *cobra.Command) error {
 	return nil
 }
 
-// tellLifetime says that a lifetime over the service's default maximum needs a flag of
-// the service as well.
-func tellLifetime(s *shell, cmd *cobra.Command) {
+// lifetimeNote says that a lifetime over the service's default maximum needs a flag of the
+// service as well.
+func lifetimeNote(cmd *cobra.Command) string {
 	for _, name := range []string{"max-lifetime", "agent-lifetime", "customer-lifetime"} {
 		f := cmd.Flags().Lookup(name)
 		if f == nil || !f.Changed {
 			continue
 		}
 		if d, err := time.ParseDuration(f.Value.String()); err == nil && d > token.MaxLifetime {
-			fmt.Fprintf(s.stderr, "note: ticketd serve issues no ticket for longer than its own --max-lifetime, "+
-				"by default %v; a longer --%s has no effect without it\n", token.MaxLifetime, name)
-			return
+			return fmt.Sprintf("ticketd serve issues no ticket for longer than its own --max-lifetime, "+
+				"by default %v; a longer --%s has no effect without it", token.MaxLifetime, name)
 		}
 	}
+	return ""
 }
 
 func brandCommand(s *shell) *cobra.Command {
@@ -116,6 +116,9 @@ func brandCommand(s *shell) *cobra.Command {
 			"end-sessions": "  ticketd brand end-sessions commbox --data /var/lib/ticketd",
 		},
 		name: func(b *directory.Brand) string { return b.Name },
+		note: func(_ context.Context, _ *directory.DB, cmd *cobra.Command, _ *directory.Brand) (string, error) {
+			return lifetimeNote(cmd), nil
+		},
 		add: func(db *directory.DB, ctx context.Context, _, name string, b directory.Brand) (directory.Brand, error) {
 			b.Name = name
 			if err := db.AddBrand(ctx, b); err != nil {

@@ -34,6 +34,9 @@ func channelCommand(s *shell) *cobra.Command {
 				"--public-url https://chat.example.com",
 		},
 		name: func(c *directory.Channel) string { return c.ID },
+		note: func(_ context.Context, _ *directory.DB, cmd *cobra.Command, _ *directory.Channel) (string, error) {
+			return lifetimeNote(cmd), nil
+		},
 		add: func(
 			db *directory.DB, ctx context.Context, brand, id string, c directory.Channel,
 		) (directory.Channel, error) {

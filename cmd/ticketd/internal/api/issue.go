@@ -70,12 +70,19 @@ func (s *server) issue(r *http.Request, key directory.APIKey, q client.IssueRequ
 	}
 	text, err := s.Issuer.Issue(t)
 	if wrong, ok := errors.AsType[*token.FieldError](err); ok {
+		if wrong.Field == "ticket" { // which is no field of the request
+			return nil, "", badField("remark", fmt.Sprintf("has %d bytes, and the whole ticket %s", len(t.Remark), tooLong))
+		}
 		return nil, "", badField(wrong.Field, wrong.Reason)
 	} else if err != nil {
 		return nil, "", internal(err)
 	}
 	return t, text, nil
 }
+
+// tooLong says what to do if a ticket is too long for a URL. Without a remark, the longest
+// values of all other fields fit.
+const tooLong = "would be longer than 2048 characters; shorten the remark, or leave out other fields"
 
 // invalid returns the mistake in a ticket whose phone number is not known yet, or nil. The
 // brand's region decides how to read the number.

@@ -11,6 +11,11 @@ import (
 const (
 	maxGroups = 64 // of an agent
 	maxGroup  = 64 // bytes of a group's name
+
+	// maxGroupList is the length of the list with a comma between two names, in bytes. The
+	// session of an agent is a cookie, and must hold the list beside the longest values of
+	// all other fields: a test of package api compares the limit with that of package web.
+	maxGroupList = 1700
 )
 
 // An Agent is a user of a brand's management system. Only the username is unique in the
@@ -23,7 +28,7 @@ type Agent struct {
 	UniqueID  string
 	FirstName string
 	LastName  string
-	Groups    []string // for applications behind the service: 64 names of 64 bytes at most, without commas
+	Groups    []string // for applications behind the service; see checkGroups
 	Active    bool     // whether the agent may enter
 	RecordID  string   // chosen by the directory; see newRecordID
 
@@ -74,10 +79,14 @@ func (a *Agent) check() error {
 }
 
 // checkGroups refuses groups that do not fit into a header with a list separated by
-// commas.
+// commas, or into a session: at most 64 names of 64 bytes, 1,700 bytes in all.
 func checkGroups(groups []string) error {
 	if len(groups) > maxGroups {
 		return refuse("groups", "has more than %d names; give fewer", maxGroups)
+	}
+	if n := len(strings.Join(groups, ",")); n > maxGroupList {
+		return refuse("groups", "has %d bytes with the commas, and a session holds %d; give fewer groups or shorter names",
+			n, maxGroupList)
 	}
 	for i, group := range groups {
 		if err := checkName("groups", group, maxGroup); err != nil {

@@ -25,14 +25,14 @@ func issueKey(t *testing.T, db *DB) (bearer, id string) {
 func TestAPIKeyRoundTrip(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		ctx := t.Context()
-		db := d.withBrands(t, "acme", "other", "a,b [\"c\"]")
+		db := d.withBrands(t, "acme", "other", "a;b [\"c\"]")
 		shape := regexp.MustCompile(`^adm_[a-z2-7]{10}_[a-z2-7]{52}$`)
 		seen := make(map[string]bool)
 		for _, k := range []APIKey{
 			{Scopes: []Scope{ScopeIssue}, AllBrands: true},
 			{Scopes: []Scope{ScopeRedeem, ScopeIssue}, Brands: []string{"acme", "other"}, Note: "CRM – nightly", Rate: 0.5,
 				Burst: 3, Expires: start.Add(time.Hour)},
-			{Scopes: []Scope{ScopeRedeem}, Brands: []string{"a,b [\"c\"]"}, Expires: start.Add(time.Millisecond)},
+			{Scopes: []Scope{ScopeRedeem}, Brands: []string{"a;b [\"c\"]"}, Expires: start.Add(time.Millisecond)},
 		} {
 			bearer, err := db.CreateAPIKey(ctx, k)
 			require.NoError(t, err)

@@ -18,7 +18,7 @@ var agentFields = []string{"email", "phone1", "uniqueId", "firstName", "lastName
 
 // A Brand is a business account with its settings.
 type Brand struct {
-	Name   string // at most 64 bytes
+	Name   string // at most 64 bytes; see checkBrandName
 	Region string // ISO 3166 code of the region of phone numbers without a country code; "": none
 
 	// RequiredAgentFields are the fields that a request for an agent's ticket must have
@@ -49,7 +49,7 @@ var brands = table[Brand]{
 }
 
 func (b *Brand) prepare() error {
-	if err := checkName("brand", b.Name, maxBrand); err != nil {
+	if err := cmp.Or(checkName("brand", b.Name, maxBrand), checkBrandName(b.Name)); err != nil {
 		return err
 	}
 	if b.Region != "" && phonenumbers.GetCountryCodeForRegion(b.Region) == 0 {
@@ -64,10 +64,21 @@ func (b *Brand) prepare() error {
 	longest := cmp.Or(b.MaxLifetime, token.MaxLifetime)
 	return cmp.Or(
 		b.Settings.prepare(),
+		b.checkHome(b.ReturnOrigins),
 		checkAddresses("loginAddresses", &b.LoginAddresses),
 		checkLifetime("maxLifetime", b.MaxLifetime, longest),
 		checkLifetime("agentLifetime", b.AgentLifetime, longest),
 		checkLifetime("customerLifetime", b.CustomerLifetime, longest))
+}
+
+// checkBrandName refuses a name that stands in no list of an API key's brands, or in no path
+// of a proxy's check: nobody could use such a brand.
+func checkBrandName(name string) error {
+	if name == "." || name == ".." || strings.ContainsAny(name, ",/") || strings.TrimSpace(name) != name {
+		return refuse("brand", "is . or .., or has a comma, a slash, or a space at an end; "+
+			"names stand in lists and in paths, so choose another")
+	}
+	return nil
 }
 
 // AddBrand adds a brand. If a brand with the name exists, the error wraps ErrExists.

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"cmp"
 	"math"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ func TestBrandRoundTrip(t *testing.T) {
 		for _, b := range []Brand{
 			{Name: "plain"},
 			{Name: "full", Region: "GB", RequiredAgentFields: []string{"email", "phone1", "uniqueId", "firstName", "lastName"},
-				AgentLifetime: time.Millisecond, LoginAddresses: addresses(t, "192.0.2.0/24, 2001:db8::/32"), SessionsSince: start,
+				AgentLifetime: time.Second, LoginAddresses: addresses(t, "192.0.2.0/24, 2001:db8::/32"), SessionsSince: start,
 				Settings: everySetting(t)},
 			{Name: "full", RequiredAgentFields: []string{"phone1"},
 				Settings: Settings{OneTime: new(false)}}, // replaces all of it
@@ -70,7 +71,17 @@ func TestAddBrandRefuses(t *testing.T) {
 				"nothing else"},
 			"field in other case": {Brand{RequiredAgentFields: []string{"uniqueID"}}, "requiredAgentFields", "uniqueId"},
 			"field twice":         {Brand{RequiredAgentFields: []string{"email", "email"}}, "requiredAgentFields", "once"},
-			"agent negative":      {Brand{AgentLifetime: -1}, "agentLifetime", "whole number"},
+			// trap W15: nobody could use such a brand.
+			"comma":        {Brand{Name: "a,b"}, "brand", "comma"},
+			"slash":        {Brand{Name: "a/b"}, "brand", "slash"},
+			"dot":          {Brand{Name: "."}, "brand", "paths"},
+			"dots":         {Brand{Name: ".."}, "brand", "paths"},
+			"space before": {Brand{Name: " a"}, "brand", "space"},
+			"space behind": {Brand{Name: "a\u00a0"}, "brand", "space"},
+			"too short":    {Brand{AgentLifetime: 999 * time.Millisecond}, "agentLifetime", "less than a second"},
+			"max too short": {Brand{Settings: Settings{MaxLifetime: time.Millisecond}}, "maxLifetime",
+				"less than a second"},
+			"agent negative": {Brand{AgentLifetime: -1}, "agentLifetime", "whole number"},
 			"customer fraction": {Brand{Settings: Settings{CustomerLifetime: time.Microsecond}}, "customerLifetime",
 				"whole number"},
 			"max negative":   {Brand{Settings: Settings{MaxLifetime: -time.Second}}, "maxLifetime", "whole number"},
@@ -80,13 +91,13 @@ func TestAddBrandRefuses(t *testing.T) {
 				Settings: Settings{CustomerLifetime: 2 * time.Minute, MaxLifetime: time.Minute}}, "customerLifetime", "2m0s"},
 		} {
 			t.Run(name, func(t *testing.T) {
-				c.brand.Name = "acme"
+				c.brand.Name = cmp.Or(c.brand.Name, "acme")
 				err := db.AddBrand(t.Context(), c.brand)
 				var field *FieldError
 				require.ErrorAs(t, err, &field)
 				assert.Equal(t, c.field, field.Field)
 				assert.Contains(t, field.Reason, c.want)
-				_, err = db.Brand(t.Context(), "acme")
+				_, err = db.Brand(t.Context(), c.brand.Name)
 				assert.ErrorIs(t, err, ErrNotFound, "nothing was written")
 			})
 		}

@@ -28,6 +28,11 @@ var channels = table[Channel]{
 }
 
 func (c *Channel) prepare() error {
+	if len(c.ReturnOrigins) > 0 { // else those of the brand hold, which may change
+		if err := c.checkHome(c.ReturnOrigins); err != nil {
+			return err
+		}
+	}
 	longest := cmp.Or(c.MaxLifetime, c.CustomerLifetime) // 0: the brand's maximum, which may change, holds
 	return cmp.Or(
 		checkName("brand", c.Brand, maxBrand),

@@ -3,7 +3,6 @@ package directory
 import (
 	"cmp"
 	"math"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -225,82 +224,12 @@ func (s *Settings) checkFrameAncestors() error {
 	return nil
 }
 
-// checkReturns checks the places to which people are sent.
-func (s *Settings) checkReturns() error {
-	if len(s.ReturnOrigins) > maxFrameAncestors {
-		return refuse("returnOrigins", "has more than %d origins; give fewer", maxFrameAncestors)
-	}
-	for i, origin := range s.ReturnOrigins {
-		if slices.Contains(s.ReturnOrigins[:i], origin) {
-			return refuse("returnOrigins", "names an origin twice; name it once")
-		}
-		if !isOrigin(origin) || !strings.HasPrefix(origin, "https://") || strings.Contains(origin, "*") {
-			return refuse("returnOrigins", "has a text other than https://host; write it like https://shop.example.com")
-		}
-	}
-	if s.SignInURL != "" && !isSignInURL(s.SignInURL) {
-		return refuse("signInUrl", "is no https URL with {return} once in its query; "+
-			"write it like https://crm.example.com/signin?return={return}")
-	}
-	if s.Home != "" && !isHome(s.Home) {
-		return refuse("home", "is neither a path of this site nor a https URL; "+
-			"write it like /inbox or https://shop.example.com/account")
-	}
-	return nil
-}
-
-// isSignInURL reports whether s is a https URL with {return} once in its query. A URL with
-// http is good for the machine's own loopback interface only.
-func isSignInURL(s string) bool {
-	before, after, ok := strings.Cut(s, "{return}")
-	u, err := url.Parse(before + after)
-	if !ok || err != nil || len(s) > maxURL || !isVisible(s) || strings.Contains(after, "{return}") ||
-		!strings.Contains(before, "?") || strings.Contains(before, "#") || u.Hostname() == "" || u.User != nil {
-		return false
-	}
-	local := slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname())
-	return u.Scheme == "https" || u.Scheme == "http" && local
-}
-
-// isHome reports whether s is a path of a site, or a https URL.
-func isHome(s string) bool {
-	u, err := url.Parse(s)
-	if err != nil || len(s) > maxURL || !isVisible(s) || u.User != nil {
-		return false
-	}
-	if u.Scheme == "" {
-		return strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "//")
-	}
-	return u.Scheme == "https" && isOrigin("https://"+u.Host) && strings.HasPrefix(s, "https://"+u.Host)
-}
-
-// isVisible reports whether s has visible ASCII only, and no backslash.
-func isVisible(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '\\' })
-}
-
-var hostForm = regexp.MustCompile(`^(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
-
-// isOrigin reports whether s is only a scheme and a host in lower case, with an
-// optional port. The value stands in a header and must not end its directive.
-func isOrigin(s string) bool {
-	u, err := url.Parse(s)
-	if err != nil || len(s) > maxIdentifier || u.Scheme != "https" && u.Scheme != "http" ||
-		!hostForm.MatchString(u.Hostname()) {
-		return false
-	}
-	origin := u.Scheme + "://" + u.Hostname()
-	if port := u.Port(); port != "" {
-		origin += ":" + port
-	}
-	return s == origin
-}
-
 // checkLifetime refuses a lifetime that exceeds the longest or the format of tickets. 0
 // means no lifetime.
 func checkLifetime(field string, d, longest time.Duration) error {
-	if d < 0 || d%time.Millisecond != 0 || d > math.MaxUint32*time.Millisecond {
-		return refuse(field, "is not a whole number of milliseconds from 0 to %d", uint32(math.MaxUint32))
+	if d != 0 && d < time.Second || d%time.Millisecond != 0 || d > math.MaxUint32*time.Millisecond {
+		return refuse(field, "is not a whole number of milliseconds from 1000 to %d; nobody enters within less than a second",
+			uint32(math.MaxUint32))
 	}
 	if d > longest {
 		return refuse(field, "is %v and the longest allowed is %v; lower the one or raise the other", d, longest)

@@ -223,11 +223,41 @@ func TestReturns(t *testing.T) {
 		{ReturnOrigins: []string{"https://shop.example.com/"}}, {ReturnOrigins: []string{"https://Shop.example.com"}},
 		{ReturnOrigins: []string{"'self'"}}, {ReturnOrigins: []string{"https://a.example", "https://a.example"}},
 		{Home: "inbox"}, {Home: "//evil.example"}, {Home: "http://shop.example.com/"}, {Home: "/a\\b"}, {Home: "/\n"},
-		{Home: "javascript:alert(1)"}, {Home: "https://u@shop.example.com/"}, {Home: "/" + strings.Repeat("x", maxURL)},
+		{Home: "javascript:alert(1)"}, {Home: "/a//b"}, {Home: "/a/%2Fb"}, {Home: "/%255c"}, {Home: "/%0a"},
+		{Home: "https://shop.example.com?x=1"}, {Home: "https://shop.example.com/a//b"}, {Home: "https://shop.example.com:65536/"},
+		{ReturnOrigins: []string{"https://shop.example.com:65536"}}, {Home: "https:/x"}, {Home: "https:x"}, {Home: "///x"}, {Home: "https://u@shop.example.com/"}, {Home: "/" + strings.Repeat("x", maxURL)},
 		{SignInURL: "https://crm.example.com/signin"}, {SignInURL: "http://crm.example.com/?r={return}"},
 		{SignInURL: "https://crm.example.com/{return}"}, {SignInURL: "https://crm.example.com/?{return}{return}"},
 		{SignInURL: "https://{return}/?x"}, {SignInURL: "https://u@crm.example.com/?{return}"}, {SignInURL: "x?{return}"},
 	} {
 		require.Error(t, s.prepare(), s)
 	}
+}
+
+// trap W15: a home to which nobody would be sent is refused.
+func TestHomeOnReturnOrigins(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		ctx := t.Context()
+		db := d.withBrands(t, "acme")
+		require.NoError(t, db.AddChannel(ctx, Channel{Brand: "acme", ID: "web"}))
+		brand := func(home string, origins ...string) error {
+			_, err := db.UpdateBrand(ctx, "acme", func(b *Brand) error { b.Home, b.ReturnOrigins = home, origins; return nil })
+			return err
+		}
+		channel := func(home string, origins ...string) error {
+			_, err := db.UpdateChannel(ctx, "acme", "web",
+				func(c *Channel) error { c.Home, c.ReturnOrigins = home, origins; return nil })
+			return err
+		}
+		const home, shop, other = "https://shop.example/x", "https://shop.example", "https://other.example"
+		const want = "home is on no return origin; add https://shop.example to the return origins"
+		for _, change := range []func(string, ...string) error{brand, channel} {
+			assert.EqualError(t, change(home, other), want)
+			assert.NoError(t, change(home, other, shop))
+			assert.NoError(t, change("/inbox", other))
+			assert.NoError(t, change(shop, shop))
+		}
+		assert.EqualError(t, brand(home), want)
+		assert.NoError(t, channel(home), "the brand's origins hold")
+	})
 }

@@ -1,0 +1,88 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// printAll prints one page after the other.
+func (k *kind[T]) printAll(s *shell, page func(after string) ([]T, error)) error {
+	t := tabwriter.NewWriter(s.stdout, 0, 0, 3, ' ', 0)
+	if !s.json {
+		fmt.Fprintln(t, strings.Join(k.columns(func(f field[T]) string { return strings.ToUpper(f.name) }), "\t"))
+	}
+	for after := ""; ; {
+		records, err := page(after)
+		if err != nil {
+			return err
+		}
+		for _, record := range records {
+			if s.json {
+				if err := k.writeJSON(s.stdout, record); err != nil {
+					return err
+				}
+				continue
+			}
+			fmt.Fprintln(t, strings.Join(k.columns(func(f field[T]) string { return k.cell(f, &record) }), "\t"))
+		}
+		if len(records) < pageSize {
+			return t.Flush()
+		}
+		after = k.name(&records[len(records)-1])
+	}
+}
+
+// cell returns the text of a field in the list.
+func (k *kind[T]) cell(f field[T], record *T) string {
+	if text := shown(f.at(record)); text != "" || k.none == nil {
+		return dash(text)
+	}
+	return k.none(f.name, record)
+}
+
+// columns returns a text for each field that list has a column for.
+func (k *kind[T]) columns(text func(field[T]) string) (all []string) {
+	for _, f := range k.fields {
+		if f.list {
+			all = append(all, text(f))
+		}
+	}
+	return all
+}
+
+// print prints a record; for people, with a line for each field.
+func (k *kind[T]) print(s *shell, record T) error {
+	if s.json {
+		return k.writeJSON(s.stdout, record)
+	}
+	t := tabwriter.NewWriter(s.stdout, 0, 0, 3, ' ', 0)
+	for _, f := range k.fields {
+		fmt.Fprintf(t, "%s\t%s\n", f.name, dash(shown(f.at(&record))))
+	}
+	return t.Flush()
+}
+
+func (k *kind[T]) writeJSON(w io.Writer, record T) error {
+	return json.NewEncoder(w).Encode(k.members(record))
+}
+
+// members returns a record as a JSON object.
+func (k *kind[T]) members(record T) map[string]any {
+	object := make(map[string]any, len(k.fields))
+	for _, f := range k.fields {
+		name, value := member(f.name, f.at(&record))
+		object[name] = value
+	}
+	return object
+}
+
+// dash returns a text, and - for none.
+func dash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
