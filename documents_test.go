@@ -27,7 +27,9 @@ import (
 
 // Commands of the documents that no test can run as they stand, each with the reason.
 var notRun = map[string]string{
-	"go run ./cmd/ticketd demo": "serves until Ctrl-C; TestReadmeDemo runs it",
+	"go run ./cmd/ticketd demo":       "serves until Ctrl-C; TestReadmeDemo runs it",
+	"cd bench && go run .":            "measures for minutes; bench has tests with tiny rounds",
+	"cd bench && go run . -only soak": "measures for minutes; bench has tests with tiny rounds",
 }
 
 // Pages whose commands continue the README's: the test runs those first, in the same shell.

@@ -31,7 +31,7 @@ type source struct {
 
 func (s *source) test() bool { return strings.HasSuffix(s.path, "_test.go") }
 
-// sources are the Go files of the module, with tests, without other modules and testdata.
+// sources are the Go files of the repository, with tests and the nested modules, without testdata.
 func sources(t *testing.T) (all []*source) {
 	t.Helper()
 	require.NoError(t, filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
@@ -39,8 +39,7 @@ func sources(t *testing.T) (all []*source) {
 			return err
 		}
 		if d.IsDir() {
-			_, err := os.Stat(filepath.Join(path, "go.mod"))
-			if path != "." && (err == nil || strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata") {
+			if path != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata") {
 				return filepath.SkipDir
 			}
 			return nil

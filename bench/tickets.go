@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/keyset"
+
+	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/verify"
+	"github.com/admitone/admitone/verify/replay/memory"
+)
+
+// maker makes and checks a kind of tickets.
+type maker struct {
+	name, does string // does says what the two functions do
+	issue      func() (string, error)
+	check      func(string) error
+
+	issueTime, checkTime, allocations []float64 // µs a ticket; allocations of both
+	length                            int
+}
+
+// measure issues and checks n tickets, and notes the means.
+func (m *maker) measure(n int) (err error) {
+	tickets := make([]string, n)
+	runtime.GC()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	start := time.Now()
+	for i := range tickets {
+		if tickets[i], err = m.issue(); err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+	}
+	issued := time.Now()
+	for _, t := range tickets {
+		if err := m.check(t); err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+	}
+	checked := time.Now()
+	runtime.ReadMemStats(&after)
+	m.issueTime = append(m.issueTime, micros(issued.Sub(start))/float64(n))
+	m.checkTime = append(m.checkTime, micros(checked.Sub(issued))/float64(n))
+	m.allocations = append(m.allocations, float64(after.Mallocs-before.Mallocs)/float64(n))
+	m.length = len(tickets[0])
+	return nil
+}
+
+// ticketsTable measures tickets beside the floor and the peers.
+func (b *bench) ticketsTable(emit func(*table) error) error {
+	t := &table{
+		Name: "tickets", Title: "Tickets",
+		Columns: []string{"ticket", "the check", "issue µs", "check µs", "issue ÷ ours", "check ÷ ours", "allocations",
+			"characters"},
+	}
+	t.note("All have the same claims. *÷ ours* divides by the time of admitone's first row. The floor is strict base64 " +
+		"and the bare Tink call on as many bytes. Allocations are those of issue and check together. HS256 is signed and " +
+		"not encrypted. Branca is left out: it has no Go package that is kept.")
+	all, err := b.ours()
+	if err != nil {
+		return err
+	}
+	others, err := peers()
+	if err != nil {
+		return err
+	}
+	all = append(all, others...)
+	for i := range b.rounds + 1 {
+		b.progress("tickets: round %d of %d", i+1, b.rounds+1)
+		for k := range all {
+			if err := all[(i+k)%len(all)].measure(b.tickets); err != nil {
+				return err
+			}
+		}
+		if i == 0 { // warm-up
+			for _, m := range all {
+				m.issueTime, m.checkTime, m.allocations = nil, nil, nil
+			}
+		}
+	}
+	for _, m := range all {
+		t.row(m.name, m.does, median(m.issueTime), median(m.checkTime), ratio(m.issueTime, all[0].issueTime),
+			ratio(m.checkTime, all[0].checkTime), median(m.allocations), m.length)
+	}
+	return emit(t)
+}
+
+// ours returns admitone's tickets, and the floor.
+func (b *bench) ours() ([]*maker, error) {
+	handle, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
+	if err != nil {
+		return nil, err
+	}
+	keys, err := token.NewKeyset(handle)
+	if err != nil {
+		return nil, err
+	}
+	const realm = "prod"
+	issuer, err := token.NewIssuer(token.Config{Sealer: keys, Realm: realm})
+	if err != nil {
+		return nil, err
+	}
+	store, err := memory.Open(context.Background(), memory.Config{NoBarrier: true, MaxBytes: 512 << 20})
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := verify.New(verify.Config{Opener: keys, Realm: realm, Brands: []string{brand}, Store: store})
+	if err != nil {
+		return nil, err
+	}
+	issue := func(once bool) func() (string, error) {
+		return func() (string, error) {
+			return issuer.Issue(&token.Ticket{
+				Audience: token.Agent, Brand: john.Brand, Username: john.Username, Email: john.Email, UniqueID: john.UniqueID,
+				FirstName: john.FirstName, LastName: john.LastName, Phone1: john.Phone1, OneTime: once,
+			})
+		}
+	}
+	use := verify.Use{Audience: token.Agent}
+	many := &maker{
+		name: "**admitone**", does: "Inspect", issue: issue(false), check: func(s string) error {
+			_, err := verifier.Inspect(context.Background(), s, use)
+			return err
+		},
+	}
+	once := &maker{
+		name: "**admitone**, one-time", does: "Redeem, from memory", issue: issue(true), check: func(s string) error {
+			_, err := verifier.Redeem(context.Background(), s, use)
+			return err
+		},
+	}
+	// The floor seals the payload of one of our tickets again and again.
+	bare, err := aead.New(handle)
+	if err != nil {
+		return nil, err
+	}
+	ad, err := token.AssociatedData(realm)
+	if err != nil {
+		return nil, err
+	}
+	ticket, err := many.issue()
+	if err != nil {
+		return nil, err
+	}
+	encoding := base64.RawURLEncoding.Strict()
+	open := func(s string) ([]byte, error) {
+		sealed, err := encoding.DecodeString(s)
+		if err != nil {
+			return nil, err
+		}
+		return bare.Decrypt(sealed, ad)
+	}
+	payload, err := open(ticket[len("tkt1_"):])
+	if err != nil {
+		return nil, err
+	}
+	floor := &maker{
+		name: "the floor", does: "base64, Decrypt",
+		issue: func() (string, error) {
+			sealed, err := bare.Encrypt(payload, ad)
+			return encoding.EncodeToString(sealed), err
+		},
+		check: func(s string) error {
+			_, err := open(s)
+			return err
+		},
+	}
+	return []*maker{many, once, floor}, nil
+}
