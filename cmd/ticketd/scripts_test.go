@@ -8,6 +8,10 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/cmd/ticketd/internal/state"
+	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/token"
 )
 
 func TestScripts(t *testing.T) {
@@ -24,7 +28,9 @@ func TestScripts(t *testing.T) {
 			e.Setenv("GORACE", "atexit_sleep_ms=10") // else each program waits for a second at its end
 			return nil
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"apikeyid": cmdAPIKeyID},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"apikeyid": cmdAPIKeyID, "issue": cmdIssue,
+		},
 	})
 }
 
@@ -40,4 +46,19 @@ func cmdAPIKeyID(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	ts.Fatalf("no API key has the note %q", args[1])
+}
+
+// cmdIssue issues an agent's ticket of a brand with the keyring of a data folder, and sets
+// the variable to the ticket and VARIABLE_ID to its ID: issue VARIABLE DATA BRAND
+func cmdIssue(ts *testscript.TestScript, _ bool, args []string) {
+	ring, err := state.Place{Data: ts.MkAbs(args[1])}.OpenRing(keyring.Ticket)
+	ts.Check(err)
+	defer ring.Close()
+	issuer, err := token.NewIssuer(token.Config{Sealer: ring})
+	ts.Check(err)
+	t := &token.Ticket{Audience: token.Agent, Brand: args[2], Username: "john.d"}
+	ticket, err := issuer.Issue(t)
+	ts.Check(err)
+	ts.Setenv(args[0], ticket)
+	ts.Setenv(args[0]+"_ID", t.ID.String())
 }

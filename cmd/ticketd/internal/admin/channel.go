@@ -67,7 +67,7 @@ address contains the ID of the channel, sealed under the channel keyring of the
 data folder. It stays the same until that keyring rotates. Addresses published
 before a rotation work as long as their key is kept.`, true}
 	cmd := k.verb(s, v, func(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand, id string) error {
-		if err := settings.FromEnvironment(cmd, "realm", "kek", "public-url"); err != nil {
+		if err := settings.FromEnvironment(cmd, "keyrings", "realm", "kek", "public-url"); err != nil {
 			return err
 		}
 		switch {

@@ -44,6 +44,8 @@ func notAsked(err error) *verify.Error {
 	return &verify.Error{Reason: verify.StoreUnavailable, Cause: err}
 }
 
+var errRevoked = errors.New("the ticket was revoked")
+
 // admit is the service's own check of a ticket that is genuine, in time and for this
 // use. The brand, the channel and the agent must still exist, and none may be switched
 // off, and the ticket must not be revoked. The check changes nothing. from is the person's
@@ -57,7 +59,7 @@ func (s *server) admit(ctx context.Context, t token.Ticket, at site, from netip.
 	case err != nil:
 		return directory.Agent{}, notAsked(err)
 	case revoked:
-		return directory.Agent{}, errors.New("the ticket was revoked")
+		return directory.Agent{}, errRevoked
 	}
 	return agent, nil
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
@@ -45,6 +46,9 @@ func (s *server) logInspected(r *http.Request, t token.Ticket, err error, by str
 // of the request.
 func (s *server) countRedemption(r *http.Request, t token.Ticket, err error) {
 	s.Metrics.Verified(metrics.Redeem, t, err, s.Now())
+	if errors.Is(err, errRevoked) {
+		s.Metrics.RefusedRevoked()
+	}
 	traceTicket(r, &t)
 	if err != nil {
 		traceTicket(r, verify.AsError(err).Refused)

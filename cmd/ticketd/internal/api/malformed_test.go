@@ -68,6 +68,8 @@ func TestMalformedRequests(t *testing.T) {
 		{"POST", "/auth/ticket", "Authorization: Bearer " + w.key + "\r\n", reference},
 		{"POST", "/auth/redeem", "Authorization: Bearer " + both + "\r\n", `{"ticket":"` + ticket + `","audience":"agent","binding":"0123456789abcdef"}`},
 		{"POST", "/auth/inspect", "Authorization: Bearer " + both + "\r\n", `{"ticket":"` + ticket + `","audience":"customer","channelCode":"abc","address":"::1"}`},
+		{"POST", "/auth/revoke", "Authorization: Bearer " + w.key + "\r\n", `{"ticket":"` + w.ticket(w.key, reference) + `"}`},
+		{"POST", "/auth/revoke", "Authorization: Bearer " + w.key + "\r\n", `{"brand":"commbox","ticketId":"00112233445566778899aabbccddeeff"}`},
 		{"GET", "/login?ta=" + ticket, "Cookie: admitone_agent=x; a=b\r\nX-Forwarded-For: 1.2.3.4\r\nSec-Purpose: prefetch\r\n", ""},
 		{"POST", "/login", "Content-Type: application/x-www-form-urlencoded\r\n", "ta=" + ticket},
 		{"GET", w.chatPath("commbox", "web") + "?ta=" + ticket, "Forwarded: for=1.2.3.4\r\n", ""},
@@ -166,6 +168,23 @@ func FuzzParseRedemption(f *testing.F) {
 		if err == nil && len(wrong) == 0 {
 			require.NotEmpty(t, q.Ticket)
 			require.NotEmpty(t, q.Audience)
+		}
+		for _, w := range wrong {
+			require.NotEmpty(t, w.Reason)
+		}
+	})
+}
+
+// FuzzParseRevocation: whatever the body, it names one ticket or is refused with words.
+func FuzzParseRevocation(f *testing.F) {
+	f.Add(`{"ticket":"tkt1_x"}`)
+	f.Add(`{"data":{"brand":"commbox","ticketId":"00112233445566778899AABBCCDDEEFF"}}`)
+	f.Add(`{"ticket":"tkt1_x","brand":"commbox","ticketId":"%30"}`)
+	f.Fuzz(func(t *testing.T, body string) {
+		q, id, wrong, err := parseRevocation([]byte(body))
+		if err == nil && len(wrong) == 0 {
+			require.NotEqual(t, q.Ticket == "", q.Brand == "")
+			require.Equal(t, q.Ticket == "", id.String() == strings.ToLower(q.TicketID))
 		}
 		for _, w := range wrong {
 			require.NotEmpty(t, w.Reason)

@@ -93,6 +93,7 @@ func (s *server) revoke(w http.ResponseWriter, r *http.Request, c call) *refusal
 	case err != nil:
 		return internal(err)
 	}
+	s.Metrics.Revoked()
 	traceTicket(r, &t)
 	s.Log.Info("ticket revoked", "ticket", t.ID.String(), "brand", t.Brand, "revoked_by", c.key.ID, "remote", remote(r))
 	s.reply(w, http.StatusOK, "Revoked", client.Revoked{TicketID: t.ID.String()})

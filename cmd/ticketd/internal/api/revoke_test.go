@@ -69,6 +69,10 @@ func TestRevoke(t *testing.T) {
 		expired := w.ticket(w.key, reference)
 		w.ns.Add(int64(time.Hour))
 		assert.Equal(t, http.StatusOK, w.revoke(w.key, byTicket(expired)).status)
+
+		// Four rounds of three revocations and four refused redemptions, and the one above.
+		assert.Contains(t, w.scrape(), "\nticketd_tickets_revoked_total 13\n")
+		assert.Contains(t, w.scrape(), "\nticketd_revoked_tickets_refused_total 16\n")
 	})
 }
 

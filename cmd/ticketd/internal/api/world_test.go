@@ -155,16 +155,22 @@ func newWorldOn(t testing.TB, dsn string, change ...func(*Config)) *world {
 	w.server = httptest.NewServer(h)
 	t.Cleanup(func() {
 		w.server.Close()
-		scraped := httptest.NewRecorder()
-		w.metrics.Handler(slog.Default()).ServeHTTP(scraped, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-		assert.NotContains(t, scraped.Body.String(), "commbox", "no label has a brand")
+		scraped := w.scrape()
+		assert.NotContains(t, scraped, "commbox", "no label has a brand")
 		for _, s := range w.secrets {
-			assert.NotContains(t, scraped.Body.String(), s, "no metric has a ticket or API key")
+			assert.NotContains(t, scraped, s, "no metric has a ticket or API key")
 			assert.NotContains(t, w.log.String(), s, "no log line has a ticket or API key")
 		}
 		logTypes.check(t)
 	})
 	return w
+}
+
+// scrape returns the metrics.
+func (w *world) scrape() string {
+	scraped := httptest.NewRecorder()
+	w.metrics.Handler(slog.Default()).ServeHTTP(scraped, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return scraped.Body.String()
 }
 
 // countedOpener counts the tickets that it opens.

@@ -24,6 +24,8 @@ type Metrics struct {
 	registry      *prometheus.Registry
 	issued        *prometheus.CounterVec
 	verifications *prometheus.CounterVec
+	revoked       prometheus.Counter
+	revokedUses   prometheus.Counter
 	age           prometheus.Histogram
 	requests      *prometheus.CounterVec
 	durations     *prometheus.HistogramVec
@@ -63,6 +65,14 @@ func New() *Metrics {
 			"Tickets issued, by audience and whether they are one-time.", "audience", "one_time"),
 		verifications: counters("ticket_verifications_total",
 			"Tickets redeemed or inspected, by result: accepted, or the reason of the refusal.", "call", "result"),
+		revoked: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: namespace + "tickets_revoked_total",
+			Help: "Tickets revoked by /auth/revoke, repeated revocations included.",
+		}),
+		revokedUses: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: namespace + "revoked_tickets_refused_total",
+			Help: "Redemptions refused because the ticket was revoked.",
+		}),
 		age: histogram("redeemed_ticket_age_ratio",
 			"Age of tickets when they were redeemed, as a fraction of their lifetime.",
 			0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1),
@@ -81,8 +91,8 @@ func New() *Metrics {
 			"Time that the replay store took for a claim.",
 			1e-6, 1e-5, 1e-4, 2.5e-4, 5e-4, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 	}
-	m.registry.MustRegister(m.issued, m.verifications, m.age, m.requests, m.durations, m.claims, m.claimDuration,
-		collectors.NewGoCollector(), collectors.NewBuildInfoCollector(),
+	m.registry.MustRegister(m.issued, m.verifications, m.revoked, m.revokedUses, m.age, m.requests, m.durations,
+		m.claims, m.claimDuration, collectors.NewGoCollector(), collectors.NewBuildInfoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// Every result has a counter from the start, so that alarms can watch the first rise.
 	for _, audience := range []token.Audience{token.Agent, token.Customer} {
@@ -132,6 +142,12 @@ func (m *Metrics) Verified(call Call, t token.Ticket, err error, now time.Time) 
 		m.age.Observe(max(0, now.Sub(t.IssuedAt).Seconds()/t.Lifetime.Seconds()))
 	}
 }
+
+// Revoked counts a revocation.
+func (m *Metrics) Revoked() { m.revoked.Inc() }
+
+// RefusedRevoked counts a redemption of a revoked ticket.
+func (m *Metrics) RefusedRevoked() { m.revokedUses.Inc() }
 
 // Request counts a request. The route is the pattern of the request.
 func (m *Metrics) Request(route string, status int, duration time.Duration) {
