@@ -329,6 +329,7 @@ func (v *Verifier) claim(t *token.Ticket, use *Use) replay.Claim {
 	expires := t.Expires()
 	return replay.Claim{
 		Nonce:       t.ID,
+		Issued:      t.IssuedAt,
 		NotBefore:   t.IssuedAt.Add(-v.c.MaxSkew),
 		Expires:     expires,
 		RetainUntil: expires.Add(3*v.c.MaxSkew + retainSlack),

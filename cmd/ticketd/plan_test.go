@@ -31,7 +31,8 @@ func remember(t *testing.T, s replay.Store, n int64) {
 		wg.Go(func() {
 			for range (n + part) / callers {
 				now := time.Now()
-				c := replay.Claim{NotBefore: now.Add(time.Hour), Expires: now.Add(time.Hour), RetainUntil: now.Add(2 * time.Hour),
+				in := now.Add(time.Hour)
+				c := replay.Claim{Issued: in, NotBefore: in, Expires: in, RetainUntil: now.Add(2 * time.Hour),
 					Binding: [32]byte{1}}
 				_, _ = rand.Read(c.Nonce[:])
 				if a, err := s.Claim(context.Background(), c); err != nil || a.Status != replay.Admitted {

@@ -32,11 +32,15 @@
 //
 // Nonces are kept by the Window in which their tickets expire, not by arrival. So a ticket
 // dated far ahead holds up no other, and an older ticket may come after a newer ticket. A
-// window is dropped whole when the latest RetainUntil in the window has passed, and is
-// never made again: the store remembers dropped windows. If the clock jumps ahead, windows
-// are dropped before their time; when the clock is set right, claims in these windows are
-// ClockBehind, and all others are served. Redis has no windows, and begins a new epoch
-// instead.
+// window is dropped whole when the latest RetainUntil in the window has passed. The store
+// remembers dropped windows for ever, with the latest Issued of their tickets. In a dropped
+// window, tickets issued at or before that moment are ClockBehind. Tickets issued later
+// cannot be among the forgotten tickets, and begin the window again.
+//
+// So a clock that was ahead for a moment, and dropped windows before their time, admits
+// nothing twice. As soon as the clock is right, tickets issued from then on are admitted; if
+// the issuer's clock is behind, after a skew. Redis has no windows, and begins a new epoch
+// instead: new tickets are admitted after about a skew.
 //
 // A claim is also ClockBehind if the verifier has a larger skew than the verifiers before,
 // and the window was dropped in the meantime. This cannot happen as long as the skews of

@@ -21,6 +21,7 @@ func ExampleStore() {
 	issued := time.Now().Add(time.Second)
 	claim := replay.Claim{
 		Nonce:       [16]byte{1, 2, 3},
+		Issued:      issued,
 		NotBefore:   issued,
 		Expires:     issued.Add(time.Minute),
 		RetainUntil: issued.Add(2 * time.Minute),

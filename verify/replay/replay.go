@@ -15,6 +15,9 @@ type Claim struct {
 	// spelt in several ways, and has a single ID.
 	Nonce [16]byte
 
+	// Issued is issuedAt. Every claim of a nonce has the same Issued, from any verifier.
+	Issued time.Time
+
 	// NotBefore is issuedAt − the largest skew of any verifier on the store: the earliest true
 	// moment of issue of an accepted ticket. At or before the store's epoch, the claim is
 	// IssuedBeforeStart.
@@ -41,6 +44,10 @@ func (c *Claim) Check() error {
 	if c.RetainUntil.Before(c.Expires) {
 		return errors.New("the claim's RetainUntil is before its Expires; set it to Expires + 3 × skew + 60 s")
 	}
+	if c.Issued.Before(c.NotBefore) {
+		return errors.New("the claim's Issued is before its NotBefore; " +
+			"set Issued to issuedAt, and NotBefore to issuedAt − skew")
+	}
 	return nil
 }
 
@@ -63,8 +70,8 @@ const (
 	TooLate
 	// Full: the store has no room for another nonce.
 	Full
-	// ClockBehind: the window of the ticket's expiry was dropped, so the store's clock stands
-	// behind an earlier reading.
+	// ClockBehind: the nonce may be among those of a dropped window, so the store's clock
+	// stands behind an earlier reading. A ticket issued from now on is not ClockBehind.
 	ClockBehind
 )
 

@@ -24,7 +24,7 @@ type Store struct {
 	mu      sync.Mutex
 	epoch   time.Time
 	windows map[int64]*window
-	dropped map[int64]bool
+	dropped map[int64]time.Time // the latest issue of a dropped window's tickets
 	down    bool
 	newest  time.Time // expiry, for AnchoredAtNewest
 	latest  time.Time // reading of the clock, for LeapNotSeen
@@ -35,8 +35,8 @@ var _ replay.Store = (*Store)(nil)
 
 // window has the nonces of a replay.Window.
 type window struct {
-	retain time.Time
-	used   map[[16]byte]use
+	retain, issued time.Time
+	used           map[[16]byte]use
 }
 
 type use struct {
@@ -48,7 +48,7 @@ type use struct {
 func New(now func() time.Time, capacity int, fault Fault) *Store {
 	return &Store{
 		fault: fault, now: now, capacity: capacity, epoch: now(),
-		windows: make(map[int64]*window), dropped: make(map[int64]bool),
+		windows: make(map[int64]*window), dropped: make(map[int64]time.Time),
 	}
 }
 
@@ -213,7 +213,7 @@ func (s *Store) drop(now time.Time) {
 			}
 		case !now.Before(w.retain):
 			delete(s.windows, index)
-			s.dropped[index] = true
+			s.dropped[index] = later(s.dropped[index], w.issued)
 		}
 	}
 }
@@ -253,12 +253,38 @@ func (s *Store) judge(c *replay.Claim, now time.Time) replay.Answer {
 		return a
 	case s.behindBarrier(c):
 		return replay.Answer{Status: replay.IssuedBeforeStart}
-	case s.dropped[indexOf(c)], s.fault == AnchoredAtNewest && c.Expires.Before(s.newest):
+	case s.forgotten(c, w != nil), s.fault == AnchoredAtNewest && c.Expires.Before(s.newest):
 		return replay.Answer{Status: replay.ClockBehind}
 	case s.capacity > 0 && s.count() >= s.capacity && s.fault != EvictsWhenFull:
 		return replay.Answer{Status: replay.Full}
 	}
 	return replay.Answer{Status: replay.Admitted}
+}
+
+// forgotten reports whether the nonce can be among those of a dropped window.
+func (s *Store) forgotten(c *replay.Claim, live bool) bool {
+	latest, dropped := s.dropped[indexOf(c)]
+	switch s.fault {
+	case DroppedForGood:
+		return dropped
+	case DroppedBehindLive:
+		dropped = dropped && !live
+	}
+	return dropped && !s.issued(c).After(latest)
+}
+
+func (s *Store) issued(c *replay.Claim) time.Time {
+	if s.fault == DroppedByNotBefore {
+		return c.NotBefore
+	}
+	return c.Issued
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 func (s *Store) behindBarrier(c *replay.Claim) bool {
@@ -323,6 +349,7 @@ func (s *Store) insert(c *replay.Claim, now time.Time) {
 	if retain.After(w.retain) && s.fault != WindowTooShort {
 		w.retain = retain
 	}
+	w.issued = later(w.issued, s.issued(c))
 	w.used[c.Nonce] = use{now, retain, c.Binding}
 }
 

@@ -18,6 +18,9 @@ const (
 	ReplayCutsRetention Fault = "replay cuts retention short"
 	WindowTooShort      Fault = "drops a window before its last ticket is over"
 	WindowMadeAgain     Fault = "window made again after a backward step"
+	DroppedForGood      Fault = "refuses a dropped window's tickets of after the leap"
+	DroppedByNotBefore  Fault = "takes NotBefore for the issue of dropped tickets"
+	DroppedBehindLive   Fault = "window made again hides the dropped"
 	LeapNotSeen         Fault = "leap not seen by late claims"
 	ForgetsInOutage     Fault = "forgets in an outage"
 	ForgetsAtRestart    Fault = "forgets at a restart"
@@ -70,8 +73,8 @@ const (
 // Faults are all faults.
 var Faults = []Fault{
 	EvictsWhenFull, ForgetsAtExpiry, ForgetsWithoutSkew, ForgetsLastMilli, MonthAtMost,
-	ReplayCutsRetention, WindowTooShort, WindowMadeAgain, LeapNotSeen, ForgetsInOutage,
-	ForgetsAtRestart, EpochStays,
+	ReplayCutsRetention, WindowTooShort, WindowMadeAgain, DroppedForGood, DroppedByNotBefore,
+	DroppedBehindLive, LeapNotSeen, ForgetsInOutage, ForgetsAtRestart, EpochStays,
 
 	ChecksThenSets, EdgeOfRetention, LateClaimAdmitted, LateClaimStored, AnchoredAtNewest,
 	NoBarrier, BarrierWithoutEpoch, BarrierWithoutSkew, BarrierAtRestart, FirstUseForgotten,

@@ -3,13 +3,10 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
-
-	"github.com/admitone/admitone/internal/durable"
-	"github.com/admitone/admitone/verify/replay/internal/cache"
 )
 
 // maxOpenFiles bounds how many segments are open at a time. Tickets of equal lifetime,
@@ -81,10 +78,9 @@ func (j *Store) commit(b batch) {
 	}
 	if err := j.noteSegments(made); err != nil {
 		for _, s := range made {
-			index := parseIndex(s)
-			b.failed[index] = notWritten{err}
-			j.abandon(index, s)
-			delete(segments, index)
+			b.failed[s.index] = notWritten{err}
+			j.abandon(s)
+			delete(segments, s.index)
 			os.Remove(s.path) // or else the next Open does
 		}
 		made = nil
@@ -103,7 +99,7 @@ func (j *Store) commit(b batch) {
 	wg.Wait()
 	for index, s := range segments {
 		if b.failed[index] != nil {
-			j.abandon(index, s)
+			j.abandon(s)
 		}
 	}
 	for len(j.files) > maxOpenFiles {
@@ -131,8 +127,11 @@ func (j *Store) segmentFor(index int64, ours error) (s *segment, isNew bool, err
 		return nil, false, ours
 	}
 	if s := j.files[index]; s != nil {
-		s.used = j.commits
-		return s, false, nil
+		if j.isOf(s) {
+			s.used = j.commits
+			return s, false, nil
+		}
+		j.abandon(s)
 	}
 	j.number++
 	s, err = createSegment(j.dir, index, j.number, j.at)
@@ -144,21 +143,31 @@ func (j *Store) segmentFor(index int64, ours error) (s *segment, isNew bool, err
 	return s, true, nil
 }
 
-// noteSegments makes the existence of new segments durable.
+// isOf reports whether the segment belongs to the live window, and not to a dropped window
+// of the same index.
+func (j *Store) isOf(s *segment) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Contains(j.index.live[s.index].numbers, s.number)
+}
+
+// noteSegments makes the existence of new segments durable. Their windows are live, since
+// the windows have pending records.
 func (j *Store) noteSegments(made []*segment) error {
 	if len(made) == 0 {
 		return nil
 	}
-	for _, s := range made {
-		index, number, _ := parseSegmentName(filepath.Base(s.path))
-		j.segments[index] = append(j.segments[index], number)
-	}
-	err := j.writeState(&j.index.dropped)
-	if err != nil {
+	each := func(change func(w *window, s *segment)) {
+		j.mu.Lock()
+		defer j.mu.Unlock()
 		for _, s := range made {
-			index := parseIndex(s)
-			j.segments[index] = j.segments[index][:len(j.segments[index])-1]
+			change(j.index.live[s.index], s)
 		}
+	}
+	each(func(w *window, s *segment) { w.numbers = append(w.numbers, s.number) })
+	err := j.writeState()
+	if err != nil {
+		each(func(w *window, _ *segment) { w.numbers = w.numbers[:len(w.numbers)-1] })
 	}
 	return err
 }
@@ -170,13 +179,13 @@ func (j *Store) closeOldest() {
 			oldest = index
 		}
 	}
-	j.abandon(oldest, j.files[oldest])
+	j.abandon(j.files[oldest])
 }
 
 // abandon closes a segment. The window's next record begins another.
-func (j *Store) abandon(index int64, s *segment) {
+func (j *Store) abandon(s *segment) {
 	s.f.Close() // after a good fsync or a failed one, there is nothing to learn here
-	delete(j.files, index)
+	delete(j.files, s.index)
 }
 
 // finish takes the outcome into the index and wakes the waiting claims.
@@ -192,115 +201,21 @@ func (j *Store) finish(b batch, made []*segment) {
 		j.failures++
 	}
 	for _, s := range made {
-		j.diskBytes += headerSize
-		w := j.index.live[parseIndex(s)]
-		w.files = append(w.files, s.path)
+		j.addDisk(j.index.live[s.index], headerSize)
 	}
 	for index, records := range b.records {
 		for i := range records {
 			j.index.finish(index, &records[i], b.failed[index])
 		}
 		if b.failed[index] == nil {
-			j.diskBytes += int64(len(records)) * recordSize
-			j.index.live[index].written += int64(len(records))
+			j.addDisk(j.index.live[index], int64(len(records))*recordSize)
 		}
 	}
 	close(b.done)
 }
 
-func parseIndex(s *segment) int64 {
-	index, _, _ := parseSegmentName(filepath.Base(s.path))
-	return index
-}
-
-// sweep removes expired windows: first it notes their existence on the disk, then it
-// removes their files. If sweep fails, the next commit tries again.
-func (j *Store) sweep() {
-	j.mu.Lock()
-	gone, dropped := j.index.gone, j.index.dropped
-	j.mu.Unlock()
-	if len(gone) == 0 || j.stillOurs() != nil {
-		return
-	}
-	for _, w := range gone {
-		dropped.Add(w.Index)
-		if s := j.files[w.Index]; s != nil {
-			j.abandon(w.Index, s)
-		}
-	}
-	err := j.writeState(&dropped)
-	if err != nil && j.retire(gone) == nil {
-		err = j.writeState(&dropped)
-	}
-	if err != nil {
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		j.err = err
-		j.failures++
-		return
-	}
-	for _, w := range gone {
-		for _, path := range w.files {
-			os.Remove(path) // or else the next Open does
-			os.Remove(retired(path))
-		}
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.index.dropped = dropped
-	for _, w := range gone {
-		delete(j.segments, w.Index)
-		delete(j.index.live, w.Index)
-		j.diskBytes -= int64(len(w.files))*headerSize + w.written*recordSize
-	}
-	j.index.gone = j.index.gone[len(gone):]
-}
-
-// retiredSuffix marks the name of a segment if its window is gone and the state does not
-// say so yet.
-const retiredSuffix = ".gone"
-
-func retired(path string) string { return path + retiredSuffix }
-
-// retire frees the room of segments whose windows are gone, on a full disk without room for
-// the new state. The new names record the same fact.
-func (j *Store) retire(gone []*window) error {
-	for _, w := range gone {
-		for _, path := range w.files {
-			if err := os.Rename(path, retired(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-		}
-	}
-	if err := durable.SyncDir(j.dir); err != nil {
-		return err
-	}
-	for _, w := range gone {
-		for _, path := range w.files {
-			if err := os.Truncate(retired(path), 0); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// writeState makes durable all facts beside the records.
-func (j *Store) writeState(dropped *cache.Ranges) error {
-	if err := j.at("write state"); err != nil {
-		return err
-	}
-	st := state{
-		Format: stateFormat, Epoch: j.epoch.UnixNano(), Merges: dropped.Merges(), Copied: j.copied,
-		Segments: make(map[int64][]uint64),
-	}
-	for index, numbers := range j.segments {
-		if !dropped.Has(index) && len(numbers) > 0 {
-			st.Segments[index] = numbers
-		}
-	}
-	for _, r := range dropped.List() {
-		st.Dropped = append(st.Dropped, [2]int64{r.From, r.To})
-	}
-	return st.write(j.dir)
+// addDisk counts bytes on the disk.
+func (j *Store) addDisk(w *window, bytes int64) {
+	w.disk += bytes
+	j.diskBytes += bytes
 }

@@ -10,11 +10,11 @@
 //
 // Nobody is refused as used by mistake. The store knows every live nonce exactly, in
 // memory, and never answers PossiblyUsed. A replay reads no disk. The price is memory,
-// at most 60 bytes for a nonce (Config.MaxBytes), and 68 bytes on the disk.
+// at most 60 bytes for a nonce (Config.MaxBytes), and 76 bytes on the disk.
 //
 // Each window of ticket expiry has a file or a few; see segment.go for the format. A window
-// is noted in the state file before the window's files are removed. So a clock set back
-// meets ClockBehind, across a restart too.
+// is noted in the state file before the window's files are removed. So spent tickets of the
+// window meet ClockBehind if the clock is set back, across a restart too.
 //
 // # One owner
 //

@@ -22,6 +22,7 @@ func Example() {
 	ctx, later := context.Background(), time.Now().Add(time.Minute)
 	claim := replay.Claim{
 		Nonce:       [16]byte{1},
+		Issued:      later,
 		NotBefore:   later,
 		Expires:     later.Add(time.Minute),
 		RetainUntil: later.Add(3 * time.Minute),

@@ -171,8 +171,8 @@ func TestDiskReadOnly(t *testing.T) {
 	spent := ticket(1, start, lifetime, skew)
 	require.Equal(t, replay.Admitted, claim(t, j, spent).Status)
 	j.mu.Lock() // no file may be open for writing
-	for index, s := range j.files {
-		j.abandon(index, s)
+	for _, s := range j.files {
+		j.abandon(s)
 	}
 	j.mu.Unlock()
 	// The lock is held on a file that is open for writing, so the file system

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"math"
 	"time"
 
 	"github.com/admitone/admitone/verify/replay"
@@ -15,9 +16,10 @@ const dropsPerClaim = 4
 // disk. The journal's mu guards the index.
 type nonceIndex struct {
 	live     map[int64]*window
-	queue    cache.Queue[*window] // the windows of live that are not gone
+	queue    cache.Queue[*window] // the windows of live
 	dropped  cache.Ranges
-	gone     []*window // out of the queue, and still to be removed from the disk
+	lost     time.Time // the latest window.complete of the dropped damaged windows
+	gone     []*window // dropped, and still to be removed from the disk
 	records  int
 	inFlight map[[16]byte]*commit // nonces whose record is being written
 
@@ -34,9 +36,8 @@ type window struct {
 	used    map[[16]byte]int64 // the first use, Unix ns
 	notSure map[[16]byte]bool  // records that may be missing on the disk; nobody was admitted on them
 	pending int                // records that are being written
-	gone    bool
-	files   []string
-	written int64 // records in files, those written twice counted twice
+	numbers []uint64           // of its segments, missing ones included
+	disk    int64              // bytes of its segments
 
 	// The redemptions of a damaged window are unknown, up to this moment.
 	damaged  bool
@@ -52,7 +53,7 @@ func newNonceIndex() nonceIndex {
 }
 
 func (x *nonceIndex) bytes() int64 {
-	return int64(x.records)*nonceBytes + int64(len(x.live))*windowBytes +
+	return int64(x.records)*nonceBytes + int64(len(x.live)+len(x.gone))*windowBytes +
 		int64(len(x.bindings)+len(x.older))*bindingBytes
 }
 
@@ -78,7 +79,7 @@ func (x *nonceIndex) over(now time.Time) *window {
 func (x *nonceIndex) window(index int64) *window {
 	w := x.live[index]
 	if w == nil {
-		w = &window{Window: cache.Window{Index: index}, used: make(map[[16]byte]int64)}
+		w = &window{Window: cache.Window{Index: index, Issued: math.MinInt64}, used: make(map[[16]byte]int64)}
 		x.live[index] = w
 		x.queue.Add(w)
 	}
@@ -96,6 +97,7 @@ func (x *nonceIndex) load(index int64, r *record, now time.Time) *window {
 		w.used[r.nonce] = min(first, r.first)
 	}
 	x.queue.Extend(w, time.Unix(r.retain, 0).UTC())
+	w.Issued = max(w.Issued, r.issued)
 	x.bind(r, now)
 	return w
 }
@@ -161,8 +163,7 @@ func (x *nonceIndex) finish(index int64, r *record, err error) {
 }
 
 // expire drops some windows with ended retention, and more if room is needed. The result
-// reports whether any must be removed from the disk. Claims in a dropped window are refused
-// from then on, for ever.
+// reports whether any must be removed from the disk.
 func (x *nonceIndex) expire(now time.Time, maxBytes int64) bool {
 	x.rotate(now)
 	for i := 0; i < dropsPerClaim || x.bytes()+spare > maxBytes; i++ {
@@ -187,7 +188,26 @@ func (x *nonceIndex) expireOne(now time.Time) bool {
 	}
 	x.queue.Remove()
 	x.records -= w.Records
-	w.gone, w.used, w.notSure = true, nil, nil
+	w.used, w.notSure = nil, nil
+	delete(x.live, w.Index)
 	x.gone = append(x.gone, w)
+	x.drop(w.Index, w.Issued, w.complete)
 	return true
+}
+
+// drop remembers a dropped window for ever. lost is the window's complete.
+func (x *nonceIndex) drop(index, issued int64, lost time.Time) {
+	x.dropped.Add(index, issued)
+	if lost.After(x.lost) {
+		x.lost = lost
+	}
+}
+
+// forgotten reports whether the claim's nonce can be among the nonces of a dropped window.
+func (x *nonceIndex) forgotten(c *replay.Claim, now time.Time) bool {
+	index, issued := cache.WindowOf(c.Expires), c.Issued.UnixMilli()
+	if w := x.live[index]; w != nil && w.Over(now) && issued <= w.Issued { // as good as dropped
+		return true
+	}
+	return x.dropped.Forgotten(index, issued) || x.dropped.Has(index) && !c.NotBefore.After(x.lost)
 }

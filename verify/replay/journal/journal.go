@@ -41,7 +41,7 @@ type Config struct {
 	// MaxBytes bounds the memory in use, in bytes: 60 for a nonce, 1 KiB for a
 	// window and, for at most twice replay.Grace, 115 for a binding. 0 is
 	// DefaultBytes, enough for some four million nonces; less than 64 KiB is
-	// refused. On the disk a nonce takes 68 bytes.
+	// refused. On the disk a nonce takes 76 bytes.
 	MaxBytes int64
 
 	// Now is the store's clock; nil is time.Now. The store calls Now with a lock
@@ -81,11 +81,10 @@ type Store struct {
 
 	// Of the committer alone.
 	files        map[int64]*segment
-	number       uint64             // of the latest segment
-	copied       uint64             // see state
-	segments     map[int64][]uint64 // see state
-	retiredFiles []string           // at the opening
-	useless      []string           // segments without a record, at the opening
+	number       uint64   // of the latest segment
+	copied       uint64   // see state
+	retiredFiles []string // at the opening
+	useless      []string // segments without a record, at the opening
 }
 
 var _ replay.Managed = (*Store)(nil)
@@ -134,7 +133,6 @@ func openSteps(ctx context.Context, config Config, at func(step string) error) (
 		done:     make(chan struct{}),
 		index:    newNonceIndex(),
 		files:    make(map[int64]*segment),
-		segments: make(map[int64][]uint64),
 	}
 	if err := j.begin(); err != nil {
 		if j.lock != nil {
@@ -267,7 +265,8 @@ func (j *Store) step(c *replay.Claim) (a replay.Answer, wait *commit, mine bool,
 	case a.Status != replay.Admitted:
 		return a, nil, false, nil
 	}
-	r := record{nonce: c.Nonce, binding: c.Binding, first: first, retain: ceilSeconds(c.RetainUntil)}
+	r := record{nonce: c.Nonce, binding: c.Binding, first: first}
+	r.retain, r.issued = ceilSeconds(c.RetainUntil), c.Issued.UnixMilli()
 	index := cache.WindowOf(c.Expires)
 	j.index.insert(index, &r, now)
 	wait = j.open.add(index, r)
@@ -288,8 +287,7 @@ func (j *Store) judge(c *replay.Claim, now time.Time) replay.Answer {
 	if !now.Before(c.RetainUntil) {
 		return replay.Answer{Status: replay.TooLate}
 	}
-	index := cache.WindowOf(c.Expires)
-	w := j.index.live[index]
+	w := j.index.live[cache.WindowOf(c.Expires)]
 	if w != nil {
 		if first, ok := w.used[c.Nonce]; ok {
 			return c.Spent(time.Unix(0, first).UTC(), j.index.binding(c.Nonce), now)
@@ -298,9 +296,7 @@ func (j *Store) judge(c *replay.Claim, now time.Time) replay.Answer {
 	switch {
 	case !c.NotBefore.After(j.epoch):
 		return replay.Answer{Status: replay.IssuedBeforeStart}
-	case w == nil && j.index.dropped.Has(index):
-		return replay.Answer{Status: replay.ClockBehind}
-	case w != nil && (w.gone || w.Over(now)):
+	case j.index.forgotten(c, now):
 		return replay.Answer{Status: replay.ClockBehind}
 	case w != nil && w.damaged && !c.NotBefore.After(w.complete):
 		return replay.Answer{Status: replay.IssuedBeforeStart}

@@ -3,9 +3,7 @@ package journal
 import (
 	"errors"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/admitone/admitone/verify/replay/internal/cache"
@@ -23,16 +21,17 @@ func (j *Store) load(now time.Time) error {
 	}
 	dropped := make([]cache.Range, len(st.Dropped))
 	for i, r := range st.Dropped {
-		dropped[i] = cache.Range{From: r[0], To: r[1]}
+		dropped[i] = cache.Range{From: r[0], To: r[1], Issued: r[2]}
 	}
 	j.index.dropped = cache.RestoreRanges(dropped, st.Merges)
+	j.index.lost = timeOf(st.Lost)
 	j.copied, j.number = st.Copied, st.Copied
 
 	genuine, err := isInstance(j.dir)
 	if err != nil {
 		return err
 	}
-	segments, copied, err := j.loadSegments(now)
+	segments, copied, err := j.loadSegments(st.Segments, now)
 	if err != nil {
 		return err
 	}
@@ -51,7 +50,7 @@ func (j *Store) load(now time.Time) error {
 	if old := time.Unix(0, st.Epoch).UTC(); known && old.After(j.epoch) {
 		j.epoch = old
 	}
-	if err := j.writeState(&j.index.dropped); err != nil {
+	if err := j.writeState(); err != nil {
 		return err
 	}
 	if err := writeInstance(j.dir); err != nil {
@@ -70,11 +69,11 @@ func (j *Store) markMissing(segments map[int64][]uint64) {
 	for index, numbers := range segments {
 		for _, number := range numbers {
 			j.number = max(j.number, number)
-			if j.index.dropped.Has(index) || slices.Contains(j.segments[index], number) {
-				continue
+			if w := j.index.live[index]; w == nil || !slices.Contains(w.numbers, number) {
+				j.markDamaged(index, j.latest)
+				w = j.index.live[index]
+				w.numbers = append(w.numbers, number)
 			}
-			j.markDamaged(index, j.latest)
-			j.segments[index] = append(j.segments[index], number)
 		}
 	}
 }
@@ -82,14 +81,7 @@ func (j *Store) markMissing(segments map[int64][]uint64) {
 // removeUseless removes the segments without a record, once the state does not name them
 // any more. If the disk has no room for the new state, the next Open does.
 func (j *Store) removeUseless() error {
-	if len(j.useless) == 0 {
-		return nil
-	}
-	for _, path := range j.useless {
-		index, number, _ := parseSegmentName(filepath.Base(path))
-		j.segments[index] = slices.DeleteFunc(j.segments[index], func(n uint64) bool { return n == number })
-	}
-	if j.writeState(&j.index.dropped) != nil {
+	if len(j.useless) == 0 || j.writeState() != nil {
 		return nil
 	}
 	for _, path := range j.useless {
@@ -103,7 +95,7 @@ func (j *Store) removeUseless() error {
 // removeRetired removes the files left by retire, if the disk has room for the new state
 // now.
 func (j *Store) removeRetired() error {
-	if len(j.retiredFiles) == 0 || j.writeState(&j.index.dropped) != nil {
+	if len(j.retiredFiles) == 0 || j.writeState() != nil {
 		return nil
 	}
 	for _, path := range j.retiredFiles {
@@ -115,23 +107,23 @@ func (j *Store) removeRetired() error {
 }
 
 // loadSegments reads all segments, and reports their number, and whether any is a copy not
-// yet covered by the epoch.
-func (j *Store) loadSegments(now time.Time) (n int, copied bool, err error) {
+// yet covered by the epoch. named are the segments known to the state; those of nothing
+// more to say are taken out.
+func (j *Store) loadSegments(named map[int64][]uint64, now time.Time) (n int, copied bool, err error) {
 	entries, err := os.ReadDir(j.dir)
 	if err != nil {
 		return 0, false, err
 	}
 	for _, e := range entries {
-		name, isRetired := strings.CutSuffix(e.Name(), retiredSuffix)
-		index, number, ok := parseSegmentName(name)
-		if !ok {
-			continue
-		}
-		n++
-		j.number = max(j.number, number)
-		if isRetired {
-			j.index.dropped.Add(index)
-			j.retiredFiles = append(j.retiredFiles, filepath.Join(j.dir, e.Name()))
+		if _, number, ok := parseSegmentName(e.Name()); ok {
+			n++
+			j.number = max(j.number, number)
+		} else if index, number, issued, lost, ok := parseRetired(e.Name()); ok {
+			n++
+			j.number = max(j.number, number)
+			j.index.drop(index, issued, timeOf(lost))
+			j.retiredFiles = append(j.retiredFiles, j.path(e.Name()))
+			unname(named, index, number)
 		}
 	}
 	damaged := make(map[int64]time.Time) // when its segments were last written to
@@ -140,7 +132,13 @@ func (j *Store) loadSegments(now time.Time) (n int, copied bool, err error) {
 		if !ok {
 			continue
 		}
-		st, err := j.loadSegment(filepath.Join(j.dir, e.Name()), index, number, now)
+		if j.index.dropped.Has(index) && !slices.Contains(named[index], number) {
+			if err := os.Remove(j.path(e.Name())); err != nil {
+				return n, false, err
+			}
+			continue
+		}
+		st, err := j.loadSegment(named, index, number, now)
 		if err != nil {
 			return n, false, err
 		}
@@ -155,11 +153,17 @@ func (j *Store) loadSegments(now time.Time) (n int, copied bool, err error) {
 	return n, copied, nil
 }
 
-// loadSegment reads a segment, or removes a useless segment.
-func (j *Store) loadSegment(path string, index int64, number uint64, now time.Time) (st segmentCondition, err error) {
-	if j.index.dropped.Has(index) {
-		return st, os.Remove(path)
+func unname(named map[int64][]uint64, index int64, number uint64) {
+	if numbers := named[index]; len(numbers) > 0 {
+		named[index] = slices.DeleteFunc(numbers, func(n uint64) bool { return n == number })
 	}
+}
+
+// loadSegment reads a segment.
+func (j *Store) loadSegment(named map[int64][]uint64, index int64, number uint64, now time.Time) (
+	st segmentCondition, err error,
+) {
+	path := j.path(segmentName(index, number))
 	n := int64(0)
 	st, err = readSegment(path, index, number, func(r *record) {
 		n++
@@ -171,15 +175,14 @@ func (j *Store) loadSegment(path string, index int64, number uint64, now time.Ti
 	if err != nil {
 		return st, err
 	}
-	j.segments[index] = append(j.segments[index], number)
 	if n == 0 && !st.damaged { // nothing of it was ever answered
 		j.useless = append(j.useless, path)
+		unname(named, index, number)
 		return st, nil
 	}
 	w := j.index.window(index)
-	w.files = append(w.files, path)
-	w.written += n
-	j.diskBytes += headerSize + n*recordSize
+	w.numbers = append(w.numbers, number)
+	j.addDisk(w, headerSize+n*recordSize)
 	return st, nil
 }
 

@@ -56,6 +56,9 @@ func (m *journalModel) check(c replay.Claim, now, epoch time.Time, a replay.Answ
 		if c.RetainUntil.Before(w.RetainUntil) {
 			w.RetainUntil = c.RetainUntil
 		}
+		if c.Issued.After(w.Issued) {
+			w.Issued = c.Issued
+		}
 	}
 	if err != nil {
 		return ""
@@ -75,8 +78,8 @@ func (m *journalModel) check(c replay.Claim, now, epoch time.Time, a replay.Answ
 			return "refused by the barrier without cause"
 		}
 	case replay.ClockBehind:
-		if w == nil || !w.MayBeGone {
-			return "clock behind, but nothing of that time can have been dropped"
+		if !claimtest.Forgotten(m.windows, c, now) {
+			return "clock behind, but nothing of that time and issue can have been dropped"
 		}
 	case replay.TooLate:
 	default:
@@ -159,6 +162,9 @@ func (r *journalRun) claim(t *testing.T, n int) {
 		require.FailNow(t, wrong, "claim %d, at %v: %+v answered %+v, %v", n, now, c, a, err)
 	}
 	r.Tally.Count(a)
+	if w := r.model.windows[c.Expires.Unix()/16]; w != nil && w.MayBeGone && a.Status == replay.Admitted {
+		r.Tally.Again++
+	}
 	if err != nil && r.disk.fail == "sync" { // the last record of the window's last segment
 		latest := uint64(0)
 		for _, path := range segmentsIn(t, r.dir) {
@@ -219,5 +225,6 @@ func TestModel(t *testing.T) {
 			require.Positive(t, total.Answers[status], "%v never happened", status)
 		}
 		require.Positive(t, total.Repeated)
+		require.Positive(t, total.Again)
 	}
 }

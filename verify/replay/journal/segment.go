@@ -27,6 +27,7 @@ import (
 //	          binding     32 bytes
 //	          first used  int64    Unix ns
 //	          retain      int64    Unix seconds, rounded up
+//	          issued      int64    Unix ms
 //	          CRC         uint32   of the header's CRC, the record's number from
 //	                               0 as uint64, and all before it
 //	torn    = bytes shorter than a header or record
@@ -37,7 +38,7 @@ import (
 const (
 	segmentMagic = "admitone-replay1"
 	headerSize   = 16 + 4*8 + 4
-	recordSize   = 16 + 32 + 2*8 + 4
+	recordSize   = 16 + 32 + 3*8 + 4
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -48,6 +49,7 @@ type record struct {
 	binding [32]byte
 	first   int64 // Unix ns
 	retain  int64 // Unix seconds
+	issued  int64 // Unix ms
 }
 
 func appendHeader(b []byte, index int64, number uint64, id identity) []byte {
@@ -66,6 +68,7 @@ func appendRecord(b []byte, r *record, headerCRC uint32, number int64) []byte {
 	b = append(b, r.binding[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.first))
 	b = binary.BigEndian.AppendUint64(b, uint64(r.retain))
+	b = binary.BigEndian.AppendUint64(b, uint64(r.issued))
 	return binary.BigEndian.AppendUint32(b, recordCRC(headerCRC, number, b[start:]))
 }
 
@@ -85,11 +88,14 @@ func parseRecord(b []byte, headerCRC uint32, number int64) (r record, ok bool) {
 	copy(r.binding[:], b[16:])
 	r.first = int64(binary.BigEndian.Uint64(b[48:]))
 	r.retain = int64(binary.BigEndian.Uint64(b[56:]))
+	r.issued = int64(binary.BigEndian.Uint64(b[64:]))
 	return r, true
 }
 
 // segment is a file under construction.
 type segment struct {
+	index     int64
+	number    uint64
 	path      string
 	f         *os.File
 	headerCRC uint32
@@ -141,7 +147,9 @@ func createSegment(dir string, index int64, number uint64, at func(step string) 
 	if err := durable.SyncDir(dir); err != nil {
 		return nil, err
 	}
-	return &segment{path: path, f: f, headerCRC: binary.BigEndian.Uint32(header[headerSize-4:])}, nil
+	return &segment{
+		index: index, number: number, path: path, f: f, headerCRC: binary.BigEndian.Uint32(header[headerSize-4:]),
+	}, nil
 }
 
 // append writes the records to stable storage. After an error the records may be on the

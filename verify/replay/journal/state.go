@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"github.com/admitone/admitone/internal/durable"
 )
@@ -26,18 +28,20 @@ const (
 type state struct {
 	Format  int        `json:"format"`
 	Epoch   int64      `json:"epoch"`   // Unix ns
-	Dropped [][2]int64 `json:"dropped"` // windows, from and to
+	Dropped [][3]int64 `json:"dropped"` // windows: from, to, and the latest issue of their tickets in Unix ms
+	Lost    int64      `json:"lost"`    // Unix ns: redemptions of the dropped windows are unknown up to this moment
 	Merges  uint64     `json:"merges"`
 	Copied  uint64     `json:"copied"` // segments up to this number may be copies: the epoch allows for it
 
 	// Segments are the windows with the numbers of their segments. A segment is here before a
-	// claim is answered by one of its records, so a missing file is a loss.
+	// claim is answered by one of its records, so a missing file is a loss. Further segments
+	// of a dropped window are remains.
 	Segments map[int64][]uint64 `json:"segments"`
 }
 
 // stateFormat also changes with the names and the contents of segments: a program must not take
 // segments of another format for missing.
-const stateFormat = 2
+const stateFormat = 3
 
 func (st *state) write(dir string) error {
 	line, err := json.Marshal(st)
@@ -46,6 +50,43 @@ func (st *state) write(dir string) error {
 	}
 	data := fmt.Appendf(nil, "%s\n%08x\n", line, crc32.Checksum(line, castagnoli))
 	return durable.WriteFile(filepath.Join(dir, stateFile), data, 0o600)
+}
+
+// writeState makes durable all facts beside the records.
+func (j *Store) writeState() error {
+	if err := j.at("write state"); err != nil {
+		return err
+	}
+	st := state{
+		Format: stateFormat, Epoch: j.epoch.UnixNano(), Copied: j.copied, Segments: make(map[int64][]uint64),
+	}
+	j.mu.Lock()
+	st.Merges, st.Lost = j.index.dropped.Merges(), unixOrZero(j.index.lost)
+	for _, r := range j.index.dropped.List() {
+		st.Dropped = append(st.Dropped, [3]int64{r.From, r.To, r.Issued})
+	}
+	for index, w := range j.index.live {
+		if len(w.numbers) > 0 {
+			st.Segments[index] = slices.Clone(w.numbers)
+		}
+	}
+	j.mu.Unlock()
+	return st.write(j.dir)
+}
+
+// unixOrZero returns a time in Unix ns; the zero time is 0.
+func unixOrZero(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func timeOf(ns int64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns).UTC()
 }
 
 // readState reports false if the state is absent or not trustworthy.

@@ -26,7 +26,9 @@ func Example() {
 	defer tier.Close()
 
 	later := time.Now().Add(time.Minute)
-	claim := replay.Claim{NotBefore: later, Expires: later.Add(time.Minute), RetainUntil: later.Add(3 * time.Minute)}
+	claim := replay.Claim{
+		Issued: later, NotBefore: later, Expires: later.Add(time.Minute), RetainUntil: later.Add(3 * time.Minute),
+	}
 	for range 4 {
 		answer, err := tier.Claim(ctx, claim)
 		fmt.Println(answer.Status, err)

@@ -84,6 +84,7 @@ func claimOf(clock *claimtest.Clock, nonce [16]byte) replay.Claim {
 	now := clock.Now()
 	return replay.Claim{
 		Nonce:       nonce,
+		Issued:      now.Add(time.Second),
 		NotBefore:   now.Add(time.Second),
 		Expires:     now.Add(time.Minute),
 		RetainUntil: now.Add(3 * time.Minute),

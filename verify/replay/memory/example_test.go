@@ -22,6 +22,7 @@ func Example() {
 
 	issued, skew, lifetime := time.Now(), 10*time.Second, time.Minute
 	claim := replay.Claim{
+		Issued:      issued,
 		NotBefore:   issued.Add(-skew),
 		Expires:     issued.Add(lifetime),
 		RetainUntil: issued.Add(lifetime + 3*skew + time.Minute),

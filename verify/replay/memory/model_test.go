@@ -39,8 +39,8 @@ func (m *model) check(c replay.Claim, now time.Time, a replay.Answer, full bool)
 		}
 		return ""
 	}
-	u, w := m.used[c.Nonce], m.windows[c.Expires.Unix()/16]
-	gone := w != nil && (w.MayBeGone || !now.Before(w.RetainUntil))
+	u := m.used[c.Nonce]
+	gone := claimtest.Forgotten(m.windows, c, now)
 	if u != nil {
 		if a.Status == replay.IssuedBeforeStart && m.barrier && !c.NotBefore.After(m.epoch) && m.order-u.order >= 8 {
 			return "" // by a verifier with a larger skew
@@ -61,7 +61,7 @@ func (m *model) check(c replay.Claim, now time.Time, a replay.Answer, full bool)
 		}
 	case replay.ClockBehind:
 		if !gone {
-			return "clock behind, but nothing of that time can have been dropped"
+			return "clock behind, but nothing of that time and issue can have been dropped"
 		}
 	case replay.Full:
 		if !full {
@@ -90,7 +90,7 @@ func (u *use) check(c replay.Claim, now time.Time, a replay.Answer, newer int, g
 	case newer < 8:
 		return "one of the latest eight admissions must be known exactly"
 	case a.Status == replay.ClockBehind && !gone:
-		return "clock behind, but nothing of that time can have been dropped"
+		return "clock behind, but nothing of that time and issue can have been dropped"
 	case a.Status == replay.PossiblyUsed, a.Status == replay.ClockBehind:
 	default:
 		return "a spent nonce must be refused as spent"
@@ -116,6 +116,9 @@ func (m *model) note(c replay.Claim, now time.Time, a replay.Answer) {
 	}
 	if c.RetainUntil.After(w.RetainUntil) {
 		w.RetainUntil = c.RetainUntil
+	}
+	if c.Issued.After(w.Issued) {
+		w.Issued = c.Issued
 	}
 }
 
@@ -158,6 +161,9 @@ func (r *modelRun) run(t *testing.T, claims int) {
 		} else if wrong := r.model.check(c, now, a, full); wrong != "" {
 			require.FailNow(t, wrong, "claim %d, at %v: %+v answered %+v", n, now, c, a)
 		}
+		if w := r.model.windows[c.Expires.Unix()/16]; w != nil && w.MayBeGone && a.Status == replay.Admitted {
+			r.Tally.Again++
+		}
 		r.model.note(c, now, a)
 		r.Tally.Count(a)
 		after := stats(t, r.memory)
@@ -197,6 +203,7 @@ func TestModel(t *testing.T) {
 			require.Positive(t, total.Answers[status], "%v never happened", status)
 		}
 		require.Positive(t, total.Repeated)
+		require.Positive(t, total.Again)
 		require.Greater(t, longest, 3)
 	}
 }

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -21,7 +22,7 @@ type window struct {
 const (
 	// windowBytes is the memory of a window beside the filters. slotBytes is the memory of a
 	// window's place in the shard's map and queue; neither shrinks.
-	windowBytes = 96
+	windowBytes = 112
 	slotBytes   = 64
 )
 
@@ -100,20 +101,22 @@ func (s *shard) lookup(c *replay.Claim, k cache.Key, now time.Time) replay.Statu
 	if s.barrier && !c.NotBefore.After(s.epoch) {
 		return replay.IssuedBeforeStart
 	}
-	index := cache.WindowOf(c.Expires)
+	index, issued := cache.WindowOf(c.Expires), c.Issued.UnixMilli()
 	w := s.live[index]
-	switch {
-	case w == nil && s.dropped.Has(index):
-		return replay.ClockBehind
-	case w == nil:
-		if !s.canGrow(nil, now) {
-			return replay.Full
+	if w != nil && w.Over(now) { // as good as dropped
+		if issued <= w.Issued {
+			return replay.ClockBehind
 		}
-	case w.Over(now): // as good as dropped
-		return replay.ClockBehind
-	case w.Has(k):
+		w = nil
+	}
+	switch {
+	case w != nil && w.Has(k):
 		return replay.PossiblyUsed
-	case w.Full() && !s.canGrow(w, now):
+	case s.dropped.Forgotten(index, issued):
+		return replay.ClockBehind
+	case w == nil && !s.canGrow(nil, now):
+		return replay.Full
+	case w != nil && w.Full() && !s.canGrow(w, now):
 		return replay.Full
 	}
 	return replay.Admitted
@@ -123,11 +126,14 @@ func (s *shard) lookup(c *replay.Claim, k cache.Key, now time.Time) replay.Statu
 func (s *shard) insert(c *replay.Claim, k cache.Key, now time.Time) {
 	index := cache.WindowOf(c.Expires)
 	retain := c.RetainUntil.Round(0).UTC()
+	for w := s.live[index]; w != nil && w.Over(now); w = s.live[index] {
+		s.dropExpired(now)
+	}
 	w := s.live[index]
 	switch {
 	case w == nil:
 		blocks := s.makeRoom(nil, s.expected(index, now), now)
-		w = &window{Window: cache.Window{Index: index, RetainUntil: retain}}
+		w = &window{Window: cache.Window{Index: index, RetainUntil: retain, Issued: math.MinInt64}}
 		w.Grow(blocks)
 		s.bytes += w.bytes()
 		s.live[index] = w
@@ -143,6 +149,7 @@ func (s *shard) insert(c *replay.Claim, k cache.Key, now time.Time) {
 		s.bytes += w.bytes()
 	}
 	s.queue.Extend(w, retain)
+	w.Issued = max(w.Issued, c.Issued.UnixMilli())
 	w.add(k)
 	s.records++
 	s.recent.Add(k, &c.Nonce, &c.Binding, now)
@@ -206,14 +213,15 @@ func (s *shard) makeRoom(w *window, expected int, now time.Time) int {
 }
 
 // dropExpired drops the first window of the queue, if the window's retention has ended. The
-// window's index is remembered for ever: no window has a second life.
+// window's index is remembered for ever: in a second life the window has only tickets issued
+// later than the dropped tickets.
 func (s *shard) dropExpired(now time.Time) bool {
 	if len(s.queue) == 0 || !s.queue[0].Over(now) {
 		return false
 	}
 	w := s.queue.Remove()
 	delete(s.live, w.Index)
-	s.dropped.Add(w.Index)
+	s.dropped.Add(w.Index, w.Issued)
 	s.bytes -= w.bytes()
 	s.records -= w.Records
 	return true

@@ -123,15 +123,18 @@ func (s *Store) answer(batch []*request) {
 }
 
 const (
-	claimSQL  = "SELECT 1, status, first_used, binding, seen FROM admitone_replay.claim($1, $2, $3, $4, $5, $6, $7, $8)"
-	claimsSQL = "SELECT n, status, first_used, binding, seen FROM admitone_replay.claims($1, $2, $3, $4, $5, $6, $7, $8)"
+	claimSQL = "SELECT 1, status, first_used, binding, seen " +
+		"FROM admitone_replay.claim($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+	claimsSQL = "SELECT n, status, first_used, binding, seen " +
+		"FROM admitone_replay.claims($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 )
 
 // send asks the server, and returns a row for each of the batch or an error.
 func (s *Store) send(ctx context.Context, batch []*request) ([]row, error) {
 	n := len(batch)
 	nonces, bindings := make([][]byte, n), make([][]byte, n)
-	notBefore, expires, retain := make([]int64, n), make([]int64, n), make([]int64, n)
+	issued, notBefore := make([]int64, n), make([]int64, n)
+	expires, retain := make([]int64, n), make([]int64, n)
 	spend := make([]bool, n)
 	for i, r := range batch {
 		c := &r.claim
@@ -139,13 +142,15 @@ func (s *Store) send(ctx context.Context, batch []*request) ([]row, error) {
 		if c.Binding != [32]byte{} {
 			bindings[i] = c.Binding[:]
 		}
-		notBefore[i], expires[i], retain[i] = c.NotBefore.UnixMilli(), c.Expires.UnixMilli(), c.RetainUntil.UnixMilli()
+		issued[i], notBefore[i] = c.Issued.UnixMilli(), c.NotBefore.UnixMilli()
+		expires[i], retain[i] = c.Expires.UnixMilli(), c.RetainUntil.UnixMilli()
 		spend[i] = r.spend
 	}
 	now := s.now().UnixMilli()
-	sql, args := claimsSQL, []any{s.realm, nonces, notBefore, expires, retain, bindings, spend, now}
+	sql, args := claimsSQL, []any{s.realm, nonces, issued, notBefore, expires, retain, bindings, spend, now}
 	if n == 1 { // which the server has less work with
-		sql, args = claimSQL, []any{s.realm, nonces[0], notBefore[0], expires[0], retain[0], bindings[0], spend[0], now}
+		sql = claimSQL
+		args = []any{s.realm, nonces[0], issued[0], notBefore[0], expires[0], retain[0], bindings[0], spend[0], now}
 	}
 	var rows []row
 	err := s.query(ctx, sql, args, func(result pgx.Rows) (err error) {

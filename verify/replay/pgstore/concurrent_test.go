@@ -120,7 +120,8 @@ func TestLooksAgainAfterWaiting(t *testing.T) {
 				clock.set(t, c.RetainUntil)
 			}, replay.TooLate},
 		{"its window is dropped meanwhile", false, func(t *testing.T, url string, _ *movedClock, c replay.Claim) {
-			exec1(t, url, fmt.Sprintf("SELECT admitone_replay.drop_window(%d)", cache.WindowOf(c.Expires)))
+			exec1(t, url, fmt.Sprintf("SELECT admitone_replay.drop_window(%d, %d)",
+				cache.WindowOf(c.Expires), c.Issued.UnixMilli()))
 		}, replay.ClockBehind},
 		{"the epoch is lost meanwhile", false, func(t *testing.T, url string, clock *movedClock, _ replay.Claim) {
 			exec1(t, url, "DELETE FROM admitone_replay.epoch")
@@ -145,7 +146,8 @@ func TestLooksAgainAfterWaiting(t *testing.T) {
 				defer conn.Close(ctx)
 				other, err := conn.Begin(ctx)
 				require.NoError(t, err)
-				_, err = other.Exec(ctx, `INSERT INTO admitone_replay.claims (realm, nonce, expires, retain_until, first_used) VALUES ('', $1, $2, $3, $4)`,
+				_, err = other.Exec(ctx, `INSERT INTO admitone_replay.claims
+					(realm, nonce, issued, expires, retain_until, first_used) VALUES ('', $1, 0, $2, $3, $4)`,
 					c.Nonce[:], c.Expires.UnixMilli(), c.RetainUntil.UnixMilli(), clock.at.UnixMilli())
 				require.NoError(t, err)
 

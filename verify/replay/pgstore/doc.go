@@ -78,10 +78,11 @@
 //
 // Claims past their RetainUntil are purged every Config.PurgeEvery, in batches of 1,000 and
 // beside redemptions, by any number of processes. The purge notes the purged windows of
-// ticket expiry, as ranges, in the same transaction. If the server's clock is set back,
-// claims in these windows are replay.ClockBehind, and all others are served. The same
-// happens to a claim after its nonce was purged, if its verifier's skew is larger by more
-// than a minute than the skew before.
+// ticket expiry, as ranges, in the same transaction, with the latest issue of the purged
+// tickets. If the server's clock is set back, tickets of these windows issued at or before
+// that moment are replay.ClockBehind, and all others are served. The same happens to a claim
+// after its nonce was purged, if its verifier's skew is larger by more than a minute than the
+// skew before.
 //
 // A claim takes some 230 bytes with its indexes, until a purge and then a vacuum have
 // passed. The store never answers replay.Full or replay.PossiblyUsed; a full disk is

@@ -141,7 +141,7 @@ func TestRoleOfTheService(t *testing.T) {
 		"TRUNCATE admitone_replay.claims",
 		"UPDATE admitone_replay.epoch SET began = 0",
 		"DELETE FROM admitone_replay.dropped",
-		"SELECT admitone_replay.drop_window(1)",
+		"SELECT admitone_replay.drop_window(1, 1)",
 		"CREATE OR REPLACE FUNCTION admitone_replay.clock() RETURNS bigint LANGUAGE sql AS 'SELECT 9e15::bigint'",
 	} {
 		_, err := conn.Exec(context.Background(), sql)

@@ -30,8 +30,8 @@ func purge(t testing.TB, s *Store) int {
 // a millisecond apart.
 func fill(t testing.TB, url string, n int, end time.Time) {
 	t.Helper()
-	exec1(t, url, fmt.Sprintf(`INSERT INTO admitone_replay.claims (realm, nonce, expires, retain_until, first_used)
-		SELECT '', uuid_send(gen_random_uuid()), %[1]d - n - 90000, %[1]d - n, %[1]d - n - 100000 FROM generate_series(0, %[2]d - 1) n`, end.UnixMilli(), n))
+	exec1(t, url, fmt.Sprintf(`INSERT INTO admitone_replay.claims (realm, nonce, issued, expires, retain_until, first_used)
+		SELECT '', uuid_send(gen_random_uuid()), %[1]d - n - 100000, %[1]d - n - 90000, %[1]d - n, %[1]d - n - 100000 FROM generate_series(0, %[2]d - 1) n`, end.UnixMilli(), n))
 }
 
 // A row is deleted at its retain-until and its window's end, and not before.
@@ -96,9 +96,12 @@ func TestClockSteps(t *testing.T) {
 	for _, life := range []time.Duration{time.Minute, 10 * time.Minute} {
 		assert.Equal(t, replay.Admitted, claim(t, s, ticket(start, life, skew)).Status)
 	}
-	assert.Equal(t, replay.ClockBehind, claim(t, s, ticket(start, lifetime, skew)).Status, "a fresh ticket of that window")
-	clock.step(t, 20*time.Second) // and the stall is over
-	assert.Equal(t, replay.Admitted, claim(t, s, ticket(clock.at, lifetime, skew)).Status)
+	assert.Equal(t, replay.ClockBehind, claim(t, s, ticket(start, lifetime, skew)).Status, "it may be the victim")
+	clock.step(t, time.Millisecond)
+	again := ticket(clock.at, lifetime, skew) // in the victim's window
+	assert.Equal(t, replay.Admitted, claim(t, s, again).Status)
+	assert.Equal(t, replay.AlreadyUsed, claim(t, s, again).Status)
+	assert.Equal(t, replay.ClockBehind, claim(t, s, victim).Status)
 
 	// Back to before the epoch: refused until it has caught up.
 	clock.set(t, start.Add(-time.Hour))
@@ -261,20 +264,29 @@ func TestDroppedRangesModel(t *testing.T) {
 		require.NoError(t, err)
 		model := map[int64]bool{}
 		merged := false
+		issued := map[int64]int64{}
 		for range 150 {
 			window := rng.Int64N(space) - space/2
-			model[window] = true
-			_, err := conn.Exec(context.Background(), "SELECT admitone_replay.drop_window($1)", window)
+			latest := rng.Int64N(100)
+			model[window], issued[window] = true, max(issued[window], latest)
+			_, err := conn.Exec(context.Background(), "SELECT admitone_replay.drop_window($1, $2)", window, latest)
 			require.NoError(t, err)
-			rows, err := conn.Query(context.Background(), "SELECT lo, hi FROM admitone_replay.dropped ORDER BY lo")
+			rows, err := conn.Query(context.Background(), "SELECT lo, hi, issued FROM admitone_replay.dropped ORDER BY lo")
 			require.NoError(t, err)
-			type span struct{ Lo, Hi int64 }
+			type span struct{ Lo, Hi, Issued int64 }
 			spans, err := pgx.CollectRows(rows, pgx.RowToStructByPos[span])
 			require.NoError(t, err)
 			require.LessOrEqual(t, len(spans), 64)
 			merged = merged || len(spans) == 64
 			has := func(i int64) bool {
 				return slices.ContainsFunc(spans, func(s span) bool { return s.Lo <= i && i <= s.Hi })
+			}
+			for _, s := range spans {
+				latest := int64(0)
+				for i := s.Lo; i <= s.Hi; i++ {
+					latest = max(latest, issued[i])
+				}
+				require.Equal(t, latest, s.Issued)
 			}
 			for i := range spans[1:] {
 				require.Greater(t, spans[i+1].Lo, spans[i].Hi+1, "%v", spans)

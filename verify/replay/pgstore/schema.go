@@ -16,7 +16,7 @@ import (
 var schemaSQL string
 
 const (
-	schemaVersion = 2
+	schemaVersion = 3
 	migrationLock = 7020957371498726502
 )
 

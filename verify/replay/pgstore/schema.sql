@@ -1,4 +1,4 @@
--- The schema of a replay store on PostgreSQL 13 or newer, version 2.
+-- The schema of a replay store on PostgreSQL 13 or newer, version 3.
 --
 -- All times are bigints: milliseconds since the Unix epoch, by the server's
 -- clock, by the caller's (p_now) or from tickets. So no session's time zone can
@@ -14,6 +14,7 @@ CREATE SCHEMA admitone_replay;
 CREATE TABLE admitone_replay.claims (
     realm        bytea  NOT NULL,
     nonce        bytea  NOT NULL CHECK (octet_length(nonce) = 16),
+    issued       bigint NOT NULL,
     expires      bigint NOT NULL,
     retain_until bigint NOT NULL,
     first_used   bigint NOT NULL,
@@ -33,16 +34,17 @@ CREATE TABLE admitone_replay.epoch (
     made_in  xid8    NOT NULL DEFAULT pg_current_xact_id()
 );
 
--- The windows with purged claims, as ranges that neither overlap nor touch. A
--- clock that stepped back meets them.
+-- The windows with purged claims, as ranges that neither overlap nor touch, with
+-- the latest issue of the purged tickets. A clock that stepped back meets them.
 CREATE TABLE admitone_replay.dropped (
-    lo bigint PRIMARY KEY,
-    hi bigint NOT NULL,
+    lo     bigint PRIMARY KEY,
+    hi     bigint NOT NULL,
+    issued bigint NOT NULL,
     CHECK (lo <= hi)
 );
 
 CREATE FUNCTION admitone_replay.version() RETURNS integer
-LANGUAGE sql IMMUTABLE AS 'SELECT 2';
+LANGUAGE sql IMMUTABLE AS 'SELECT 3';
 
 -- window_of returns the window of an expiry, rounded down, before 1970 too.
 CREATE FUNCTION admitone_replay.window_of(p_expires bigint) RETURNS bigint
@@ -113,8 +115,8 @@ $$;
 -- a retry. Otherwise status is admitted, issued_before_start, too_late or
 -- clock_behind, and the rest is null.
 CREATE FUNCTION admitone_replay.claim(
-    p_realm bytea, p_nonce bytea, p_not_before bigint, p_expires bigint, p_retain_until bigint, p_binding bytea,
-    p_spend boolean, p_now bigint,
+    p_realm bytea, p_nonce bytea, p_issued bigint, p_not_before bigint, p_expires bigint, p_retain_until bigint,
+    p_binding bytea, p_spend boolean, p_now bigint,
     OUT status text, OUT first_used bigint, OUT binding bytea, OUT seen bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -141,20 +143,22 @@ BEGIN
     END IF;
     IF p_not_before <= epoch THEN
         status := 'issued_before_start';
-    ELSIF EXISTS (SELECT FROM admitone_replay.dropped d WHERE win BETWEEN d.lo AND d.hi) THEN
+    -- Can the ticket be among the purged tickets of its window?
+    ELSIF EXISTS (SELECT FROM admitone_replay.dropped d WHERE win BETWEEN d.lo AND d.hi AND p_issued <= d.issued) THEN
         status := 'clock_behind';
     ELSE
         status := 'admitted';
         IF p_spend THEN
-            INSERT INTO admitone_replay.claims (realm, nonce, expires, retain_until, first_used, binding)
-            VALUES (p_realm, p_nonce, p_expires, p_retain_until, admitone_replay.clock(), p_binding)
+            INSERT INTO admitone_replay.claims (realm, nonce, issued, expires, retain_until, first_used, binding)
+            VALUES (p_realm, p_nonce, p_issued, p_expires, p_retain_until, admitone_replay.clock(), p_binding)
             ON CONFLICT DO NOTHING;
             IF FOUND THEN
                 -- The nonce was not in the table. Was it purged, was the table
                 -- emptied, or is its time over, since the looks above?
                 PERFORM FROM admitone_replay.memory m
                 WHERE m.began = epoch
-                    AND NOT EXISTS (SELECT FROM admitone_replay.dropped d WHERE win BETWEEN d.lo AND d.hi);
+                    AND NOT EXISTS (SELECT FROM admitone_replay.dropped d
+                        WHERE win BETWEEN d.lo AND d.hi AND p_issued <= d.issued);
                 IF NOT FOUND OR admitone_replay.clock() >= p_retain_until THEN
                     RAISE EXCEPTION 'the replay store changed during the claim'
                         USING ERRCODE = 'serialization_failure';
@@ -184,42 +188,48 @@ $$;
 -- Callers give nonces in ascending order: two transactions that wait for each other
 -- would be a deadlock, and the server would undo one of them.
 CREATE FUNCTION admitone_replay.claims(
-    p_realm bytea, p_nonces bytea[], p_not_before bigint[], p_expires bigint[], p_retain_until bigint[], p_bindings bytea[],
-    p_spend boolean[], p_now bigint)
+    p_realm bytea, p_nonces bytea[], p_issued bigint[], p_not_before bigint[], p_expires bigint[], p_retain_until bigint[],
+    p_bindings bytea[], p_spend boolean[], p_now bigint)
 RETURNS TABLE (n integer, status text, first_used bigint, binding bytea, seen bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     FOR i IN 1 .. cardinality(p_nonces) LOOP
         RETURN QUERY SELECT i, c.* FROM admitone_replay.claim(
-            p_realm, p_nonces[i], p_not_before[i], p_expires[i], p_retain_until[i], p_bindings[i], p_spend[i], p_now) c;
+            p_realm, p_nonces[i], p_issued[i], p_not_before[i], p_expires[i], p_retain_until[i], p_bindings[i],
+            p_spend[i], p_now) c;
     END LOOP;
 END
 $$;
 
--- drop_window remembers that claims of a window were purged. Beyond 64 ranges the
--- two lowest are merged, gap included. This errs on the side of refusal, farthest
--- in the past.
-CREATE FUNCTION admitone_replay.drop_window(p_window bigint) RETURNS void
+-- drop_window remembers that claims of a window were purged, of tickets issued up to
+-- p_issued. Beyond 64 ranges the two lowest are merged, gap included. This errs on
+-- the side of refusal, farthest in the past.
+CREATE FUNCTION admitone_replay.drop_window(p_window bigint, p_issued bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     new_lo bigint;
     new_hi bigint;
+    latest bigint;
 BEGIN
-    IF EXISTS (SELECT FROM admitone_replay.dropped d WHERE p_window BETWEEN d.lo AND d.hi) THEN
+    UPDATE admitone_replay.dropped d SET issued = greatest(d.issued, p_issued) WHERE p_window BETWEEN d.lo AND d.hi;
+    IF FOUND THEN
         RETURN;
     END IF;
     WITH neighbours AS (
-        DELETE FROM admitone_replay.dropped d WHERE d.hi = p_window - 1 OR d.lo = p_window + 1 RETURNING d.lo, d.hi
+        DELETE FROM admitone_replay.dropped d WHERE d.hi = p_window - 1 OR d.lo = p_window + 1
+        RETURNING d.lo, d.hi, d.issued
     )
-    SELECT least(min(n.lo), p_window), greatest(max(n.hi), p_window) INTO new_lo, new_hi FROM neighbours n;
-    INSERT INTO admitone_replay.dropped (lo, hi) VALUES (new_lo, new_hi);
+    SELECT least(min(n.lo), p_window), greatest(max(n.hi), p_window), greatest(max(n.issued), p_issued)
+    INTO new_lo, new_hi, latest FROM neighbours n;
+    INSERT INTO admitone_replay.dropped (lo, hi, issued) VALUES (new_lo, new_hi, latest);
     IF (SELECT count(*) FROM admitone_replay.dropped) > 64 THEN
         WITH lowest AS (
             DELETE FROM admitone_replay.dropped d
-            WHERE d.lo IN (SELECT l.lo FROM admitone_replay.dropped l ORDER BY l.lo LIMIT 2) RETURNING d.lo, d.hi
+            WHERE d.lo IN (SELECT l.lo FROM admitone_replay.dropped l ORDER BY l.lo LIMIT 2)
+            RETURNING d.lo, d.hi, d.issued
         )
-        SELECT min(l.lo), max(l.hi) INTO new_lo, new_hi FROM lowest l;
-        INSERT INTO admitone_replay.dropped (lo, hi) VALUES (new_lo, new_hi);
+        SELECT min(l.lo), max(l.hi), max(l.issued) INTO new_lo, new_hi, latest FROM lowest l;
+        INSERT INTO admitone_replay.dropped (lo, hi, issued) VALUES (new_lo, new_hi, latest);
     END IF;
 END
 $$;
@@ -234,7 +244,8 @@ DECLARE
     over   CONSTANT bigint := admitone_replay.clock();
     before CONSTANT bigint := admitone_replay.window_of(over - 60000) * 16000;
     windows bigint[];
-    gone   integer;
+    latest  bigint[];
+    gone    integer;
 BEGIN
     PERFORM admitone_replay.check_session();
     IF NOT pg_try_advisory_xact_lock(7020957371498726501) THEN
@@ -246,10 +257,13 @@ BEGIN
                 SELECT o.ctid FROM admitone_replay.claims o
                 WHERE o.retain_until <= over AND o.expires < before
                 ORDER BY o.retain_until LIMIT p_most))
-        RETURNING admitone_replay.window_of(c.expires) AS win
+        RETURNING admitone_replay.window_of(c.expires) AS win, c.issued
+    ), windows AS (
+        SELECT d.win, count(*) AS n, max(d.issued) AS latest FROM deleted d GROUP BY d.win
     )
-    SELECT count(*), array_agg(DISTINCT d.win ORDER BY d.win) INTO gone, windows FROM deleted d;
-    PERFORM admitone_replay.drop_window(w) FROM unnest(windows) w;
+    SELECT coalesce(sum(w.n), 0), array_agg(w.win ORDER BY w.win), array_agg(w.latest ORDER BY w.win)
+    INTO gone, windows, latest FROM windows w;
+    PERFORM admitone_replay.drop_window(u.w, u.l) FROM unnest(windows, latest) AS u (w, l);
     RETURN gone;
 END
 $$;

@@ -25,6 +25,7 @@ const (
 // ticket returns the claim of a ticket issued at the given time.
 func ticket(issued time.Time, life, skew time.Duration) replay.Claim {
 	c := replay.Claim{
+		Issued:      issued,
 		NotBefore:   issued.Add(-skew),
 		Expires:     issued.Add(life),
 		RetainUntil: issued.Add(life + 3*skew + time.Minute),

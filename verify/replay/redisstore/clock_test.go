@@ -251,7 +251,7 @@ func TestEpochOfServerBehind(t *testing.T) {
 
 func newTicketAt(notBefore time.Time) replay.Claim {
 	c := ticket()
-	c.NotBefore = notBefore
+	c.Issued, c.NotBefore = notBefore, notBefore
 	c.Expires = notBefore.Add(lifetime)
 	c.RetainUntil = c.Expires.Add(90 * time.Second)
 	return c

@@ -71,6 +71,7 @@ const (
 func ticket() replay.Claim {
 	issued := time.Now().Add(skew)
 	c := replay.Claim{
+		Issued:      issued,
 		NotBefore:   issued.Add(-skew),
 		Expires:     issued.Add(lifetime),
 		RetainUntil: issued.Add(lifetime + 3*skew + time.Minute),

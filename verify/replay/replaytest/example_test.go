@@ -188,11 +188,13 @@ func conformance(t *testing.T) {
 // puts it through the suite.
 func Example() {
 	s := &store{table: &table{now: time.Now, rows: map[string]row{}}, now: time.Now}
+	issued := time.Now().Add(time.Minute)
 	claim := replay.Claim{
 		Nonce:       [16]byte{1},
-		NotBefore:   time.Now().Add(time.Minute),
-		Expires:     time.Now().Add(2 * time.Minute),
-		RetainUntil: time.Now().Add(4 * time.Minute),
+		Issued:      issued,
+		NotBefore:   issued,
+		Expires:     issued.Add(time.Minute),
+		RetainUntil: issued.Add(3 * time.Minute),
 	}
 	for range 2 {
 		a, err := s.Claim(context.Background(), claim)

@@ -124,6 +124,7 @@ func run(t *testing.T, h Harness, patience time.Duration) {
 		{"LateClaim", lateClaim},
 		{"ForwardStep", forwardStep},
 		{"ShortLeap", shortLeap},
+		{"ClockAhead", clockAhead},
 		{"BackwardStep", backwardStep},
 
 		{"Cancelled", cancelled},

@@ -123,6 +123,7 @@ func (s *suite) ticket() replay.Claim { return newTicket(s.Now().Add(skew), life
 
 func newTicket(issued time.Time, life, skew time.Duration) replay.Claim {
 	c := replay.Claim{
+		Issued:      issued,
 		NotBefore:   issued.Add(-skew),
 		Expires:     issued.Add(life),
 		RetainUntil: issued.Add(life + 3*skew + time.Minute),

@@ -235,6 +235,51 @@ func shortLeap(s *suite, t *testing.T) {
 	admit(t, store, s.ticket())
 }
 
+// clockAhead: the clock is an hour ahead for two seconds. Nothing spent is ever admitted
+// again, by a verifier of another skew neither; and after at most a skew, every new ticket is
+// admitted, of whatever lifetime.
+//
+// trap R39
+func clockAhead(s *suite, t *testing.T) {
+	s.needsStep(t)
+	store := s.open(t)
+	s.Step(2 * skew)
+	lifetimes := []time.Duration{time.Minute, lifetime, 15 * time.Minute}
+	var spent []replay.Claim
+	spend := func() {
+		for _, life := range lifetimes {
+			c := newTicket(s.Now(), life, skew)
+			admit(t, store, c)
+			spent = append(spent, c)
+		}
+	}
+	check := func() {
+		for _, c := range spent {
+			requireNotAdmitted(t, store, c)
+			c.NotBefore, c.RetainUntil = c.Issued, c.Expires.Add(time.Minute)
+			requireNotAdmitted(t, store, c)
+		}
+	}
+	for range 10 {
+		spend()
+		s.Step(2 * time.Second)
+	}
+	s.Step(time.Hour)
+	wantStatus(t, store, spent[0], replay.TooLate)
+	spend()
+	s.Step(2 * time.Second)
+	s.Step(-time.Hour)
+	check()
+	s.Step(skew + time.Millisecond)
+	for end := s.Now().Add(lifetime); s.Now().Before(end); s.Step(20 * time.Second) {
+		spend()
+		check()
+	}
+	s.Step(2 * time.Hour) // nobody else is to meet the hour that was dropped
+	check()
+	admit(t, store, s.ticket())
+}
+
 // backwardStep: the clock steps back a little. Nothing opens again, and new claims are
 // served at once or, at the latest, when the clock has caught up.
 //

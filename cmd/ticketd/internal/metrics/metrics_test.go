@@ -168,7 +168,7 @@ func TestStateOfMemoryAndJournal(t *testing.T) {
 	now := time.Now()
 	claim := func(n byte) replay.Claim {
 		return replay.Claim{
-			Nonce: [16]byte{n}, NotBefore: now.Add(time.Minute),
+			Nonce: [16]byte{n}, Issued: now.Add(time.Minute), NotBefore: now.Add(time.Minute),
 			Expires: now.Add(2 * time.Minute), RetainUntil: now.Add(3 * time.Minute),
 		}
 	}

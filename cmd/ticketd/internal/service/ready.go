@@ -18,7 +18,7 @@ func checks(db *directory.DB, store replay.Store) []api.Check {
 		{Name: "directory", Ask: db.Ping},
 		{Name: "replay store", Ask: func(ctx context.Context) error {
 			now := time.Now()
-			c := replay.Claim{NotBefore: now, Expires: now.Add(time.Minute), RetainUntil: now.Add(2 * time.Minute)}
+			c := replay.Claim{Issued: now, NotBefore: now, Expires: now.Add(time.Minute), RetainUntil: now.Add(2 * time.Minute)}
 			_, _ = rand.Read(c.Nonce[:]) // of no ticket; rand.Read never fails
 			_, err := store.Peek(ctx, c)
 			return err

@@ -4,7 +4,8 @@ package cache
 const MaxRanges = 64
 
 // Ranges is a set of window indices, the dropped windows, as disjoint ranges in ascending
-// order. The set never shrinks. Beyond MaxRanges, the two nearest ranges are merged, gap
+// order. Each range has the latest issue of all the tickets redeemed in the range's windows.
+// The set never shrinks. Beyond MaxRanges, the two nearest ranges are merged, gap
 // included. This errs on the side of refusal, and refuses as little as possible: the
 // tickets of a gap are good only while the clock stands behind the drop of the neighbours,
 // and meet a refusal then.
@@ -14,8 +15,9 @@ type Ranges struct {
 	r      [MaxRanges + 1]Range // the last element gives Add room
 }
 
-// Range is a range of window indices, both ends included.
-type Range struct{ From, To int64 }
+// Range is a range of window indices, both ends included, with the latest issue of the
+// forgotten tickets in Unix ms.
+type Range struct{ From, To, Issued int64 }
 
 // RestoreRanges returns a set with the given ranges, at most MaxRanges, disjoint and in
 // ascending order. merges is the result of Merges.
@@ -49,25 +51,34 @@ func (s *Ranges) Has(i int64) bool {
 	return at < s.n && s.r[at].From <= i
 }
 
-// Add puts the index into the set.
-func (s *Ranges) Add(i int64) {
+// Forgotten reports whether a ticket can be among the forgotten tickets of the window i: the
+// window was dropped, and the ticket was issued no later than the last of these tickets.
+func (s *Ranges) Forgotten(i, issued int64) bool {
+	at := s.find(i)
+	return at < s.n && s.r[at].From <= i && issued <= s.r[at].Issued
+}
+
+// Add puts the index into the set, with the latest issue of the window's tickets. A window
+// can be added again.
+func (s *Ranges) Add(i, issued int64) {
 	at := s.find(i)
 	if at < s.n && s.r[at].From <= i {
+		s.r[at].Issued = max(s.r[at].Issued, issued)
 		return
 	}
 	joinsBelow := at > 0 && s.r[at-1].To == i-1
 	joinsAbove := at < s.n && s.r[at].From == i+1
 	switch {
 	case joinsBelow && joinsAbove:
-		s.r[at-1].To = s.r[at].To
-		s.remove(at)
+		s.join(at)
+		s.r[at-1].Issued = max(s.r[at-1].Issued, issued)
 	case joinsBelow:
-		s.r[at-1].To = i
+		s.r[at-1].To, s.r[at-1].Issued = i, max(s.r[at-1].Issued, issued)
 	case joinsAbove:
-		s.r[at].From = i
+		s.r[at].From, s.r[at].Issued = i, max(s.r[at].Issued, issued)
 	default:
 		copy(s.r[at+1:s.n+1], s.r[at:s.n])
-		s.r[at] = Range{i, i}
+		s.r[at] = Range{i, i, issued}
 		s.n++
 	}
 	if s.n > MaxRanges {
@@ -83,12 +94,13 @@ func (s *Ranges) mergeNearest() {
 			at = i
 		}
 	}
-	s.r[at-1].To = s.r[at].To
-	s.remove(at)
+	s.join(at)
 	s.merges++
 }
 
-func (s *Ranges) remove(at int) {
+// join makes one range of the range and the range below, gap included.
+func (s *Ranges) join(at int) {
+	s.r[at-1].To, s.r[at-1].Issued = s.r[at].To, max(s.r[at-1].Issued, s.r[at].Issued)
 	copy(s.r[at:], s.r[at+1:s.n])
 	s.n--
 }

@@ -17,6 +17,7 @@ const WindowLength = time.Second << windowShift
 type Window struct {
 	Index       int64     // see WindowOf
 	RetainUntil time.Time // the latest RetainUntil of the window's records
+	Issued      int64     // the latest issue of the window's tickets, Unix ms
 	Records     int
 
 	position int // in the Queue

@@ -51,6 +51,7 @@ func Nonce(n uint64) (id [16]byte) {
 func Ticket(n uint64, issued time.Time, lifetime, skew time.Duration) replay.Claim {
 	return replay.Claim{
 		Nonce:       Nonce(n),
+		Issued:      issued,
 		NotBefore:   issued.Add(-skew),
 		Expires:     issued.Add(lifetime),
 		RetainUntil: issued.Add(lifetime + 3*skew + time.Minute),

@@ -43,6 +43,7 @@ type Schedule struct {
 type Tally struct {
 	Answers  map[replay.Status]int
 	Repeated int
+	Again    int // admissions in a window that may have been dropped before
 }
 
 // Count adds an answer.
@@ -104,10 +105,26 @@ func (s *Schedule) Next() replay.Claim {
 }
 
 // ExpirySpan is the end of the latest record in a window of expiry, and whether a
-// claim was made after that end, so that the store may have dropped the window.
+// claim was made after that end, so that the store may have dropped the window. Issued is
+// the latest issue of the tickets that the window may have.
 type ExpirySpan struct {
-	RetainUntil time.Time
-	MayBeGone   bool
+	RetainUntil, Issued time.Time
+	MayBeGone           bool
+}
+
+// Forgotten reports whether a store may call a ticket ClockBehind: a ticket of the same
+// issue or a later one may be among the dropped, in this window or another.
+func Forgotten(windows map[int64]*ExpirySpan, c replay.Claim, now time.Time) bool {
+	w := windows[c.Expires.Unix()/16]
+	if w == nil || !w.MayBeGone && now.Before(w.RetainUntil) {
+		return false
+	}
+	for _, w := range windows {
+		if (w.MayBeGone || !now.Before(w.RetainUntil)) && !c.Issued.After(w.Issued) {
+			return true
+		}
+	}
+	return false
 }
 
 // Stream claims tickets at a steady rate, in steps of a second, and calls see
