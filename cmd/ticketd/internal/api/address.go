@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -67,25 +66,25 @@ func (p Proxies) hops(h http.Header) (all []netip.Addr, ok bool) {
 
 func unmapped(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
 
-type clientKey struct{}
+// visit is what the service knows of a request beside the request.
+type visit struct {
+	client netip.Addr // the zero Addr if the address is unknown
+	quiet  bool       // the request leaves no line in the access log
+}
 
-// withClient notes the client's address in the request's context, and in place of the
-// proxy's address, for handlers that know of no proxies.
-func (s *server) withClient(r *http.Request) *http.Request {
-	addr := s.Proxies.client(r)
-	r = r.WithContext(context.WithValue(r.Context(), clientKey{}, addr))
-	r.RemoteAddr = ""
-	if addr.IsValid() {
-		r.RemoteAddr = netip.AddrPortFrom(addr, 0).String()
+type visitKey struct{}
+
+// visitOf returns the visit that guard noted.
+func visitOf(r *http.Request) *visit {
+	if v, ok := r.Context().Value(visitKey{}).(*visit); ok {
+		return v
 	}
-	return r
+	return new(visit)
 }
 
-// clientOf returns the address that withClient noted.
-func clientOf(r *http.Request) netip.Addr {
-	addr, _ := r.Context().Value(clientKey{}).(netip.Addr)
-	return addr
-}
+// clientOf returns the address of a request's client, or the zero Addr if the address is
+// unknown.
+func clientOf(r *http.Request) netip.Addr { return visitOf(r).client }
 
 // unknownClient stands for all clients without a known address, in logs and where
 // requests are counted.

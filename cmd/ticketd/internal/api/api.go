@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"runtime/debug"
 	"strings"
@@ -232,6 +233,13 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 // read; and a client that has gone must not look like a failure of the directory.
 const answerTime = 20 * time.Second
 
+// Values of the headers that every answer has. Nobody changes them.
+var (
+	nosniff    = []string{"nosniff"}
+	noReferrer = []string{"no-referrer"}
+	noStore    = []string{"no-store"}
+)
+
 // guard sets the headers that every answer has, writes the access log and turns a panic
 // into a 500. The log has the route and not the URL, since paths and queries may carry
 // tickets.
@@ -240,12 +248,17 @@ func (s *server) guard(next http.Handler) http.Handler {
 		start := s.Now()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), answerTime)
 		defer cancel()
-		ctx, quiet := withQuiet(ctx)
-		r, span := s.startSpan(s.withClient(s.inKnownCase(r.WithContext(ctx))))
+		v := &visit{client: s.Proxies.client(r)}
+		r, span := s.startSpan(s.inKnownCase(r.WithContext(context.WithValue(ctx, visitKey{}, v))))
+		// In place of the proxy's address, for handlers that know of no proxies.
+		r.RemoteAddr = ""
+		if v.client.IsValid() {
+			r.RemoteAddr = netip.AddrPortFrom(v.client, 0).String()
+		}
 		h := w.Header()
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cache-Control", "no-store")
+		h["X-Content-Type-Options"] = nosniff
+		h["Referrer-Policy"] = noReferrer
+		h["Cache-Control"] = noStore
 		a := &answer{ResponseWriter: w}
 		defer func() {
 			if p := recover(); p != nil {
@@ -260,7 +273,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 			endSpan(span, r, cmp.Or(a.status, http.StatusOK))
 			duration := s.Now().Sub(start)
 			s.Metrics.Request(pattern(r), cmp.Or(a.status, http.StatusOK), duration)
-			if *quiet {
+			if v.quiet {
 				return
 			}
 			s.Log.Info("request", "method", method(r), "route", pattern(r), "status", a.status,

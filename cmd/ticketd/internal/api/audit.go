@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"net/http"
 
@@ -63,15 +62,6 @@ var (
 	floodLimit   = ratelimit.Limit{Rate: 1.0 / 600, Burst: 1}
 )
 
-type quietKey struct{}
-
-// withQuiet returns a context with a mark that a handler may set: the request then leaves
-// no line in the access log.
-func withQuiet(ctx context.Context) (context.Context, *bool) {
-	quiet := new(bool)
-	return context.WithValue(ctx, quietKey{}, quiet), quiet
-}
-
 // mayLogRefusal reports whether a page's refusal of a ticket gets its lines in the log. Beyond
 // the limit of the address the metrics count alone.
 func (s *server) mayLogRefusal(r *http.Request) bool {
@@ -79,9 +69,7 @@ func (s *server) mayLogRefusal(r *http.Request) bool {
 	if s.refusals.Take(r.Context(), address, refusalLimit).OK {
 		return true
 	}
-	if quiet, ok := r.Context().Value(quietKey{}).(*bool); ok {
-		*quiet = true
-	}
+	visitOf(r).quiet = true
 	if s.refusals.Take(r.Context(), "flood "+address, floodLimit).OK {
 		s.Log.Warn("more refused tickets from an address than are logged; the metrics count all", "remote", remote(r))
 	}

@@ -25,13 +25,14 @@ var (
 // parameter, data. The body itself is the JSON if it starts as JSON does, also where the
 // Content-Type says that it is a form: curl says so of whatever it sends.
 func formData(contentType string, body []byte) ([]byte, error) {
-	kind, parameters, _ := mime.ParseMediaType(contentType)
 	start := bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
+	if len(start) == 0 || strings.IndexByte(`{["`, start[0]) >= 0 {
+		return body, nil
+	}
+	kind, parameters, _ := mime.ParseMediaType(contentType)
 	var form []parameter
 	var err error
 	switch {
-	case len(start) == 0 || strings.IndexByte(`{["`, start[0]) >= 0:
-		return body, nil
 	case kind == "multipart/form-data":
 		form, err = multipartForm(body, parameters["boundary"])
 	case kind == "application/x-www-form-urlencoded", formName.Match(start):

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
@@ -186,6 +187,8 @@ func (s *server) countFailure(w http.ResponseWriter, r *http.Request, denied *re
 // policy (q) and its window in seconds (w), the remaining quota (r), and the seconds until
 // the whole quota is there again (t).
 func showLimit(w http.ResponseWriter, policy string, l ratelimit.Limit, a ratelimit.Answer) {
-	w.Header().Set("RateLimit-Policy", fmt.Sprintf(`"%s";q=%d;w=%s`, policy, l.Burst, seconds(l.Window())))
-	w.Header().Set("RateLimit", fmt.Sprintf(`"%s";r=%d;t=%s`, policy, a.Remaining, seconds(a.Reset)))
+	// Not by fmt, whose reflection is slow beside the rest of a request.
+	quoted := `"` + policy + `"`
+	w.Header()["Ratelimit-Policy"] = []string{quoted + ";q=" + strconv.Itoa(l.Burst) + ";w=" + seconds(l.Window())}
+	w.Header()["Ratelimit"] = []string{quoted + ";r=" + strconv.Itoa(a.Remaining) + ";t=" + seconds(a.Reset)}
 }

@@ -5,13 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/admitone/admitone/client"
 	"github.com/admitone/admitone/internal/spelling"
@@ -20,9 +17,9 @@ import (
 // body is a JSON object of a request while its fields are read. It collects the mistakes,
 // so that the caller learns all of them at once.
 type body struct {
-	members members
-	known   []string // the fields that were asked for
-	wrong   []client.FieldError
+	fields []member // those that were not taken yet
+	known  []string // the fields that were asked for
+	wrong  []client.FieldError
 }
 
 // readBody reads an object with the fields in its member data, or with the fields
@@ -35,37 +32,44 @@ func readBody(raw []byte, example string) (*body, error) {
 	if len(bytes.TrimSpace(raw)) == 0 {
 		return nil, fmt.Errorf("the body is empty; send a JSON object like %s", example)
 	}
-	outer, err := object(raw, example)
+	outer, err := readObject(raw, example)
 	if err != nil {
 		return nil, err
 	}
-	b := &body{members: outer}
-	inner := outer["data"]
+	b := &body{fields: outer, known: make([]string, 0, 16)}
+	data := b.find("data")
 	switch {
-	case inner == nil:
-		return b, nil
+	case data == nil:
 	case len(outer) > 1:
 		return nil, errors.New("the body has fields both inside data and beside it; put all of them in one place")
-	case inner.twice != "":
-		return b, nil
-	case inner.value[0] != '{':
-		delete(outer, "data")
+	case data.twice != "":
+	case data.value[0] != '{':
+		b.fields = nil
 		b.wrong = []client.FieldError{{Field: "data", Reason: "is not an object; put the fields in it"}}
-		return b, nil
+	default:
+		b.fields = data.inner
 	}
-	b.members, err = object(inner.value, example)
-	return b, err
+	return b, nil
+}
+
+func (b *body) find(name string) *member {
+	for i := range b.fields {
+		if sameName(b.fields[i].name, name) {
+			return &b.fields[i]
+		}
+	}
+	return nil
 }
 
 // value takes a field out of the body. Many clients write null for an absent field, and so
 // null counts as absent. A field that comes twice stays for finish.
-func (b *body) value(name string) json.RawMessage {
+func (b *body) value(name string) []byte {
 	b.known = append(b.known, name)
-	m := b.members[lower(name)]
+	m := b.find(name)
 	if m == nil || m.twice != "" {
 		return nil
 	}
-	delete(b.members, lower(name))
+	m.taken = true
 	if string(m.value) == "null" {
 		return nil
 	}
@@ -82,6 +86,8 @@ func (b *body) text(name string, digits bool) (text string) {
 	v := b.value(name)
 	switch {
 	case v == nil:
+	case v[0] == '"' && bytes.IndexByte(v, '\\') < 0:
+		return string(v[1 : len(v)-1])
 	case v[0] == '"':
 		if err := json.Unmarshal(v, &text); err != nil || loneSurrogate(v) {
 			b.refuse(name, "is not a well-formed string; write characters beyond U+FFFF as they are, or as two escapes")
@@ -136,9 +142,13 @@ func (b *body) seconds(name string) time.Duration {
 // finish returns the mistakes in the fields, in the order of reading, then the repeated
 // fields and the unknown fields.
 func (b *body) finish() []client.FieldError {
+	left := slices.DeleteFunc(b.fields, func(m member) bool { return m.taken })
+	if len(left) == 0 {
+		return b.wrong
+	}
+	slices.SortFunc(left, func(m, n member) int { return strings.Compare(lower(m.name), lower(n.name)) })
 	var twice, unknown []client.FieldError
-	for _, key := range slices.Sorted(maps.Keys(b.members)) {
-		m := b.members[key]
+	for _, m := range left {
 		if m.twice != "" {
 			twice = append(twice, client.FieldError{Field: m.name, Reason: m.twice})
 			continue
@@ -232,81 +242,4 @@ func isDigits(v []byte) bool {
 		}
 	}
 	return len(v) > 0
-}
-
-// member is a field of a JSON object.
-type member struct {
-	name  string // as it was sent
-	value json.RawMessage
-	twice string // the reason for refusing a repeated field, or ""
-}
-
-// members are the fields of a JSON object by their names in lower case: older clients send
-// FirstName for firstName.
-type members map[string]*member
-
-// lower returns text with the letters A to Z in lower case. All other letters stay, since
-// no letter outside ASCII equals one inside it.
-func lower(text string) string {
-	return strings.Map(func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			return r + 'a' - 'A'
-		}
-		return r
-	}, text)
-}
-
-// object reads one JSON object. Unlike encoding/json's struct decoding, it notes repeated
-// names.
-func object(body []byte, example string) (members, error) {
-	if !utf8.Valid(body) {
-		return nil, errors.New("the body is not UTF-8; send JSON in UTF-8")
-	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	start, err := d.Token()
-	if err != nil {
-		return nil, notJSON(body, err)
-	}
-	if start != json.Delim('{') {
-		return nil, fmt.Errorf("the body is not a JSON object; send one like %s", example)
-	}
-	all := make(members)
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return nil, notJSON(body, err)
-		}
-		var v json.RawMessage
-		if err := d.Decode(&v); err != nil {
-			return nil, notJSON(body, err)
-		}
-		m := &member{name: name.(string), value: v}
-		switch first := all[lower(m.name)]; {
-		case first == nil:
-			all[lower(m.name)] = m
-		case first.name == m.name:
-			first.twice = "comes twice; send it once"
-		default:
-			first.twice = fmt.Sprintf("comes twice, also as %s; names in another case are the same field",
-				spelling.Printable(m.name))
-		}
-	}
-	if _, err := d.Token(); err != nil {
-		return nil, notJSON(body, err)
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("the body goes on after the JSON object; send one object only")
-	}
-	return all, nil
-}
-
-// notJSON describes a syntax error without repeating the body. It looks for the place
-// again from the start, since a Decoder does not count the tokens before.
-func notJSON(body []byte, err error) error {
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
-		_ = errors.As(json.Unmarshal(body, new(json.RawMessage)), &syntax)
-		return fmt.Errorf("the body is not JSON: there is an error at byte %d", syntax.Offset)
-	}
-	return errors.New("the body is not JSON: it ends too early")
 }

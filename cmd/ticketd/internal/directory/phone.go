@@ -72,7 +72,8 @@ func E164(number, region string) (string, error) {
 	case !isDigits(bare):
 		return "", refuse("phone1", phoneCharacter)
 	case plus:
-		return read("+"+bare, "").orRefuse(phoneForeign)
+		_, e164 := possible("+"+bare, "") // whether the number is assigned does not matter
+		return reading{e164: e164, possible: e164 != ""}.orRefuse(phoneForeign)
 	}
 	national := read(bare, region)
 	var written reading // as an international number without the +
@@ -132,17 +133,10 @@ func rivals(r reading, others ...reading) bool {
 	return slices.ContainsFunc(others, func(o reading) bool { return o.valid && o.e164 != r.e164 })
 }
 
-// read reads a number with a leading +, or a number of the region. A number of the
-// region does not begin with the prefix for international calls.
+// read reads a number as possible does.
 func read(number, region string) reading {
-	parsed, err := phonenumbers.ParseAndKeepRawInput(number, region)
-	if err != nil || parsed.GetCountryCodeSource() == phonenumbers.PhoneNumber_FROM_NUMBER_WITH_IDD {
-		return reading{}
-	}
-	e164 := phonenumbers.Format(parsed, phonenumbers.E164)
-	// IsPossibleNumber would also admit numbers without their area code, which belong to a
-	// different person in every area.
-	if phonenumbers.IsPossibleNumberWithReason(parsed) != phonenumbers.IS_POSSIBLE || len(e164) > maxPhone {
+	parsed, e164 := possible(number, region)
+	if e164 == "" {
 		return reading{}
 	}
 	kind := phonenumbers.GetNumberType(parsed)
@@ -150,6 +144,23 @@ func read(number, region string) reading {
 		e164: e164, possible: true, valid: kind != phonenumbers.UNKNOWN,
 		mobile: kind == phonenumbers.MOBILE || kind == phonenumbers.FIXED_LINE_OR_MOBILE,
 	}
+}
+
+// possible returns the E.164 form of a number with a leading +, or of a number of the
+// region, or "" if the number is not possible by its length. A number of the region does not
+// begin with the prefix for international calls.
+func possible(number, region string) (*phonenumbers.PhoneNumber, string) {
+	parsed, err := phonenumbers.ParseAndKeepRawInput(number, region)
+	if err != nil || parsed.GetCountryCodeSource() == phonenumbers.PhoneNumber_FROM_NUMBER_WITH_IDD {
+		return nil, ""
+	}
+	e164 := phonenumbers.Format(parsed, phonenumbers.E164)
+	// IsPossibleNumber would also admit numbers without their area code, which belong to a
+	// different person in every area.
+	if phonenumbers.IsPossibleNumberWithReason(parsed) != phonenumbers.IS_POSSIBLE || len(e164) > maxPhone {
+		return nil, ""
+	}
+	return parsed, e164
 }
 
 // readDialed reads a number as dialed in the region with the prefix for international
