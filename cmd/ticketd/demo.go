@@ -76,7 +76,9 @@ Without --data the state is in a temporary folder and is removed at the end. Wit
 		if err != nil {
 			return err
 		}
-		config.Log = flags.OpenLog(stderr)
+		log := settings.NewLogWriter(stderr)
+		defer log.Close()
+		config.Log = flags.OpenLog(log)
 		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP) // the terminal was closed
 		defer stop()
 		return demo(ctx, config, asJSON, stdout)

@@ -67,7 +67,9 @@ func serve(cmd *cobra.Command, flags *settings.Service, stderr io.Writer) error 
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
-	source, config, err := settings.Open(cmd, flags, stderr)
+	log := settings.NewLogWriter(stderr)
+	defer log.Close()
+	source, config, err := settings.Open(cmd, flags, log)
 	if err != nil {
 		return err
 	}

@@ -363,11 +363,11 @@ func (a *attempt) bought(s *Session, id token.ID) bool {
 // remote returns the client's address, or "unknown". Middleware that takes the address from a proxy's
 // header leaves no port.
 func remote(r *http.Request) string {
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		return host
-	}
 	if _, err := netip.ParseAddr(r.RemoteAddr); err == nil {
 		return r.RemoteAddr
+	}
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		return host
 	}
 	return "unknown"
 }

@@ -69,6 +69,7 @@ func unmapped(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
 // visit is what the service knows of a request beside the request.
 type visit struct {
 	client netip.Addr // the zero Addr if the address is unknown
+	remote string     // client as text, for logs
 	quiet  bool       // the request leaves no line in the access log
 }
 
@@ -79,7 +80,7 @@ func visitOf(r *http.Request) *visit {
 	if v, ok := r.Context().Value(visitKey{}).(*visit); ok {
 		return v
 	}
-	return new(visit)
+	return &visit{remote: unknownClient}
 }
 
 // clientOf returns the address of a request's client, or the zero Addr if the address is
@@ -91,12 +92,7 @@ func clientOf(r *http.Request) netip.Addr { return visitOf(r).client }
 const unknownClient = "unknown"
 
 // remote is clientOf for logs.
-func remote(r *http.Request) string {
-	if addr := clientOf(r); addr.IsValid() {
-		return addr.String()
-	}
-	return unknownClient
-}
+func remote(r *http.Request) string { return visitOf(r).remote }
 
 // caller returns the client's name for counting. An IPv6 client has a /64, and with it any
 // number of addresses. All clients without a known address count as one.

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"runtime/debug"
 	"strings"
@@ -248,12 +247,13 @@ func (s *server) guard(next http.Handler) http.Handler {
 		start := s.Now()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), answerTime)
 		defer cancel()
-		v := &visit{client: s.Proxies.client(r)}
+		v := &visit{client: s.Proxies.client(r), remote: unknownClient}
 		r, span := s.startSpan(s.inKnownCase(r.WithContext(context.WithValue(ctx, visitKey{}, v))))
 		// In place of the proxy's address, for handlers that know of no proxies.
 		r.RemoteAddr = ""
 		if v.client.IsValid() {
-			r.RemoteAddr = netip.AddrPortFrom(v.client, 0).String()
+			v.remote = v.client.String()
+			r.RemoteAddr = v.remote
 		}
 		h := w.Header()
 		h["X-Content-Type-Options"] = nosniff

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -137,10 +136,14 @@ func lowerByte(c byte) byte {
 
 // lower returns text with the letters A to Z in lower case. All other letters stay.
 func lower(text string) string {
-	return strings.Map(func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			return r + 'a' - 'A'
+	for i := range len(text) {
+		if lowerByte(text[i]) != text[i] {
+			changed := []byte(text)
+			for j := i; j < len(changed); j++ {
+				changed[j] = lowerByte(changed[j])
+			}
+			return string(changed)
 		}
-		return r
-	}, text)
+	}
+	return text
 }

@@ -35,9 +35,9 @@ type Source struct {
 	log         *slog.Logger
 }
 
-// Open loads the settings of serve, whose flags cmd has parsed, and opens the log on
-// stderr. The files are watched from before they are read.
-func Open(cmd *cobra.Command, flags *Service, stderr io.Writer) (*Source, service.Config, error) {
+// Open loads the settings of serve, whose flags cmd has parsed, and opens the log on w.
+// The files are watched from before they are read.
+func Open(cmd *cobra.Command, flags *Service, w io.Writer) (*Source, service.Config, error) {
 	s := &Source{flags: flags, cmd: cmd, commandLine: make(map[string]string)}
 	cmd.Flags().Visit(func(f *pflag.Flag) { s.commandLine[f.Name] = f.Value.String() })
 	if err := FromEnvironment(cmd, "config"); err != nil {
@@ -49,7 +49,7 @@ func Open(cmd *cobra.Command, flags *Service, stderr io.Writer) (*Source, servic
 		return nil, c, err
 	}
 	s.certificate = watchFiles(c.CertFile, c.KeyFile)
-	s.log = flags.OpenLog(stderr)
+	s.log = flags.OpenLog(w)
 	c.Log = s.log
 	return s, c, nil
 }
