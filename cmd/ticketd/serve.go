@@ -47,8 +47,11 @@ keyrings and of the directory need no signal.
 
 serve ends on SIGINT and SIGTERM, when all accepted requests are answered. During
 --drain-delay /readyz answers 503, and requests are answered as before; then serve
-takes no new connection, and closes each open one after an answer. The log goes to
-standard error.`,
+takes no new connection, and closes each open one after an answer. A request whose
+body does not arrive within 5 seconds is then ended. The log goes to standard error.
+
+Connections are bounded below the limit of open files, so that the directory and the
+replay store can open theirs: connections without a request are closed to make room.`,
 		Example: `  ticketd serve --data /var/lib/ticketd
   ticketd serve --data /var/lib/ticketd --listen :8080 --public-url https://login.example.com
   ticketd serve --data /var/lib/ticketd --metrics-listen 127.0.0.1:9464

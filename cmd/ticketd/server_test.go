@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/tls"
 	"crypto/x509"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -99,35 +100,91 @@ func TestTerminatedUnderLoad(t *testing.T) {
 		refused.Load(), cut.Load())
 }
 
-// A request that was begun is answered, however late its end comes, and no new
+// A request that was begun is answered if its end comes within BodyGrace, and no new
 // connection is taken meanwhile.
 func TestTerminatedInARequest(t *testing.T) {
 	t.Parallel()
-	p, info, _ := served(t)
-	healthy(t, p, info.URL)
+	// Where this test is held up for as long as BodyGrace, it tells nothing.
+	for inTime := false; !inTime; {
+		p, info, _ := served(t)
+		healthy(t, p, info.URL)
+		body := info.request(true)
+		c := half(t, info, body)
+		begin := time.Now()
+		terminate(t, p, info)
+		_, err := io.WriteString(c, body[10:])
+		if inTime = time.Since(begin) < service.BodyGrace/2; !inTime {
+			continue
+		}
+		require.NoError(t, err)
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		require.NoError(t, err)
+		answer, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusOK, res.StatusCode)
+		assert.Contains(t, string(answer), "tkt1_")
+		assert.Equal(t, 0, p.wait())
+	}
+}
+
+// half sends the head of a request for a ticket, and ten bytes of the body.
+func half(t *testing.T, info demoInfo, body string) net.Conn {
+	t.Helper()
+	return begun(t, info, "POST /auth/ticket HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+
+		info.APIKey+"\r\nContent-Length: "+strconv.Itoa(len(body))+"\r\n\r\n"+body[:10])
+}
+
+// begun sends a text on a connection of its own, and returns when the service has it.
+func begun(t *testing.T, info demoInfo, text string) net.Conn {
+	t.Helper()
 	c, err := net.Dial("tcp", strings.TrimPrefix(info.URL, "http://"))
 	require.NoError(t, err)
-	defer c.Close()
-	body := info.request(true)
-	_, err = io.WriteString(c, "POST /auth/ticket HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+
-		info.APIKey+"\r\nContent-Length: "+strconv.Itoa(len(body))+"\r\n\r\n"+body[:10])
+	t.Cleanup(func() { _ = c.Close() })
+	_, err = io.WriteString(c, text)
 	require.NoError(t, err)
-	// Another request, so that the first has arrived by now.
-	info.ticket(t, body)
+	info.ticket(t, info.request(true)) // another request, so that the first has arrived by now
+	return c
+}
+
+// terminate sends SIGTERM, and waits until the service does not listen.
+func terminate(t *testing.T, p *process, info demoInfo) {
+	t.Helper()
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
 	require.Eventually(t, func() bool {
-		_, err := http.Get(info.URL + "/healthz")
+		res, err := http.Get(info.URL + "/healthz")
+		if err == nil {
+			res.Body.Close()
+		}
 		return errors.Is(err, syscall.ECONNREFUSED)
 	}, time.Minute, time.Millisecond)
-	_, err = io.WriteString(c, body[10:])
+}
+
+// A request whose body never comes does not hold up the end, and a redemption under way is
+// answered before it.
+func TestTerminatedWithoutABody(t *testing.T) {
+	t.Parallel()
+	p, info, dir := served(t)
+	healthy(t, p, info.URL)
+	late := half(t, info, info.request(true))
+	// A new customer's record waits for the lock of the directory.
+	ticket := info.ticket(t, `{"brand":"commbox","uniqueId":"new","oneTimeUse":true}`)
+	other, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "admitone.db")+"?_txlock=immediate&_pragma=busy_timeout(10000)")
 	require.NoError(t, err)
-	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	defer other.Close()
+	lock, err := other.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
-	answer, err := io.ReadAll(res.Body)
+	path := strings.TrimPrefix(info.ChatURL, info.URL)
+	entering := begun(t, info, "GET "+path+"?ta="+ticket+" HTTP/1.1\r\nHost: x\r\n\r\n")
+	terminate(t, p, info)
+	require.NoError(t, lock.Rollback())
+	res, err := http.ReadResponse(bufio.NewReader(entering), nil)
 	require.NoError(t, err)
-	assert.Equal(t, http.StatusOK, res.StatusCode)
-	assert.Contains(t, string(answer), "tkt1_")
-	assert.Equal(t, 0, p.wait())
+	assert.Equal(t, http.StatusSeeOther, res.StatusCode)
+	answer, err := io.ReadAll(late)
+	require.NoError(t, err)
+	assert.Contains(t, string(answer), "400 Bad Request")
+	assert.Equal(t, 0, p.wait(), p.stderr.String())
+	assert.Contains(t, p.stderr.String(), "msg=stopped")
 }
 
 // During the drain delay /readyz says no, and requests are answered; SIGHUP ends
@@ -206,7 +263,7 @@ func TestTLS(t *testing.T) {
 // A request that never ends does not hold up who asks twice.
 func TestInterruptedTwice(t *testing.T) {
 	t.Parallel()
-	// Where this test is held up for as long as the grace, it tells nothing.
+	// Where this test is held up for as long as BodyGrace, it tells nothing.
 	for inTime := false; !inTime; {
 		p, info := startDemo(t)
 		c, err := net.Dial("tcp", strings.TrimPrefix(info.URL, "http://"))
@@ -220,7 +277,7 @@ func TestInterruptedTwice(t *testing.T) {
 		first := time.Now()
 		require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
 		p.logs("msg=stopping")
-		inTime = time.Since(first) < service.ShutdownGrace/2
+		inTime = time.Since(first) < service.BodyGrace/2
 		code := p.end(os.Interrupt)
 		if inTime {
 			assert.Equal(t, 128+int(syscall.SIGINT), code)

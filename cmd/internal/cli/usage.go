@@ -11,8 +11,8 @@ import (
 	"github.com/admitone/admitone/internal/spelling"
 )
 
-// explainUsage makes the errors of cmd and of all commands under it say what to write:
-// the name that was probably meant, or the argument that is missing.
+// explainUsage improves the errors of cmd and of all commands under cmd. They name the
+// nearest command or flag, or the missing argument.
 func explainUsage(cmd *cobra.Command) {
 	for _, c := range cmd.Commands() {
 		explainUsage(c)
@@ -35,7 +35,7 @@ func explainUsage(cmd *cobra.Command) {
 	}
 }
 
-// argumentError returns the error for arguments that a command does not take.
+// argumentError returns the error for too few or too many arguments.
 func argumentError(cmd *cobra.Command, args []string) error {
 	names := argumentNames(cmd)
 	if cmd.HasSubCommands() && len(args) > 0 {
@@ -53,8 +53,8 @@ func argumentError(cmd *cobra.Command, args []string) error {
 	return fmt.Errorf("unexpected argument %q; write %s", args[len(names)], form)
 }
 
-// argumentNames returns the arguments in the line of use of a command, which stand before
-// the flags: FILE and KEYID of "disable FILE KEYID --reason TEXT".
+// argumentNames returns the arguments of a command's Use, up to the first flag: FILE and
+// KEYID of "disable FILE KEYID --reason TEXT".
 func argumentNames(cmd *cobra.Command) (names []string) {
 	for _, word := range strings.Fields(cmd.Use)[1:] {
 		if strings.HasPrefix(word, "-") {
@@ -65,7 +65,7 @@ func argumentNames(cmd *cobra.Command) (names []string) {
 	return names
 }
 
-// unknownCommand returns the error for a command that there is not under cmd.
+// unknownCommand returns the error for an unknown command under cmd.
 func unknownCommand(cmd *cobra.Command, written string) error {
 	text := fmt.Sprintf("unknown command %q for %q", written, cmd.CommandPath())
 	return suggest(text, nearestCommand(cmd, written))
@@ -81,7 +81,7 @@ func nearestCommand(cmd *cobra.Command, written string) string {
 	return spelling.Nearest(written, names)
 }
 
-// suggest returns an error with the name that was probably meant; "" for no name.
+// suggest returns an error with the nearest name; "" for no name.
 func suggest(text, near string) error {
 	if near != "" {
 		text += "; did you mean " + near + "?"
@@ -89,8 +89,8 @@ func suggest(text, near string) error {
 	return errors.New(text)
 }
 
-// parseError returns the error for a flag of the command line that there is not, or with a
-// value of the wrong form. The error does not repeat the value.
+// parseError returns the error for an unknown flag, or for a value of the wrong form. The
+// error does not repeat the value.
 func parseError(cmd *cobra.Command, err error) error {
 	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 		flag := invalid.GetFlag()

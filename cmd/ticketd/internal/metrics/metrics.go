@@ -31,6 +31,7 @@ type Metrics struct {
 	durations     *prometheus.HistogramVec
 	claims        *prometheus.CounterVec
 	claimDuration prometheus.Histogram
+	shed          prometheus.Counter
 }
 
 // Call tells how a ticket was verified.
@@ -90,8 +91,13 @@ func New() *Metrics {
 		claimDuration: histogram("replay_claim_duration_seconds",
 			"Time that the replay store took for a claim.",
 			1e-6, 1e-5, 1e-4, 2.5e-4, 5e-4, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+		shed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: namespace + "http_connections_shed_total",
+			Help: "Connections without a request that were closed to make room, because the process " +
+				"may not open more files. Raise its limit of open files if this rises.",
+		}),
 	}
-	m.registry.MustRegister(m.issued, m.verifications, m.revoked, m.revokedUses, m.age, m.requests, m.durations,
+	m.registry.MustRegister(m.issued, m.verifications, m.revoked, m.revokedUses, m.age, m.requests, m.durations, m.shed,
 		m.claims, m.claimDuration, collectors.NewGoCollector(), collectors.NewBuildInfoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// Every result has a counter from the start, so that alarms can watch the first rise.
@@ -148,6 +154,9 @@ func (m *Metrics) Revoked() { m.revoked.Inc() }
 
 // RefusedRevoked counts a redemption of a revoked ticket.
 func (m *Metrics) RefusedRevoked() { m.revokedUses.Inc() }
+
+// Shed counts a connection that was closed to make room for another.
+func (m *Metrics) Shed() { m.shed.Inc() }
 
 // Request counts a request. The route is the pattern of the request.
 func (m *Metrics) Request(route string, status int, duration time.Duration) {

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"container/list"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -14,17 +15,22 @@ import (
 const ShutdownGrace = 25 * time.Second
 
 // Serve answers requests until ctx is done and the drain delay has passed. Then it
-// stops listening, and answers the requests on connections already accepted.
+// stops listening, and answers the requests on connections already accepted. A request
+// whose body does not arrive within BodyGrace is ended.
 func (s *Service) Serve(ctx context.Context) error {
-	conns := connections{open: make(map[net.Conn]bool)}
+	conns := connections{open: make(map[net.Conn]*list.Element)}
+	listener := &roomListener{Listener: s.listener, conns: &conns, metrics: s.metrics, log: s.log}
+	if limit, ok := descriptorLimit(); ok {
+		listener.max = maxConnections(limit)
+	}
 	server := newServer(&s.handler, s.config.IdleTimeout, s.log)
 	server.ConnState = conns.note
 	ended, failed := make(chan error, 1), make(chan error, 1)
 	if s.cert == nil {
-		go func() { ended <- server.Serve(s.listener) }()
+		go func() { ended <- server.Serve(listener) }()
 	} else {
 		server.TLSConfig = &tls.Config{GetCertificate: s.cert.get}
-		go func() { ended <- server.ServeTLS(s.listener, "", "") }()
+		go func() { ended <- server.ServeTLS(listener, "", "") }()
 	}
 	s.log.Info("listening", "address", s.listener.Addr().String(),
 		"url", s.config.PublicURL, "replay", s.config.Replay.Name())
@@ -48,22 +54,22 @@ func (s *Service) Serve(ctx context.Context) error {
 		return err
 	case <-time.After(s.config.DrainDelay):
 	}
-	return s.stop(server, &conns, ended)
+	return s.stop(server, listener, ended)
 }
 
 // stop ends a server after the drain delay. The channel ended receives a value when the
 // server accepts no more connections.
-func (s *Service) stop(server *http.Server, conns *connections, ended <-chan error) error {
+func (s *Service) stop(server *http.Server, listener *roomListener, ended <-chan error) error {
 	grace, cancel := context.WithTimeout(context.Background(), ShutdownGrace)
 	defer cancel()
 	// Shutdown comes last: after the call, net/http drops a request already read and
 	// not begun.
-	if err := s.listener.Close(); err != nil {
+	if err := listener.Close(); err != nil {
 		return err
 	}
 	<-ended // all accepted connections are noted
 	s.handler.last.Store(true)
-	conns.finish(grace)
+	listener.conns.finish(grace, &s.handler.bodies)
 	if err := server.Shutdown(grace); err != nil {
 		return fmt.Errorf("requests were still open after %v: %w", ShutdownGrace, err)
 	}

@@ -1,12 +1,9 @@
 package service
 
 import (
-	"context"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -21,11 +18,13 @@ type handler struct {
 	api      atomic.Pointer[http.Handler]
 	stopping atomic.Bool // /readyz reports that the service is not ready
 	last     atomic.Bool // each answer is the last on its connection
+	bodies   bodies
 }
 
 // ServeHTTP answers a request. A connection closes together with an answer, so no
 // client sends its next request on a closing connection.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer h.bodies.watch(w, r)()
 	if h.last.Load() {
 		w.Header().Set("Connection", "close")
 	}
@@ -69,54 +68,5 @@ func newServer(h http.Handler, idle time.Duration, log *slog.Logger) *http.Serve
 		IdleTimeout:       idle,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-	}
-}
-
-// connections are the open connections of a server.
-type connections struct {
-	mu   sync.Mutex
-	open map[net.Conn]bool // true with a request, or before the first
-}
-
-// note records the state of a connection, as http.Server.ConnState.
-func (c *connections) note(conn net.Conn, state http.ConnState) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch state {
-	case http.StateClosed, http.StateHijacked:
-		delete(c.open, conn)
-	default:
-		c.open[conn] = state != http.StateIdle
-	}
-}
-
-// count returns how many connections are open, and how many of them are busy.
-func (c *connections) count() (open, busy int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, b := range c.open {
-		if b {
-			busy++
-		}
-	}
-	return len(c.open), busy
-}
-
-// finish returns when no connection is open, when the open ones have been idle for
-// IdleGrace, or when ctx is done.
-func (c *connections) finish(ctx context.Context) {
-	idle := time.Now().Add(IdleGrace)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		open, busy := c.count()
-		if open == 0 || busy == 0 && time.Now().After(idle) {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
 	}
 }
