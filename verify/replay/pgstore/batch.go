@@ -109,7 +109,7 @@ func (s *Store) answer(batch []*request) {
 	defer cancel()
 	// The server takes locks in this order; see the SQL function claims.
 	slices.SortStableFunc(batch, func(a, b *request) int { return bytes.Compare(a.claim.Nonce[:], b.claim.Nonce[:]) })
-	rows, err := s.send(ctx, batch)
+	rows, err := s.sendToOurs(ctx, batch)
 	if err != nil {
 		s.heal(ctx, err)
 		err = unavailable(err)
@@ -124,13 +124,30 @@ func (s *Store) answer(batch []*request) {
 
 const (
 	claimSQL = "SELECT 1, status, first_used, binding, seen " +
-		"FROM admitone_replay.claim($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+		"FROM admitone_replay.claim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 	claimsSQL = "SELECT n, status, first_used, binding, seen " +
-		"FROM admitone_replay.claims($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+		"FROM admitone_replay.claims($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 )
 
+// sendToOurs is send. If the server is not the server last seen, or has lost its memory, the
+// server undoes the statement; then sendToOurs has a new epoch begun, and sends again. The
+// other connections may lead to the server last seen, and are closed.
+func (s *Store) sendToOurs(ctx context.Context, batch []*request) (rows []row, err error) {
+	for range attempts {
+		named := *s.lineage.last.Load()
+		if rows, err = s.send(ctx, batch, named); sqlState(err) != otherLineage {
+			return rows, err
+		}
+		s.pool.Reset()
+		if _, err := s.renew(ctx, named); err != nil {
+			return nil, err
+		}
+	}
+	return nil, err
+}
+
 // send asks the server, and returns a row for each of the batch or an error.
-func (s *Store) send(ctx context.Context, batch []*request) ([]row, error) {
+func (s *Store) send(ctx context.Context, batch []*request, lineage string) ([]row, error) {
 	n := len(batch)
 	nonces, bindings := make([][]byte, n), make([][]byte, n)
 	issued, notBefore := make([]int64, n), make([]int64, n)
@@ -147,10 +164,12 @@ func (s *Store) send(ctx context.Context, batch []*request) ([]row, error) {
 		spend[i] = r.spend
 	}
 	now := s.now().UnixMilli()
-	sql, args := claimsSQL, []any{s.realm, nonces, issued, notBefore, expires, retain, bindings, spend, now}
+	sql, args := claimsSQL, []any{s.realm, nonces, issued, notBefore, expires, retain, bindings, spend, now, lineage}
 	if n == 1 { // which the server has less work with
 		sql = claimSQL
-		args = []any{s.realm, nonces[0], issued[0], notBefore[0], expires[0], retain[0], bindings[0], spend[0], now}
+		args = []any{
+			s.realm, nonces[0], issued[0], notBefore[0], expires[0], retain[0], bindings[0], spend[0], now, lineage,
+		}
 	}
 	var rows []row
 	err := s.query(ctx, sql, args, func(result pgx.Rows) (err error) {

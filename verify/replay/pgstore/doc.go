@@ -64,8 +64,8 @@
 // admits none twice.
 //
 // The store cannot help in three cases. The first is an administrator who deletes rows of
-// the table by hand. The second is a primary that goes on taking claims beside its promoted
-// standby: fence the old primary. The third is a disk set back, underneath the server, to a
+// the table by hand. The second is a primary that goes on taking claims of some processes
+// beside its promoted standby: fence the old primary. The third is a disk set back, underneath the server, to a
 // snapshot without archive recovery: truncate admitone_replay.claims before the server
 // returns to the network.
 //
@@ -73,6 +73,18 @@
 // long as the verifiers' clocks are right. If a clock was ahead when an epoch began, tickets
 // are refused until the epoch's time has come. To end this sooner, set all clocks right and
 // truncate admitone_replay.claims.
+//
+// # Another server
+//
+// A URL can lead to another primary, and back: by a name, a proxy, a standby promoted beside
+// its primary. The lineage of a server is its timeline, with a random text written with the
+// first epoch. A process names the lineage that it last saw in every claim. A server of
+// another lineage spends nothing until the process has asked for a new epoch. So a process
+// that saw two servers ends the epoch of each in turn, for all other processes, too. After a
+// promotion, every process does this once, within 5 s.
+//
+// With Config.LineageFile the process remembers the lineage across its own restarts. A
+// process that only ever saw one of two primaries cannot know what the other one admitted.
 //
 // # Purging
 //

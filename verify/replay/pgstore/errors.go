@@ -11,7 +11,7 @@ import (
 
 type commandTag = pgconn.CommandTag
 
-// SQLSTATE codes, as in PostgreSQL's Appendix A; wrongIsolation is our own.
+// SQLSTATE codes, as in PostgreSQL's Appendix A; wrongIsolation and otherLineage are our own.
 const (
 	readOnly             = "25006"
 	serializationFailure = "40001"
@@ -22,6 +22,7 @@ const (
 	noRight              = "42501"
 	tooManyConnections   = "53300"
 	wrongIsolation       = "AD001"
+	otherLineage         = "AD002"
 )
 
 var remedies = map[string]string{
@@ -33,6 +34,7 @@ var remedies = map[string]string{
 		"open the store as a role that may create it, or let its owner run schema.sql of package pgstore",
 	noTable: "the schema is damaged: drop the schema admitone_replay, " +
 		"and let its owner run schema.sql of package pgstore",
+	otherLineage:       "the connections lead to several servers that each take writes: give the URL of one",
 	noRight:            "GRANT USAGE ON SCHEMA admitone_replay to this role",
 	tooManyConnections: "raise the server's max_connections, or lower pool_max_conns in the URL",
 }

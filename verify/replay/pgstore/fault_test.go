@@ -21,6 +21,9 @@ import (
 // A proxy stands between a store and a server. It can lose an answer, and lead
 // to another server.
 type proxy struct {
+	mu   sync.Mutex
+	open []net.Conn // for hangUp
+
 	l      net.Listener
 	server atomic.Int64 // the port
 	lose   atomic.Bool  // close both sides in place of passing on an admission
@@ -53,6 +56,9 @@ func (p *proxy) serve(client net.Conn) {
 		return
 	}
 	defer server.Close()
+	p.mu.Lock()
+	p.open = append(p.open, client, server)
+	p.mu.Unlock()
 	go func() {
 		defer server.Close()
 		buf := make([]byte, 32<<10)
@@ -80,6 +86,16 @@ func (p *proxy) serve(client net.Conn) {
 			return
 		}
 	}
+}
+
+// hangUp ends all connections.
+func (p *proxy) hangUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.open {
+		_ = c.Close()
+	}
+	p.open = nil
 }
 
 func (p *proxy) url() string {
@@ -374,6 +390,7 @@ func TestEpochOfServerBehind(t *testing.T) {
 	openAt(t, url)
 	clock := moveClock(t, url)
 	now := clock.at.Add(time.Hour) // by the clock of the store's own process, which is right
+	exec1(t, url, "TRUNCATE admitone_replay.claims")
 	s := openBy(t, func() time.Time { return now }, url)
 	assert.Equal(t, now.UTC(), s.Epoch())
 	for _, sql := range []string{

@@ -174,7 +174,7 @@ func TestOpenRefuses(t *testing.T) {
 	exec1(t, url, "CREATE OR REPLACE FUNCTION admitone_replay.version() RETURNS integer "+
 		"LANGUAGE sql IMMUTABLE AS "+
 		"'SELECT 1'")
-	refused(url, "has version 1, and this program knows 2")
+	refused(url, "has version 1, and this program knows 4")
 
 	noFsync := servers.PostgreSQL(t, "-c", "fsync=off")
 	refused(noFsync.URL, "fsync = on")

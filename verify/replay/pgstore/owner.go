@@ -54,8 +54,8 @@ func (s *Store) checkOwners(ctx context.Context) error {
 	return &strangerError{power}
 }
 
-// look checks the owners again. From a bad answer until a good one, nothing is claimed.
-// Without an answer, claims find out for themselves.
+// look checks the owners again, and looks for another server. From a bad answer until a good
+// one, nothing is claimed. Without an answer, claims find out for themselves.
 func (s *Store) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -65,7 +65,14 @@ func (s *Store) look(ctx context.Context) {
 		if s.fault.Swap(&err) == nil {
 			s.log.Error("replay store: the schema is in the power of another role", "store", s.name, "error", err)
 		}
-	} else if err == nil {
+		return
+	} else if err != nil {
+		return
+	}
+	_, err = s.renew(ctx, *s.lineage.last.Load())
+	if _, unkept := errors.AsType[*lineageError](err); unkept {
+		s.fault.Store(&err)
+	} else {
 		s.fault.Store(nil)
 	}
 }

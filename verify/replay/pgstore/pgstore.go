@@ -52,6 +52,11 @@ type Config struct {
 	// commits by other means: on your own machine a power failure would forget spent tickets.
 	AllowNoFsync bool
 
+	// LineageFile is a file of this process alone, in which the store keeps the lineage of the
+	// server that it last saw. With the file, a restarted process notices that the URL leads
+	// to another server than before. Empty: a process notices only what it has seen itself.
+	LineageFile string
+
 	// Log gets failures that no caller waits for: a failed purge, a schema made anew. Nil is
 	// slog.Default().
 	Log *slog.Logger
@@ -83,6 +88,7 @@ type Store struct {
 	// another isolation than READ COMMITTED.
 	explicit atomic.Bool
 
+	lineage   lineage
 	requests  requests
 	repairing sync.Mutex
 	stop      context.CancelFunc
@@ -110,6 +116,9 @@ func openWith(ctx context.Context, config Config, now func() time.Time) (*Store,
 		timeout: config.Timeout,
 		log:     config.Log,
 		noFsync: config.AllowNoFsync,
+	}
+	if err := s.lineage.load(config.LineageFile); err != nil {
+		return nil, err
 	}
 	if s.timeout == 0 {
 		s.timeout = defaultTimeout

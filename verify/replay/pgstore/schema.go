@@ -5,7 +5,6 @@ import (
 	_ "embed" // for schema.sql
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -16,7 +15,7 @@ import (
 var schemaSQL string
 
 const (
-	schemaVersion = 3
+	schemaVersion = 4
 	migrationLock = 7020957371498726502
 )
 
@@ -61,11 +60,8 @@ func (s *Store) prepare(ctx context.Context) error {
 
 // begin begins the epoch if need be.
 func (s *Store) begin(ctx context.Context) error {
-	err := s.query(ctx, "SELECT admitone_replay.renew($1)", []any{s.now().UnixMilli()}, func(rows pgx.Rows) error {
-		began, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[int64])
-		s.epoch = time.UnixMilli(began).UTC()
-		return err
-	})
+	epoch, err := s.renew(ctx, *s.lineage.last.Load())
+	s.epoch = epoch
 	return orUnavailable(err)
 }
 

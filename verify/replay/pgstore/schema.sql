@@ -1,4 +1,4 @@
--- The schema of a replay store on PostgreSQL 13 or newer, version 3.
+-- The schema of a replay store on PostgreSQL 13 or newer, version 4.
 --
 -- All times are bigints: milliseconds since the Unix epoch, by the server's
 -- clock, by the caller's (p_now) or from tickets. So no session's time zone can
@@ -27,9 +27,12 @@ CREATE INDEX claims_retain_until ON admitone_replay.claims (retain_until);
 -- under which the row holds: the timeline of the write-ahead log, and the
 -- transaction that wrote the row. A promoted standby and a restored base backup
 -- have another timeline; a restored dump has the row from another transaction.
+-- The origin is a random text, made when a server finds no row of its own. With the
+-- timeline it is the lineage: no two servers that take writes have the same.
 CREATE TABLE admitone_replay.epoch (
     one      boolean PRIMARY KEY DEFAULT true CHECK (one),
     began    bigint  NOT NULL,
+    origin   uuid    NOT NULL DEFAULT gen_random_uuid(),
     timeline text    NOT NULL,
     made_in  xid8    NOT NULL DEFAULT pg_current_xact_id()
 );
@@ -44,7 +47,7 @@ CREATE TABLE admitone_replay.dropped (
 );
 
 CREATE FUNCTION admitone_replay.version() RETURNS integer
-LANGUAGE sql IMMUTABLE AS 'SELECT 3';
+LANGUAGE sql IMMUTABLE AS 'SELECT 4';
 
 -- window_of returns the window of an expiry, rounded down, before 1970 too.
 CREATE FUNCTION admitone_replay.window_of(p_expires bigint) RETURNS bigint
@@ -67,29 +70,30 @@ $$;
 
 -- The epoch's row, if it is this database's own.
 CREATE VIEW admitone_replay.memory AS
-    SELECT e.began FROM admitone_replay.epoch e
+    SELECT e.began, e.origin::text || ':' || e.timeline AS lineage FROM admitone_replay.epoch e
     WHERE e.timeline = admitone_replay.timeline() AND e.xmin = e.made_in::xid;
 
--- renew begins a new epoch if the epoch's row is missing or foreign, and returns
--- the time of the epoch: by the caller's clock if this is ahead of the server's. A
--- server after a loss of memory may stand behind the true time, and an epoch in
--- the past would admit again the tickets redeemed since.
-CREATE FUNCTION admitone_replay.renew(p_now bigint) RETURNS bigint
+-- renew begins a new epoch if the epoch's row is missing or foreign, or if the
+-- caller last saw a server of another lineage (an empty p_lineage is any), and
+-- returns the epoch and the lineage. The epoch begins by the caller's clock if this
+-- is ahead of the server's. A server after a loss of memory may stand behind the
+-- true time, and an epoch in the past would admit again the tickets redeemed since.
+CREATE FUNCTION admitone_replay.renew(p_now bigint, p_lineage text, OUT epoch bigint, OUT lineage text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    found_began bigint;
 BEGIN
     PERFORM admitone_replay.check_session();
     PERFORM pg_advisory_xact_lock(7020957371498726500);
-    SELECT m.began INTO found_began FROM admitone_replay.memory m;
+    SELECT m.began, m.lineage INTO epoch, lineage FROM admitone_replay.memory m;
     IF NOT FOUND THEN
         INSERT INTO admitone_replay.epoch (began, timeline)
         VALUES (greatest(admitone_replay.clock(), p_now), admitone_replay.timeline())
         ON CONFLICT (one) DO UPDATE
-        SET began = excluded.began, timeline = excluded.timeline, made_in = excluded.made_in
-        RETURNING began INTO found_began;
+        SET began = excluded.began, origin = excluded.origin, timeline = excluded.timeline, made_in = excluded.made_in;
+    ELSIF p_lineage NOT IN ('', lineage) THEN
+        UPDATE admitone_replay.epoch e SET began = greatest(e.began, admitone_replay.clock(), p_now),
+            made_in = pg_current_xact_id();
     END IF;
-    RETURN found_began;
+    SELECT m.began, m.lineage INTO STRICT epoch, lineage FROM admitone_replay.memory m;
 END
 $$;
 
@@ -114,14 +118,18 @@ $$;
 -- binding of the first claim, and the clock after any waiting let the caller judge
 -- a retry. Otherwise status is admitted, issued_before_start, too_late or
 -- clock_behind, and the rest is null.
+--
+-- p_lineage is the lineage that the caller last saw. On a server of another lineage,
+-- or without an epoch of its own, nothing is spent until renew was called.
 CREATE FUNCTION admitone_replay.claim(
     p_realm bytea, p_nonce bytea, p_issued bigint, p_not_before bigint, p_expires bigint, p_retain_until bigint,
-    p_binding bytea, p_spend boolean, p_now bigint,
+    p_binding bytea, p_spend boolean, p_now bigint, p_lineage text,
     OUT status text, OUT first_used bigint, OUT binding bytea, OUT seen bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     win   CONSTANT bigint := admitone_replay.window_of(p_expires);
     epoch bigint;
+    line  text;
 BEGIN
     PERFORM admitone_replay.check_session();
     -- SET LOCAL, so that it holds for this transaction's commit and no longer.
@@ -133,13 +141,13 @@ BEGIN
         RETURN;
     END IF;
 
-    SELECT m.began INTO epoch FROM admitone_replay.memory m;
-    IF NOT FOUND THEN
+    SELECT m.began, m.lineage INTO epoch, line FROM admitone_replay.memory m;
+    IF NOT FOUND OR line <> p_lineage THEN
         IF p_spend THEN
-            epoch := admitone_replay.renew(p_now);
-        ELSE
-            epoch := greatest(admitone_replay.clock(), p_now);
+            RAISE EXCEPTION 'the server is not the one that was last seen, or has lost its memory'
+                USING ERRCODE = 'AD002';
         END IF;
+        epoch := greatest(admitone_replay.clock(), p_now);
     END IF;
     IF p_not_before <= epoch THEN
         status := 'issued_before_start';
@@ -156,7 +164,7 @@ BEGIN
                 -- The nonce was not in the table. Was it purged, was the table
                 -- emptied, or is its time over, since the looks above?
                 PERFORM FROM admitone_replay.memory m
-                WHERE m.began = epoch
+                WHERE m.began = epoch AND m.lineage = p_lineage
                     AND NOT EXISTS (SELECT FROM admitone_replay.dropped d
                         WHERE win BETWEEN d.lo AND d.hi AND p_issued <= d.issued);
                 IF NOT FOUND OR admitone_replay.clock() >= p_retain_until THEN
@@ -189,14 +197,14 @@ $$;
 -- would be a deadlock, and the server would undo one of them.
 CREATE FUNCTION admitone_replay.claims(
     p_realm bytea, p_nonces bytea[], p_issued bigint[], p_not_before bigint[], p_expires bigint[], p_retain_until bigint[],
-    p_bindings bytea[], p_spend boolean[], p_now bigint)
+    p_bindings bytea[], p_spend boolean[], p_now bigint, p_lineage text)
 RETURNS TABLE (n integer, status text, first_used bigint, binding bytea, seen bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     FOR i IN 1 .. cardinality(p_nonces) LOOP
         RETURN QUERY SELECT i, c.* FROM admitone_replay.claim(
             p_realm, p_nonces[i], p_issued[i], p_not_before[i], p_expires[i], p_retain_until[i], p_bindings[i],
-            p_spend[i], p_now) c;
+            p_spend[i], p_now, p_lineage) c;
     END LOOP;
 END
 $$;

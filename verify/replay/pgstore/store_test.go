@@ -112,7 +112,8 @@ func moveClock(t testing.TB, url string) *movedClock {
 		CREATE OR REPLACE FUNCTION admitone_replay.clock() RETURNS bigint LANGUAGE sql VOLATILE AS
 			'SELECT ns / 1000000 FROM admitone_replay.test_clock'`)
 	c.set(t, time.Unix(1_800_000_000, 123_000_000))
-	exec1(t, url, "TRUNCATE admitone_replay.claims") // a new epoch, by this clock
+	// A new epoch, by this clock, of the same lineage.
+	exec1(t, url, "UPDATE admitone_replay.epoch SET began = admitone_replay.clock(), made_in = pg_current_xact_id()")
 	return c
 }
 
@@ -156,7 +157,7 @@ func epoch(t *testing.T, url string) time.Time {
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	url := servers.Database(t)
-	purger := openAt(t, url)
+	require.NoError(t, openAt(t, url).Close()) // or else it notices a Reset whenever it looks
 	clock := moveClock(t, url)
 	purged := 0
 	replaytest.Run(t, replaytest.Harness{
@@ -164,9 +165,7 @@ func TestConformance(t *testing.T) {
 		Now:  clock.now,
 		Step: func(d time.Duration) {
 			clock.step(t, d)
-			n, err := purger.Purge(context.Background())
-			require.NoError(t, err)
-			purged += n
+			purged += ask1[int](t, url, "SELECT admitone_replay.purge(1000000)")
 		},
 		Epoch: func(t *testing.T) time.Time { return epoch(t, url) },
 		Reset: func(t *testing.T) {

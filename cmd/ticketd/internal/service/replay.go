@@ -132,16 +132,22 @@ func (r Replay) openStore(
 		}
 		return journal.Open(ctx, journal.Config{Dir: dir, MaxBytes: r.MaxBytes, Log: log})
 	case Postgres:
-		return pgstore.Open(ctx, r.Postgres(p.Realm, log))
+		config := r.Postgres(p.Realm, log)
+		config.LineageFile = p.File(lineageFile)
+		return pgstore.Open(ctx, config)
 	}
 	roots, err := r.roots()
 	if err != nil {
 		return nil, err
 	}
 	config := r.Redis(p.Realm, roots)
-	config.LineageFile = p.File("replay-lineage.json")
+	config.LineageFile = p.File(lineageFile)
 	return redisstore.Open(ctx, config)
 }
+
+// lineageFile is the file of the data folder in which a shared store keeps the lineage of the
+// servers last seen.
+const lineageFile = "replay-lineage.json"
 
 // inTime is a store that gives up a claim after api.ClaimTime. A journal waits for its disk
 // without a time limit of its own, and a shared store under load for longer than its.
