@@ -129,8 +129,8 @@ func (b *bench) httpTable(emit func(*table) error) error {
 		},
 	}
 	t.note("Each row sets ticketd beside a bare handler: net/http that decodes and encodes JSON, and answers with the " +
-		"same headers and a body of the same size. Server and load generator share the machine. Each figure is the " +
-		"median of the rounds, and each ratio the median of the rounds' ratios.")
+		"same headers and a body of the same size. The directory is on SQLite. Server and load generator share the " +
+		"machine. Each figure is the median of the rounds, and each ratio the median of the rounds' ratios.")
 	s, err := b.service()
 	if err != nil {
 		return err

@@ -102,7 +102,7 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 	case set.NArg() > 0:
 		return fmt.Errorf("bench takes no argument %q; %w", set.Arg(0), errUsage)
 	}
-	b.tickets = 10_000
+	b.tickets = 2000
 	if *quick {
 		b.tickets, b.rounds, b.time, b.soak = 100, 1, 20*time.Millisecond, 2000
 		*clients = "2"

@@ -21,14 +21,14 @@ import (
 	"github.com/admitone/admitone/verify/replay/redisstore"
 )
 
-// claims is an open store, or the floor of one.
+// claims is an open store, or a floor.
 type claims struct {
 	spend func(ctx context.Context, c replay.Claim) (admitted bool, err error)
-	size  func() (bytes, live float64) // of a floor nil
+	size  func() (bytes, live float64) // nil for a floor
 	end   func()
 }
 
-// contender is a replay store, or the floor of one.
+// contender is a replay store, or a floor.
 type contender struct {
 	name string
 	open func() (*claims, error) // empty
@@ -37,7 +37,7 @@ type contender struct {
 	bytes                  []float64 // a live nonce
 }
 
-// goroutines is how many claim together.
+// goroutines is the number of goroutines that claim together.
 const goroutines = 64
 
 // mostClaims bounds a measurement, and so the memory of the floors.
@@ -77,7 +77,7 @@ func (b *bench) replayTable(emit func(*table) error) error {
 	return emit(t)
 }
 
-// measure claims nonces in an empty store. Of a warm-up it notes nothing.
+// measure claims nonces in an empty store. The results of a warm-up are dropped.
 func (x *contender) measure(limit time.Duration, warm bool) error {
 	s, err := x.open()
 	if err != nil {
@@ -152,7 +152,7 @@ func (s *claims) rate(n int, limit time.Duration, seed uint64, next func() uint6
 	return float64(done.Load()) / time.Since(start).Seconds(), errors.Join(errs...)
 }
 
-// contenders returns the stores, each with its floor, and what is missing on this machine.
+// contenders returns the stores, each with its floor, and the reasons for missing stores.
 func (b *bench) contenders() (all [][2]*contender, missing []string) {
 	all = append(all,
 		[2]*contender{{name: "memory", open: managed(func(ctx context.Context) (replay.Managed, error) {

@@ -13,7 +13,7 @@ import (
 
 const brand = "commbox"
 
-// lifetime is the lifetime of the tickets, long enough for a round.
+// lifetime is the lifetime of tickets, long enough for a round.
 const lifetime = 15 * time.Minute
 
 // service is a ticketd built from this checkout, with one brand, one agent and an API key
@@ -22,11 +22,13 @@ type service struct {
 	dir string // temporary
 	exe string // ticketd
 	key string // the API key
+
+	lifetime time.Duration // of the tickets
 }
 
 // newService builds ticketd and makes its data folder, under dir.
 func newService(dir string) (*service, error) {
-	s := &service{dir: dir, exe: filepath.Join(dir, "ticketd")}
+	s := &service{dir: dir, exe: filepath.Join(dir, "ticketd"), lifetime: lifetime}
 	build := exec.Command("go", "build", "-o", s.exe, "./cmd/ticketd")
 	build.Dir = repository()
 	if out, err := build.CombinedOutput(); err != nil {
@@ -105,7 +107,7 @@ func (s *service) serve(replay string) (*process, error) {
 func (s *service) issueRequest() []byte {
 	return s.post("/auth/ticket", fmt.Sprintf(`{"data":{"brand":%q,"username":"john.d","email":"john.d@gmail.com",`+
 		`"uniqueId":"123456","firstName":"John","lastName":"Doe","phone1":"442501234567","oneTimeUse":true,`+
-		`"expiresIn":%d}}`, brand, int(lifetime.Seconds())))
+		`"expiresIn":%d}}`, brand, int(s.lifetime.Seconds())))
 }
 
 func (s *service) redeemRequest(ticket string) []byte {
