@@ -169,7 +169,9 @@ func (b *bench) contenders() (all [][2]*contender, missing []string) {
 		missing = append(missing, fmt.Sprintf("Redis is left out: %v.", err))
 	} else {
 		open := func(ctx context.Context) (replay.Managed, error) {
-			return redisstore.Open(ctx, redisstore.Config{URL: url, Durable: true, Realm: fmt.Sprint(rand.Uint64())})
+			return redisstore.Open(ctx, redisstore.Config{
+				URL: url, Durable: true, Realm: fmt.Sprint(rand.Uint64()), Timeout: patience,
+			})
 		}
 		floor := func() *contender { return &contender{name: "SET NX", open: setNX(url)} }
 		all = append(all, [2]*contender{{name: "Redis", open: managed(open)}, floor()},
@@ -185,7 +187,7 @@ func (b *bench) contenders() (all [][2]*contender, missing []string) {
 		missing = append(missing, fmt.Sprintf("PostgreSQL is left out: %v.", err))
 	} else {
 		all = append(all, [2]*contender{{name: "PostgreSQL", open: managed(func(ctx context.Context) (replay.Managed, error) {
-			return pgstore.Open(ctx, pgstore.Config{URL: url, Realm: fmt.Sprint(rand.Uint64())})
+			return pgstore.Open(ctx, pgstore.Config{URL: url, Realm: fmt.Sprint(rand.Uint64()), Timeout: patience})
 		})}, {name: "INSERT", open: insert(url)}})
 	}
 	return all, missing
