@@ -63,7 +63,7 @@ func TestTerminatedUnderLoad(t *testing.T) {
 			res.Body.Close()
 		}
 		if err == nil {
-			if res.StatusCode == http.StatusInternalServerError && p.busy() {
+			if res.StatusCode == http.StatusServiceUnavailable && p.busy() {
 				return true
 			}
 			assert.Equal(t, http.StatusOK, res.StatusCode)

@@ -38,7 +38,7 @@ type refusal struct {
 	fields      []client.FieldError
 	reason      string        // for operators
 	retry       time.Duration // with 429: when to try again
-	undecided   bool          // whether the ticket is good cannot be told now
+	undecided   bool          // with 503: the directory could not be asked
 	allow       string        // with 501: the methods that are supported; "" means POST
 }
 
@@ -68,6 +68,12 @@ func unauthorized(description, reason string) *refusal {
 func addressRefused() *refusal {
 	return unauthorized("calls for this brand are not accepted from your address; "+
 		"ask its administrator to add it to the allow-list", "address not on the allow-list")
+}
+
+// undecided is the refusal if the directory could not be asked: neither yes nor no is an
+// answer then.
+func undecided(err error) *refusal {
+	return &refusal{status: http.StatusServiceUnavailable, undecided: true, reason: err.Error()}
 }
 
 func internal(err error) *refusal {

@@ -113,7 +113,7 @@ func (s *server) issueSettings(
 	case errors.Is(err, directory.ErrNotFound):
 		return set, notFound("there is no such brand; check its spelling", "no such brand")
 	case err != nil:
-		return set, internal(err)
+		return set, undecided(err)
 	case !key.Allows(directory.ScopeIssue, brand.Name):
 		return set, unauthorized("the API key is not for this brand; use one of the brand's", "API key of another brand")
 	case t.Channel != "" && channel == nil:
@@ -173,7 +173,7 @@ func (s *server) matchAgent(r *http.Request, set directory.Effective, t *token.T
 	case errors.As(err, &mismatch):
 		return notFound("the brand has no agent with this username and these details", mismatch.Error())
 	case err != nil:
-		return internal(err)
+		return undecided(err)
 	}
 	t.Username = agent.Username
 	return nil

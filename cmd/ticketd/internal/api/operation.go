@@ -37,10 +37,6 @@ func (s *server) operation(
 ) http.HandlerFunc {
 	return s.answered(name, func(w http.ResponseWriter, r *http.Request, c *call) *refusal {
 		if denied := s.begin(w, r, c, http.MethodPost); denied != nil {
-			if scope == directory.ScopeRedeem && denied.status == http.StatusInternalServerError {
-				// The directory cannot be asked for the API key: the ticket is undecided.
-				denied.status, denied.undecided = http.StatusServiceUnavailable, true
-			}
 			return denied
 		}
 		if !slices.Contains(c.key.Scopes, scope) {
@@ -145,7 +141,7 @@ func (s *server) authenticate(r *http.Request) (directory.APIKey, *refusal) {
 			"the API key is not accepted; check that it is complete, current and of this service",
 			"API key "+string(auth.Reason))
 	case err != nil:
-		return none, internal(err)
+		return none, undecided(err)
 	}
 	return key, nil
 }

@@ -91,7 +91,7 @@ func (s *server) revoke(w http.ResponseWriter, r *http.Request, c call) *refusal
 	case errors.Is(err, directory.ErrNotFound):
 		return notFound("there is no such brand; check its spelling", "no such brand")
 	case err != nil:
-		return internal(err)
+		return undecided(err)
 	}
 	s.Metrics.Revoked()
 	traceTicket(r, &t)
