@@ -79,7 +79,9 @@ func TestDirectoryDamaged(t *testing.T) {
 		assert.Equal(t, "5", res.header.Get("Retry-After"), path)
 		assert.Contains(t, res.body, `"result":"cannot_tell","reason":"store_unavailable"`, path)
 	}
-	redemption := func(ticket, audience string) string { return `{"ticket":"` + ticket + `","audience":"` + audience + `"}` }
+	redemption := func(ticket, audience string) string {
+		return `{"ticket":"` + ticket + `","audience":"` + audience + `"}`
+	}
 	for _, body := range []string{reference, `{"brand":"commbox","uniqueId":"7"}`, `{"brand":"commbox","uniqueId":"7","channel":"web"}`} {
 		post("/auth/ticket", w.key, body)
 	}

@@ -360,7 +360,7 @@ func TestAuthenticateDoesNotWaitForTheWriter(t *testing.T) {
 			bearer, _ := issueKey(t, db)
 			bearers = append(bearers, bearer)
 		}
-		tx, err := db.write.BeginTx(ctx, nil)
+		tx, err := db.write.BeginTx(ctx)
 		require.NoError(t, err)
 		for _, bearer := range bearers {
 			_, err := db.Authenticate(ctx, bearer, start)

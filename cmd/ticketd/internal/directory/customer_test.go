@@ -229,7 +229,7 @@ func TestCustomerIDsAreNeverGivenAgain(t *testing.T) {
 func TestResolveCustomerUsesIndexes(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		db := d.withBrands(t, "acme")
-		conn, err := db.read.Conn(t.Context())
+		conn, err := db.read.sql().Conn(t.Context())
 		require.NoError(t, err)
 		defer conn.Close()
 		explain, scan, ticket := "EXPLAIN QUERY PLAN ", "SCAN", "sqlite_autoindex_redemption_1"

@@ -34,13 +34,13 @@ package directory
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/admitone/admitone/token"
@@ -85,9 +85,11 @@ func (e *InUseError) Records() string {
 
 // DB is an open directory. Its methods may be called concurrently.
 type DB struct {
-	read   *pool
-	write  *pool // for SQLite the one writer, for PostgreSQL the same as read
+	open   *atomic.Pointer[connections]
+	read   *pool // of open
+	write  *pool // of open: for SQLite the one writer, for PostgreSQL the same as read
 	tracer *tracer
+	file   *watch // of an SQLite file; nil for PostgreSQL
 	now    func() time.Time
 	jobs   *jobs
 	close  func() error
@@ -174,18 +176,31 @@ var keywordForm = regexp.MustCompile(`(?i)(^|[\s;,:(?&])(host|hostaddr|dbname|da
 // of Windows has one letter.
 var schemeForm = regexp.MustCompile(`^[^/\\:]{2,}:`)
 
-// newDB returns the DB on two pools with an up-to-date schema. closePools closes the
-// pools.
-func newDB(read, write *sql.DB, closePools func() error) *DB {
-	t := new(tracer)
-	db := &DB{read: &pool{DB: read, tracer: t}, write: &pool{DB: write, tracer: t}, tracer: t, now: time.Now}
-	db.jobs = startJobs(write)
+// newDB returns the DB on connections to a database with an up-to-date schema.
+func newDB(c *connections) *DB {
+	t, open := new(tracer), new(atomic.Pointer[connections])
+	open.Store(c)
+	db := &DB{
+		open: open, read: &pool{open: open, tracer: t}, write: &pool{open: open, writes: true, tracer: t},
+		tracer: t, now: time.Now,
+	}
+	db.jobs = startJobs(&pool{open: open, writes: true})
 	db.close = sync.OnceValue(func() error {
 		db.jobs.stop()
-		return closePools()
+		if db.file != nil {
+			db.file.stop()
+		}
+		last := open.Swap(&connections{err: errClosed})
+		if last.err != nil {
+			return nil
+		}
+		return last.close()
 	})
 	return db
 }
+
+// errClosed is the error of calls after Close.
+var errClosed = errors.New("the directory is closed")
 
 // SetClock takes the time of changes from now instead of time.Now. Call it before any other
 // method.

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"database/sql"
 	"flag"
 	"net/url"
 	"os"
@@ -108,6 +109,15 @@ func do(t testing.TB, db *DB, statements ...string) {
 	for _, s := range statements {
 		_, err := db.write.ExecContext(t.Context(), s)
 		require.NoError(t, err, s)
+	}
+}
+
+// sql returns the pool of the present connections.
+func (p *pool) sql() *sql.DB {
+	if c := p.open.Load(); p.writes {
+		return c.write
+	} else {
+		return c.read
 	}
 }
 

@@ -115,10 +115,10 @@ func TestNoQueryWithoutItsBrand(t *testing.T) {
 	require.NoError(t, err)
 
 	var r recorder
-	r.Driver = first.write.Driver()
+	r.Driver = first.write.sql().Driver()
 	pool := sql.OpenDB(&connector{r: &r, dsn: "file:" + dsn + "?_txlock=immediate&_foreign_keys=1&_busy_timeout=10000"})
 	pool.SetMaxOpenConns(1)
-	db := newDB(pool, pool, pool.Close)
+	db := newDB(&connections{read: pool, write: pool, close: pool.Close})
 	everyCall(t.Context(), db, bearer, func(name string, err error) { assert.NoError(t, err, name) })
 	db.jobs.purge(start)
 	require.NoError(t, db.Close())

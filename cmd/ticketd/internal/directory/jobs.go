@@ -2,7 +2,6 @@ package directory
 
 import (
 	"context"
-	"database/sql"
 	"sync"
 	"time"
 )
@@ -18,7 +17,7 @@ const (
 // deletion of expired redemptions. Failures are ignored: the next attempt follows a
 // minute later, and a directory without writes fails in the calls that matter.
 type jobs struct {
-	write *sql.DB
+	write *pool
 	queue chan keyUse
 	quit  chan struct{}
 	done  chan struct{}
@@ -33,7 +32,7 @@ type keyUse struct {
 	at time.Time
 }
 
-func startJobs(write *sql.DB) *jobs {
+func startJobs(write *pool) *jobs {
 	j := &jobs{
 		write: write,
 		queue: make(chan keyUse, useBacklog),

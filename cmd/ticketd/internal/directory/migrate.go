@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 
@@ -17,14 +18,43 @@ var migrations embed.FS
 // database may use goose's usual name.
 const versionTable = "directory_version"
 
-// migrate brings the schema up to date with the scripts of the folder.
-func migrate(ctx context.Context, pool *sql.DB, dialect goose.Dialect, folder string) error {
+// provider returns goose's view of the scripts of the folder.
+func provider(pool *sql.DB, dialect goose.Dialect, folder string) (*goose.Provider, error) {
 	dir, err := fs.Sub(migrations, "migrations/"+folder)
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(dialect, pool, dir, goose.WithTableName(versionTable),
+		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+}
+
+// isCurrent returns an error unless the schema is up to date. It changes nothing.
+func isCurrent(ctx context.Context, pool *sql.DB, dialect goose.Dialect, folder string) error {
+	p, err := provider(pool, dialect, folder)
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(dialect, pool, dir, goose.WithTableName(versionTable),
-		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	var target, current int64
+	for _, s := range p.ListSources() {
+		target = max(target, s.Version)
+	}
+	err = pool.QueryRowContext(ctx, "SELECT max(version_id) FROM "+versionTable).Scan(&current)
+	switch {
+	case err != nil:
+		return fmt.Errorf("the file has no directory: %w", err)
+	case current == 0:
+		return errors.New("the file has no directory; it is another program's")
+	case current != target:
+		return fmt.Errorf("the schema has version %d and this program knows %d: "+
+			"restart the service, of the newer program if there is one", current, target)
+	}
+	return nil
+}
+
+// migrate brings the schema up to date with the scripts of the folder, and chooses the
+// ID of a new directory.
+func migrate(ctx context.Context, pool *sql.DB, dialect goose.Dialect, folder string) error {
+	p, err := provider(pool, dialect, folder)
 	if err != nil {
 		return err
 	}
@@ -46,5 +76,11 @@ func migrate(ctx context.Context, pool *sql.DB, dialect goose.Dialect, folder st
 		return fmt.Errorf("the schema has version %d and this program knows %d: "+
 			"run the newer program, or restore the copy made before its first run", current, target)
 	}
-	return nil
+	var made bool
+	err = pool.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM directory_state)").Scan(&made)
+	if err == nil && !made {
+		_, err = pool.ExecContext(ctx, `INSERT INTO directory_state (one, id, stamp) VALUES (1, $1, $2)
+			ON CONFLICT (one) DO NOTHING`, newRecordID(), newRecordID())
+	}
+	return err
 }

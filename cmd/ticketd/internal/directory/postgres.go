@@ -48,7 +48,7 @@ func openPostgres(ctx context.Context, dsn string) (*DB, error) {
 		err = fmt.Errorf("postgres %s:%d/%s: %w", cc.Host, cc.Port, cc.Database, err)
 		return nil, errors.Join(err, closePools())
 	}
-	db := newDB(pool, pool, closePools)
+	db := newDB(&connections{read: pool, write: pool, close: closePools})
 	db.write.isolation = sql.LevelReadCommitted // whatever the server's default is
 	db.lockRows = " FOR UPDATE"
 	return db, nil

@@ -36,6 +36,9 @@ type tracer struct {
 }
 
 func (t *tracer) note(statement string) {
+	if t == nil {
+		return
+	}
 	if f := t.f.Load(); f != nil {
 		(*f)(statement)
 	}
@@ -53,21 +56,67 @@ func (db *DB) Trace(f func(statement string)) {
 	db.tracer.f.Store(&f)
 }
 
-// A pool is a pool of connections with traced statements.
+// connections are the connections of a directory to its database, or the reason why
+// there are none.
+type connections struct {
+	read, write *sql.DB
+	close       func() error
+	err         error
+
+	// check, unless nil, returns an error if nothing may be written now.
+	check func(context.Context) error
+}
+
+// A pool is one of the two pools of the present connections, with traced statements.
 type pool struct {
-	*sql.DB
+	open      *atomic.Pointer[connections]
+	writes    bool
 	tracer    *tracer
 	isolation sql.IsolationLevel // of transactions
 }
 
+// db returns the pool of the present connections.
+func (p *pool) db(ctx context.Context) (*sql.DB, error) {
+	c := p.open.Load()
+	switch {
+	case c.err != nil:
+		return nil, c.err
+	case !p.writes:
+		return c.read, nil
+	case c.check != nil:
+		if err := c.check(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return c.write, nil
+}
+
 func (p *pool) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	p.tracer.note(query)
-	return p.DB.QueryContext(ctx, query, args...)
+	db, err := p.db(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return db.QueryContext(ctx, query, args...)
 }
 
 func (p *pool) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	p.tracer.note(query)
-	return p.DB.ExecContext(ctx, query, args...)
+	db, err := p.db(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return db.ExecContext(ctx, query, args...)
+}
+
+// BeginTx begins a transaction.
+func (p *pool) BeginTx(ctx context.Context) (transaction, error) {
+	db, err := p.db(ctx)
+	if err != nil {
+		return transaction{}, err
+	}
+	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: p.isolation})
+	return transaction{tx, p.tracer}, err
 }
 
 // A transaction is a transaction with traced statements.
@@ -164,12 +213,12 @@ func (db *DB) retry(
 
 // inTx runs f in a transaction.
 func inTx(ctx context.Context, p *pool, f func(ctx context.Context, tx querier) error) error {
-	tx, err := p.BeginTx(ctx, &sql.TxOptions{Isolation: p.isolation})
+	tx, err := p.BeginTx(ctx)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback()
-	if err := f(ctx, transaction{tx, p.tracer}); err != nil {
+	if err := f(ctx, tx); err != nil {
 		return err
 	}
 	return tx.Commit()

@@ -23,33 +23,84 @@ const (
 
 // openSQLite opens the directory in the file at path.
 func openSQLite(ctx context.Context, path string) (*DB, error) {
-	file, err := prepareFile(path)
+	if err := makeFile(path); err != nil {
+		return nil, err
+	}
+	f, err := openFile(ctx, path, func(ctx context.Context, write *sql.DB) error {
+		return migrate(ctx, write, goose.DialectSQLite3, "sqlite")
+	})
 	if err != nil {
 		return nil, err
 	}
-	write, err := openPool(file, 1, url.Values{
-		"_txlock":       {"immediate"}, // else a transaction that reads first may fail when writing
-		"_journal_mode": {"WAL"},
-		"_synchronous":  {"FULL"},
-	})
+	db := newDB(f.connections())
+	db.file = &watch{db: db, path: path, file: f}
+	return db, nil
+}
+
+// A file is an open SQLite file of a directory.
+type file struct {
+	name        string // absolute, without symbolic links
+	read, write *sql.DB
+
+	// guard is a single connection that cannot write. The last connection that closes
+	// writes the WAL into the file; if the last one is guard, the file stays as it is.
+	guard *sql.DB
+}
+
+// openFile opens the file at path, which exists. ready makes sure of the schema.
+func openFile(ctx context.Context, path string, ready func(ctx context.Context, write *sql.DB) error) (*file, error) {
+	name, err := realName(path)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", file, err)
+		return nil, err
 	}
-	err = connect(ctx, write)
-	if err == nil {
-		err = migrate(ctx, write, goose.DialectSQLite3, "sqlite")
+	f := &file{name: name}
+	fail := func(err error) (*file, error) {
+		return nil, errors.Join(fmt.Errorf("%s: %w%s", name, err, remedy(err)), f.close())
 	}
-	if err == nil {
-		err = narrowModes(file) // only now: the mode of a file that is no directory stays
+	for _, p := range []struct {
+		to     **sql.DB
+		size   int
+		params url.Values
+	}{
+		{&f.write, 1, url.Values{
+			"mode":          {"rw"},
+			"_txlock":       {"immediate"}, // else a transaction that reads first may fail when writing
+			"_journal_mode": {"WAL"},
+			"_synchronous":  {"FULL"},
+		}},
+		{&f.read, maxReaders, url.Values{"mode": {"rw"}, "_query_only": {"1"}}},
+		{&f.guard, 1, url.Values{"mode": {"ro"}}},
+	} {
+		if *p.to, err = openPool(name, p.size, p.params); err != nil {
+			return fail(err)
+		}
 	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w%s", file, err, remedy(err)), write.Close())
+	if err := connect(ctx, f.write); err != nil {
+		return fail(err)
 	}
-	read, err := openPool(file, maxReaders, url.Values{"_query_only": {"1"}})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", file, err), write.Close())
+	if err := ready(ctx, f.write); err != nil {
+		return fail(err)
 	}
-	return newDB(read, write, func() error { return errors.Join(read.Close(), write.Close()) }), nil
+	// Only now: the mode of a file that is no directory stays.
+	if err := narrowModes(name); err != nil {
+		return fail(err)
+	}
+	return f, nil
+}
+
+func (f *file) connections() *connections {
+	return &connections{read: f.read, write: f.write, close: f.close}
+}
+
+// close closes the connections. SQLite then writes the WAL into the file.
+func (f *file) close() error {
+	var errs []error
+	for _, pool := range []*sql.DB{f.guard, f.read, f.write} {
+		if pool != nil {
+			errs = append(errs, pool.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // remedy returns the remedy for an error of opening a file, where SQLite gives none.
@@ -65,22 +116,27 @@ func remedy(err error) string {
 	return ""
 }
 
-// prepareFile makes a missing file at path with mode 0600. It returns the absolute name
-// without symbolic links; SQLite puts its other files beside that name.
+// makeFile makes a missing file at path with mode 0600.
 //
 // An existing file is never opened here: closing the file would release the POSIX locks
 // that SQLite may hold on the same file elsewhere in this process.
-func prepareFile(path string) (string, error) {
+func makeFile(path string) error {
 	if path == "" {
-		return "", badDSN("is empty; say where the directory is to be kept", nil)
+		return badDSN("is empty; say where the directory is to be kept", nil)
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err == nil {
 		err = f.Close()
 	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", err
+	if errors.Is(err, fs.ErrExist) {
+		return nil
 	}
+	return err
+}
+
+// realName returns the absolute name of the file at path, without symbolic links; SQLite
+// puts its other files beside that name.
+func realName(path string) (string, error) {
 	file, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return "", err

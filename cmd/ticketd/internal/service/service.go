@@ -121,6 +121,10 @@ func (s *Service) openState(ctx context.Context) (err error) {
 		return fmt.Errorf("opening the directory: %w", err)
 	}
 	s.closers = append(s.closers, s.directory)
+	s.metrics.WatchDirectory(s.directory.Ping)
+	if err := s.directory.Watch(ctx, s.log); err != nil {
+		return fmt.Errorf("watching the directory: %w", err)
+	}
 	return s.checkLifetimes(ctx)
 }
 
