@@ -59,7 +59,8 @@ func (r *replaced) status(key, body string) int {
 // on it must never do so again.
 func (r *replaced) sees() {
 	r.t.Helper()
-	require.Eventually(r.t, func() bool { return r.status(r.key, r.agent) != http.StatusOK }, time.Minute, 5*time.Millisecond)
+	require.Eventually(r.t, func() bool { return r.status(r.key, r.agent) != http.StatusOK }, time.Minute,
+		5*time.Millisecond)
 	r.p.logs("the directory's old file is closed") // SQLite may mix the two until then
 	r.refuses()
 }
@@ -67,8 +68,9 @@ func (r *replaced) sees() {
 // refuses checks that the service and the commands do not know what the copy does not have.
 func (r *replaced) refuses() {
 	r.t.Helper()
-	assert.Contains(r.t, []int{http.StatusUnauthorized, http.StatusServiceUnavailable}, r.status(r.key, r.info.request(true)))
-	assert.Contains(r.t, []int{http.StatusNotFound, http.StatusServiceUnavailable}, r.status(r.info.APIKey, r.agent))
+	unavailable := http.StatusServiceUnavailable
+	assert.Contains(r.t, []int{http.StatusUnauthorized, unavailable}, r.status(r.key, r.info.request(true)))
+	assert.Contains(r.t, []int{http.StatusNotFound, unavailable}, r.status(r.info.APIKey, r.agent))
 	show := start(r.t, "agent", "show", "new", "--brand", "commbox", "--data", r.dir)
 	assert.NotEqual(r.t, exitOK, show.wait())
 }
