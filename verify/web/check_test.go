@@ -226,3 +226,37 @@ func TestCannotTellWhoIsSignedIn(t *testing.T) {
 		}
 	}
 }
+
+// trap W13: a reload with the ticket that bought the session is answered as the session is,
+// also if that cannot be told now. Somebody else with the ticket is refused.
+func TestReloadWithoutDirectory(t *testing.T) {
+	w := newWorld(t)
+	var state error
+	w.sessions.Refresh = func(_ context.Context, s Session) (Session, error) { return s, state }
+	w.start()
+	for name, row := range map[string]struct {
+		state  error
+		status int
+	}{
+		"good": {nil, http.StatusSeeOther},
+		"over": {ErrNoSession, http.StatusForbidden},
+		"away": {errors.New("the directory is away"), http.StatusServiceUnavailable},
+	} {
+		for _, expired := range []bool{false, true} {
+			state = nil
+			// The ticket is spent, or its time is over.
+			ticket := w.issue(func(tk *token.Ticket) { tk.OneTime = !expired })
+			b := w.browser()
+			w.entered(b.get("/login?ta=" + ticket))
+			if expired {
+				w.clock.add(token.AgentLifetime)
+			}
+			state = row.state
+			res := b.get("/login?ta=" + ticket)
+			want := row.status
+			assert.Equal(t, want, res.StatusCode, "%s, expired %v", name, expired)
+			assert.Equal(t, want == http.StatusServiceUnavailable, res.Header.Get("Retry-After") != "", name)
+			assert.Equal(t, http.StatusForbidden, w.browser().get("/login?ta="+ticket).StatusCode, name)
+		}
+	}
+}

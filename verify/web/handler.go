@@ -328,7 +328,11 @@ func (a *attempt) logUnspent(t token.Ticket, reason pause) {
 // refused logs why a ticket does not admit, and tells the browser only whether to try
 // again.
 func (a *attempt) refused(w http.ResponseWriter, e *verify.Error) {
-	if e.Refused != nil && a.ownTicket(e) {
+	switch own, err := a.ownTicket(e); {
+	case err != nil: // the person may be in
+		a.showLater(w, a.r)
+		return
+	case own:
 		a.redirect(w, a.c.Page(a.r).checked(a.c.Log))
 		return
 	}
@@ -344,14 +348,22 @@ func (a *attempt) refused(w http.ResponseWriter, e *verify.Error) {
 }
 
 // ownTicket reports whether a ticket whose time is over is the ticket that bought this
-// browser's session. Then the browser asked again, by a reload or by going back.
-func (a *attempt) ownTicket(e *verify.Error) bool {
+// browser's session. Then the browser asked again, by a reload or by going back. The error
+// means: the browser has a session, and whether the session is still good cannot be told.
+func (a *attempt) ownTicket(e *verify.Error) (bool, error) {
+	if e.Refused == nil {
+		return false, nil
+	}
 	switch e.Reason {
 	case verify.Expired, verify.AlreadyUsed, verify.PossiblyUsed, verify.IssuedBeforeStart:
-		s, err := a.c.Sessions.Current(nil, a.r, e.Refused.Audience)
-		return err == nil && a.bought(&s, e.Refused.ID)
+	default:
+		return false, nil
 	}
-	return false
+	s, err := a.c.Sessions.Current(nil, a.r, e.Refused.Audience)
+	if errors.Is(err, ErrNoSession) {
+		return false, nil
+	}
+	return err == nil && a.bought(&s, e.Refused.ID), err
 }
 
 // bought reports whether a session came of the ticket with an ID, at the place where the
