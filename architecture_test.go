@@ -25,6 +25,7 @@ var floors = []string{"examples", "cmd", "client", "verify", "keyring", "token",
 var leaves = []string{
 	"keyring/kms", "verify/replay/redisstore", "verify/replay/pgstore", "verify/replay/replaytest",
 	"verify/replay/internal/claimtest", "verify/internal/exactstore", "internal/servers", "internal/postgres",
+	"internal/floor",
 }
 
 // imports returns the packages of the module and, for each, those that it imports, without tests.

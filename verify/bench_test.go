@@ -6,18 +6,18 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/admitone/admitone/internal/floor"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify/replay/memory"
 )
 
-// BenchmarkHotPaths sets issuing, inspecting and redeeming beside their floor:
-// base64 and the bare Tink call on the same bytes, under the same keyset of
-// three AES-256-GCM keys.
+// BenchmarkBudget measures issuing, inspecting and redeeming beside their floor: strict base64
+// and the bare Tink call on the same bytes, under the same keyset of three AES-256-GCM keys.
+// docs/speed.md has the budgets.
 //
-//	go test -run '^$' -bench HotPaths ./verify
-func BenchmarkHotPaths(b *testing.B) {
+//	go test -run '^$' -bench Budget ./verify ./verify/web
+func BenchmarkBudget(b *testing.B) {
 	keys := newKeys(b)
 	bare := keys.AEAD
 	issuer, err := token.NewIssuer(token.Config{Sealer: keys, Realm: "prod"})
@@ -32,83 +32,65 @@ func BenchmarkHotPaths(b *testing.B) {
 		Audience: token.Agent, Brand: "commbox", Username: "john.d", Email: "john.d@gmail.com", UniqueID: "123456",
 		FirstName: "John", LastName: "Doe", Phone1: "+442501234567",
 	}
-	many, once := issueDay(b, issuer, tk, false), issueDay(b, issuer, tk, true)
+	issue := func(once bool) string {
+		tk.OneTime = once
+		s, err := issuer.Issue(tk)
+		require.NoError(b, err)
+		return s
+	}
+	many, once := issue(false), issue(true)
 	ad, err := token.AssociatedData("prod")
 	require.NoError(b, err)
-	payload := opened(b, bare, once, ad)
+	encoding := base64.RawURLEncoding.Strict()
+	open := func() error {
+		sealed, err := encoding.DecodeString(many[5:])
+		if err == nil {
+			_, err = bare.Decrypt(sealed, ad)
+		}
+		return err
+	}
+	sealed, err := encoding.DecodeString(many[5:])
+	require.NoError(b, err)
+	payload, err := bare.Decrypt(sealed, ad)
+	require.NoError(b, err)
 
-	b.Run("issue/floor", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
+	b.Run("issue", func(b *testing.B) {
+		floor.Beside(b, func() error {
 			sealed, err := bare.Encrypt(payload, ad)
-			if err != nil {
-				b.Fatal(err)
-			}
-			_ = base64.RawURLEncoding.EncodeToString(sealed)
-		}
-	})
-	b.Run("issue/ours", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, err := issuer.Issue(tk); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("inspect/floor", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			sealed, err := base64.RawURLEncoding.DecodeString(many[5:])
-			if err != nil {
-				b.Fatal(err)
-			}
-			if _, err := bare.Decrypt(sealed, ad); err != nil {
-				b.Fatal(err)
-			}
-		}
+			_ = encoding.EncodeToString(sealed)
+			return err
+		}, func() error {
+			_, err := issuer.Issue(tk)
+			return err
+		}, nil)
 	})
 	inspect := func(ticket string) func(b *testing.B) {
 		return func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := v.Inspect(b.Context(), ticket, agent); err != nil {
-					b.Fatal(err)
-				}
-			}
+			ctx := b.Context()
+			floor.Beside(b, open, func() error {
+				_, err := v.Inspect(ctx, ticket, agent)
+				return err
+			}, nil)
 		}
 	}
-	b.Run("inspect/ours", inspect(many))
-	b.Run("inspect/ours-one-time", inspect(once))
-	b.Run("redeem/ours-one-time", func(b *testing.B) {
-		tickets := make([]string, b.N)
-		for i := range tickets {
-			tickets[i] = issueDay(b, issuer, tk, true)
-		}
-		b.ReportAllocs()
-		b.ResetTimer()
-		for _, s := range tickets {
-			if _, err := v.Redeem(b.Context(), s, agent); err != nil && reasonOf(b, err) != PossiblyUsed {
-				b.Fatal(err)
+	b.Run("inspect", inspect(many))
+	b.Run("inspect-one-time", inspect(once))
+	b.Run("redeem", func(b *testing.B) {
+		ctx := b.Context()
+		var tickets []string
+		floor.Beside(b, open, func() error {
+			s := tickets[0]
+			tickets = tickets[1:]
+			if _, err := v.Redeem(ctx, s, agent); err != nil && reasonOf(b, err) != PossiblyUsed {
+				return err
 			}
-		}
+			return nil
+		}, func(calls int) {
+			for range calls {
+				tickets = append(tickets, issue(true))
+			}
+		})
 	})
-}
-
-func issueDay(b *testing.B, i *token.Issuer, tk *token.Ticket, once bool) string {
-	tk.OneTime = once
-	s, err := i.Issue(tk)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return s
-}
-
-func opened(b *testing.B, a tink.AEAD, ticket string, ad []byte) []byte {
-	sealed, err := base64.RawURLEncoding.DecodeString(ticket[5:])
-	require.NoError(b, err)
-	p, err := a.Decrypt(sealed, ad)
-	require.NoError(b, err)
-	return p
 }
 
 // TestAllocations holds Inspect and Redeem to their budget.

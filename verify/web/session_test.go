@@ -18,6 +18,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/admitone/admitone/internal/floor"
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
 )
@@ -431,42 +432,36 @@ func FuzzSessionDecode(f *testing.F) {
 	})
 }
 
-// BenchmarkSessionCheck sets a session's check beside the bare Tink call on the
-// same bytes.
+// BenchmarkBudget measures a session's check beside its floor, the bare Tink call on the same
+// bytes, and the check's handler beside the same floor. docs/speed.md has the budgets.
 //
-//	go test -run '^$' -bench SessionCheck ./verify/web
-func BenchmarkSessionCheck(b *testing.B) {
+//	go test -run '^$' -bench Budget ./verify/web
+func BenchmarkBudget(b *testing.B) {
 	keys := newAEAD(b)
 	s := mustSessions(b, SessionConfig{Keys: keys, Realm: "prod"})
 	cookie := started(b, s, john)
 	r := carrying(cookie.Name, cookie.Value)
 	sealed, err := base64.RawURLEncoding.DecodeString(cookie.Value)
 	require.NoError(b, err)
-	b.Run("floor", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, err := keys.Decrypt(sealed, s.ad); err != nil {
-				b.Fatal(err)
-			}
-		}
+	open := func() error {
+		_, err := keys.Decrypt(sealed, s.ad)
+		return err
+	}
+	b.Run("session", func(b *testing.B) {
+		floor.Beside(b, open, func() error {
+			_, err := s.Current(nil, r, token.Agent)
+			return err
+		}, nil)
 	})
-	b.Run("ours", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, ok := current(s, nil, r, token.Agent); !ok {
-				b.Fatal("no session")
-			}
-		}
-	})
-	b.Run("handler", func(b *testing.B) {
+	b.Run("check", func(b *testing.B) {
 		h, err := NewCheck(CheckConfig{Sessions: s, Audience: token.Agent, Brands: []string{john.Brand}})
 		require.NoError(b, err)
 		w := &discard{header: make(http.Header)}
-		b.ReportAllocs()
-		for b.Loop() {
+		floor.Beside(b, open, func() error {
 			clear(w.header)
 			h.ServeHTTP(w, r)
-		}
+			return nil
+		}, nil)
 	})
 }
 
