@@ -1,13 +1,13 @@
 package token
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/admitone/admitone/internal/base64url"
 	"github.com/admitone/admitone/internal/sealing"
 	"github.com/admitone/admitone/internal/textrule"
 )
@@ -62,7 +62,7 @@ func (c *Channels) Code(brand, channelID string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("sealing a channel ID: %w", err)
 	}
-	return base64.RawURLEncoding.EncodeToString(sealed), nil
+	return string(base64url.Append(nil, sealed)), nil
 }
 
 // isName reports whether s can be a brand or a channel ID.
@@ -71,11 +71,11 @@ func isName(s string) bool { return s != "" && textrule.Fault(s, maxName) == "" 
 // Place returns the brand and the channel ID of a code, or ErrChannelCode. Code returns a
 // code for each such pair. The work is the same for any number of brands.
 func (c *Channels) Place(code string) (brand, channelID string, err error) {
-	if len(code) > maxCode || strings.ContainsAny(code, "\r\n") {
+	if len(code) > maxCode {
 		return "", "", ErrChannelCode
 	}
-	sealed, err := encoding.DecodeString(code)
-	if _, ok := sealing.KeyID(sealed); err != nil || !ok {
+	sealed, _ := base64url.Decode(make([]byte, len(code)), code)
+	if _, ok := sealing.KeyID(sealed); !ok {
 		return "", "", ErrChannelCode
 	}
 	place, err := c.keys.DecryptDeterministically(sealed, c.associatedData())

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/admitone/admitone/internal/base64url"
 	"github.com/admitone/admitone/internal/sealing"
 )
 
@@ -113,7 +114,7 @@ func (i *Issuer) Issue(t *Ticket) (string, error) {
 			continue
 		}
 		t.KeyID = KeyID(key)
-		return string(encoding.AppendEncode(append(s.text[:0], prefix...), sealed)), nil
+		return string(base64url.Append(append(s.text[:0], prefix...), sealed)), nil
 	}
 }
 

@@ -1,7 +1,6 @@
 package token
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/admitone/admitone/internal/base64url"
 	"github.com/admitone/admitone/internal/sealing"
 )
 
@@ -30,10 +30,6 @@ const (
 // Pattern is a regular expression (RE2, PCRE) that finds tickets of every version in text:
 // for secret scanners and for scrubbing logs.
 const Pattern = `tkt[0-9]+_[A-Za-z0-9_-]{60,}`
-
-// encoding refuses padding and non-zero trailing bits. It skips CR and LF, which unarmor
-// refuses.
-var encoding = base64.RawURLEncoding.Strict()
 
 // scratch is the working memory of a call of Issue or Open.
 type scratch struct {
@@ -103,12 +99,10 @@ func unarmor(s *scratch, ticket string) ([]byte, KeyID, error) {
 	if !ok {
 		return nil, 0, prefixFault(ticket)
 	}
-	n, err := encoding.Decode(s.bytes[:], []byte(body))
-	// The decoder skips CR and LF: the text is longer then than n bytes need.
-	if err != nil || encoding.EncodedLen(n) != len(body) {
+	sealed, ok := base64url.Decode(s.bytes[:], body)
+	if !ok {
 		return nil, 0, fmt.Errorf("%w: not base64url without padding", ErrMalformed)
 	}
-	sealed := s.bytes[:n]
 	key, ok := sealing.KeyID(sealed)
 	if !ok {
 		return nil, 0, fmt.Errorf("%w: no key ID", ErrMalformed)

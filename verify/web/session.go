@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"iter"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/admitone/admitone/internal/base64url"
 	"github.com/admitone/admitone/internal/sealing"
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
@@ -226,7 +226,7 @@ func (s *Sessions) value(session *Session, now time.Time) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	value := base64.RawURLEncoding.EncodeToString(sealed)
+	value := string(base64url.Append(nil, sealed))
 	if len(value) > maxCookie {
 		return "", tooLarge(len(value), maxCookie, "characters under this kind of key")
 	}
@@ -348,15 +348,12 @@ func (s *Sessions) open(value string, session *Session) (renewed time.Time, key 
 	}
 	buffer := cookies.Get().(*[maxCookie]byte)
 	defer cookies.Put(buffer)
-	n, err := base64.RawURLEncoding.Decode(buffer[:], []byte(value))
-	if err != nil {
-		return renewed, 0, false
-	}
-	key, ok = sealing.KeyID(buffer[:n])
+	sealed, _ := base64url.Decode(buffer[:], value)
+	key, ok = sealing.KeyID(sealed)
 	if !ok {
 		return renewed, 0, false
 	}
-	plaintext, err := sealing.Open[token.KeyID](s.c.Keys, buffer[:n], s.ad)
+	plaintext, err := sealing.Open[token.KeyID](s.c.Keys, sealed, s.ad)
 	if err != nil {
 		return renewed, 0, false
 	}
