@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/tink-crypto/tink-go/v2/aead"
 
 	"github.com/admitone/admitone/internal/floor"
 	"github.com/admitone/admitone/token"
@@ -18,8 +19,11 @@ import (
 //
 //	go test -run '^$' -bench Budget ./verify ./verify/web
 func BenchmarkBudget(b *testing.B) {
-	keys := newKeys(b)
-	bare := keys.AEAD
+	handle := newHandle(b)
+	keys, err := token.NewKeyset(handle)
+	require.NoError(b, err)
+	bare, err := aead.New(handle)
+	require.NoError(b, err)
 	issuer, err := token.NewIssuer(token.Config{Sealer: keys, Realm: "prod"})
 	require.NoError(b, err)
 	store, err := memory.Open(b.Context(), memory.Config{NoBarrier: true, MaxBytes: 512 << 20})

@@ -39,6 +39,14 @@ func newStore(t testing.TB, now func() time.Time) *memory.Store {
 
 func newKeys(t testing.TB) *token.Keyset {
 	t.Helper()
+	k, err := token.NewKeyset(newHandle(t))
+	require.NoError(t, err)
+	return k
+}
+
+// newHandle returns a keyset of three keys.
+func newHandle(t testing.TB) *keyset.Handle {
+	t.Helper()
 	m := keyset.NewManager()
 	for range 3 {
 		id, err := m.Add(aead.AES256GCMKeyTemplate())
@@ -47,9 +55,7 @@ func newKeys(t testing.TB) *token.Keyset {
 	}
 	h, err := m.Handle()
 	require.NoError(t, err)
-	k, err := token.NewKeyset(h)
-	require.NoError(t, err)
-	return k
+	return h
 }
 
 // world is an issuer and a verifier on one clock.

@@ -3,7 +3,6 @@ package sealing
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/fips140"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -19,26 +18,15 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 )
 
-// NewAEAD returns the AEAD of a keyset. All keys must have the TINK output prefix.
+// NewAEAD returns the AEAD of a keyset. All keys must have the TINK output prefix. The
+// ciphertexts are Tink's: each opens what the other seals.
 //
-// Under GODEBUG=fips140=only, Go's module must draw the nonces of AES-GCM. Tink draws them
-// itself, so Tink's AES256_GCM and XAES_256_GCM refuse to run. NewAEAD then returns an AEAD
-// with the same ciphertexts whose nonces the module draws.
+// AES-GCM and XAES-256-GCM run on Go's own packages, without Tink between. Opening takes an
+// eighth less time so, and works under GODEBUG=fips140=only. There, Go's module must draw the
+// nonces of AES-GCM. Tink draws the nonces itself, so Tink's AES256_GCM and XAES_256_GCM refuse
+// to run.
 func NewAEAD(handle *keyset.Handle) (tink.AEAD, error) {
-	if fips140.Enforced() {
-		return newApproved(handle)
-	}
-	return aead.New(handle)
-}
-
-// approved is the AEAD of a keyset, by the IDs of its enabled keys.
-type approved struct {
-	primary tink.AEAD
-	keys    map[uint32]tink.AEAD
-}
-
-func newApproved(handle *keyset.Handle) (tink.AEAD, error) {
-	a := &approved{keys: make(map[uint32]tink.AEAD)}
+	a := &keys{byID: make(map[uint32]tink.AEAD)}
 	for i := range handle.Len() {
 		entry, err := handle.Entry(i)
 		if err != nil {
@@ -51,9 +39,9 @@ func newApproved(handle *keyset.Handle) (tink.AEAD, error) {
 		if err != nil {
 			return nil, fmt.Errorf("key %08x: %w", entry.KeyID(), err)
 		}
-		a.keys[entry.KeyID()] = k
+		a.byID[entry.KeyID()] = k
 		if entry.IsPrimary() {
-			a.primary = k
+			a.primary, a.primaryID = k, entry.KeyID()
 		}
 	}
 	if a.primary == nil {
@@ -62,15 +50,29 @@ func newApproved(handle *keyset.Handle) (tink.AEAD, error) {
 	return a, nil
 }
 
-func (a *approved) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
-	return a.primary.Encrypt(plaintext, associatedData)
+// keys is the AEAD of a keyset: its enabled keys by their IDs.
+type keys struct {
+	primary   tink.AEAD // sealed nearly everything that is opened: found without the map
+	primaryID uint32
+	byID      map[uint32]tink.AEAD
 }
 
-func (a *approved) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
-	if id, ok := KeyID(ciphertext); ok && a.keys[id] != nil {
-		return a.keys[id].Decrypt(ciphertext, associatedData)
+func (k *keys) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
+	return k.primary.Encrypt(plaintext, associatedData)
+}
+
+func (k *keys) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
+	id, ok := KeyID(ciphertext)
+	if !ok {
+		return nil, ErrUnknownKey
 	}
-	return nil, ErrUnknownKey
+	key := k.primary
+	if id != k.primaryID {
+		if key = k.byID[id]; key == nil {
+			return nil, ErrUnknownKey
+		}
+	}
+	return key.Decrypt(ciphertext, associatedData)
 }
 
 // newKey returns the AEAD of a single key: our own for AES-GCM and XAES-256-GCM, and Tink's
