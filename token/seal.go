@@ -43,7 +43,8 @@ var pool = sync.Pool{New: func() any { return new(scratch) }}
 // Open fills t with the content of a ticket. The ticket must be sealed under keys and the
 // associated data (see AssociatedData), and must be exactly a string that Issue returned.
 // Open looks neither at the clock nor at anything else that decides whether the ticket
-// admits: package verify does.
+// admits: package verify does. The texts of t share the memory of the answer of keys.Decrypt,
+// so Decrypt must return new memory each time, as Tink does.
 //
 // The error wraps ErrMalformed, ErrUnsupportedVersion, ErrUnknownKey or ErrForged, and
 // leaves t zero. Only keys with the method HasKey(id KeyID) bool, as a *Keyset and a
@@ -52,13 +53,12 @@ func Open(keys tink.AEAD, associatedData []byte, ticket string, t *Ticket) error
 	*t = Ticket{}
 	s := pool.Get().(*scratch)
 	sealed, key, err := unarmor(s, ticket)
-	var payload []byte
+	var payload string
 	if err == nil {
 		payload, err = decrypt(keys, key, sealed, associatedData)
 	}
 	if err == nil {
-		// The copy keeps t clear of memory that the keys may use again.
-		if err = t.decodePayload(string(payload)); err == nil {
+		if err = t.decodePayload(payload); err == nil {
 			t.KeyID = key
 		} else {
 			*t = Ticket{}
@@ -69,15 +69,15 @@ func Open(keys tink.AEAD, associatedData []byte, ticket string, t *Ticket) error
 }
 
 // decrypt opens sealed bytes whose prefix names key.
-func decrypt(keys tink.AEAD, key KeyID, sealed, associatedData []byte) ([]byte, error) {
+func decrypt(keys tink.AEAD, key KeyID, sealed, associatedData []byte) (string, error) {
 	payload, err := sealing.Open[KeyID](keys, sealed, associatedData)
 	switch {
 	case err == nil:
 		return payload, nil
 	case err == sealing.ErrUnknownKey:
-		return nil, fmt.Errorf("%w: %v", ErrUnknownKey, key)
+		return "", fmt.Errorf("%w: %v", ErrUnknownKey, key)
 	}
-	return nil, fmt.Errorf("%w: key %v does not open it", ErrForged, key)
+	return "", fmt.Errorf("%w: key %v does not open it", ErrForged, key)
 }
 
 // UnverifiedKeyID returns the ID of the key that a ticket names. It needs no key, and

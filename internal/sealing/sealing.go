@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unsafe"
 
 	"github.com/tink-crypto/tink-go/v2/tink"
 )
@@ -71,27 +72,32 @@ var (
 //
 // ID is token.KeyID, which this package cannot import. The error is ErrUnknownKey or
 // ErrForged; keys without the method HasKey never cause ErrUnknownKey.
-func Open[ID ~uint32](keys tink.AEAD, sealed, associatedData []byte) ([]byte, error) {
+func Open[ID ~uint32](keys tink.AEAD, sealed, associatedData []byte) (string, error) {
 	plain, err := keys.Decrypt(sealed, associatedData)
 	if err == nil {
-		return plain, nil
+		return text(plain), nil
 	}
 	id, ok := KeyID(sealed)
 	if !ok {
-		return nil, ErrForged
+		return "", ErrForged
 	}
 	asked, ok := keys.(interface{ HasKey(ID) bool })
 	if !ok {
-		return nil, ErrForged
+		return "", ErrForged
 	}
 	if !asked.HasKey(ID(id)) {
-		return nil, ErrUnknownKey
+		return "", ErrUnknownKey
 	}
 	if plain, err = keys.Decrypt(sealed, associatedData); err != nil {
-		return nil, ErrForged
+		return "", ErrForged
 	}
-	return plain, nil
+	return text(plain), nil
 }
+
+// text returns the bytes of an answer of Decrypt as a string, without a copy. The answer belongs
+// to the caller: a tink.AEAD is used by many goroutines at once, and no caller tells it when an
+// answer is no longer needed. So no tink.AEAD can write to an answer again.
+func text(plain []byte) string { return unsafe.String(unsafe.SliceData(plain), len(plain)) }
 
 // LifetimeFault says why keys cannot seal things with a lifetime, as the Reason of a
 // token.ConfigError for the field that sets the lifetime, or returns "". Keys without a

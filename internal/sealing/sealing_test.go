@@ -79,12 +79,12 @@ func TestOpenAsksForTheKeyAndTriesAgain(t *testing.T) {
 	o := &late{prefixed: prefixed{prefix: []byte{1, 0, 0, 0, 7}}, key: 8}
 	plain, err := Open[keyID](o, []byte{1, 0, 0, 0, 7, 'x'}, nil)
 	require.NoError(t, err)
-	assert.Equal(t, "x", string(plain))
+	assert.Equal(t, "x", plain)
 	assert.Zero(t, o.asked, "what opens asks for no key")
 
 	plain, err = Open[keyID](o, []byte{1, 0, 0, 0, 8, 'y'}, nil)
 	require.NoError(t, err)
-	assert.Equal(t, "y", string(plain))
+	assert.Equal(t, "y", plain)
 
 	_, err = Open[keyID](o, []byte{1, 0, 0, 0, 9, 'z'}, nil)
 	assert.Equal(t, ErrUnknownKey, err)

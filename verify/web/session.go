@@ -357,6 +357,6 @@ func (s *Sessions) open(value string, session *Session) (renewed time.Time, key 
 	if err != nil {
 		return renewed, 0, false
 	}
-	renewed, ok = session.decode(string(plaintext))
+	renewed, ok = session.decode(plaintext)
 	return renewed, key, ok
 }
