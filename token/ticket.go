@@ -151,6 +151,9 @@ func (t *Ticket) Validate() error {
 func (t *Ticket) ValidateTexts() error {
 	texts := t.texts()
 	for i := range texts {
+		if texts[i] == "" {
+			continue
+		}
 		if reason := textrule.Fault(texts[i], fields[i].max); reason != "" {
 			return &FieldError{fields[i].name, reason}
 		}

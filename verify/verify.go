@@ -205,7 +205,7 @@ func (v *Verifier) Redeem(ctx context.Context, ticket string, use Use) (t token.
 	}
 	// A clock set back during the claim would say not_yet_valid. The ticket was in time before
 	// the claim, and is spent now: only the end of its lifetime still refuses it.
-	if v.expired(&t, v.c.Now()) {
+	if v.expired(&t, v.c.Now().UnixMilli()) {
 		spent := errors.New("its time ran out while it was being claimed; it is spent")
 		return token.Ticket{}, refuse(t, &Error{Reason: Expired, Cause: spent})
 	}
@@ -295,9 +295,9 @@ func callersError(cause error) *Error {
 // checkTimes compares in whole milliseconds, as the ticket counts. The fractions of
 // the clock and the skew are dropped, which never admits more.
 func (v *Verifier) checkTimes(t *token.Ticket) Reason {
-	now := v.c.Now()
+	now := v.c.Now().UnixMilli()
 	switch {
-	case t.IssuedAt.UnixMilli() > now.UnixMilli()+v.c.Skew.Milliseconds():
+	case t.IssuedAt.UnixMilli() > now+v.c.Skew.Milliseconds():
 		return NotYetValid
 	case v.expired(t, now):
 		return Expired
@@ -308,8 +308,8 @@ func (v *Verifier) checkTimes(t *token.Ticket) Reason {
 }
 
 // expired reports whether the ticket's lifetime is over, in whole milliseconds.
-func (v *Verifier) expired(t *token.Ticket, now time.Time) bool {
-	return now.UnixMilli() >= t.IssuedAt.UnixMilli()+t.Lifetime.Milliseconds()+v.c.Skew.Milliseconds()
+func (v *Verifier) expired(t *token.Ticket, now int64) bool {
+	return now >= t.IssuedAt.UnixMilli()+t.Lifetime.Milliseconds()+v.c.Skew.Milliseconds()
 }
 
 // checkPurpose compares the ticket with the Verifier's brands and the use.

@@ -36,23 +36,38 @@ func IsControl(r rune) bool {
 	return unicode.IsControl(r) || r == '\u2028' || r == '\u2029'
 }
 
-// printableASCII reports whether all bytes of s are from ' ' to '~'. It takes eight bytes
-// at a time: v+0x01… sets a byte's top bit from 0x7f on, and v-0x20… below 0x20. A borrow
-// can only make it report false, and the loop over runes decides then.
+// printableASCII reports whether all bytes of s are from ' ' to '~'. It takes eight bytes at a
+// time. The last eight may overlap the eight before, and so may the halves of a short s.
 func printableASCII(s string) bool {
-	const ones = 0x0101010101010101
-	for len(s) >= 8 {
-		v := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
-		if (v|(v+ones)|(v-0x20*ones))&(0x80*ones) != 0 {
-			return false
+	n := len(s)
+	switch {
+	case n >= 8:
+		odd := unprintable(four(s[n-8:]), four(s[n-4:]))
+		for i := 0; i <= n-8; i += 8 {
+			odd |= unprintable(four(s[i:]), four(s[i+4:]))
 		}
-		s = s[8:]
+		return odd == 0
+	case n >= 4:
+		return unprintable(four(s), four(s[n-4:])) == 0
 	}
-	for i := range len(s) {
+	for i := range n {
 		if c := s[i]; c < ' ' || c > '~' {
 			return false
 		}
 	}
 	return true
+}
+
+// four returns the first four bytes of s.
+func four(s string) uint64 {
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24
+}
+
+// unprintable is 0 if all eight bytes are from ' ' to '~'. v+0x01… sets the top bit of a byte
+// from 0x7f on, and v-0x20… of a byte below 0x20. A borrow can only give another result than 0,
+// and then the loop over runes decides.
+func unprintable(low, high uint64) uint64 {
+	const ones = 0x0101010101010101
+	v := low | high<<32
+	return (v | (v + ones) | (v - 0x20*ones)) & (0x80 * ones)
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestFault(t *testing.T) {
@@ -30,11 +31,13 @@ func TestFault(t *testing.T) {
 
 // Every byte at every place of a word: the fast look must find what the slow look finds.
 func TestFaultLooksAtEveryByte(t *testing.T) {
-	for place := range 19 {
-		for c := range 0x80 {
-			b := []byte(strings.Repeat("a", 19))
-			b[place] = byte(c)
-			assert.Equal(t, c < ' ' || c == 0x7f, Fault(string(b), 64) != "", "%#x at %d", c, place)
+	for length := range 27 {
+		for place := range length {
+			for c := range 0x80 {
+				b := []byte(strings.Repeat("a", length))
+				b[place] = byte(c)
+				require.Equal(t, c < ' ' || c == 0x7f, Fault(string(b), 64) != "", "%#x at %d of %d", c, place, length)
+			}
 		}
 	}
 }
