@@ -62,7 +62,7 @@ func (c *Channels) Code(brand, channelID string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("sealing a channel ID: %w", err)
 	}
-	return string(base64url.Append(nil, sealed)), nil
+	return base64url.Encode("", sealed), nil
 }
 
 // isName reports whether s can be a brand or a channel ID.

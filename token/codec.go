@@ -54,7 +54,7 @@ func (t *Ticket) appendPayload(b []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(t.Lifetime/time.Millisecond))
 	texts := t.texts()
 	for i := range texts {
-		if v := texts[i]; v != "" {
+		if v := *texts[i]; v != "" {
 			b = append(b, byte(i+1))
 			b = binary.AppendUvarint(b, uint64(len(v)))
 			b = append(b, v...)
@@ -73,7 +73,7 @@ func (t *Ticket) appendPayload(b []byte) []byte {
 	return b
 }
 
-// decodePayload fills t from a payload. The texts of t are parts of p.
+// decodePayload fills t, which must be zero, from a payload. The texts of t are parts of p.
 func (t *Ticket) decodePayload(p string) error {
 	if len(p) < headerSize || p[0]&^(flagOneTime|flagOverride) != 0 {
 		return errPayload
@@ -90,7 +90,7 @@ func (t *Ticket) decodePayload(p string) error {
 	if t.Lifetime == 0 {
 		return errPayload
 	}
-	var texts [len(fields)]string
+	texts := t.texts()
 	last, lastClaim := uint64(0), ""
 	for at := headerSize; at < len(p); {
 		var tag, length uint64
@@ -116,7 +116,7 @@ func (t *Ticket) decodePayload(p string) error {
 			if textrule.Fault(value, fields[tag-1].max) != "" {
 				return errPayload
 			}
-			texts[tag-1] = value
+			*texts[tag-1] = value
 		case tag == tagClaim:
 			name, v, ok := splitClaim(value)
 			if !ok || name <= lastClaim {
@@ -131,7 +131,6 @@ func (t *Ticket) decodePayload(p string) error {
 			return errPayload
 		}
 	}
-	t.setTexts(&texts)
 	if t.validateShape() != nil {
 		return errPayload
 	}

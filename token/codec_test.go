@@ -92,9 +92,7 @@ func TestDecodeRefuses(t *testing.T) {
 
 // setText sets the i-th of a ticket's fields.
 func setText(t *Ticket, i int, v string) {
-	texts := t.texts()
-	texts[i] = v
-	t.setTexts(&texts)
+	*t.texts()[i] = v
 }
 
 // randomTicket returns a valid ticket that r decides.

@@ -114,7 +114,7 @@ func (i *Issuer) Issue(t *Ticket) (string, error) {
 			continue
 		}
 		t.KeyID = KeyID(key)
-		return string(base64url.Append(append(s.text[:0], prefix...), sealed)), nil
+		return base64url.Encode(prefix, sealed), nil
 	}
 }
 

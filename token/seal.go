@@ -33,7 +33,6 @@ const Pattern = `tkt[0-9]+_[A-Za-z0-9_-]{60,}`
 
 // scratch is the working memory of a call of Issue or Open.
 type scratch struct {
-	text  [maxLength]byte
 	bytes [maxLength]byte
 	ids   idSource
 }

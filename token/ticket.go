@@ -114,18 +114,12 @@ const (
 	maxClaimValue = 512
 )
 
-// texts returns the values of fields.
-func (t *Ticket) texts() [len(fields)]string {
-	return [...]string{
-		t.Brand, t.Username, t.Email, t.UniqueID, t.FirstName,
-		t.LastName, t.Phone1, t.Remark, t.Channel, t.Actor,
+// texts returns pointers to the text fields, in the order of their tags.
+func (t *Ticket) texts() [len(fields)]*string {
+	return [...]*string{
+		&t.Brand, &t.Username, &t.Email, &t.UniqueID, &t.FirstName,
+		&t.LastName, &t.Phone1, &t.Remark, &t.Channel, &t.Actor,
 	}
-}
-
-// setTexts reverses texts.
-func (t *Ticket) setTexts(v *[len(fields)]string) {
-	t.Brand, t.Username, t.Email, t.UniqueID, t.FirstName = v[0], v[1], v[2], v[3], v[4]
-	t.LastName, t.Phone1, t.Remark, t.Channel, t.Actor = v[5], v[6], v[7], v[8], v[9]
 }
 
 // Validate checks the fields that an issuer decides: the audience, the text fields, the
@@ -151,10 +145,11 @@ func (t *Ticket) Validate() error {
 func (t *Ticket) ValidateTexts() error {
 	texts := t.texts()
 	for i := range texts {
-		if texts[i] == "" {
+		v := texts[i]
+		if *v == "" {
 			continue
 		}
-		if reason := textrule.Fault(texts[i], fields[i].max); reason != "" {
+		if reason := textrule.Fault(*v, fields[i].max); reason != "" {
 			return &FieldError{fields[i].name, reason}
 		}
 	}

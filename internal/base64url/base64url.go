@@ -6,7 +6,7 @@ package base64url
 
 import (
 	"encoding/binary"
-	"slices"
+	"unsafe"
 )
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -72,11 +72,11 @@ func Decode(dst []byte, text string) ([]byte, bool) {
 	return dst[:n], true
 }
 
-// Append appends the text of src to dst.
-func Append(dst, src []byte) []byte {
-	n := len(dst)
-	dst = slices.Grow(dst, (len(src)+2)/3*4)
-	dst = dst[:n+(len(src)*8+5)/6]
+// Encode returns prefix and the text of src.
+func Encode(prefix string, src []byte) string {
+	n := len(prefix)
+	dst := make([]byte, n+(len(src)*8+5)/6)
+	copy(dst, prefix)
 	for ; len(src) >= 8; n, src = n+8, src[6:] {
 		v := binary.BigEndian.Uint64(src)
 		binary.LittleEndian.PutUint64(dst[n:], uint64(pairs[v>>52])|uint64(pairs[v>>40&0xfff])<<16|
@@ -94,5 +94,5 @@ func Append(dst, src []byte) []byte {
 		binary.LittleEndian.PutUint16(dst[n:], pairs[v>>6])
 		dst[n+2] = alphabet[v&63]
 	}
-	return dst
+	return unsafe.String(unsafe.SliceData(dst), len(dst)) // nobody else has dst
 }

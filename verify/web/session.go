@@ -226,7 +226,7 @@ func (s *Sessions) value(session *Session, now time.Time) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	value := string(base64url.Append(nil, sealed))
+	value := base64url.Encode("", sealed)
 	if len(value) > maxCookie {
 		return "", tooLarge(len(value), maxCookie, "characters under this kind of key")
 	}
