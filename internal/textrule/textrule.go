@@ -14,11 +14,15 @@ import (
 // Control characters are refused because these texts reach HTTP headers and log lines.
 // U+2028 and U+2029 end a line in some readers of both.
 func Fault(s string, limit int) string {
+	if len(s) <= limit && printableASCII(s) {
+		return ""
+	}
+	return fault(s, limit)
+}
+
+func fault(s string, limit int) string {
 	if len(s) > limit {
 		return "is longer than " + strconv.Itoa(limit) + " bytes; shorten it"
-	}
-	if printableASCII(s) {
-		return ""
 	}
 	if !utf8.ValidString(s) {
 		return "is not valid UTF-8"
