@@ -289,17 +289,18 @@ func (s *Sessions) Current(w http.ResponseWriter, r *http.Request, a token.Audie
 		if !ok || session.Audience != a || !s.inTime(&session, renewed, now) {
 			continue
 		}
-		fresh, err := s.refresh(r.Context(), session)
-		if err != nil {
-			if !errors.Is(err, ErrNoSession) {
-				notFound = err
-			}
-			continue
+		if s.c.Refresh == nil {
+			s.renew(w, &session, key, renewed, now)
+			return session, nil
 		}
-		if w != nil && (now.Sub(renewed) >= s.c.Idle/2 || !s.isPrimary(key, now)) {
-			_ = s.set(w, &session, now) // if it fails, the session is good all the same
+		fresh, err := s.c.Refresh(r.Context(), session)
+		if err == nil {
+			s.renew(w, &session, key, renewed, now)
+			return fresh, nil
 		}
-		return fresh, nil
+		if !errors.Is(err, ErrNoSession) {
+			notFound = err
+		}
 	}
 	return Session{}, notFound
 }
@@ -325,17 +326,17 @@ func cookiesNamed(r *http.Request, name string) iter.Seq[string] {
 
 func (s *Sessions) inTime(session *Session, renewed, now time.Time) bool {
 	// Other machines that renew cookies may be a little ahead.
-	if now.Before(session.Entered.Add(-time.Minute)) || now.Before(renewed.Add(-time.Minute)) {
-		return false
-	}
-	return now.Sub(session.Entered) < s.c.Lifetime && now.Sub(renewed) < s.c.Idle
+	const ahead = -time.Minute
+	age, idle := now.Sub(session.Entered), now.Sub(renewed)
+	return age >= ahead && idle >= ahead && age < s.c.Lifetime && idle < s.c.Idle
 }
 
-func (s *Sessions) refresh(ctx context.Context, session Session) (Session, error) {
-	if s.c.Refresh == nil {
-		return session, nil
+// renew renews the cookie, if w is not nil, after half of Idle or if the key is no longer the
+// primary. If renewing fails, the session is good all the same.
+func (s *Sessions) renew(w http.ResponseWriter, session *Session, key uint32, renewed, now time.Time) {
+	if w != nil && (now.Sub(renewed) >= s.c.Idle/2 || !s.isPrimary(key, now)) {
+		_ = s.set(w, session, now)
 	}
-	return s.c.Refresh(ctx, session)
 }
 
 var cookies = sync.Pool{New: func() any { return new([maxCookie]byte) }}

@@ -80,7 +80,7 @@ func (s *Session) decode(text string) (renewed time.Time, ok bool) {
 		return renewed, false
 	}
 	s.Audience, s.OneTime = token.Audience(text[1]), text[2] == 1
-	s.KeyID = token.KeyID(number(text[3:7]))
+	s.KeyID = token.KeyID(binary.BigEndian.Uint32([]byte(text[3:7])))
 	copy(s.TicketID[:], text[7:23])
 	s.Issued, s.Entered, renewed = moment(text[23:31]), moment(text[31:39]), moment(text[39:47])
 	text = text[sessionFixed:]
@@ -102,14 +102,10 @@ func (s *Session) decode(text string) (renewed time.Time, ok bool) {
 	return renewed, true
 }
 
-func number(s string) (n uint64) {
-	for i := range len(s) {
-		n = n<<8 | uint64(s[i])
-	}
-	return n
+// moment reads a time from eight bytes.
+func moment(s string) time.Time {
+	return time.UnixMilli(int64(binary.BigEndian.Uint64([]byte(s)))).UTC()
 }
-
-func moment(s string) time.Time { return time.UnixMilli(int64(number(s))).UTC() }
 
 // cutText cuts a text off the front of s. Lengths have at most two bytes, since a cookie
 // is shorter than 16 KiB.
