@@ -126,10 +126,10 @@ func (s *shard) lookup(c *replay.Claim, k cache.Key, now time.Time) replay.Statu
 func (s *shard) insert(c *replay.Claim, k cache.Key, now time.Time) {
 	index := cache.WindowOf(c.Expires)
 	retain := c.RetainUntil.Round(0).UTC()
-	for w := s.live[index]; w != nil && w.Over(now); w = s.live[index] {
+	w := s.live[index]
+	for ; w != nil && w.Over(now); w = s.live[index] {
 		s.dropExpired(now)
 	}
-	w := s.live[index]
 	switch {
 	case w == nil:
 		blocks := s.makeRoom(nil, s.expected(index, now), now)

@@ -109,10 +109,10 @@ func (b *Block) ones() int {
 // word both bits of the key must be set; the bits are drawn independently, and may be the
 // same bit.
 func (b *Block) ErrorRate() float64 {
-	p := 1.0
+	ones := uint64(1) // at most 64 to the power of 8
 	for _, w := range b {
-		f := float64(bits.OnesCount64(w)) / 64
-		p *= f * f
+		ones *= uint64(bits.OnesCount64(w))
 	}
-	return p
+	p := float64(ones) / (1 << 48)
+	return p * p
 }

@@ -53,7 +53,9 @@ func (r *Recent) Add(k Key, nonce *[16]byte, binding *[32]byte, first time.Time)
 	set := k.scale(len(r.next))
 	way := int(r.next[set])
 	r.next[set] = uint8((way + 1) % Ways)
-	r.entries[set*Ways+way] = Entry{*nonce, *binding, first.Unix(), int32(first.Nanosecond()), true}
+	e := &r.entries[set*Ways+way]
+	e.nonce, e.binding = *nonce, *binding
+	e.sec, e.nsec, e.used = first.Unix(), int32(first.Nanosecond()), true
 }
 
 // FirstUsed returns the time of the admission.
