@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -103,7 +104,7 @@ func lifetimeNote(cmd *cobra.Command) string {
 }
 
 func brandCommand(s *shell) *cobra.Command {
-	withAll, yes := false, false
+	var how brandRemoval
 	k := kind[directory.Brand]{
 		noun: "brand", what: "a brand", arg: "NAME", fields: brandFields,
 		example: map[string]string{
@@ -137,16 +138,22 @@ func brandCommand(s *shell) *cobra.Command {
 		list: func(db *directory.DB, ctx context.Context, _, after string, limit int) ([]directory.Brand, error) {
 			return db.Brands(ctx, after, limit)
 		},
-		remove: func(db *directory.DB, ctx context.Context, _, name string) error {
-			return removeBrand(ctx, s, db, name, withAll, yes)
-		},
 	}
 	cmd := k.command(s, "Manage brands",
 		"A brand is a business account. Agents, customers, channels and API keys belong to a\n"+
 			"brand, and no record of one brand is found through another.")
-	remove, _, _ := cmd.Find([]string{"remove"})
-	remove.Flags().BoolVar(&withAll, "with-all", false, "remove the brand's agents, channels, customers and API keys too")
-	remove.Flags().BoolVar(&yes, "yes", false, "with --with-all: remove these records for good, without another question")
+	v := verb{"remove", "Remove a brand", `remove removes a brand for good. A brand that has agents, channels, customers or
+API keys is removed only with --with-all. remove then says how many there are, and
+asks for the brand's name at a terminal; elsewhere, give --yes. An API key of several
+brands stays.`, true}
+	remove := k.verb(s, v, func(ctx context.Context, db *directory.DB, cmd *cobra.Command, _, name string) error {
+		how.stdin = cmd.InOrStdin()
+		return s.removeBrand(ctx, db, name, how)
+	})
+	remove.Flags().BoolVar(&how.withAll, "with-all", false,
+		"remove the brand's agents, channels, customers and API keys too")
+	remove.Flags().BoolVar(&how.yes, "yes", false, "with --with-all: remove these records for good, without a question")
+	cmd.AddCommand(remove)
 	cmd.AddCommand(k.endSessionsCommand(s, "end-sessions signs out everybody who entered the brand before now.",
 		func(ctx context.Context, db *directory.DB, _, name string) (directory.Brand, error) {
 			return db.UpdateBrand(ctx, name, func(b *directory.Brand) error {
@@ -157,25 +164,42 @@ func brandCommand(s *shell) *cobra.Command {
 	return cmd
 }
 
+// brandRemoval is how ticketd brand remove was called.
+type brandRemoval struct {
+	withAll, yes bool
+	stdin        io.Reader
+}
+
 // removeBrand removes a brand, and with all its records only if the caller has
 // confirmed that. It prints how much was removed.
-func removeBrand(ctx context.Context, s *shell, db *directory.DB, name string, withAll, yes bool) error {
+func (s *shell) removeBrand(ctx context.Context, db *directory.DB, name string, how brandRemoval) error {
 	err := db.RemoveBrand(ctx, name, false)
 	has, inUse := errors.AsType[*directory.InUseError](err)
-	if !inUse || !withAll {
+	if err == nil {
+		has = &directory.InUseError{Brand: name}
+	} else if !inUse || !how.withAll {
 		return err
 	}
-	if !yes {
-		return cli.Usagef("brand %q has %s: give --yes to remove them for good", name, has.Records())
+	if inUse && !how.yes {
+		question := fmt.Sprintf("this removes brand %q with %s, for good", name, has.Records())
+		if err := s.confirm(ctx, how.stdin, question, name); err != nil {
+			return err
+		}
 	}
-	if err := db.RemoveBrand(ctx, name, true); err != nil {
-		return err
+	if inUse {
+		if err := db.RemoveBrand(ctx, name, true); err != nil {
+			return err
+		}
 	}
 	if s.json {
 		return json.NewEncoder(s.stdout).Encode(map[string]any{
 			"brand": name, "agents": has.Agents, "channels": has.Channels, "customers": has.Customers, "apiKeys": has.Keys,
 		})
 	}
-	_, err = fmt.Fprintf(s.stdout, "removed brand %q with %s\n", name, has.Records())
+	with := ""
+	if inUse {
+		with = " with " + has.Records()
+	}
+	_, err = fmt.Fprintf(s.stdout, "removed brand %q%s\n", name, with)
 	return err
 }

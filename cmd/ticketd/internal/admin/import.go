@@ -18,7 +18,6 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
@@ -362,11 +361,10 @@ func (s *shell) reportImport(did directory.Imported, dryRun bool, took time.Dura
 
 // progress returns a progress bar, which shows only if standard error is a terminal.
 func (s *shell) progress(n int) *progressbar.ProgressBar {
-	out, ok := s.stderr.(*os.File)
-	if !ok || s.json || !term.IsTerminal(int(out.Fd())) {
+	if s.json || !isTerminal(s.stderr) {
 		return progressbar.DefaultSilent(int64(n))
 	}
-	bar := progressbar.NewOptions(n, progressbar.OptionSetWriter(out),
+	bar := progressbar.NewOptions(n, progressbar.OptionSetWriter(s.stderr),
 		progressbar.OptionSetDescription("importing agents"),
 		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetPredictTime(true),
 		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -23,7 +24,8 @@ type kind[T any] struct {
 
 	name func(*T) string
 
-	// The methods of the directory for the kind, as method expressions.
+	// The methods of the directory for the kind, as method expressions; add and remove are nil
+	// for a kind with commands of its own.
 	add    func(db *directory.DB, ctx context.Context, brand, name string, record T) (T, error)
 	get    func(db *directory.DB, ctx context.Context, brand, name string) (T, error)
 	update func(db *directory.DB, ctx context.Context, brand, name string, edit func(*T) error) (T, error)
@@ -101,7 +103,10 @@ func (k *kind[T]) command(s *shell, short, long string) *cobra.Command {
 		Use: k.noun, Short: short, Long: long, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	parent.AddCommand(k.setCommand(s), k.listCommand(s), k.showCommand(s), k.removeCommand(s))
+	parent.AddCommand(k.setCommand(s), k.listCommand(s), k.showCommand(s))
+	if k.remove != nil {
+		parent.AddCommand(k.removeCommand(s))
+	}
 	if k.add != nil {
 		parent.AddCommand(k.addCommand(s))
 	}
@@ -212,9 +217,17 @@ func (k *kind[T]) listCommand(s *shell) *cobra.Command {
 }
 
 func (k *kind[T]) removeCommand(s *shell) *cobra.Command {
-	v := verb{"remove", "Remove " + k.what, "remove removes " + k.what + " for good.", true}
+	v := verb{"remove", "Remove " + k.what,
+		"remove removes " + k.what + " for good, without a question, and says so.", true}
 	return k.verb(s, v, func(ctx context.Context, db *directory.DB, _ *cobra.Command, brand, name string) error {
-		return k.remove(db, ctx, brand, name)
+		if err := k.remove(db, ctx, brand, name); err != nil {
+			return err
+		}
+		if s.json {
+			return json.NewEncoder(s.stdout).Encode(map[string]string{"removed": name})
+		}
+		_, err := fmt.Fprintf(s.stdout, "removed %s %q\n", k.noun, name)
+		return err
 	})
 }
 

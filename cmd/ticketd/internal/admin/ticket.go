@@ -6,12 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
@@ -69,7 +67,7 @@ input: revoke then reads an ID or a ticket from each line.`,
 // eachLine calls do for every line that is not blank. A line that is wrong is named by its
 // number.
 func (s *shell) eachLine(in io.Reader, do func(string) error) error {
-	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if isTerminal(in) {
 		fmt.Fprintln(s.stderr, "reading IDs or tickets from the terminal, one a line; end with Ctrl-D")
 	}
 	lines, number, done := bufio.NewScanner(in), 0, 0
