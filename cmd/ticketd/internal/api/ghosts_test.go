@@ -140,19 +140,27 @@ func TestGhostTickets(t *testing.T) {
 
 const testSkew = 10 * time.Second
 
-// trap W9: customers' tickets of a brand that was removed are not good in the brand that
-// has its name. A new name has no such time: add, then issue, then enter.
+// trap W9: customers' tickets and sessions of a brand that was removed are not good in the
+// brand that has its name, and neither are its API keys. A new name has no such time: add,
+// then issue, then enter.
 func TestGhostBrand(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		body := func(brand string) string { return `{"brand":"` + brand + `","email":"jane@example.com"}` }
 		chat := w.chatPath("commbox", "web")
 		old := w.ticket(w.anyKey, body("commbox"))
+		jane := w.client()
+		require.Equal(t, http.StatusSeeOther, jane.get(chat+"?ta="+old).status)
+		require.Equal(t, http.StatusOK, jane.get("/auth/check-customer").status)
 		returns["brand removed and made again"](t, w)
+		w.ns.Add(int64(ownerKnown))
+		assert.Equal(t, http.StatusUnauthorized, jane.get("/auth/check-customer").status)
+		assert.Equal(t, http.StatusUnauthorized, w.ask(w.key, body("commbox")).status)
 		assert.Equal(t, http.StatusForbidden, w.client().get(chat+"?ta="+old).status)
 		w.ns.Add(int64(testSkew + time.Millisecond))
 		assert.Equal(t, http.StatusForbidden, w.client().get(chat+"?ta="+old).status)
 		fresh := w.ticket(w.anyKey, body("commbox"))
 		assert.Equal(t, http.StatusSeeOther, w.client().get(chat+"?ta="+fresh).status)
+		assert.Equal(t, http.StatusUnauthorized, jane.get("/auth/check-customer").status, "as long as she is another")
 
 		require.NoError(t, w.directory.AddBrand(t.Context(), directory.Brand{Name: "new"}))
 		require.NoError(t, w.directory.AddChannel(t.Context(), directory.Channel{Brand: "new", ID: "web"}))

@@ -29,7 +29,11 @@ type Brand struct {
 	AgentLifetime  time.Duration // as Settings.CustomerLifetime; 0: token.AgentLifetime
 	LoginAddresses Addresses     // allowed addresses of agents who log in; empty: any
 	SessionsSince  time.Time     // sessions of the brand that began earlier are over
-	TicketsSince   time.Time     // as Agent.TicketsSince, for all tickets of the brand
+
+	// TicketsSince is as Agent.TicketsSince, for all tickets of the brand. A brand needs no ID
+	// of its own beside it: sessions and API keys belong to records of the brand, which are
+	// removed with the brand, and whose IDs never come again.
+	TicketsSince time.Time
 
 	Settings
 }
