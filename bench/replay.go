@@ -116,7 +116,8 @@ func (s *claims) rate(n int, limit time.Duration, seed uint64, next func() uint6
 	var done, refused atomic.Int64
 	errs := make([]error, n)
 	start := time.Now()
-	expires := start.Add(5 * time.Minute)
+	issued := start.Add(time.Second) // after the store's epoch
+	expires := issued.Add(5 * time.Minute)
 	for g := range n {
 		wg.Go(func() {
 			ctx := context.Background()
@@ -126,7 +127,9 @@ func (s *claims) rate(n int, limit time.Duration, seed uint64, next func() uint6
 					done.Add(int64(i))
 					return
 				}
-				c := replay.Claim{NotBefore: start.Add(time.Second), Expires: expires, RetainUntil: expires.Add(time.Minute)}
+				c := replay.Claim{
+					Issued: issued, NotBefore: issued, Expires: expires, RetainUntil: expires.Add(time.Minute),
+				}
 				number := next()
 				binary.LittleEndian.PutUint64(c.Nonce[:], seed^number*0x9e3779b97f4a7c15)
 				binary.LittleEndian.PutUint64(c.Nonce[8:], number)
