@@ -72,7 +72,7 @@ type Config struct {
 type server struct {
 	Config
 	failures ratelimit.Limiter // requests without a good API key, by address
-	refusals ratelimit.Limiter // log lines about refused tickets, by address
+	floods   *floods
 	ready    readiness
 	paths    map[string]string // the paths without parameters, by their lower case
 
@@ -91,7 +91,7 @@ func New(c Config) (http.Handler, error) {
 		c.Log = slog.Default()
 	}
 	s := &server{Config: c, failures: ratelimit.NewLocal(failureClients, c.Now)}
-	s.refusals = ratelimit.NewLocal(failureClients, c.Now)
+	s.floods = newFloods(c.Log, c.Now)
 	if err := s.makeEntries(); err != nil {
 		return nil, err
 	}
@@ -273,6 +273,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 			endSpan(span, r, cmp.Or(a.status, http.StatusOK))
 			duration := s.Now().Sub(start)
 			s.Metrics.Request(pattern(r), cmp.Or(a.status, http.StatusOK), duration)
+			s.floods.tell()
 			if v.quiet {
 				return
 			}

@@ -63,6 +63,7 @@ func TestLogHasNoTicket(t *testing.T) {
 func TestPanicIs500(t *testing.T) {
 	w := newWorld(t)
 	s := &server{Config: Config{Metrics: metrics.New(), Log: slog.New(slog.NewTextHandler(&w.log, nil)), Now: w.now}}
+	s.floods = newFloods(s.Log, s.Now)
 	rec := httptest.NewRecorder()
 	s.guard(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("boom") })).ServeHTTP(rec,
 		httptest.NewRequest(http.MethodGet, "/x?secret=1", nil))

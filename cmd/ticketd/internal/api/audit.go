@@ -5,7 +5,6 @@ import (
 	"net/http"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
-	"github.com/admitone/admitone/cmd/ticketd/internal/ratelimit"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
 )
@@ -54,24 +53,7 @@ func (s *server) countRedemption(r *http.Request, t token.Ticket, err error) {
 	}
 }
 
-// refusalLimit is the limit of log lines about tickets that pages did not take, counted by
-// the client's address: anybody can make up tickets. floodLimit is the limit of lines that
-// say so.
-var (
-	refusalLimit = ratelimit.Limit{Rate: 1, Burst: 60}
-	floodLimit   = ratelimit.Limit{Rate: 1.0 / 600, Burst: 1}
-)
-
-// mayLogRefusal reports whether a page's refusal of a ticket gets its lines in the log. Beyond
-// the limit of the address the metrics count alone.
+// mayLogRefusal reports whether a page's refusal of a ticket gets its lines in the log.
 func (s *server) mayLogRefusal(r *http.Request) bool {
-	address := caller(clientOf(r))
-	if s.refusals.Take(r.Context(), address, refusalLimit).OK {
-		return true
-	}
-	visitOf(r).quiet = true
-	if s.refusals.Take(r.Context(), "flood "+address, floodLimit).OK {
-		s.Log.Warn("more refused tickets from an address than are logged; the metrics count all", "remote", remote(r))
-	}
-	return false
+	return s.floods.mayLog(r, ticketRefused, caller(clientOf(r)))
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -64,6 +65,41 @@ func TestFailuresAreLimited(t *testing.T) {
 	assert.Equal(t, http.StatusOK, w.ask(w.key, customer).status, "who shares the address is not locked out")
 	w.ns.Add(int64(time.Second))
 	assert.Equal(t, http.StatusUnauthorized, w.ask("hello", customer).status)
+}
+
+// A flood of requests over the limit of a key, or without a good key, leaves a bounded number
+// of lines: the first ones, and the number of the others once a minute.
+func TestFloodsInTheLog(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Limit = ratelimit.Limit{Rate: 0.001, Burst: 1} })
+	lines := func() int { return strings.Count(w.log.String(), "\n") }
+	assert.Equal(t, http.StatusOK, w.ask(w.key, customer).status)
+	const tries = 200
+	for kind, request := range map[string]func() int{
+		"rate_limit": func() int { return w.ask(w.key, customer).status },
+		"api_call":   func() int { return w.ask("hello", customer).status },
+	} {
+		before := lines()
+		for range tries {
+			require.Contains(t, []int{http.StatusUnauthorized, http.StatusTooManyRequests}, request())
+		}
+		assert.Equal(t, 2*lineLimit.Burst, lines()-before, "%s: an event and a line of the access log each", kind)
+		w.ns.Add(int64(floodTold))
+		before = lines()
+		request()
+		assert.Equal(t, 3, lines()-before, "%s: the number, and the lines of a caller who is calm", kind)
+		assert.Contains(t, w.log.String(), fmt.Sprintf("kind=%s more=%d ", kind, tries-lineLimit.Burst))
+	}
+	// Each other key and kind has its own lines meanwhile.
+	for range tries {
+		w.ask(w.key, customer)
+	}
+	w.ask(w.anyKey, customer)
+	before := lines()
+	w.ask(w.anyKey, customer)
+	assert.Equal(t, 2, lines()-before)
+	res := w.client().do(http.MethodGet, redeemPath, nil, nil)
+	assert.Equal(t, http.StatusNotImplemented, res.status)
+	assert.Equal(t, 4, lines()-before)
 }
 
 func TestAllowLists(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 const maxBody = 64 << 10
 
 // failureLimit is the limit of requests without a good API key, counted by the client's
-// address. Beyond the limit, the answer is 429 and the audit trail gets no line. Requests
+// address. Beyond the limit, the answer is 429. Requests
 // with a good key pass all the same, since one misconfigured client must not lock out
 // others behind the same address.
 var failureLimit = ratelimit.Limit{Rate: 1, Burst: 60}
@@ -60,7 +60,7 @@ func (s *server) answered(
 		if denied == nil {
 			return
 		}
-		if denied.reason != "" {
+		if denied.reason != "" && s.mayLogDenied(r, &c, denied) {
 			level := s.Log.Info
 			if denied.status == http.StatusInternalServerError || denied.undecided {
 				level = s.Log.Error
@@ -74,6 +74,21 @@ func (s *server) answered(
 		}
 		s.refuse(w, denied)
 	}
+}
+
+// mayLogDenied reports whether a refused request gets its lines in the log. Anybody can send
+// requests without a good API key, and a good key any number of requests over its limit.
+func (s *server) mayLogDenied(r *http.Request, c *call, denied *refusal) bool {
+	switch denied.status {
+	case http.StatusUnauthorized, http.StatusNotImplemented:
+		return s.floods.mayLog(r, callRefused, caller(clientOf(r)))
+	case http.StatusTooManyRequests:
+		if denied.reason == rateReason {
+			return s.floods.mayLog(r, rateRefused, c.key.ID)
+		}
+		return s.floods.mayLog(r, callRefused, caller(clientOf(r)))
+	}
+	return true
 }
 
 // begin checks the method and the API key.
@@ -146,6 +161,9 @@ func (s *server) authenticate(r *http.Request) (directory.APIKey, *refusal) {
 	return key, nil
 }
 
+// rateReason is the reason of the refusal of an API key's request over its limit.
+const rateReason = "rate limit of the API key"
+
 // countCall counts a request of an API key. The answer's headers say how many requests are
 // left.
 func (s *server) countCall(w http.ResponseWriter, r *http.Request, key directory.APIKey) *refusal {
@@ -159,7 +177,7 @@ func (s *server) countCall(w http.ResponseWriter, r *http.Request, key directory
 		return nil
 	}
 	return &refusal{
-		status: http.StatusTooManyRequests, reason: "rate limit of the API key", retry: a.Retry,
+		status: http.StatusTooManyRequests, reason: rateReason, retry: a.Retry,
 		description: fmt.Sprintf("Too many requests: the API key may make %v a second, and %d at once; try again in %s s",
 			limit.Rate, limit.Burst, seconds(a.Retry)),
 	}
@@ -173,7 +191,7 @@ func (s *server) countFailure(w http.ResponseWriter, r *http.Request, denied *re
 	}
 	showLimit(w, "address", failureLimit, a)
 	return &refusal{
-		status: http.StatusTooManyRequests, retry: a.Retry,
+		status: http.StatusTooManyRequests, retry: a.Retry, reason: denied.reason,
 		description: "Too many requests without a good API key from your address; " +
 			"send one in the header Authorization: Bearer <API key>",
 	}
