@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -75,6 +77,25 @@ func TestLifetimesMustFit(t *testing.T) {
 	p = start(t, "serve", "--data", dir, "--max-lifetime", "1h")
 	assert.Equal(t, 1, p.wait())
 	assert.Contains(t, p.stderr.String(), "--max-lifetime 1h0m0s exceeds")
+}
+
+// A brand that allows a longer lifetime than the service keeps nobody from serving: the
+// service's maximum holds, and the log names the brand.
+func TestBrandOverMaxLifetime(t *testing.T) {
+	t.Parallel()
+	p, info, dir := served(t)
+	healthy(t, p, info.URL)
+	require.Equal(t, 0, p.end(syscall.SIGTERM))
+	var out bytes.Buffer
+	set := []string{"brand", "set", "commbox", "--data", dir, "--max-lifetime", "10m"}
+	require.Zero(t, run(t.Context(), set, &out, &out), out.String())
+	p = start(t, "serve", "--data", dir, "--listen", strings.TrimPrefix(info.URL, "http://"), "--max-lifetime", "5m")
+	healthy(t, p, info.URL)
+	p.logs(`allowed_by="brand \"commbox\"" allowed_ms=600000 max_lifetime_ms=300000`)
+	info.ticket(t, `{"brand":"commbox","uniqueId":"7","expiresIn":300}`)
+	_, err := info.tryTicket(`{"brand":"commbox","uniqueId":"7","expiresIn":301}`)
+	assert.ErrorContains(t, err, "status 400")
+	assert.Equal(t, 0, p.end(syscall.SIGTERM))
 }
 
 // trap R2: a service with a memory that is restarted with a smaller tolerance still

@@ -29,7 +29,8 @@ func settingFields[T any](of func(*T) *directory.Settings) []field[T] {
 			false, at(func(s *directory.Settings) any { return &s.OneTime })},
 		{"customer-lifetime", "lifetime of a customer's ticket if the request does not say, such as 5m, or default (5m)",
 			false, at(func(s *directory.Settings) any { return &s.CustomerLifetime })},
-		{"max-lifetime", "longest lifetime that a request may ask for, such as 10m, or default (15m)",
+		{"max-lifetime", "longest lifetime that a request may ask for, such as 10m, or default (15m); " +
+			"serve --max-lifetime is the limit of all brands",
 			false, at(func(s *directory.Settings) any { return &s.MaxLifetime })},
 		{"api-addresses", "addresses and networks from which tickets may be requested, separated by commas; empty for all",
 			false, at(func(s *directory.Settings) any { return &s.APIAddresses })},
@@ -88,7 +89,7 @@ func checkPages(cmd *cobra.Command) error {
 }
 
 // lifetimeNote says that a lifetime over the service's default maximum needs a flag of the
-// service as well.
+// service as well. The directory does not have the maximum of the service.
 func lifetimeNote(cmd *cobra.Command) string {
 	for _, name := range []string{"max-lifetime", "agent-lifetime", "customer-lifetime"} {
 		f := cmd.Flags().Lookup(name)
@@ -97,7 +98,7 @@ func lifetimeNote(cmd *cobra.Command) string {
 		}
 		if d, err := time.ParseDuration(f.Value.String()); err == nil && d > token.MaxLifetime {
 			return fmt.Sprintf("ticketd serve issues no ticket for longer than its own --max-lifetime, "+
-				"by default %v; a longer --%s has no effect without it", token.MaxLifetime, name)
+				"by default %v; a longer --%s has no effect beyond it, and the log of serve says so", token.MaxLifetime, name)
 		}
 	}
 	return ""

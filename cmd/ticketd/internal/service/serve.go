@@ -40,6 +40,7 @@ func (s *Service) Serve(ctx context.Context) error {
 		go func() { failed <- scrapes.Serve(s.scrapes) }()
 		s.log.Info("serving metrics", "address", s.scrapes.Addr().String(), "path", metricsPath)
 	}
+	go s.capped.keep(ctx)
 	select {
 	case err := <-ended:
 		return err

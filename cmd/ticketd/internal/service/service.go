@@ -74,6 +74,7 @@ type Service struct {
 	scrapes   net.Listener // of the metrics; nil for none
 	cert      *certificate // nil for plain HTTP
 	closers   []io.Closer  // in the order of opening
+	capped    cappedLifetimes
 }
 
 // Open opens everything for the service. The lock belongs to the data folder; Close
@@ -125,11 +126,11 @@ func (s *Service) openState(ctx context.Context) (err error) {
 	if err := s.directory.Watch(ctx, s.log); err != nil {
 		return fmt.Errorf("watching the directory: %w", err)
 	}
+	s.capped = cappedLifetimes{longest: s.directory.LongestLifetime, max: c.MaxLifetime, log: s.log}
 	return s.checkLifetimes(ctx)
 }
 
-// checkLifetimes refuses settings that would let a ticket outlive its key, or that
-// would issue tickets for longer than verifiers accept.
+// checkLifetimes refuses settings that would let a ticket outlive its key.
 func (s *Service) checkLifetimes(ctx context.Context) error {
 	longest := s.config.MaxLifetime
 	if kept := s.keyrings.Rings[keyring.Ticket].Report().Policy.Lifetime; longest > kept {
@@ -137,15 +138,7 @@ func (s *Service) checkLifetimes(ctx context.Context) error {
 			"%v exceeds the %v for which the ticket keyring keeps its keys; "+
 				"lower it, or raise the keyring's with keyring policy --lifetime", longest, kept)}
 	}
-	allowed, owner, err := s.directory.LongestLifetime(ctx)
-	if err != nil {
-		return fmt.Errorf("reading the settings: %w", err)
-	}
-	if owner != "" && allowed > longest {
-		return &token.ConfigError{Field: "service.Config.MaxLifetime", Reason: fmt.Sprintf(
-			"%v is less than the %v that %s allows; raise it, or lower the lifetimes of %s", longest, allowed, owner, owner)}
-	}
-	return nil
+	return s.capped.tell(ctx)
 }
 
 // checkReloaded logs a change of the ticket keyring's policy that checkLifetimes would

@@ -44,7 +44,8 @@ func (s *Service) AddFlags(f *pflag.FlagSet, listen, replay string) {
 		"tolerance for the clocks of other machines that issue tickets under the same keys; "+
 			"after the replay store lost its memory, one-time tickets are refused for as long "+
 			"(default 0s, or 10s if --replicas is above 1)")
-	AddLifetimeFlag(f, &c.MaxLifetime, "longest lifetime of a ticket that is issued or accepted")
+	AddLifetimeFlag(f, &c.MaxLifetime, "longest lifetime of a ticket that is issued or accepted; "+
+		"holds also where a brand or channel allows more")
 }
 
 // AddServeFlags adds all flags of serve.
