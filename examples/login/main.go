@@ -1,4 +1,4 @@
-// Command login serves a proxy with /login?ta=…, /auth/check and POST /logout. Environment: LISTEN, KEK (a URI).
+// Command login serves a proxy with /login?ta=…, /auth/check, /logout. Environment: LISTEN, KEK (a URI), REALM.
 package main
 
 import (
@@ -16,12 +16,12 @@ import (
 )
 
 func main() {
-	kek := must(kms.Open(os.Getenv("KEK"), nil))
-	tickets := must(keyring.Open("ticket.keyring", keyring.Config{Kind: keyring.Ticket, Realm: "prod", KEK: kek}))
-	cookies := must(keyring.Open("session.keyring", keyring.Config{Kind: keyring.Session, Realm: "prod", KEK: kek}))
+	kek, realm := must(kms.Open(os.Getenv("KEK"), nil)), os.Getenv("REALM") // as in ticketd init --realm
+	tickets := must(keyring.Open("ticket.keyring", keyring.Config{Kind: keyring.Ticket, Realm: realm, KEK: kek}))
+	cookies := must(keyring.Open("session.keyring", keyring.Config{Kind: keyring.Session, Realm: realm, KEK: kek}))
 	store := must(journal.Open(context.Background(), journal.Config{Dir: "replay"}))
-	config := verify.Config{Opener: tickets, Realm: "prod", Brands: []string{"commbox"}, Store: store, Skew: verify.Skew}
-	sessions := must(web.NewSessions(web.SessionConfig{Keys: cookies, Realm: "prod"}))
+	config := verify.Config{Opener: tickets, Realm: realm, Brands: []string{"commbox"}, Store: store, Skew: verify.Skew}
+	sessions := must(web.NewSessions(web.SessionConfig{Keys: cookies, Realm: realm}))
 	http.Handle("/login", must(web.New(web.Config{Verifier: must(verify.New(config)), Sessions: sessions, Home: "/",
 		Use:   func(*http.Request, *token.Ticket) verify.Use { return verify.Use{Audience: token.Agent} },
 		Admit: func(*http.Request, token.Ticket, verify.Use) (web.Entry, error) { return web.Entry{Confirm: true}, nil },

@@ -49,7 +49,7 @@ func TestLoginService(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, program)
 	var log bytes.Buffer
-	cmd.Dir, cmd.Env, cmd.Stderr = dir, append(os.Environ(), "LISTEN="+address, "KEK="+kekURI), &log
+	cmd.Dir, cmd.Env, cmd.Stderr = dir, append(os.Environ(), "LISTEN="+address, "KEK="+kekURI, "REALM=prod"), &log
 	require.NoError(t, cmd.Start())
 	ended := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(ended) }()
