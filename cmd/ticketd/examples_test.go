@@ -31,6 +31,9 @@ func TestHelpExamples(t *testing.T) {
 			}
 			var args []string
 			for _, arg := range word.FindAllString(line, -1) {
+				if strings.HasPrefix(arg, "<") { // standard input
+					continue
+				}
 				args = append(args, strings.Trim(arg, "'"))
 			}
 			c, rest, err := rootCommand(io.Discard, io.Discard).Find(args)

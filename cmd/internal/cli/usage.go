@@ -54,9 +54,13 @@ func argumentError(cmd *cobra.Command, args []string) error {
 }
 
 // argumentNames returns the arguments of a command's Use, up to the first flag: FILE and
-// KEYID of "disable FILE KEYID --reason TEXT".
+// KEYID of "disable FILE KEYID --reason TEXT". Alternatives in braces are one argument.
 func argumentNames(cmd *cobra.Command) (names []string) {
-	for _, word := range strings.Fields(cmd.Use)[1:] {
+	_, use, _ := strings.Cut(cmd.Use, " ")
+	if strings.HasPrefix(use, "{") && strings.HasSuffix(use, "}") {
+		return []string{use}
+	}
+	for _, word := range strings.Fields(use) {
 		if strings.HasPrefix(word, "-") {
 			break
 		}
