@@ -42,6 +42,18 @@ var identity = []string{"Remote-User", "Remote-Name", "Remote-Email", "Remote-Gr
 	"Admitone-Audience",
 	"Admitone-Channel", "Admitone-Ticket-Id", "Admitone-Key-Id", "Admitone-Actor"}
 
+// spellings returns the names that many applications read as a header's name: all
+// characters except letters and digits are the same to them (CVE-2026-88011).
+func spellings(name string) (all []string) {
+	for _, c := range "!#$%&'*+.^_`|~" {
+		all = append(all, strings.ReplaceAll(name, "-", string(c)))
+		if i, j := strings.Index(name, "-"), strings.LastIndex(name, "-"); i != j {
+			all = append(all, name[:i]+string(c)+name[i+1:], name[:j]+string(c)+name[j+1:])
+		}
+	}
+	return all
+}
+
 // behind is a demo and an application behind a proxy.
 type behind struct {
 	t       *testing.T
@@ -72,7 +84,11 @@ func newBehind(t *testing.T, args ...string) *behind {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.request = r.Header.Clone()
-		_ = json.NewEncoder(w).Encode(r.URL.String())
+		if r.Header.Get("Upgrade") == "websocket" {
+			echo(w)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(r.RequestURI)
 	}))
 	t.Cleanup(app.Close)
 	b.app = app.Listener.Addr().String()
@@ -184,10 +200,13 @@ func (b *behind) seen() http.Header {
 func (b *behind) try(end func()) {
 	t := b.t
 	john, stranger := b.person(), b.person()
-	forged := http.Header{"Remote_user": {"admin"}, "Admitone-Ticket_id": {"admin"}, "Connection": {"close, Remote-User"},
-		"X-Forwarded-For": {"192.0.2.1"}}
+	forged := http.Header{"Connection": {"close, Remote-User"},
+		"X-Forwarded-For": {"192.0.2.1"}, "Forwarded": {"for=192.0.2.1"}, "X-Real-Ip": {"192.0.2.1"}}
 	for _, name := range identity {
 		forged[name] = []string{"admin"}
+		for _, spelt := range spellings(name) {
+			forged[spelt] = []string{"admin"}
+		}
 	}
 
 	// Nobody: to the login page, whatever is made up. With a path alone the way
@@ -196,7 +215,7 @@ func (b *behind) try(end func()) {
 	for _, header := range []http.Header{nil, forged} {
 		res := stranger.do(http.MethodPost, "/inbox?x=1", header)
 		assert.Equal(t, http.StatusSeeOther, res.StatusCode)
-		assert.Equal(t, "/login?to=/inbox?x=1", res.Header.Get("Location"))
+		assert.Equal(t, "/login?brand=commbox&to=/inbox?x=1", res.Header.Get("Location"))
 	}
 	assert.Equal(t, http.StatusForbidden, stranger.get("/login").StatusCode)
 	assert.NotEqual(t, http.StatusOK, stranger.get("/auth/check").StatusCode)
@@ -356,7 +375,7 @@ func (b *behind) signsIn() {
 		http.Redirect(w, r, back+"&ta="+b.info.ticket(b.t, b.info.request(true)), http.StatusSeeOther)
 	}))
 	b.t.Cleanup(page.Close)
-	administer(b.t, "brand", "set", "commbox", "--sign-in-url", page.URL+"/signin?return={return}", "--data", b.data)
+	administer(b.t, "brand", "set", "commbox", "--agent-sign-in-url", page.URL+"/signin?return={return}", "--data", b.data)
 }
 
 // tryDeepLink asks for a page as somebody who is not signed in, and wants to end there.
@@ -376,25 +395,23 @@ func (b *behind) tryDeepLink() {
 	res := lost.get("/login?brand=commbox&signin=1&next=/inbox")
 	assert.Equal(b.t, http.StatusForbidden, res.StatusCode)
 	assert.Contains(b.t, lost.body, `<a class="button" href="http://127.0.0.1:`)
-	for _, evil := range []string{"//evil.example", "/%09/evil.example", "https://evil.example", "/\\evil.example"} {
-		res := lost.get("/login?brand=commbox&to=" + evil)
-		assert.NotContains(b.t, res.Header.Get("Location"), "evil", evil)
-	}
 }
 
-// trap W17: through nginx and Caddy, each with two ways to name the brand.
+// trap W17: through nginx and Caddy.
 func TestDeepLink(t *testing.T) {
 	t.Parallel()
 	t.Run("nginx", func(t *testing.T) {
 		b := newBehind(t)
-		b.nginx("303 /login?to=", "303 /login?brand=commbox&to=")
+		b.nginx()
 		b.tryDeepLink()
+		b.walk()
 	})
 	t.Run("caddy", func(t *testing.T) {
 		caddy := needs(t, "caddy")
 		b := newBehind(t)
-		b.caddy(caddy, "/login?to=", "/login?brand=commbox&to=")
+		b.caddy(caddy)
 		b.tryDeepLink()
+		b.walk()
 	})
 }
 

@@ -41,9 +41,9 @@ Each setting comes from its flag; without the flag, from an environment variable
 file of --config, such as "public-url: https://login.example.com". The file is read
 again on SIGHUP and when it changes. log-level, rate-limit, rate-burst,
 trusted-proxies, proxy-header, integer-status, nameless-ticket, agent-home,
-check-headers and check-any-brand take effect at once, the others at the next start.
-A file with a mistake changes nothing. Certificates are read again in the same way. Changes of
-keyrings and of the directory need no signal.
+agent-sign-in-url, check-headers and check-any-brand take effect at once, the others
+at the next start. A file with a mistake changes nothing. Certificates are read again
+in the same way. Changes of keyrings and of the directory need no signal.
 
 serve ends on SIGINT and SIGTERM, when all accepted requests are answered. During
 --drain-delay /readyz answers 503, and requests are answered as before; then serve

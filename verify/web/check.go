@@ -89,16 +89,23 @@ type CheckConfig struct {
 	// Headers.Brand beside Headers.User.
 	AnyBrand bool
 
+	// EntryOf returns the path of the page where somebody without a session enters, such as
+	// "/login?brand=acme", for a proxy that passes the check's answer on to its client. The
+	// answer to nobody is then 303 instead of 401, and leads to the page. The path in the
+	// request's X-Forwarded-Uri is the way on from there. With "" the answer is 401.
+	EntryOf func(r *http.Request) string
+
 	Headers Headers
 }
 
 // NewCheck returns the handler that a proxy asks whether a request may pass: nginx's
 // auth_request, Traefik's ForwardAuth, Caddy's forward_auth, Envoy's ext_authz over HTTP.
 // The answer is 200 if the request's cookie is a good session of the audience and of a
-// brand of c, 503 with Retry-After if the SessionStore cannot tell, and otherwise 401.
-// nginx turns the 503 into a 500: see error_page in examples/nginx. Except for BrandOf,
-// the handler looks only at the session, whatever the method and the path. It never reads
-// or spends a ticket, and asks no replay store.
+// brand of c, 503 with Retry-After if the SessionStore cannot tell, and otherwise 401, or
+// 303 with EntryOf.
+// nginx turns the 503 into a 500: see error_page in examples/nginx. Except for BrandOf and
+// EntryOf, the handler looks only at the session, whatever the method and the path. It never
+// reads or spends a ticket, and asks no replay store.
 //
 // Every answer has all Headers, and a header without a value is empty. So a proxy that
 // copies them always replaces headers that a client made up. Values are printable ASCII.
@@ -162,6 +169,10 @@ func NewCheck(c CheckConfig) (http.Handler, error) {
 		switch status {
 		case http.StatusUnauthorized:
 			header.Set("Content-Type", "text/plain; charset=utf-8")
+			if entry := c.entry(r); entry != "" {
+				header.Set("Location", entry)
+				status = http.StatusSeeOther
+			}
 			w.WriteHeader(status)
 			_, _ = w.Write([]byte("not signed in\n"))
 		case http.StatusServiceUnavailable:
@@ -179,6 +190,25 @@ func (c *CheckConfig) passes(r *http.Request, brand string) bool {
 		return brand != "" && brand == c.BrandOf(r)
 	}
 	return c.AnyBrand || slices.Contains(c.Brands, brand)
+}
+
+// entry returns where nobody's request goes on, "" for nowhere.
+func (c *CheckConfig) entry(r *http.Request) string {
+	if c.EntryOf == nil {
+		return ""
+	}
+	entry, ok := safeNext(c.EntryOf(r))
+	if !ok {
+		return ""
+	}
+	wanted, ok := safeNext(r.Header.Get("X-Forwarded-Uri"))
+	switch {
+	case !ok:
+		return entry
+	case strings.Contains(entry, "?"):
+		return entry + "&" + rawNext + wanted[1:]
+	}
+	return entry + "?" + rawNext + wanted[1:]
 }
 
 // identify fills in the headers' values for a session, in the order of names.

@@ -260,3 +260,62 @@ func TestReloadWithoutDirectory(t *testing.T) {
 		}
 	}
 }
+
+// trap W17: a check that its proxy's client sees sends nobody to the entry, with the way on.
+// Where the session cannot be told (W13), nobody is sent anywhere.
+func TestCheckEntry(t *testing.T) {
+	s := mustSessions(t, SessionConfig{Keys: newAEAD(t)})
+	entry := "/login?brand=acme"
+	c := CheckConfig{
+		Sessions: s, Audience: token.Agent, Brands: []string{john.Brand},
+		EntryOf: func(*http.Request) string { return entry },
+	}
+	check, err := NewCheck(c)
+	require.NoError(t, err)
+	ask := func(h http.Handler, wanted string, cookies ...*http.Cookie) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodGet, "/auth/check", nil)
+		r.Header.Set("X-Forwarded-Uri", wanted)
+		for _, cookie := range cookies {
+			r.AddCookie(cookie)
+		}
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, r)
+		return rec
+	}
+	for wanted, to := range map[string]string{
+		"/inbox?x=1&y=%2F%26":  "/login?brand=acme&to=/inbox?x=1&y=%2F%26",
+		"/":                    "/login?brand=acme&to=/",
+		"/\u00e9":              "/login?brand=acme&to=/%C3%A9",
+		"":                     "/login?brand=acme",
+		"//evil.example/":      "/login?brand=acme",
+		"/\\evil.example":      "/login?brand=acme",
+		"https://evil.example": "/login?brand=acme",
+		"/%2f/evil.example":    "/login?brand=acme",
+		"/x\r\nSet-Cookie: a":  "/login?brand=acme",
+	} {
+		rec := ask(check, wanted)
+		assert.Equal(t, http.StatusSeeOther, rec.Code, wanted)
+		assert.Equal(t, to, rec.Header().Get("Location"), wanted)
+		assert.Equal(t, "no-store", rec.Header().Get("Cache-Control"))
+		assert.Equal(t, []string{""}, rec.Header()["Remote-User"])
+	}
+	rec := ask(check, "/inbox", started(t, s, john))
+	assert.Equal(t, http.StatusOK, rec.Code)
+	assert.Empty(t, rec.Header().Get("Location"))
+	for _, entry = range []string{"", "login", "//evil.example", "https://evil.example/", "/%0d%0aX: y"} {
+		assert.Equal(t, http.StatusUnauthorized, ask(check, "/inbox").Code, entry)
+	}
+	entry = "/chat/x"
+	assert.Equal(t, "/chat/x?to=/inbox", ask(check, "/inbox").Header().Get("Location"))
+
+	c.Sessions = mustSessions(t, SessionConfig{Keys: newAEAD(t), Refresh: func(
+		context.Context, Session,
+	) (Session, error) {
+		return Session{}, errors.New("away")
+	}})
+	check, err = NewCheck(c)
+	require.NoError(t, err)
+	rec = ask(check, "/inbox", started(t, c.Sessions.(*Sessions), john))
+	assert.Equal(t, http.StatusServiceUnavailable, rec.Code)
+	assert.Empty(t, rec.Header().Get("Location"))
+}

@@ -58,6 +58,10 @@ type Page struct {
 	// without a ticket is sent there. Empty means a page that says that nobody is signed
 	// in. Page.SignIn needs a PublicURL.
 	SignIn string
+
+	// SessionBrand, if not empty, is the brand whose sessions count on a page without a
+	// ticket. For somebody with a session of another brand the page is as for nobody.
+	SessionBrand string
 }
 
 var originForm = regexp.MustCompile(`^('self'|https?://(\*\.)?[A-Za-z0-9][A-Za-z0-9.-]*(:([0-9]{1,5}|\*))?)$`)
@@ -241,7 +245,7 @@ func (h *Handler) showSession(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p := h.c.Page(r).checked(h.c.Log)
-	if err != nil {
+	if err != nil || p.SessionBrand != "" && s.Brand != p.SessionBrand {
 		h.showNobody(w, r, p)
 		return
 	}

@@ -22,6 +22,24 @@ func signInWorld(t *testing.T) *world {
 	return w.start()
 }
 
+// trap W10: on a page of one brand, somebody with another brand's session is nobody, and
+// signs in there.
+func TestSessionOfAnotherBrand(t *testing.T) {
+	page := Page{SignIn: "https://crm.example.com/signin?return={return}", SessionBrand: "commbox"}
+	w := newWorld(t)
+	w.sessions.PublicURL = "https://login.example.com"
+	w.Page = func(*http.Request) Page { return page }
+	w.start()
+	b := w.browser()
+	w.entered(b.get("/login?ta=" + w.issue(nil)))
+	assert.Equal(t, http.StatusOK, b.get("/login?to=/inbox").StatusCode)
+	page.SessionBrand = "acme"
+	assert.Contains(t, b.get("/login?to=/inbox").Header.Get("Location"), "https://crm.example.com/")
+	page.SignIn = ""
+	assert.Equal(t, http.StatusForbidden, b.get("/login?to=/inbox").StatusCode)
+	w.entered(b.get("/login?ta=" + w.issue(nil)))
+}
+
 // trap W17: who is not signed in and wants to go somewhere is sent to the sign-in page, and
 // ends there after coming back with a ticket.
 func TestSignIn(t *testing.T) {

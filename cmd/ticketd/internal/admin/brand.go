@@ -47,12 +47,12 @@ func settingFields[T any](of func(*T) *directory.Settings) []field[T] {
 		{"frame-ancestors", "sites that may show the pages in a frame, separated by commas, " +
 			"such as https://crm.example.com; empty for none",
 			false, at(func(s *directory.Settings) any { return &s.FrameAncestors })},
-		{"sign-in-url", "address of the organisation's own sign-in page, with {return} for the address to come back to, " +
-			"such as https://crm.example.com/signin?return={return}; empty for none",
-			false, at(func(s *directory.Settings) any { return &s.SignInURL })},
-		{"home", "where customers go after the entry, such as /inbox or a URL on one of the return origins; " +
+		{"customer-sign-in-url", "address of the organisation's own sign-in page for customers, with {return} for the " +
+			"address to come back to, such as https://shop.example.com/signin?return={return}; empty for none",
+			false, at(func(s *directory.Settings) any { return &s.CustomerSignInURL })},
+		{"customer-home", "where customers go after the entry, such as /inbox or a URL on one of the return origins; " +
 			"empty for the chat's own page",
-			false, at(func(s *directory.Settings) any { return &s.Home })},
+			false, at(func(s *directory.Settings) any { return &s.CustomerHome })},
 		{"return-origins", "other sites to which people may be sent after the entry, separated by commas, " +
 			"such as https://shop.example.com; empty for none",
 			false, at(func(s *directory.Settings) any { return &s.ReturnOrigins })},
@@ -70,6 +70,9 @@ var brandFields = append([]field[directory.Brand]{
 		false, func(b *directory.Brand) any { return &b.AgentLifetime }},
 	{"login-addresses", "addresses and networks from which agents may log in, separated by commas; empty for all",
 		false, func(b *directory.Brand) any { return &b.LoginAddresses }},
+	{"agent-sign-in-url", "address of the organisation's own sign-in page for agents, with {return} for the address " +
+		"to come back to, such as https://crm.example.com/signin?return={return}; empty for the one of ticketd serve",
+		false, func(b *directory.Brand) any { return &b.AgentSignInURL }},
 	{"sessions-since", "", false, func(b *directory.Brand) any { return &b.SessionsSince }},
 }, settingFields(func(b *directory.Brand) *directory.Settings { return &b.Settings })...)
 

@@ -59,8 +59,8 @@ type Config struct {
 
 	RefusalTime time.Duration // least time that a page's refusal of a ticket takes; default as in package web
 
-	AgentHome string // path to which agents go after the entry; default the entry's own path
-	SignInURL string // page where agents sign in, as web.Page.SignIn, if their brand has none; default none
+	AgentHome      string // path to which agents go after the entry; default the entry's own path
+	AgentSignInURL string // page where agents sign in, as web.Page.SignIn, if their brand has none; default none
 
 	Tracer trace.Tracer // makes a span of each request; default no spans
 

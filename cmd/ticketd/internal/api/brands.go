@@ -12,11 +12,11 @@ import (
 	"github.com/admitone/admitone/verify/web"
 )
 
-// pageOf returns the looks of pages under the settings.
-func pageOf(set directory.Effective) web.Page {
+// looks returns the looks of pages under the settings, without the places to which the
+// pages of agents and of customers lead.
+func looks(set directory.Effective) web.Page {
 	p := web.Page{
-		Brand: set.DisplayName, Colour: set.Colour, Language: set.Language,
-		Home: set.Home, ReturnOrigins: set.ReturnOrigins, SignIn: set.SignInURL,
+		Brand: set.DisplayName, Colour: set.Colour, Language: set.Language, ReturnOrigins: set.ReturnOrigins,
 	}
 	for _, source := range set.FrameAncestors {
 		if source != "'none'" {
@@ -30,43 +30,48 @@ func pageOf(set directory.Effective) web.Page {
 // URL names (brand=), or else of the session's. The page of a refused ticket does not tell
 // the ticket's brand.
 func (s *server) pageAgent(r *http.Request) web.Page {
-	var p web.Page
 	own, _, _ := strings.Cut(r.URL.RawQuery, "to=/") // what follows is where the person wants to go
 	query, _ := url.ParseQuery(own)
 	brand := query.Get("brand")
 	if session, err := s.Sessions.Current(nil, r, token.Agent); err == nil && brand == "" {
 		brand = session.Brand
 	}
-	if brand != "" {
-		p = s.pageIn(r.Context(), place{brand, ""})
-	}
-	return s.agentsPage(p)
+	p := s.agentsPage(s.settingsIn(r.Context(), place{brand, ""}))
+	p.SessionBrand = brand // an application of this brand has sent here whom it does not know
+	return p
 }
 
-// agentsPage returns p for agents: a brand's Home is for its customers.
-func (s *server) agentsPage(p web.Page) web.Page {
-	p.Home = ""
-	p.SignIn = cmp.Or(p.SignIn, s.SignInURL)
+// agentsPage returns the pages of agents under the settings.
+func (s *server) agentsPage(set directory.Effective) web.Page {
+	p := looks(set)
+	p.SignIn = cmp.Or(set.AgentSignInURL, s.AgentSignInURL)
+	return p
+}
+
+// customersPage returns the pages of customers under the settings.
+func customersPage(set directory.Effective) web.Page {
+	p := looks(set)
+	p.SignIn, p.Home = set.CustomerSignInURL, set.CustomerHome
 	return p
 }
 
 // pageCustomer returns the looks of a page without a good ticket: those of the brand of
 // the code in the URL.
 func (s *server) pageCustomer(r *http.Request) web.Page {
-	return s.pageIn(r.Context(), s.placeOf(r.PathValue("code")))
+	return customersPage(s.settingsIn(r.Context(), s.placeOf(r.PathValue("code"))))
 }
 
-// pageIn returns the looks of pages at a place, or the default looks if there is no place
-// or the directory cannot be asked.
-func (s *server) pageIn(ctx context.Context, p place) web.Page {
+// settingsIn returns the settings at a place, or none, for pages with the default looks, if
+// there is no place or the directory cannot be asked.
+func (s *server) settingsIn(ctx context.Context, p place) directory.Effective {
 	if p.brand == "" {
-		return web.Page{}
+		return directory.Effective{}
 	}
 	set, err := s.Directory.Effective(ctx, p.brand, p.channel)
 	if err != nil {
-		return web.Page{}
+		return directory.Effective{}
 	}
-	return pageOf(set)
+	return set
 }
 
 // place is a brand, or a channel of a brand.

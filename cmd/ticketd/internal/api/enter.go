@@ -43,6 +43,7 @@ func (s *server) makeChecks() (err error) {
 	c := web.CheckConfig{
 		Sessions: s.Sessions, Headers: s.Headers,
 		BrandOf: func(r *http.Request) string { return r.PathValue("brand") },
+		EntryOf: entryOfCheck,
 	}
 	checks := map[token.Audience]*check{token.Agent: &s.checkAgents, token.Customer: &s.checkCustomers}
 	for audience, check := range checks {
@@ -53,6 +54,8 @@ func (s *server) makeChecks() (err error) {
 		any := c
 		if s.AnyBrandCheck {
 			any.BrandOf, any.AnyBrand = nil, true
+		} else {
+			any.EntryOf = nil // an entry would help nobody
 		}
 		if check.bare, err = web.NewCheck(any); err != nil {
 			return err
@@ -62,6 +65,15 @@ func (s *server) makeChecks() (err error) {
 		}
 	}
 	return nil
+}
+
+// entryOfCheck returns the page where nobody is sent from a check: the parameter entry of
+// the check's own path. Behind a path, a query may be the proxy's client's.
+func entryOfCheck(r *http.Request) string {
+	if r.PathValue("path") != "" || strings.HasSuffix(r.URL.Path, "/") {
+		return ""
+	}
+	return r.URL.Query().Get("entry")
 }
 
 // check is the check of an audience: at the path with a brand, and at the path without.
@@ -90,8 +102,7 @@ func (s *server) admitAgent(r *http.Request, t token.Ticket, _ verify.Use) (e we
 	if err != nil {
 		return e, err
 	}
-	e = entryOf(at.settings)
-	e.Page = s.agentsPage(e.Page)
+	e = entryOf(at.settings, s.agentsPage(at.settings))
 	describeAgent(&e.Session, a)
 	return e, nil
 }
@@ -123,7 +134,7 @@ func (s *server) admitCustomer(r *http.Request, t token.Ticket, use verify.Use) 
 	if _, err := s.admit(r.Context(), t, at, clientOf(r)); err != nil {
 		return e, err
 	}
-	e = entryOf(at.settings)
+	e = entryOf(at.settings, customersPage(at.settings))
 	c, err := s.customerFor(r, t, e.Confirm)
 	if err != nil {
 		return web.Entry{}, err
@@ -152,9 +163,9 @@ func (s *server) customerFor(r *http.Request, t token.Ticket, confirm bool) (f f
 	return f, nil
 }
 
-// entryOf returns how the settings let somebody enter.
-func entryOf(set directory.Effective) web.Entry {
-	return web.Entry{Confirm: set.Confirm, Page: pageOf(set), Switch: switchIn(set)}
+// entryOf returns how the settings let somebody enter, on a page.
+func entryOf(set directory.Effective, p web.Page) web.Entry {
+	return web.Entry{Confirm: set.Confirm, Page: p, Switch: switchIn(set)}
 }
 
 // switchIn returns the settings' policy on another user's session.

@@ -178,7 +178,7 @@ func TestEveryHomeIsFollowed(t *testing.T) {
 		} {
 			home := origin + path
 			_, err := w.directory.UpdateBrand(t.Context(), "commbox", func(b *directory.Brand) error {
-				b.Home, b.ReturnOrigins = home, nil
+				b.CustomerHome, b.ReturnOrigins = home, nil
 				if origin != "" {
 					b.ReturnOrigins = []string{origin}
 				}

@@ -28,6 +28,7 @@ type Brand struct {
 
 	AgentLifetime  time.Duration // as Settings.CustomerLifetime; 0: token.AgentLifetime
 	LoginAddresses Addresses     // allowed addresses of agents who log in; empty: any
+	AgentSignInURL string        // as Settings.CustomerSignInURL, for agents; "": the service's
 	SessionsSince  time.Time     // sessions of the brand that began earlier are over
 
 	// TicketsSince is as Agent.TicketsSince, for all tickets of the brand. A brand needs no ID
@@ -41,12 +42,12 @@ type Brand struct {
 var brands = table[Brand]{
 	kind: "brand", name: "brand", keys: 1,
 	columns: slices.Concat([]string{
-		"name", "region", "required_agent_fields", "agent_lifetime", "login_addresses", "sessions_since",
-		"tickets_since",
+		"name", "region", "required_agent_fields", "agent_lifetime", "login_addresses", "agent_sign_in_url",
+		"sessions_since", "tickets_since",
 	}, settingColumns),
 	fields: func(b *Brand) []any {
 		return append([]any{&b.Name, &b.Region, texts[string]{&b.RequiredAgentFields}, lifetime{&b.AgentLifetime},
-			prefixes{&b.LoginAddresses}, instant{&b.SessionsSince}, instant{&b.TicketsSince}}, b.Settings.fields()...)
+			prefixes{&b.LoginAddresses}, &b.AgentSignInURL, instant{&b.SessionsSince}, instant{&b.TicketsSince}}, b.Settings.fields()...)
 	},
 	label:   func(b *Brand) string { return b.Name },
 	prepare: (*Brand).prepare,
@@ -70,6 +71,7 @@ func (b *Brand) prepare() error {
 		b.Settings.prepare(),
 		b.checkHome(b.ReturnOrigins),
 		checkAddresses("loginAddresses", &b.LoginAddresses),
+		checkSignInURL("agentSignInUrl", b.AgentSignInURL),
 		checkLifetime("maxLifetime", b.MaxLifetime, longest),
 		checkLifetime("agentLifetime", b.AgentLifetime, longest),
 		checkLifetime("customerLifetime", b.CustomerLifetime, longest))
@@ -122,7 +124,7 @@ func (db *DB) Brands(ctx context.Context, after string, limit int) ([]Brand, err
 // columns of a brand. The first column is the channel's ID, or ” for the brand. A
 // channel has its name and settings, and no other values.
 var placeQuery = "SELECT '', " + strings.Join(brands.columns, ", ") + ` FROM brand WHERE name = $1
-	UNION ALL SELECT id, name, '', '[]', 0, '', NULL, NULL, ` + strings.Join(settingColumns, ", ") + `
+	UNION ALL SELECT id, name, '', '[]', 0, '', '', NULL, NULL, ` + strings.Join(settingColumns, ", ") + `
 	FROM channel WHERE brand = $1 AND id = $2`
 
 // BrandChannel looks up a brand and one of its channels in one statement. The channel

@@ -169,7 +169,7 @@ func everySetting(t testing.TB) Settings {
 		APIAddresses: addresses(t, "198.51.100.7"), Confirm: new(true), OtherUser: Refuse, DisplayName: "Acme & Sons",
 		Colour:   "#1a73e8",
 		Language: "de-AT", FrameAncestors: []string{"'self'", "https://*.example.com", "http://localhost:3000"},
-		SignInURL: "https://crm.example.com/signin?return={return}", Home: "https://shop.example.com/account",
+		CustomerSignInURL: "https://crm.example.com/signin?return={return}", CustomerHome: "https://shop.example.com/account",
 		ReturnOrigins: []string{"https://shop.example.com", "https://shop.example.com:8443"},
 	}
 	for i, f := range s.fields() {

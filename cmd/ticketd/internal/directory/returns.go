@@ -21,19 +21,26 @@ func (s *Settings) checkReturns() error {
 			return refuse("returnOrigins", "has a text other than https://host; write it like https://shop.example.com")
 		}
 	}
-	if s.SignInURL != "" && !isSignInURL(s.SignInURL) {
-		return refuse("signInUrl", "is no https URL with {return} once in its query; "+
-			"write it like https://crm.example.com/signin?return={return}")
+	if err := checkSignInURL("customerSignInUrl", s.CustomerSignInURL); err != nil {
+		return err
 	}
-	if s.Home != "" && !isHome(s.Home) {
-		return refuse("home", "is neither a path of this site nor a https URL; "+
+	if s.CustomerHome != "" && !isHome(s.CustomerHome) {
+		return refuse("customerHome", "is neither a path of this site nor a https URL; "+
 			"write it like /inbox or https://shop.example.com/account")
 	}
 	return nil
 }
 
-// isSignInURL reports whether s is a https URL with {return} once in its query. A URL with
-// http is good for the machine's own loopback interface only.
+// checkSignInURL refuses a URL other than a https URL with {return} once in its query. A
+// URL with http is good for the machine's own loopback interface only. "" is no URL.
+func checkSignInURL(field, s string) error {
+	if s == "" || isSignInURL(s) {
+		return nil
+	}
+	return refuse(field, "is no https URL with {return} once in its query; "+
+		"write it like https://crm.example.com/signin?return={return}")
+}
+
 func isSignInURL(s string) bool {
 	before, after, ok := strings.Cut(s, "{return}")
 	u, err := url.Parse(before + after)
@@ -71,10 +78,10 @@ func originOf(s string) string {
 	return "https://" + u.Host
 }
 
-// checkHome refuses a Home on another site than those of a list of return origins.
+// checkHome refuses a CustomerHome on another site than those of a list of return origins.
 func (s *Settings) checkHome(origins []string) error {
-	if origin := originOf(s.Home); origin != "" && !slices.Contains(origins, origin) {
-		return refuse("home", "is on no return origin; add %s to the return origins", origin)
+	if origin := originOf(s.CustomerHome); origin != "" && !slices.Contains(origins, origin) {
+		return refuse("customerHome", "is on no return origin; add %s to the return origins", origin)
 	}
 	return nil
 }

@@ -54,13 +54,14 @@ type Settings struct {
 	// 'none'.
 	FrameAncestors []string
 
-	// SignInURL is the address of the organisation's own sign-in page, with {return} in its
-	// query for the address to come back to with a ticket. Home is where customers go after
-	// the entry: a path such as /inbox, or a URL on one of ReturnOrigins. ReturnOrigins are
-	// the other sites to which people may be sent, as https://host with an optional port.
-	SignInURL     string // default the service's for agents, and none for customers
-	Home          string // default the chat's own page
-	ReturnOrigins []string
+	// CustomerSignInURL is the address of the organisation's own sign-in page for customers,
+	// with {return} in its query for the address to come back to with a ticket. CustomerHome
+	// is where customers go after the entry: a path such as /inbox, or a URL on one of
+	// ReturnOrigins. ReturnOrigins are the other sites to which people may be sent, as
+	// https://host with an optional port.
+	CustomerSignInURL string   // default none
+	CustomerHome      string   // default the chat's own page
+	ReturnOrigins     []string // default none
 }
 
 // Effective is the settings in force for a brand or for a channel.
@@ -92,9 +93,10 @@ type Effective struct {
 	Language       string // "": the browser's
 	FrameAncestors []string
 
-	SignInURL     string // "": none
-	Home          string // "": none
-	ReturnOrigins []string
+	AgentSignInURL    string // "": the service's
+	CustomerSignInURL string // "": none
+	CustomerHome      string // "": none
+	ReturnOrigins     []string
 }
 
 // Effective returns the settings in force for the channel, or with nil for the brand:
@@ -108,24 +110,25 @@ func (b Brand) Effective(c *Channel) Effective {
 	longest := cmp.Or(own.MaxLifetime, b.MaxLifetime, token.MaxLifetime)
 	return Effective{
 		Brand: b.Name, Channel: id, Region: b.Region, RequiredAgentFields: b.RequiredAgentFields,
-		TicketLogin:      first(own.TicketLogin, b.TicketLogin, true),
-		OneTime:          first(own.OneTime, b.OneTime, false),
-		AgentLifetime:    min(cmp.Or(b.AgentLifetime, token.AgentLifetime), longest),
-		CustomerLifetime: min(cmp.Or(own.CustomerLifetime, b.CustomerLifetime, token.CustomerLifetime), longest),
-		MaxLifetime:      longest,
-		APIAddresses:     firstList(own.APIAddresses, b.APIAddresses),
-		LoginAddresses:   b.LoginAddresses,
-		Confirm:          first(own.Confirm, b.Confirm, false),
-		OtherUser:        cmp.Or(own.OtherUser, b.OtherUser, Replace),
-		SessionsSince:    b.SessionsSince,
-		TicketsSince:     b.TicketsSince,
-		DisplayName:      cmp.Or(own.DisplayName, b.DisplayName, b.Name),
-		Colour:           cmp.Or(own.Colour, b.Colour),
-		Language:         cmp.Or(own.Language, b.Language),
-		FrameAncestors:   firstList(own.FrameAncestors, b.FrameAncestors, []string{"'none'"}),
-		SignInURL:        cmp.Or(own.SignInURL, b.SignInURL),
-		Home:             cmp.Or(own.Home, b.Home),
-		ReturnOrigins:    firstList(own.ReturnOrigins, b.ReturnOrigins),
+		TicketLogin:       first(own.TicketLogin, b.TicketLogin, true),
+		OneTime:           first(own.OneTime, b.OneTime, false),
+		AgentLifetime:     min(cmp.Or(b.AgentLifetime, token.AgentLifetime), longest),
+		CustomerLifetime:  min(cmp.Or(own.CustomerLifetime, b.CustomerLifetime, token.CustomerLifetime), longest),
+		MaxLifetime:       longest,
+		APIAddresses:      firstList(own.APIAddresses, b.APIAddresses),
+		LoginAddresses:    b.LoginAddresses,
+		Confirm:           first(own.Confirm, b.Confirm, false),
+		OtherUser:         cmp.Or(own.OtherUser, b.OtherUser, Replace),
+		SessionsSince:     b.SessionsSince,
+		TicketsSince:      b.TicketsSince,
+		DisplayName:       cmp.Or(own.DisplayName, b.DisplayName, b.Name),
+		Colour:            cmp.Or(own.Colour, b.Colour),
+		Language:          cmp.Or(own.Language, b.Language),
+		FrameAncestors:    firstList(own.FrameAncestors, b.FrameAncestors, []string{"'none'"}),
+		AgentSignInURL:    b.AgentSignInURL,
+		CustomerSignInURL: cmp.Or(own.CustomerSignInURL, b.CustomerSignInURL),
+		CustomerHome:      cmp.Or(own.CustomerHome, b.CustomerHome),
+		ReturnOrigins:     firstList(own.ReturnOrigins, b.ReturnOrigins),
 	}
 }
 
@@ -153,14 +156,14 @@ func firstList[S ~[]E, E any](lists ...S) S {
 var settingColumns = []string{
 	"ticket_login", "one_time", "customer_lifetime", "max_lifetime", "api_addresses", "confirm",
 	"other_user", "display_name", "colour", "language", "frame_ancestors",
-	"sign_in_url", "home", "return_origins",
+	"customer_sign_in_url", "customer_home", "return_origins",
 }
 
 func (s *Settings) fields() []any {
 	return []any{
 		&s.TicketLogin, &s.OneTime, lifetime{&s.CustomerLifetime}, lifetime{&s.MaxLifetime},
 		prefixes{&s.APIAddresses}, &s.Confirm, &s.OtherUser, &s.DisplayName, &s.Colour, &s.Language,
-		texts[string]{&s.FrameAncestors}, &s.SignInURL, &s.Home, texts[string]{&s.ReturnOrigins},
+		texts[string]{&s.FrameAncestors}, &s.CustomerSignInURL, &s.CustomerHome, texts[string]{&s.ReturnOrigins},
 	}
 }
 

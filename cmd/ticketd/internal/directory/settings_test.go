@@ -30,12 +30,12 @@ func TestEffectivePrecedence(t *testing.T) {
 		APIAddresses: addresses(t, "192.0.2.1"), Confirm: new(true), OtherUser: Confirm,
 		DisplayName: "Brand", Colour: "#000000",
 		Language: "de", FrameAncestors: []string{"'self'"},
-		SignInURL: "https://b.example/?{return}", Home: "/b", ReturnOrigins: []string{"https://b.example"}}
+		CustomerSignInURL: "https://b.example/?{return}", CustomerHome: "/b", ReturnOrigins: []string{"https://b.example"}}
 	channel := Settings{TicketLogin: new(true), OneTime: new(false), CustomerLifetime: 2 * time.Minute,
 		MaxLifetime:  10 * time.Minute,
 		APIAddresses: addresses(t, "any"), Confirm: new(false), OtherUser: Refuse, DisplayName: "Channel", Colour: "#ffffff",
 		Language: "fr", FrameAncestors: []string{"https://example.com"},
-		SignInURL: "https://c.example/?{return}", Home: "/c", ReturnOrigins: []string{"https://c.example"}}
+		CustomerSignInURL: "https://c.example/?{return}", CustomerHome: "/c", ReturnOrigins: []string{"https://c.example"}}
 	name := func(i int) string { return reflect.TypeFor[Settings]().Field(i).Name }
 	effective := func(e Effective, name string) any { return reflect.ValueOf(e).FieldByName(name).Interface() }
 	plain := func(v reflect.Value) any { return reflect.Indirect(v).Interface() }
@@ -213,24 +213,30 @@ func TestEffectiveOfTheDirectory(t *testing.T) {
 func TestReturns(t *testing.T) {
 	for _, s := range []Settings{
 		{ReturnOrigins: []string{"https://shop.example.com", "https://shop.example.com:8443"}},
-		{Home: "/inbox"}, {Home: "https://shop.example.com/account?x=1"},
-		{SignInURL: "https://crm.example.com/signin?return={return}&x=1"}, {SignInURL: "http://localhost:3000/?r={return}"},
+		{CustomerHome: "/inbox"}, {CustomerHome: "https://shop.example.com/account?x=1"},
+		{CustomerSignInURL: "https://crm.example.com/signin?return={return}&x=1"}, {CustomerSignInURL: "http://localhost:3000/?r={return}"},
 	} {
 		require.NoError(t, s.prepare(), s)
+		require.NoError(t, (&Brand{Name: "acme", AgentSignInURL: s.CustomerSignInURL}).prepare(), s)
 	}
 	for _, s := range []Settings{
 		{ReturnOrigins: []string{"http://shop.example.com"}}, {ReturnOrigins: []string{"https://*.example.com"}},
 		{ReturnOrigins: []string{"https://shop.example.com/"}}, {ReturnOrigins: []string{"https://Shop.example.com"}},
 		{ReturnOrigins: []string{"'self'"}}, {ReturnOrigins: []string{"https://a.example", "https://a.example"}},
-		{Home: "inbox"}, {Home: "//evil.example"}, {Home: "http://shop.example.com/"}, {Home: "/a\\b"}, {Home: "/\n"},
-		{Home: "javascript:alert(1)"}, {Home: "/a//b"}, {Home: "/a/%2Fb"}, {Home: "/%255c"}, {Home: "/%0a"},
-		{Home: "https://shop.example.com?x=1"}, {Home: "https://shop.example.com/a//b"}, {Home: "https://shop.example.com:65536/"},
-		{ReturnOrigins: []string{"https://shop.example.com:65536"}}, {Home: "https:/x"}, {Home: "https:x"}, {Home: "///x"}, {Home: "https://u@shop.example.com/"}, {Home: "/" + strings.Repeat("x", maxURL)},
-		{SignInURL: "https://crm.example.com/signin"}, {SignInURL: "http://crm.example.com/?r={return}"},
-		{SignInURL: "https://crm.example.com/{return}"}, {SignInURL: "https://crm.example.com/?{return}{return}"},
-		{SignInURL: "https://{return}/?x"}, {SignInURL: "https://u@crm.example.com/?{return}"}, {SignInURL: "x?{return}"},
+		{CustomerHome: "inbox"}, {CustomerHome: "//evil.example"}, {CustomerHome: "http://shop.example.com/"}, {CustomerHome: "/a\\b"}, {CustomerHome: "/\n"},
+		{CustomerHome: "javascript:alert(1)"}, {CustomerHome: "/a//b"}, {CustomerHome: "/a/%2Fb"}, {CustomerHome: "/%255c"}, {CustomerHome: "/%0a"},
+		{CustomerHome: "https://shop.example.com?x=1"}, {CustomerHome: "https://shop.example.com/a//b"}, {CustomerHome: "https://shop.example.com:65536/"},
+		{ReturnOrigins: []string{"https://shop.example.com:65536"}}, {CustomerHome: "https:/x"}, {CustomerHome: "https:x"}, {CustomerHome: "///x"}, {CustomerHome: "https://u@shop.example.com/"}, {CustomerHome: "/" + strings.Repeat("x", maxURL)},
+		{CustomerSignInURL: "https://crm.example.com/signin"}, {CustomerSignInURL: "http://crm.example.com/?r={return}"},
+		{CustomerSignInURL: "https://crm.example.com/{return}"}, {CustomerSignInURL: "https://crm.example.com/?{return}{return}"},
+		{CustomerSignInURL: "https://{return}/?x"}, {CustomerSignInURL: "https://u@crm.example.com/?{return}"}, {CustomerSignInURL: "x?{return}"},
 	} {
 		require.Error(t, s.prepare(), s)
+		if s.CustomerSignInURL != "" {
+			var refused *FieldError
+			require.ErrorAs(t, (&Brand{Name: "acme", AgentSignInURL: s.CustomerSignInURL}).prepare(), &refused, s)
+			require.Equal(t, "agentSignInUrl", refused.Field)
+		}
 	}
 }
 
@@ -241,16 +247,16 @@ func TestHomeOnReturnOrigins(t *testing.T) {
 		db := d.withBrands(t, "acme")
 		require.NoError(t, db.AddChannel(ctx, Channel{Brand: "acme", ID: "web"}))
 		brand := func(home string, origins ...string) error {
-			_, err := db.UpdateBrand(ctx, "acme", func(b *Brand) error { b.Home, b.ReturnOrigins = home, origins; return nil })
+			_, err := db.UpdateBrand(ctx, "acme", func(b *Brand) error { b.CustomerHome, b.ReturnOrigins = home, origins; return nil })
 			return err
 		}
 		channel := func(home string, origins ...string) error {
 			_, err := db.UpdateChannel(ctx, "acme", "web",
-				func(c *Channel) error { c.Home, c.ReturnOrigins = home, origins; return nil })
+				func(c *Channel) error { c.CustomerHome, c.ReturnOrigins = home, origins; return nil })
 			return err
 		}
 		const home, shop, other = "https://shop.example/x", "https://shop.example", "https://other.example"
-		const want = "home is on no return origin; add https://shop.example to the return origins"
+		const want = "customerHome is on no return origin; add https://shop.example to the return origins"
 		for _, change := range []func(string, ...string) error{brand, channel} {
 			assert.EqualError(t, change(home, other), want)
 			assert.NoError(t, change(home, other, shop))

@@ -55,7 +55,7 @@ type Live struct {
 	Headers        web.Headers     // names of the headers of the proxies' checks
 	AnyBrandCheck  bool            // sessions of every brand pass at /auth/check
 	AgentHome      string          // path to which agents go after the entry
-	SignInURL      string          // page where agents sign in, if their brand has none; "" for none
+	AgentSignInURL string          // page where agents sign in, if their brand has none; "" for none
 	NamelessTicket bool            // tickets of the older form ?=TA<ticket> are taken too
 	IntegerStatus  bool            // the status in answers is a number
 }
@@ -281,7 +281,7 @@ func (s *Service) openLimiter(ctx context.Context) (ratelimit.Limiter, error) {
 func (s *Service) Apply(l Live) error {
 	c := s.api
 	c.Limit, c.Proxies, c.Headers, c.AnyBrandCheck = l.Limit, l.Proxies, l.Headers, l.AnyBrandCheck
-	c.AgentHome, c.SignInURL = l.AgentHome, l.SignInURL
+	c.AgentHome, c.AgentSignInURL = l.AgentHome, l.AgentSignInURL
 	c.NamelessTicket, c.IntegerStatus = l.NamelessTicket, l.IntegerStatus
 	h, err := api.New(c)
 	if err != nil {

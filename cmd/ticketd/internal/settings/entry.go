@@ -29,7 +29,7 @@ func (e *entry) addFlags(f *pflag.FlagSet, c *service.Config) {
 	f.StringVar(&c.Live.AgentHome, "agent-home", "",
 		"`path` to which agents go after /login if the URL has no next, such as /inbox "+
 			"(default: a page that says who is signed in)")
-	f.StringVar(&c.Live.SignInURL, "sign-in-url", "",
+	f.StringVar(&c.Live.AgentSignInURL, "agent-sign-in-url", "",
 		"`URL` of the sign-in page to which agents without a session are sent, with {return} for the address to "+
 			"come back to, such as https://crm.example.com/signin?return={return}; a brand's own has precedence "+
 			"(default: a page that says that nobody is signed in)")
@@ -48,8 +48,8 @@ func (e *entry) check(c *service.Config) (err error) {
 	if c.Live.Headers, err = parseHeaders(e.headers); err != nil {
 		return err
 	}
-	if c.Live.SignInURL != "" && !web.ValidSignIn(c.Live.SignInURL) {
-		return cli.Flagf("sign-in-url", "is no https URL with {return} once in its query; "+
+	if c.Live.AgentSignInURL != "" && !web.ValidSignIn(c.Live.AgentSignInURL) {
+		return cli.Flagf("agent-sign-in-url", "is no https URL with {return} once in its query; "+
 			"write it like https://crm.example.com/signin?return={return}")
 	}
 	if err := checkEntry(c.Live); err != nil {

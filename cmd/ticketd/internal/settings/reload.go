@@ -19,7 +19,7 @@ import (
 // the level of the log.
 var reloadable = []string{
 	"log-level", "rate-limit", "rate-burst", "trusted-proxies", "proxy-header", "integer-status", "nameless-ticket",
-	"agent-home", "sign-in-url", "check-headers", "check-any-brand",
+	"agent-home", "agent-sign-in-url", "check-headers", "check-any-brand",
 }
 
 // reloadEvery is the time between two looks at the files.

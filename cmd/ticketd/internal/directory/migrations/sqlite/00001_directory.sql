@@ -16,6 +16,7 @@ CREATE TABLE brand (
     required_agent_fields TEXT    NOT NULL, -- list
     agent_lifetime        BIGINT  NOT NULL, -- 0: the default
     login_addresses       TEXT    NOT NULL, -- comma-separated prefixes; '': any
+    agent_sign_in_url     TEXT    NOT NULL, -- has {return}; '': the service's
     sessions_since        BIGINT,           -- sessions begun before are over; NULL: none
     tickets_since         BIGINT,           -- when the name returned: tickets issued before are over; NULL: none
     ticket_login          BOOLEAN,          -- NULL, 0 and '': the default, from here to the end
@@ -29,31 +30,31 @@ CREATE TABLE brand (
     colour                TEXT    NOT NULL, -- #rrggbb
     language              TEXT    NOT NULL, -- BCP 47
     frame_ancestors       TEXT    NOT NULL, -- list of CSP sources; []: the default
-    sign_in_url           TEXT    NOT NULL, -- has {return}
-    home                  TEXT    NOT NULL, -- path or https URL
+    customer_sign_in_url  TEXT    NOT NULL, -- has {return}
+    customer_home         TEXT    NOT NULL, -- path or https URL
     return_origins        TEXT    NOT NULL, -- list
     revision              BIGINT  NOT NULL
 );
 
 CREATE TABLE channel (
-    brand             TEXT    NOT NULL REFERENCES brand (name),
-    id                TEXT    NOT NULL,
-    name              TEXT    NOT NULL,
-    ticket_login      BOOLEAN,          -- NULL, 0, '' and []: as the brand, from here to the end
-    one_time          BOOLEAN,
-    customer_lifetime BIGINT  NOT NULL,
-    max_lifetime      BIGINT  NOT NULL,
-    api_addresses     TEXT    NOT NULL,
-    confirm           BOOLEAN,
-    other_user        TEXT    NOT NULL,
-    display_name      TEXT    NOT NULL,
-    colour            TEXT    NOT NULL,
-    language          TEXT    NOT NULL,
-    frame_ancestors   TEXT    NOT NULL,
-    sign_in_url       TEXT    NOT NULL,
-    home              TEXT    NOT NULL,
-    return_origins    TEXT    NOT NULL,
-    revision          BIGINT  NOT NULL,
+    brand                TEXT    NOT NULL REFERENCES brand (name),
+    id                   TEXT    NOT NULL,
+    name                 TEXT    NOT NULL,
+    ticket_login         BOOLEAN,          -- NULL, 0, '' and []: as the brand, from here to the end
+    one_time             BOOLEAN,
+    customer_lifetime    BIGINT  NOT NULL,
+    max_lifetime         BIGINT  NOT NULL,
+    api_addresses        TEXT    NOT NULL,
+    confirm              BOOLEAN,
+    other_user           TEXT    NOT NULL,
+    display_name         TEXT    NOT NULL,
+    colour               TEXT    NOT NULL,
+    language             TEXT    NOT NULL,
+    frame_ancestors      TEXT    NOT NULL,
+    customer_sign_in_url TEXT    NOT NULL,
+    customer_home        TEXT    NOT NULL,
+    return_origins       TEXT    NOT NULL,
+    revision             BIGINT  NOT NULL,
     PRIMARY KEY (brand, id)
 );
 
