@@ -382,7 +382,7 @@ func (b *behind) signsIn() {
 func (b *behind) tryDeepLink() {
 	b.signsIn()
 	for _, wanted := range []string{"/inbox", "/inbox?x=1&y=%2F%26",
-		"/a/b%20c?next=//evil.example", "/?brand=acme&to=/x"} {
+		"/a/b%20c?next=//evil.example", "/?brand=acme&to=/x", "/inbox?entry=/other"} {
 		john := b.person()
 		john.CheckRedirect = nil
 		res := john.get(wanted)
