@@ -111,8 +111,8 @@ func (b *behind) walk() {
 	assert.Equal(t, "john.d", b.seen().Get("Remote-User"))
 	// What follows on a connection of another protocol would pass unchecked.
 	for _, protocol := range []string{"h2c", "h2c, websocket", "TLS/1.0", "websocketx"} {
-		_, _ = john.raw(http.MethodGet, "/live", http.Header{"Upgrade": {protocol}, "Http2-Settings": {"AAMAAABkAARAAAAAAAIAAAAA"},
-			"Connection": {"Upgrade, HTTP2-Settings"}})
+		_, _ = john.raw(http.MethodGet, "/live", http.Header{"Upgrade": {protocol},
+			"Http2-Settings": {"AAMAAABkAARAAAAAAAIAAAAA"}, "Connection": {"Upgrade, HTTP2-Settings"}})
 		assert.Empty(t, b.seen().Get("Upgrade"), protocol)
 	}
 	for _, path := range []string{"/a%2fb;c/d", "/a/%2e%2e;/b", "/%c3%a9?x=%2f"} {

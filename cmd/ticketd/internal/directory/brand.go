@@ -47,7 +47,8 @@ var brands = table[Brand]{
 	}, settingColumns),
 	fields: func(b *Brand) []any {
 		return append([]any{&b.Name, &b.Region, texts[string]{&b.RequiredAgentFields}, lifetime{&b.AgentLifetime},
-			prefixes{&b.LoginAddresses}, &b.AgentSignInURL, instant{&b.SessionsSince}, instant{&b.TicketsSince}}, b.Settings.fields()...)
+			prefixes{&b.LoginAddresses}, &b.AgentSignInURL,
+			instant{&b.SessionsSince}, instant{&b.TicketsSince}}, b.Settings.fields()...)
 	},
 	label:   func(b *Brand) string { return b.Name },
 	prepare: (*Brand).prepare,

@@ -247,7 +247,10 @@ func TestHomeOnReturnOrigins(t *testing.T) {
 		db := d.withBrands(t, "acme")
 		require.NoError(t, db.AddChannel(ctx, Channel{Brand: "acme", ID: "web"}))
 		brand := func(home string, origins ...string) error {
-			_, err := db.UpdateBrand(ctx, "acme", func(b *Brand) error { b.CustomerHome, b.ReturnOrigins = home, origins; return nil })
+			_, err := db.UpdateBrand(ctx, "acme", func(b *Brand) error {
+				b.CustomerHome, b.ReturnOrigins = home, origins
+				return nil
+			})
 			return err
 		}
 		channel := func(home string, origins ...string) error {
