@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/admitone/admitone/token"
@@ -10,36 +11,36 @@ import (
 // redeemed" with the ticket t, or "ticket refused" or "ticket not decided" with the error.
 // All events of a ticket have the ticket's ID, and no event has the ticket or its details
 // of the person. The caller's own attributes, in more, come last.
-func (v *Verifier) Log(log *slog.Logger, t token.Ticket, err error, more ...any) {
+func (v *Verifier) Log(ctx context.Context, log *slog.Logger, t token.Ticket, err error, more ...slog.Attr) {
 	if err == nil {
-		attrs := append(Identity(&t), "one_time", t.OneTime, "age_ms", v.c.Now().Sub(t.IssuedAt).Milliseconds())
-		log.Info("ticket redeemed", append(attrs, more...)...)
+		age := v.c.Now().Sub(t.IssuedAt)
+		attrs := append(Identity(&t), slog.Bool("one_time", t.OneTime), slog.Int64("age_ms", age.Milliseconds()))
+		log.LogAttrs(ctx, slog.LevelInfo, "ticket redeemed", append(attrs, more...)...)
 		return
 	}
 	e := AsError(err)
-	attrs := []any{"reason", string(e.Reason)}
+	attrs := []slog.Attr{slog.String("reason", string(e.Reason))}
 	if e.Refused != nil {
 		attrs = append(attrs, Identity(e.Refused)...)
 	}
 	if e.Cause != nil {
-		attrs = append(attrs, "cause", e.Cause.Error())
+		attrs = append(attrs, slog.String("cause", e.Cause.Error()))
 	}
 	if !e.FirstUsed.IsZero() {
-		attrs = append(attrs, "first_used", e.FirstUsed)
+		attrs = append(attrs, slog.Time("first_used", e.FirstUsed))
 	}
 	attrs = append(attrs, more...)
 	if e.Reason.CannotTell() {
-		log.Error("ticket not decided", attrs...)
+		log.LogAttrs(ctx, slog.LevelError, "ticket not decided", attrs...)
 	} else {
-		log.Warn("ticket refused", attrs...)
+		log.LogAttrs(ctx, slog.LevelWarn, "ticket refused", attrs...)
 	}
 }
 
 // Identity returns the attributes of a ticket in all events of the audit trail. They
 // contain neither the ticket nor its details of the person.
-func Identity(t *token.Ticket) []any {
-	return []any{
-		"ticket", t.ID.String(), "key", t.KeyID.String(), "brand", t.Brand,
-		"audience", t.Audience.String(), "actor", t.Actor,
-	}
+func Identity(t *token.Ticket) []slog.Attr {
+	return append(make([]slog.Attr, 0, 12), // with room for what events add
+		slog.String("ticket", t.ID.String()), slog.String("key", t.KeyID.String()), slog.String("brand", t.Brand),
+		slog.String("audience", t.Audience.String()), slog.String("actor", t.Actor))
 }

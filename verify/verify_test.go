@@ -384,11 +384,11 @@ func TestLog(t *testing.T) {
 	w.step(time.Second)
 	for range 2 {
 		tk, err := w.Redeem(t.Context(), ticket, agent)
-		w.Log(log, tk, err, "remote", "192.0.2.1")
+		w.Log(t.Context(), log, tk, err, slog.String("remote", "192.0.2.1"))
 	}
 	_, err := w.Redeem(t.Context(), "x", agent)
-	w.Log(log, token.Ticket{}, err)
-	w.Log(log, token.Ticket{}, errors.New("disk on fire"))
+	w.Log(t.Context(), log, token.Ticket{}, err)
+	w.Log(t.Context(), log, token.Ticket{}, errors.New("disk on fire"))
 	const id = `ticket=[0-9a-f]{32} key=[0-9a-f]{8} brand=commbox audience=agent actor=key1`
 	assert.Regexp(t, `^level=INFO msg="ticket redeemed" `+id+` one_time=true age_ms=1000 remote=192\.0\.2\.1
 level=WARN msg="ticket refused" reason=already_used `+id+` first_used=\S+ remote=192\.0\.2\.1

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -257,7 +258,7 @@ func (a *attempt) token() string { return confirmToken(a.secret, a.ticket, &a.cu
 // admitted starts the session. The ticket is spent.
 func (a *attempt) admitted(w http.ResponseWriter, t token.Ticket) {
 	a.c.Decided(a.r, t, nil)
-	a.c.Verifier.Log(a.c.Log, t, nil, "remote", remote(a.r))
+	a.c.Verifier.Log(a.r.Context(), a.c.Log, t, nil, slog.String("remote", remote(a.r)))
 	s := a.entry.Session
 	if a.entry.Then != nil {
 		ctx, cancel := context.WithDeadline(context.WithoutCancel(a.r.Context()), a.checked.Add(thenLasts))
@@ -275,7 +276,8 @@ func (a *attempt) admitted(w http.ResponseWriter, t token.Ticket) {
 }
 
 func (a *attempt) failed(w http.ResponseWriter, t token.Ticket, err error) {
-	a.c.Log.Error("entry failed after redemption", append(verify.Identity(&t), "error", err, "remote", remote(a.r))...)
+	a.c.Log.LogAttrs(a.r.Context(), slog.LevelError, "entry failed after redemption", append(verify.Identity(&t),
+		slog.Any("error", err), slog.String("remote", remote(a.r)))...)
 	a.showFailed(w, a.r)
 }
 
@@ -321,7 +323,8 @@ func (a *attempt) paused(w http.ResponseWriter, t token.Ticket, reason pause) {
 
 func (a *attempt) logUnspent(t token.Ticket, reason pause) {
 	if a.c.MayLog(a.r) {
-		a.c.Log.Warn("ticket not spent", append(verify.Identity(&t), "cause", string(reason), "remote", remote(a.r))...)
+		a.c.Log.LogAttrs(a.r.Context(), slog.LevelWarn, "ticket not spent", append(verify.Identity(&t),
+			slog.String("cause", string(reason)), slog.String("remote", remote(a.r)))...)
 	}
 }
 
@@ -338,7 +341,7 @@ func (a *attempt) refused(w http.ResponseWriter, e *verify.Error) {
 	}
 	a.c.Decided(a.r, token.Ticket{}, e)
 	if e.Reason.CannotTell() || a.c.MayLog(a.r) {
-		a.c.Verifier.Log(a.c.Log, token.Ticket{}, e, "remote", remote(a.r))
+		a.c.Verifier.Log(a.r.Context(), a.c.Log, token.Ticket{}, e, slog.String("remote", remote(a.r)))
 	}
 	if e.Reason.CannotTell() {
 		a.showLater(w, a.r)

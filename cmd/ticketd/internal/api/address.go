@@ -1,6 +1,7 @@
 package api
 
 import (
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -71,6 +72,8 @@ type visit struct {
 	client netip.Addr // the zero Addr if the address is unknown
 	remote string     // client as text, for logs
 	quiet  bool       // the request leaves no line in the access log
+	noted  bool       // event is the request's first event, or is not wanted any more
+	event  slog.Record
 }
 
 type visitKey struct{}

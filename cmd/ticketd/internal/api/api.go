@@ -90,6 +90,7 @@ func New(c Config) (http.Handler, error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
+	c.Log = slog.New(joining{c.Log.Handler()})
 	s := &server{Config: c, failures: ratelimit.NewLocal(failureClients, c.Now)}
 	s.floods = newFloods(c.Log, c.Now)
 	if err := s.makeEntries(); err != nil {
@@ -261,24 +262,21 @@ func (s *server) guard(next http.Handler) http.Handler {
 		h["Cache-Control"] = noStore
 		a := &answer{ResponseWriter: w}
 		defer func() {
-			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler {
-					panic(p)
-				}
+			p := recover()
+			if p != nil && p != http.ErrAbortHandler {
 				s.Log.Error("panic", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 				if a.status == 0 {
 					s.refuse(a, internal(errors.New("panic")))
 				}
 			}
-			endSpan(span, r, cmp.Or(a.status, http.StatusOK))
-			duration := s.Now().Sub(start)
-			s.Metrics.Request(pattern(r), cmp.Or(a.status, http.StatusOK), duration)
+			status, took := cmp.Or(a.status, http.StatusOK), s.Now().Sub(start)
+			endSpan(span, r, status)
+			s.Metrics.Request(pattern(r), status, took)
+			s.logVisit(r, v, status, took)
 			s.floods.tell()
-			if v.quiet {
-				return
+			if p == http.ErrAbortHandler {
+				panic(p)
 			}
-			s.Log.Info("request", "method", method(r), "route", pattern(r), "status", a.status,
-				"remote", remote(r), "duration_us", duration.Microseconds())
 		}()
 		next.ServeHTTP(a, r)
 	})

@@ -1,8 +1,11 @@
 package api
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
 	"github.com/admitone/admitone/token"
@@ -15,29 +18,60 @@ import (
 
 func (s *server) logIssued(r *http.Request, t *token.Ticket) {
 	traceTicket(r, t)
-	s.Log.Info("ticket issued", append(verify.Identity(t),
-		"one_time", t.OneTime, "lifetime_ms", t.Lifetime.Milliseconds(), "remote", remote(r))...)
+	s.Log.LogAttrs(r.Context(), slog.LevelInfo, "ticket issued", append(verify.Identity(t),
+		slog.Bool("one_time", t.OneTime), slog.Int64("lifetime_ms", t.Lifetime.Milliseconds()),
+		slog.String("remote", remote(r)))...)
 }
 
 // logInspected says who looked at a ticket: the answer tells the ticket's contents.
 func (s *server) logInspected(r *http.Request, t token.Ticket, err error, by string) {
-	log, attrs := s.Log.Info, []any{"result", "acceptable"}
+	level, attrs := slog.LevelInfo, []slog.Attr{slog.String("result", "acceptable")}
 	if err == nil {
 		attrs = append(attrs, verify.Identity(&t)...)
 	} else {
 		e := verify.AsError(err)
-		attrs = []any{"result", "refused", "reason", string(e.Reason)}
+		result := "refused"
 		if e.Reason.CannotTell() {
-			log, attrs[1] = s.Log.Error, "cannot_tell"
+			level, result = slog.LevelError, "cannot_tell"
 		}
+		attrs = []slog.Attr{slog.String("result", result), slog.String("reason", string(e.Reason))}
 		if e.Refused != nil {
 			attrs = append(attrs, verify.Identity(e.Refused)...)
 		}
 		if e.Cause != nil {
-			attrs = append(attrs, "cause", e.Cause.Error())
+			attrs = append(attrs, slog.String("cause", e.Cause.Error()))
 		}
 	}
-	log("ticket inspected", append(attrs, "inspected_by", by, "remote", remote(r))...)
+	s.Log.LogAttrs(r.Context(), level, "ticket inspected",
+		append(attrs, slog.String("inspected_by", by), slog.String("remote", remote(r)))...)
+}
+
+// joining is the handler of the service's log. A request and its first event are one line:
+// the event is kept in the request's visit until the answer is known.
+type joining struct{ slog.Handler }
+
+// Handle implements slog.Handler.
+func (h joining) Handle(ctx context.Context, event slog.Record) error {
+	if v, ok := ctx.Value(visitKey{}).(*visit); ok && !v.noted {
+		v.noted, v.event = true, event
+		return nil
+	}
+	return h.Handler.Handle(ctx, event)
+}
+
+// logVisit writes the line of an answered request: its first event, or "request".
+func (s *server) logVisit(r *http.Request, v *visit, status int, took time.Duration) {
+	ctx := r.Context()
+	if !v.noted {
+		if v.quiet || !s.Log.Enabled(ctx, slog.LevelInfo) {
+			return
+		}
+		v.noted, v.event = true, slog.NewRecord(time.Now(), slog.LevelInfo, "request", 0)
+		v.event.AddAttrs(slog.String("remote", v.remote))
+	}
+	v.event.AddAttrs(slog.String("method", method(r)), slog.String("route", pattern(r)), slog.Int("status", status),
+		slog.Int64("duration_us", took.Microseconds()))
+	_ = s.Log.Handler().Handle(ctx, v.event) // there is nobody to tell
 }
 
 // countRedemption counts the outcome of a redemption and names the ticket in the trace

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
@@ -61,12 +62,12 @@ func (s *server) answered(
 			return
 		}
 		if denied.reason != "" && s.mayLogDenied(r, &c, denied) {
-			level := s.Log.Info
+			level := slog.LevelInfo
 			if denied.status == http.StatusInternalServerError || denied.undecided {
-				level = s.Log.Error
+				level = slog.LevelError
 			}
-			level("request refused", "operation", name, "status", denied.status, "reason", denied.reason,
-				"api_key", c.key.ID, "remote", remote(r))
+			s.Log.LogAttrs(r.Context(), level, "request refused", slog.String("operation", name),
+				slog.String("reason", denied.reason), slog.String("api_key", c.key.ID), slog.String("remote", remote(r)))
 		}
 		if denied.undecided {
 			s.cannotTell(w, &verify.Error{Reason: verify.StoreUnavailable})

@@ -3,6 +3,7 @@ package api
 import (
 	"crypto/sha256"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -220,7 +221,7 @@ func (s *server) redeem(w http.ResponseWriter, r *http.Request, c call) *refusal
 		return addressRefused()
 	}
 	s.countRedemption(r, t, err)
-	s.Verifier.Log(s.Log, t, err, "redeemed_by", c.key.ID, "remote", remote(r))
+	s.Verifier.Log(r.Context(), s.Log, t, err, slog.String("redeemed_by", c.key.ID), slog.String("remote", remote(r)))
 	if err != nil {
 		e := verify.AsError(err)
 		if e.Reason.CannotTell() {

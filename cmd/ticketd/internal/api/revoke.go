@@ -95,7 +95,8 @@ func (s *server) revoke(w http.ResponseWriter, r *http.Request, c call) *refusal
 	}
 	s.Metrics.Revoked()
 	traceTicket(r, &t)
-	s.Log.Info("ticket revoked", "ticket", t.ID.String(), "brand", t.Brand, "revoked_by", c.key.ID, "remote", remote(r))
+	s.Log.InfoContext(r.Context(), "ticket revoked", "ticket", t.ID.String(), "brand", t.Brand,
+		"revoked_by", c.key.ID, "remote", remote(r))
 	s.reply(w, http.StatusOK, "Revoked", client.Revoked{TicketID: t.ID.String()})
 	return nil
 }
