@@ -51,33 +51,36 @@ func (s *server) issue(r *http.Request, key directory.APIKey, q client.IssueRequ
 	if denied != nil {
 		return nil, "", denied
 	}
-	if q.Phone1 != "" {
-		phone, err := directory.E164(q.Phone1, set.Region)
-		if wrong, ok := errors.AsType[*token.FieldError](err); ok {
-			return nil, "", badField(wrong.Field, wrong.Reason)
-		} else if err != nil {
-			return nil, "", internal(err)
-		}
-		t.Phone1 = phone
-	}
 	if t.Audience == token.Agent {
-		if denied := s.matchAgent(r, set, t); denied != nil {
-			return nil, "", denied
+		denied = s.matchAgent(r, set, t, q.Phone1)
+	} else if q.Phone1 != "" {
+		var err error
+		if t.Phone1, err = directory.E164(q.Phone1, set.Region); err != nil {
+			denied = refusedField(err)
 		}
+	}
+	if denied != nil {
+		return nil, "", denied
 	}
 	if denied := s.apply(set, t, q); denied != nil {
 		return nil, "", denied
 	}
 	text, err := s.Issuer.Issue(t)
-	if wrong, ok := errors.AsType[*token.FieldError](err); ok {
-		if wrong.Field == "ticket" { // which is no field of the request
-			return nil, "", badField("remark", fmt.Sprintf("has %d bytes, and the whole ticket %s", len(t.Remark), tooLong))
-		}
-		return nil, "", badField(wrong.Field, wrong.Reason)
-	} else if err != nil {
-		return nil, "", internal(err)
+	if wrong, ok := errors.AsType[*token.FieldError](err); ok && wrong.Field == "ticket" { // no field of the request
+		return nil, "", badField("remark", fmt.Sprintf("has %d bytes, and the whole ticket %s", len(t.Remark), tooLong))
+	}
+	if err != nil {
+		return nil, "", refusedField(err)
 	}
 	return t, text, nil
+}
+
+// refusedField is the refusal for an error that may name a wrong field of the request.
+func refusedField(err error) *refusal {
+	if wrong, ok := errors.AsType[*token.FieldError](err); ok {
+		return badField(wrong.Field, wrong.Reason)
+	}
+	return internal(err)
 }
 
 // tooLong says what to do if a ticket is too long for a URL. Without a remark, the longest
@@ -145,9 +148,11 @@ func switchedOff(where string) *refusal {
 // matchAgent checks that an agent's ticket names an agent of the brand by all fields that
 // the brand requires. Only operators learn which field did not match: otherwise a caller
 // could find out a record field by field.
-func (s *server) matchAgent(r *http.Request, set directory.Effective, t *token.Ticket) *refusal {
+//
+// The ticket gets the username and the phone number as they are in the record.
+func (s *server) matchAgent(r *http.Request, set directory.Effective, t *token.Ticket, phone string) *refusal {
 	values := map[string]string{
-		"email": t.Email, "phone1": t.Phone1, "uniqueId": t.UniqueID, "firstName": t.FirstName, "lastName": t.LastName,
+		"email": t.Email, "phone1": phone, "uniqueId": t.UniqueID, "firstName": t.FirstName, "lastName": t.LastName,
 	}
 	var missing []client.FieldError
 	for _, name := range set.RequiredAgentFields {
@@ -157,7 +162,7 @@ func (s *server) matchAgent(r *http.Request, set directory.Effective, t *token.T
 			})
 		}
 	}
-	if len(missing) == 0 && t.Email == "" && t.Phone1 == "" && t.UniqueID == "" {
+	if len(missing) == 0 && t.Email == "" && phone == "" && t.UniqueID == "" {
 		missing = []client.FieldError{{
 			Field: "email", Reason: "is missing, and so are phone1 and uniqueId; give at least one of them",
 		}}
@@ -166,16 +171,23 @@ func (s *server) matchAgent(r *http.Request, set directory.Effective, t *token.T
 		return badFields(missing)
 	}
 	agent, err := s.Directory.MatchAgent(r.Context(), t.Brand, t.Username, directory.Fields{
-		Email: t.Email, Phone1: t.Phone1, UniqueID: t.UniqueID, FirstName: t.FirstName, LastName: t.LastName,
+		Email: t.Email, Phone1: phone, UniqueID: t.UniqueID, FirstName: t.FirstName, LastName: t.LastName,
+		Region: set.Region,
 	})
 	var mismatch *directory.MismatchError
+	var wrong *directory.FieldError
 	switch {
+	case errors.As(err, &wrong):
+		return badField(wrong.Field, wrong.Reason)
 	case errors.As(err, &mismatch):
 		return notFound("the brand has no agent with this username and these details", mismatch.Error())
 	case err != nil:
 		return undecided(err)
 	}
 	t.Username = agent.Username
+	if phone != "" {
+		t.Phone1 = agent.Phone1
+	}
 	return nil
 }
 

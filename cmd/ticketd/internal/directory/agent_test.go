@@ -74,20 +74,23 @@ func TestMatchAgent(t *testing.T) {
 			reason                string // "": matches
 		}{
 			{"username alone", "acme", "ann", Fields{}, ""},
-			{"all", "acme", "ann", Fields{"Ann@Example.com", "+442501234567", "Seven", "Ann", "Ash"}, ""},
+			{"all", "acme", "ann", Fields{"Ann@Example.com", "+442501234567", "Seven", "Ann", "Ash", ""}, ""},
 			{"email in other case", "acme", "ann", Fields{Email: "aNN@eXAMPLE.COM"}, ""},
 			{"one of them", "acme", "ann", Fields{Phone1: "+442501234567"}, ""},
 			{"nothing of a bare record", "acme", "bare", Fields{}, ""},
 
 			{"email", "acme", "ann", Fields{Email: "ann@example.org"}, "email not as in the record"},
 			{"phone", "acme", "ann", Fields{Phone1: "+442501234568"}, "phone1 not as in the record"},
-			{"phone not E.164", "acme", "ann", Fields{Phone1: "442501234567"}, "phone1 not as in the record"},
+			{"phone without +", "acme", "ann", Fields{Phone1: "442501234567"}, ""},
+			{"phone with separators", "acme", "ann", Fields{Phone1: "+44 250 123 45 67"}, ""},
+			{"phone of the region", "acme", "ann", Fields{Phone1: "0250 1234567", Region: "GB"}, ""},
+			{"phone of another region", "acme", "ann", Fields{Phone1: "0250 1234567", Region: "DE"}, "phone1 not as in the record"},
 			{"uniqueId in other case", "acme", "ann", Fields{UniqueID: "seven"}, "uniqueId not as in the record"},
 			{"first name in other case", "acme", "ann", Fields{FirstName: "ann"}, "firstName not as in the record"},
 			{"last name with a space", "acme", "ann", Fields{LastName: "Ash "}, "lastName not as in the record"},
-			{"one of many", "acme", "ann", Fields{"Ann@Example.com", "+442501234567", "Eight", "Ann", "Ash"},
+			{"one of many", "acme", "ann", Fields{"Ann@Example.com", "+442501234567", "Eight", "Ann", "Ash", ""},
 				"uniqueId not as in the record"},
-			{"all of them", "acme", "ann", Fields{"x", "x", "x", "x", "x"},
+			{"all of them", "acme", "ann", Fields{"x", "+442501234568", "x", "x", "x", ""},
 				"email, phone1, uniqueId, firstName, lastName not as in the record"},
 			{"field that the record lacks", "acme", "bare", Fields{Email: "bare@example.com"}, "email not as in the record"},
 			{"inactive", "acme", "gone", Fields{}, "inactive"},
@@ -117,6 +120,12 @@ func TestMatchAgent(t *testing.T) {
 				assert.ErrorContains(t, err, c.reason)
 			})
 		}
+		for _, username := range []string{"ann", "nobody"} {
+			_, err := db.MatchAgent(ctx, "acme", username, Fields{Phone1: "a number"})
+			var wrong *FieldError
+			require.ErrorAs(t, err, &wrong, "a number that is none is told, also where there is no such agent")
+			assert.Equal(t, "phone1", wrong.Field)
+		}
 	})
 }
 
@@ -125,7 +134,7 @@ func TestMatchAgentEveryFieldCounts(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		ctx := t.Context()
 		db := d.withBrands(t, "acme")
-		values := Fields{"ann@example.com", "+442501234567", "7", "Ann", "Ash"}
+		values := Fields{"ann@example.com", "+442501234567", "7", "Ann", "Ash", ""}
 		fields := func(f *Fields) []*string {
 			return []*string{&f.Email, &f.Phone1, &f.UniqueID, &f.FirstName, &f.LastName}
 		}
@@ -139,7 +148,8 @@ func TestMatchAgentEveryFieldCounts(t *testing.T) {
 						*to = *fields(&values)[i]
 					}
 					if i == wrong && *to != "" {
-						*to += "1"
+						*to = "1" + *to
+						given.Phone1 = strings.Replace(given.Phone1, "1+44", "+1", 1) // another number, and not none
 					}
 				}
 				_, err := db.MatchAgent(ctx, "acme", "ann", given)

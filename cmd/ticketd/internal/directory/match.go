@@ -11,10 +11,11 @@ import (
 // is not compared.
 type Fields struct {
 	Email     string
-	Phone1    string // E.164 with the leading +, as E164 gives it
+	Phone1    string // as E164 reads it in the Region
 	UniqueID  string
 	FirstName string
 	LastName  string
+	Region    string // of the brand
 }
 
 // A MismatchError tells why MatchAgent found no agent. It wraps ErrNotFound.
@@ -40,10 +41,18 @@ func (e *MismatchError) Unwrap() error { return ErrNotFound }
 // missing in the record does not match. Without any detail the username decides alone;
 // whether the username is enough is decided by the caller.
 //
-// If there is no such agent, the agent is inactive, or a detail differs, the error is a
-// *MismatchError, which wraps ErrNotFound.
+// If E164 refuses the phone number, the error is its *FieldError. If there is no such agent,
+// the agent is inactive, or a detail differs, the error is a *MismatchError, which wraps
+// ErrNotFound.
 func (db *DB) MatchAgent(ctx context.Context, brand, username string, given Fields) (Agent, error) {
 	a, err := db.Agent(ctx, brand, username)
+	// Reading a number takes longer than all else here, and most are in the record's form.
+	if given.Phone1 != "" && given.Phone1 != a.Phone1 {
+		var wrong error
+		if given.Phone1, wrong = E164(given.Phone1, given.Region); wrong != nil {
+			return Agent{}, wrong
+		}
+	}
 	reason := ""
 	switch differ := given.differ(a); {
 	case errors.Is(err, ErrNotFound):
