@@ -151,8 +151,11 @@ func (db *DB) UpdateAgent(ctx context.Context, brand, username string, edit func
 // username as it was spelled when the agent was added. If the agent does not exist, the
 // error wraps ErrNotFound.
 func (db *DB) Agent(ctx context.Context, brand, username string) (Agent, error) {
-	v, err := agents.get(ctx, db.read, brand, UsernameKey(username))
-	return v.record, err
+	name := UsernameKey(username)
+	return remembered(ctx, db.cache, cacheKey{"agent", brand, name}, func() (Agent, error) {
+		v, err := agents.get(ctx, db.read, brand, name)
+		return v.record, err
+	})
 }
 
 // Agents lists up to limit agents of the brand, in the order of their usernames without

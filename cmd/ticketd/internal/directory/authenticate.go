@@ -3,6 +3,7 @@ package directory
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
 	"time"
 )
 
@@ -43,8 +44,8 @@ func (e *AuthError) Error() string {
 // may be used for the request. At the time Expires the key has expired.
 //
 // If the key is not accepted, the error is an *AuthError. Any other error means that
-// the directory could not be asked. Every call asks the directory, so that a revocation
-// holds from the moment when RevokeAPIKey returns.
+// the directory could not be asked. The key is remembered as the package's documentation
+// says; the memory has no secret, only the SHA-256 that the directory has.
 //
 // The time of the key's last use is written at most once a minute, and after the
 // answer: a failed write changes no answer.
@@ -53,12 +54,14 @@ func (db *DB) Authenticate(ctx context.Context, bearer string, now time.Time) (A
 	if !ok {
 		return APIKey{}, &AuthError{Reason: AuthMalformed}
 	}
-	found, err := getKey(ctx, db.read, id)
-	if err != nil {
-		return APIKey{}, failed("look up API key", err)
-	}
-	if found == nil {
+	found, err := remembered(ctx, db.cache, cacheKey{kind: "API key", name: id}, func() (*storedKey, error) {
+		return findKey(ctx, db.read, id)
+	})
+	switch {
+	case errors.Is(err, ErrNotFound):
 		return APIKey{}, &AuthError{Reason: AuthUnknown, KeyID: id}
+	case err != nil:
+		return APIKey{}, failed("look up API key", err)
 	}
 	k := found.key
 	// The secret is compared first, so that only a caller with the secret learns the other

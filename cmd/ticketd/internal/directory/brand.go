@@ -3,6 +3,7 @@ package directory
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -138,6 +139,26 @@ func (db *DB) BrandChannel(ctx context.Context, brand, channel string) (Brand, *
 	if !isText(channel) {
 		channel = "" // no channel has such an ID
 	}
+	key := cacheKey{"channel", brand, channel}
+	found, err := remembered(ctx, db.cache, key, func() (place, error) { return db.place(ctx, brand, channel) })
+	if errors.Is(err, errNoChannel) {
+		err = nil
+	}
+	return found.brand, found.channel, err
+}
+
+// A place is a brand and, unless nil, a channel of the brand.
+type place struct {
+	brand   Brand
+	channel *Channel
+}
+
+// errNoChannel is the error for a place without its channel.
+var errNoChannel = errors.New("no such channel")
+
+// place reads a brand and its channel, if a channel is named. The error wraps errNoChannel
+// if the place has only a brand.
+func (db *DB) place(ctx context.Context, brand, channel string) (place, error) {
 	var b *Brand
 	var c *Channel
 	_, err := list(ctx, db.read, func(r row) (none struct{}, err error) {
@@ -155,11 +176,13 @@ func (db *DB) BrandChannel(ctx context.Context, brand, channel string) (Brand, *
 	}, placeQuery, brand, channel)
 	switch {
 	case err != nil:
-		return Brand{}, nil, failed("look up brand", err)
+		return place{}, failed("look up brand", err)
 	case b == nil:
-		return Brand{}, nil, notFound("brand", brand)
+		return place{}, notFound("brand", brand)
+	case c == nil && channel != "":
+		return place{*b, nil}, errNoChannel
 	}
-	return *b, c, nil
+	return place{*b, c}, nil
 }
 
 // Effective returns the settings in force for the brand's channel, or with "" for the
@@ -178,6 +201,12 @@ func (db *DB) Effective(ctx context.Context, brand, channel string) (Effective, 
 
 // StrictestOtherUser returns the strictest OtherUser of all brands and channels.
 func (db *DB) StrictestOtherUser(ctx context.Context) (string, error) {
+	return remembered(ctx, db.cache, cacheKey{kind: "other user"}, func() (string, error) {
+		return db.strictestOtherUser(ctx)
+	})
+}
+
+func (db *DB) strictestOtherUser(ctx context.Context) (string, error) {
 	scan := func(r row) (policy string, err error) { return policy, r.Scan(&policy) }
 	all, err := list(ctx, db.read, scan, "SELECT other_user FROM brand UNION SELECT other_user FROM channel")
 	switch {
@@ -221,6 +250,7 @@ func (db *DB) LongestLifetime(ctx context.Context) (d time.Duration, whose strin
 // has no time limit but that of ctx, since a brand may have millions of customers. If
 // the brand does not exist, the error wraps ErrNotFound.
 func (db *DB) RemoveBrand(ctx context.Context, name string, withAll bool) error {
+	defer db.cache.forget()
 	return db.retry(ctx, "remove brand", func(ctx context.Context, tx querier) error {
 		if _, err := brands.get(ctx, tx, name); err != nil {
 			return err

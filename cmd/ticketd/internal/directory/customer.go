@@ -79,7 +79,7 @@ func (db *DB) AddCustomer(ctx context.Context, c Customer) (Customer, error) {
 	}
 	c.Created = wholeMillis(db.now())
 	c.Updated = c.Created
-	err := db.change(ctx, "add customer", func(ctx context.Context, tx querier) error {
+	err := db.transact(ctx, "add customer", func(ctx context.Context, tx querier) error {
 		err := c.insert(ctx, tx)
 		switch {
 		case isDuplicate(err):

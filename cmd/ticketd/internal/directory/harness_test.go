@@ -57,6 +57,7 @@ func open(t testing.TB, dsn string) *DB {
 	db, err := Open(t.Context(), dsn)
 	require.NoError(t, err)
 	db.now = func() time.Time { return start }
+	db.cache.interval = 0 // changes of other processes hold at once in these tests
 	t.Cleanup(func() { assert.NoError(t, db.Close()) })
 	return db
 }
@@ -110,6 +111,7 @@ func do(t testing.TB, db *DB, statements ...string) {
 		_, err := db.write.ExecContext(t.Context(), s)
 		require.NoError(t, err, s)
 	}
+	db.cache.forget()
 }
 
 // sql returns the pool of the present connections.

@@ -76,6 +76,7 @@ func (db *DB) ImportAgents(
 	if o == nil {
 		o = &ImportOptions{}
 	}
+	defer db.cache.forget()
 	i := &agentImport{ImportOptions: *o, db: db, brand: brand}
 	err := inTx(ctx, db.write, func(ctx context.Context, tx querier) error {
 		if _, err := brands.get(ctx, tx, brand); err != nil {

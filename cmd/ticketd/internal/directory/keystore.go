@@ -118,7 +118,7 @@ func writeBrands(ctx context.Context, tx querier, k APIKey) error {
 }
 
 // UpdateAPIKey changes by edit the fields that the caller of CreateAPIKey chooses, as
-// UpdateBrand does. The change holds from the next request with the key. The secret
+// UpdateBrand does. The secret
 // stays the same. A revocation stays, and so does an expiry in the past.
 func (db *DB) UpdateAPIKey(ctx context.Context, id string, edit func(*APIKey) error) (APIKey, error) {
 	var result APIKey
@@ -172,7 +172,7 @@ func (db *DB) UpdateAPIKey(ctx context.Context, id string, edit func(*APIKey) er
 	return result, nil
 }
 
-// RevokeAPIKey makes Authenticate refuse the key from now on, for good. A second
+// RevokeAPIKey makes Authenticate refuse the key for good. A second
 // revocation changes nothing. If the key does not exist, the error wraps ErrNotFound.
 func (db *DB) RevokeAPIKey(ctx context.Context, id string) error {
 	return db.change(ctx, "revoke API key", func(ctx context.Context, tx querier) error {

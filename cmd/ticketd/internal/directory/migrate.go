@@ -79,8 +79,8 @@ func migrate(ctx context.Context, pool *sql.DB, dialect goose.Dialect, folder st
 	var made bool
 	err = pool.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM directory_state)").Scan(&made)
 	if err == nil && !made {
-		_, err = pool.ExecContext(ctx, `INSERT INTO directory_state (one, id, stamp) VALUES (1, $1, $2)
-			ON CONFLICT (one) DO NOTHING`, newRecordID(), newRecordID())
+		_, err = pool.ExecContext(ctx, `INSERT INTO directory_state (one, id, changes, stamp) VALUES (1, $1, $2, $3)
+			ON CONFLICT (one) DO NOTHING`, newRecordID(), newRecordID(), newRecordID())
 	}
 	return err
 }

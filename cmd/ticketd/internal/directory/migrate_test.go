@@ -30,6 +30,9 @@ func TestMigrationsAreTheSame(t *testing.T) {
 	}
 	for i, f := range sqlite {
 		assert.Equal(t, f.Name(), postgres[i].Name())
+		if f.Name() == "00002_changes.sql" { // triggers are written otherwise
+			continue
+		}
 		assert.Equal(t, plain("sqlite/"+f.Name()), plain("postgres/"+f.Name()))
 	}
 	// Names and identifiers are ordered and indexed by their bytes.

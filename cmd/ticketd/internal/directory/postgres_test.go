@@ -117,7 +117,7 @@ func TestPostgresRefuses(t *testing.T) {
 		db := open(t, dsn)
 		do(t, db, `INSERT INTO directory_version (version_id, is_applied) VALUES (999, true)`)
 		_, err := Open(t.Context(), dsn)
-		assert.ErrorContains(t, err, "the schema has version 999 and this program knows 1")
+		assert.ErrorContains(t, err, "the schema has version 999 and this program knows 2")
 	})
 	t.Run("standby", func(t *testing.T) {
 		server := servers.PostgreSQL(t)

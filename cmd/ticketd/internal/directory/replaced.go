@@ -76,9 +76,13 @@ func (w *watch) reopen(ctx context.Context) {
 		return
 	}
 	was := w.id
+	var c *connections
 	f, err := openFile(ctx, w.path, intact)
 	if err == nil {
-		if err = w.remember(ctx, f, info); err != nil {
+		if err = w.remember(ctx, f, info); err == nil {
+			c, err = w.watched(ctx, f)
+		}
+		if err != nil {
 			w.file = nil
 			_ = f.close()
 		}
@@ -87,7 +91,7 @@ func (w *watch) reopen(ctx context.Context) {
 		w.refuse(err)
 		return
 	}
-	w.db.open.Store(w.watched(f))
+	w.db.open.Store(c)
 	w.log.Warn("the directory's file was replaced, and the new file is in use", "file", w.path,
 		"same_directory", was == w.id)
 }

@@ -71,7 +71,7 @@ func (db *DB) ResolveCustomer(
 		}
 	}
 	var record Customer
-	err = db.change(ctx, "resolve customer", func(ctx context.Context, tx querier) (err error) {
+	err = db.transact(ctx, "resolve customer", func(ctx context.Context, tx querier) (err error) {
 		readBefore := l.read
 		if !readBefore {
 			if l, err = lookUp(ctx, tx, c, on); err != nil {

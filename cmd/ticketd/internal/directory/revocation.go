@@ -28,7 +28,7 @@ func ParseTicketID(text string) (id token.ID, err error) {
 // exists, or is spent already, is not known here. If the brand does not exist, the error
 // wraps ErrNotFound.
 func (db *DB) RevokeTicket(ctx context.Context, brand string, id token.ID) error {
-	return db.change(ctx, "revoke ticket", func(ctx context.Context, tx querier) error {
+	return db.transact(ctx, "revoke ticket", func(ctx context.Context, tx querier) error {
 		if _, err := brands.get(ctx, tx, brand); err != nil {
 			return err
 		}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -28,111 +27,6 @@ type row interface{ Scan(dest ...any) error }
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-}
-
-// tracer holds the function that Trace set.
-type tracer struct {
-	f atomic.Pointer[func(statement string)]
-}
-
-func (t *tracer) note(statement string) {
-	if t == nil {
-		return
-	}
-	if f := t.f.Load(); f != nil {
-		(*f)(statement)
-	}
-}
-
-// Trace calls f with the text of each SQL statement before the statement is sent; nil
-// ends the trace. The text has placeholders for the values. f runs in the goroutine of
-// the caller and may be called concurrently. BEGIN and COMMIT are left out, and so are
-// writes without a waiting caller, such as the last use of an API key.
-func (db *DB) Trace(f func(statement string)) {
-	if f == nil {
-		db.tracer.f.Store(nil)
-		return
-	}
-	db.tracer.f.Store(&f)
-}
-
-// connections are the connections of a directory to its database, or the reason why
-// there are none.
-type connections struct {
-	read, write *sql.DB
-	close       func() error
-	err         error
-
-	// check, unless nil, returns an error if nothing may be written now.
-	check func(context.Context) error
-}
-
-// A pool is one of the two pools of the present connections, with traced statements.
-type pool struct {
-	open      *atomic.Pointer[connections]
-	writes    bool
-	tracer    *tracer
-	isolation sql.IsolationLevel // of transactions
-}
-
-// db returns the pool of the present connections.
-func (p *pool) db(ctx context.Context) (*sql.DB, error) {
-	c := p.open.Load()
-	switch {
-	case c.err != nil:
-		return nil, c.err
-	case !p.writes:
-		return c.read, nil
-	case c.check != nil:
-		if err := c.check(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return c.write, nil
-}
-
-func (p *pool) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	p.tracer.note(query)
-	db, err := p.db(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return db.QueryContext(ctx, query, args...)
-}
-
-func (p *pool) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	p.tracer.note(query)
-	db, err := p.db(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return db.ExecContext(ctx, query, args...)
-}
-
-// BeginTx begins a transaction.
-func (p *pool) BeginTx(ctx context.Context) (transaction, error) {
-	db, err := p.db(ctx)
-	if err != nil {
-		return transaction{}, err
-	}
-	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: p.isolation})
-	return transaction{tx, p.tracer}, err
-}
-
-// A transaction is a transaction with traced statements.
-type transaction struct {
-	*sql.Tx
-	tracer *tracer
-}
-
-func (t transaction) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	t.tracer.note(query)
-	return t.Tx.QueryContext(ctx, query, args...)
-}
-
-func (t transaction) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	t.tracer.note(query)
-	return t.Tx.ExecContext(ctx, query, args...)
 }
 
 // list returns the result of scan for each row of the query. Outside a transaction, the
@@ -181,8 +75,16 @@ func exec(ctx context.Context, q querier, query string, args ...any) (int64, err
 // change.
 var errStale = errors.New("the same record was changed by others again and again; try again")
 
-// change runs f in a transaction with the time limit writeTimeout, as retry does.
+// change runs f in a transaction, as transact does, for a change of remembered records.
 func (db *DB) change(
+	ctx context.Context, operation string, f func(ctx context.Context, tx querier) error,
+) error {
+	defer db.cache.forget() // also after an error, since the change may have been made
+	return db.transact(ctx, operation, f)
+}
+
+// transact runs f in a transaction with the time limit writeTimeout, as retry does.
+func (db *DB) transact(
 	ctx context.Context, operation string, f func(ctx context.Context, tx querier) error,
 ) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)

@@ -32,7 +32,11 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := newDB(f.connections())
+	c, err := f.connections(ctx)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", f.name, err), f.close())
+	}
+	db := newDB(c)
 	db.file = &watch{db: db, path: path, file: f}
 	return db, nil
 }
@@ -88,8 +92,10 @@ func openFile(ctx context.Context, path string, ready func(ctx context.Context, 
 	return f, nil
 }
 
-func (f *file) connections() *connections {
-	return &connections{read: f.read, write: f.write, close: f.close}
+// connections returns the connections to the file, with statements for the cache's looks.
+func (f *file) connections(ctx context.Context) (*connections, error) {
+	c := &connections{read: f.read, write: f.write, close: f.close, prepares: true}
+	return c, c.prepareLooks(ctx, f.guard)
 }
 
 // close closes the connections. SQLite then writes the WAL into the file.

@@ -1,12 +1,15 @@
 package directory
 
 import (
+	"errors"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/token"
 )
 
 // statements counts the statements of f.
@@ -25,8 +28,8 @@ func statements(t *testing.T, db *DB, f func()) int {
 	return n
 }
 
-// What a request asks of the directory takes one statement each, and a new
-// customer's record two more.
+// What a request asks of the directory takes one statement each, and none if it is
+// remembered. A new customer's record takes two more.
 func TestStatements(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		ctx := t.Context()
@@ -38,22 +41,33 @@ func TestStatements(t *testing.T) {
 		on := Redemption{Ticket: "1", Expires: start.Add(time.Minute)}
 		mary := Customer{UniqueID: "1", Email: "mary@example.com"}
 		for _, c := range []struct {
-			name string
-			want int
-			do   func() error
+			name       string
+			cold, warm int
+			do         func() error
 		}{
-			{"authenticate", 1, func() error { _, err := db.Authenticate(ctx, bearer, start); return err }},
-			{"settings of a brand", 1, func() error { _, err := db.Effective(ctx, "acme", ""); return err }},
-			{"settings of a channel", 1, func() error { _, err := db.Effective(ctx, "acme", "web"); return err }},
-			{"brand and channel", 1, func() error { _, _, err := db.BrandChannel(ctx, "acme", "web"); return err }},
-			{"agent", 1, func() error { _, err := db.Agent(ctx, "acme", "mary"); return err }},
-			{"agent's details", 1, func() error { _, err := db.MatchAgent(ctx, "acme", "mary", Fields{}); return err }},
-			{"new customer", 3, func() error { _, _, err := db.ResolveCustomer(ctx, "acme", mary, on); return err }},
-			{"known customer", 1, func() error { _, _, err := db.ResolveCustomer(ctx, "acme", mary, on); return err }},
-			{"customer's record", 1, func() error { _, err := db.KnownCustomer(ctx, "acme", mary, on); return err }},
-			{"ping", 1, func() error { return db.Ping(ctx) }},
+			{"authenticate", 1, 0, func() error { _, err := db.Authenticate(ctx, bearer, start); return err }},
+			{"settings of a brand", 1, 0, func() error { _, err := db.Effective(ctx, "acme", ""); return err }},
+			{"settings of a channel", 1, 0, func() error { _, err := db.Effective(ctx, "acme", "web"); return err }},
+			{"brand and channel", 1, 0, func() error { _, _, err := db.BrandChannel(ctx, "acme", "web"); return err }},
+			{"agent", 1, 0, func() error { _, err := db.Agent(ctx, "acme", "mary"); return err }},
+			{"agent's details", 1, 0, func() error { _, err := db.MatchAgent(ctx, "acme", "mary", Fields{}); return err }},
+			{"new customer", 3, 1, func() error { _, _, err := db.ResolveCustomer(ctx, "acme", mary, on); return err }},
+			{"known customer", 1, 1, func() error { _, _, err := db.ResolveCustomer(ctx, "acme", mary, on); return err }},
+			{"customer's record", 1, 1, func() error { _, err := db.KnownCustomer(ctx, "acme", mary, on); return err }},
+			{"policy on other users", 1, 0, func() error { _, err := db.StrictestOtherUser(ctx); return err }},
+			{"revocation", 1, 1, func() error { _, err := db.TicketRevoked(ctx, "acme", token.ID{1}); return err }},
+			{"nobody", 1, 1, func() error {
+				if _, err := db.Agent(ctx, "acme", "nobody"); !errors.Is(err, ErrNotFound) {
+					return errors.New("there is somebody")
+				}
+				return nil
+			}},
+			{"ping", 1, 1, func() error { return db.Ping(ctx) }},
 		} {
-			assert.Equal(t, c.want, statements(t, db, func() { assert.NoError(t, c.do(), c.name) }), c.name)
+			db.cache.forget()
+			do := func() { assert.NoError(t, c.do(), c.name) }
+			assert.Equal(t, c.cold, statements(t, db, do), c.name)
+			assert.Equal(t, c.warm, statements(t, db, do), "again: %s", c.name)
 		}
 	})
 }

@@ -74,15 +74,22 @@ func (w *watch) start(ctx context.Context, log *slog.Logger) error {
 	if err := w.remember(ctx, w.file, seen); err != nil {
 		return err
 	}
+	c, err := w.watched(ctx, w.file)
+	if err != nil {
+		return err
+	}
 	w.log, w.quit, w.done = log, make(chan struct{}), make(chan struct{})
-	w.db.open.Store(w.watched(w.file))
+	w.db.open.Store(c)
 	go w.run()
 	return nil
 }
 
 // watched returns connections that check the file before each write.
-func (w *watch) watched(f *file) *connections {
-	c := f.connections()
+func (w *watch) watched(ctx context.Context, f *file) (*connections, error) {
+	c, err := f.connections(ctx)
+	if err != nil {
+		return nil, err
+	}
 	c.check = func(ctx context.Context) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -91,7 +98,7 @@ func (w *watch) watched(f *file) *connections {
 		}
 		return w.check(ctx)
 	}
-	return c
+	return c, nil
 }
 
 // remember takes a file for the one to watch.

@@ -155,7 +155,8 @@ CREATE INDEX api_key_brand_brand ON api_key_brand (brand);
 
 -- One row about the directory as a whole.
 CREATE TABLE directory_state (
-    one   BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
-    id    TEXT   NOT NULL, -- random, chosen when the directory was made
-    stamp TEXT   NOT NULL  -- random; of SQLite: another before the WAL is written into the file
+    one     BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
+    id      TEXT   NOT NULL, -- random, chosen when the directory was made
+    changes TEXT   NOT NULL, -- random; another with each change of a brand, channel, agent or API key
+    stamp   TEXT   NOT NULL  -- random; of SQLite: another before the WAL is written into the file
 );

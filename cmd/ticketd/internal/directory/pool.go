@@ -1,0 +1,153 @@
+package directory
+
+import (
+	"context"
+	"database/sql"
+	"sync"
+	"sync/atomic"
+)
+
+// tracer holds the function that Trace set.
+type tracer struct {
+	f atomic.Pointer[func(statement string)]
+}
+
+func (t *tracer) note(statement string) {
+	if t == nil {
+		return
+	}
+	if f := t.f.Load(); f != nil {
+		(*f)(statement)
+	}
+}
+
+// Trace calls f with the text of each SQL statement before the statement is sent; nil
+// ends the trace. The text has placeholders for the values. f runs in the goroutine of
+// the caller and may be called concurrently. BEGIN and COMMIT are left out, and so are
+// statements without a waiting caller, such as the last use of an API key, and the looks
+// at the state of the directory that keep the memory of records right.
+func (db *DB) Trace(f func(statement string)) {
+	if f == nil {
+		db.tracer.f.Store(nil)
+		return
+	}
+	db.tracer.f.Store(&f)
+}
+
+// connections are the connections of a directory to its database, or the reason why
+// there are none.
+type connections struct {
+	read, write *sql.DB
+	close       func() error
+	err         error
+
+	// check, unless nil, returns an error if nothing may be written now.
+	check func(context.Context) error
+
+	// The statements of the cache's looks at an SQLite file; nil for a server.
+	version, state *sql.Stmt
+
+	// prepared has the statements of read by their texts, for SQLite: a server's pooler
+	// may have no prepared statements.
+	prepared sync.Map
+	count    atomic.Int32
+	prepares bool
+}
+
+// maxPrepared bounds the number of prepared statements. The look-ups have about thirty.
+const maxPrepared = 100
+
+// query runs a query on read, by a prepared statement if possible.
+func (c *connections) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if !c.prepares {
+		return c.read.QueryContext(ctx, query, args...)
+	}
+	known, ok := c.prepared.Load(query)
+	if !ok {
+		if c.count.Load() >= maxPrepared {
+			return c.read.QueryContext(ctx, query, args...)
+		}
+		stmt, err := c.read.PrepareContext(ctx, query)
+		if err != nil {
+			return nil, err
+		}
+		var raced bool
+		if known, raced = c.prepared.LoadOrStore(query, stmt); raced {
+			_ = stmt.Close()
+		} else {
+			c.count.Add(1)
+		}
+	}
+	return known.(*sql.Stmt).QueryContext(ctx, args...)
+}
+
+// A pool is one of the two pools of the present connections, with traced statements.
+type pool struct {
+	open      *atomic.Pointer[connections]
+	writes    bool
+	tracer    *tracer
+	isolation sql.IsolationLevel // of transactions
+}
+
+// db returns the pool of the present connections.
+func (p *pool) db(ctx context.Context) (*sql.DB, error) {
+	c := p.open.Load()
+	switch {
+	case c.err != nil:
+		return nil, c.err
+	case !p.writes:
+		return c.read, nil
+	case c.check != nil:
+		if err := c.check(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return c.write, nil
+}
+
+func (p *pool) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	p.tracer.note(query)
+	if c := p.open.Load(); !p.writes && c.err == nil {
+		return c.query(ctx, query, args...)
+	}
+	db, err := p.db(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return db.QueryContext(ctx, query, args...)
+}
+
+func (p *pool) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	p.tracer.note(query)
+	db, err := p.db(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return db.ExecContext(ctx, query, args...)
+}
+
+// BeginTx begins a transaction.
+func (p *pool) BeginTx(ctx context.Context) (transaction, error) {
+	db, err := p.db(ctx)
+	if err != nil {
+		return transaction{}, err
+	}
+	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: p.isolation})
+	return transaction{tx, p.tracer}, err
+}
+
+// A transaction is a transaction with traced statements.
+type transaction struct {
+	*sql.Tx
+	tracer *tracer
+}
+
+func (t transaction) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	t.tracer.note(query)
+	return t.Tx.QueryContext(ctx, query, args...)
+}
+
+func (t transaction) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	t.tracer.note(query)
+	return t.Tx.ExecContext(ctx, query, args...)
+}
