@@ -36,8 +36,8 @@ func browserLater(t *testing.T, p *pages) {
 		require.NoError(t, err)
 	}
 	do("PRAGMA busy_timeout = 60000")
-	do("ALTER TABLE agent RENAME TO agent_away")
-	back := sync.OnceFunc(func() { do("ALTER TABLE agent_away RENAME TO agent") })
+	do("ALTER TABLE revocation RENAME TO away") // it is asked for each ticket
+	back := sync.OnceFunc(func() { do("ALTER TABLE away RENAME TO revocation") })
 	defer back()
 	goTo(t, ctx, u)
 	assert.Equal(t, "Please try again in a moment", title(t, ctx))

@@ -9,12 +9,14 @@ import (
 
 // BenchmarkTicketLookups makes the look-ups of one POST /auth/ticket for an agent
 // (the key, the settings, the agent) among 50 brands of 200 agents each, from one
-// caller and from many, and those of a customer's redemption.
+// caller and from many, with and without what is remembered, and those of a customer's
+// redemption.
 func BenchmarkTicketLookups(b *testing.B) {
 	for _, d := range both {
 		b.Run(d.name, func(b *testing.B) {
 			ctx := b.Context()
 			db := d.empty(b)
+			db.cache.interval = lookInterval
 			const brands, agents = 50, 200
 			var bearers []string
 			for i := range brands {
@@ -49,7 +51,11 @@ func BenchmarkTicketLookups(b *testing.B) {
 					Redemption{Ticket: fmt.Sprint(i), Expires: start})
 				return err
 			}
-			for name, f := range map[string]func(int) error{"issue": issue, "redeem": redeem} {
+			cold := func(i int) error {
+				db.cache.forget()
+				return issue(i)
+			}
+			for name, f := range map[string]func(int) error{"issue": issue, "issue-cold": cold, "redeem": redeem} {
 				b.Run(name, func(b *testing.B) {
 					for i := 0; b.Loop(); i++ {
 						if err := f(i); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -16,8 +17,8 @@ import (
 const drainTimeout = 30 * time.Second
 
 // drop closes a replaced file. If another file is at the path, drop first writes the WAL
-// into the old file. If the file was overwritten, drop puts the WAL aside and leaves the new
-// contents as they are.
+// into the old file. If the file was overwritten, drop leaves the new contents as they are.
+// In both cases, drop puts the WAL aside.
 func (w *watch) drop(reason error) {
 	f := w.file
 	w.file, w.waiting, w.reason = nil, nil, reason.Error()
@@ -29,10 +30,13 @@ func (w *watch) drop(reason error) {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
 	info, err := os.Stat(w.path)
-	if err != nil || !os.SameFile(info, w.seen) {
+	moved := err != nil || !os.SameFile(info, w.seen)
+	if moved {
 		_, _ = f.write.ExecContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`)
 	}
-	w.putAside(f.name)
+	if moved || errors.Is(reason, errOverwritten) {
+		w.putAside(f.name)
+	}
 	// The guard is connected, and closes after all others.
 	_ = f.guard.PingContext(ctx)
 	_ = errors.Join(f.read.Close(), f.write.Close())
@@ -74,6 +78,14 @@ func (w *watch) reopen(ctx context.Context) {
 	case info.Size() == 0:
 		w.refuse(errors.New("the file is empty; restore it from a copy"))
 		return
+	}
+	name, err := realName(w.path)
+	if err != nil {
+		w.refuse(err)
+		return
+	}
+	if stamp, err := stampOf(ctx, name); err == nil && !slices.Contains(w.stamps, stamp) {
+		w.putAside(name)
 	}
 	was := w.id
 	var c *connections

@@ -2,11 +2,14 @@ package directory
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -167,13 +170,21 @@ func (w *watch) look() {
 // errReplaced is wrapped by the errors for a replaced file.
 var errReplaced = errors.New("the directory's file was replaced")
 
+// errOverwritten wraps errReplaced.
+var errOverwritten = fmt.Errorf("%w: the file was overwritten", errReplaced)
+
 func isReplaced(err error) bool { return errors.Is(err, errReplaced) }
+
+// How long check waits for somebody who may be writing the file.
+const (
+	unknownWait    = 100 * time.Millisecond // with an unknown stamp
+	unreadableWait = 2 * time.Second        // without a readable stamp
+)
 
 // check returns an error that wraps errReplaced if the file at the path is another file,
 // or if somebody has overwritten the open file.
 func (w *watch) check(ctx context.Context) error {
-	const tries = 10
-	for try := 1; ; try++ {
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
 		info, err := os.Stat(w.path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -193,19 +204,24 @@ func (w *watch) check(ctx context.Context) error {
 			}
 			return nil
 		}
-		if ctx.Err() != nil {
+		switch waited := time.Since(began); {
+		case ctx.Err() != nil:
 			return ctx.Err()
+		case err == nil && waited > unknownWait:
+			return errOverwritten
+		case waited > unreadableWait:
+			return fmt.Errorf("%w: the file is damaged: %w", errReplaced, err)
 		}
-		if try == tries {
-			return fmt.Errorf("%w: it was overwritten", errReplaced)
-		}
-		time.Sleep(10 * time.Millisecond) // somebody may be writing
 	}
 }
 
-// stampOf reads the stamp in the file itself, without the WAL.
+// stampOf reads the stamp in the file itself, without the WAL. The file may be in the
+// middle of a checkpoint, and shorter than its first page says: with writable_schema,
+// SQLite reads such a file. The connection cannot write.
 func stampOf(ctx context.Context, name string) (stamp string, err error) {
-	raw, err := openPool(name, 1, map[string][]string{"mode": {"ro"}, "immutable": {"1"}})
+	location := url.URL{Scheme: "file", Path: filepath.ToSlash(name),
+		RawQuery: "mode=ro&immutable=1&_pragma=writable_schema(1)"}
+	raw, err := sql.Open("sqlite", location.String())
 	if err != nil {
 		return "", err
 	}
