@@ -249,7 +249,9 @@ func TestWhatCountsAsAChange(t *testing.T) {
 			assert.Equal(t, want, state() != before, what)
 		}
 		changes("add brand", true, func() error { return db.AddBrand(ctx, Brand{Name: "acme"}) })
-		changes("add agent", true, func() error { return db.AddAgent(ctx, Agent{Brand: "acme", Username: "ann", Active: true}) })
+		changes("add agent", true, func() error {
+			return db.AddAgent(ctx, Agent{Brand: "acme", Username: "ann", Active: true})
+		})
 		changes("add channel", true, func() error { return db.AddChannel(ctx, Channel{Brand: "acme", ID: "web"}) })
 		var bearer string
 		changes("add key", true, func() (err error) {
