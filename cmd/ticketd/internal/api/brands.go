@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -36,7 +37,9 @@ func (s *server) pageAgent(r *http.Request) web.Page {
 	if session, err := s.Sessions.Current(nil, r, token.Agent); err == nil && brand == "" {
 		brand = session.Brand
 	}
-	p := s.agentsPage(s.settingsIn(r.Context(), place{brand, ""}))
+	set, known := s.settingsIn(r.Context(), place{brand, ""})
+	p := s.agentsPage(set)
+	p.Unavailable = !known
 	p.SessionBrand = brand // an application of this brand has sent here whom it does not know
 	return p
 }
@@ -58,20 +61,23 @@ func customersPage(set directory.Effective) web.Page {
 // pageCustomer returns the looks of a page without a good ticket: those of the brand of
 // the code in the URL.
 func (s *server) pageCustomer(r *http.Request) web.Page {
-	return customersPage(s.settingsIn(r.Context(), s.placeOf(r.PathValue("code"))))
+	set, known := s.settingsIn(r.Context(), s.placeOf(r.PathValue("code")))
+	p := customersPage(set)
+	p.Unavailable = !known
+	return p
 }
 
 // settingsIn returns the settings at a place, or none, for pages with the default looks, if
-// there is no place or the directory cannot be asked.
-func (s *server) settingsIn(ctx context.Context, p place) directory.Effective {
+// there is no such place. known is false if the directory cannot be asked.
+func (s *server) settingsIn(ctx context.Context, p place) (set directory.Effective, known bool) {
 	if p.brand == "" {
-		return directory.Effective{}
+		return set, true
 	}
 	set, err := s.Directory.Effective(ctx, p.brand, p.channel)
 	if err != nil {
-		return directory.Effective{}
+		return directory.Effective{}, errors.Is(err, directory.ErrNotFound)
 	}
-	return set
+	return set, true
 }
 
 // place is a brand, or a channel of a brand.
