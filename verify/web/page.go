@@ -62,11 +62,6 @@ type Page struct {
 	// SessionBrand, if not empty, is the brand whose sessions count on a page without a
 	// ticket. For somebody with a session of another brand the page is as for nobody.
 	SessionBrand string
-
-	// Unavailable says that the other fields are not those of the page's brand, since its
-	// settings cannot be read now. Somebody without a session is then asked to try again,
-	// with 503, and is sent to no SignIn.
-	Unavailable bool
 }
 
 var originForm = regexp.MustCompile(`^('self'|https?://(\*\.)?[A-Za-z0-9][A-Za-z0-9.-]*(:([0-9]{1,5}|\*))?)$`)
@@ -92,9 +87,6 @@ func (p Page) checked(log *slog.Logger) Page {
 	}
 	if p.SignIn != "" && !ValidSignIn(p.SignIn) {
 		log.Error("a Page has a SignIn that is no https URL with {return} in its query; it is left out")
-		p.SignIn = ""
-	}
-	if p.Unavailable {
 		p.SignIn = ""
 	}
 	return p

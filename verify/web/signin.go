@@ -130,13 +130,9 @@ func (h *Handler) signInURL(r *http.Request, p Page) string {
 }
 
 // showNobody sends a person without a session to the sign-in page, or says that nobody is
-// signed in, or asks to try again if the sign-in page cannot be told now. A browser that
-// comes back from there without a ticket, and a page in a frame, get a link.
+// signed in. A browser that comes back from there without a ticket, and a page in a frame,
+// get a link.
 func (h *Handler) showNobody(w http.ResponseWriter, r *http.Request, p Page) {
-	if p.Unavailable {
-		h.showLater(w, r)
-		return
-	}
 	signIn := h.signInURL(r, p)
 	inFrame, _ := framed(r)
 	asked := r.URL.Query().Has(askedField)

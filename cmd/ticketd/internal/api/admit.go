@@ -17,6 +17,7 @@ import (
 // channel, the channel. Each request reads it once from the directory.
 type site struct {
 	settings directory.Effective // the channel's, or the brand's if there is no such channel
+	channel  directory.Channel   // zero if there is none
 	missing  error               // says that the directory lacks the brand or the channel
 }
 
@@ -34,9 +35,11 @@ func (s *server) lookUpSite(ctx context.Context, brand, channel string) (site, e
 	case err != nil:
 		return site{}, notAsked(err)
 	case channel != "" && c == nil:
-		return site{b.Effective(nil), missing}, nil
+		return site{settings: b.Effective(nil), missing: missing}, nil
+	case c == nil:
+		return site{settings: b.Effective(nil)}, nil
 	}
-	return site{b.Effective(c), nil}, nil
+	return site{settings: b.Effective(c), channel: *c}, nil
 }
 
 // notAsked is the verdict on a ticket if the directory could not be asked.
@@ -77,6 +80,8 @@ func (s *server) admitPerson(ctx context.Context, t token.Ticket, at site, from 
 		return none, &verify.Error{Reason: verify.LifetimeTooLong}
 	case s.issuedBefore(t, set.TicketsSince):
 		return none, errors.New("the ticket was issued before the brand was removed and made again")
+	case t.Channel != "" && s.issuedBefore(t, at.channel.TicketsSince):
+		return none, errors.New("the ticket was issued before the channel was removed and made again")
 	case t.Audience != token.Agent:
 		return none, nil
 	case !set.LoginAddresses.Allow(from):

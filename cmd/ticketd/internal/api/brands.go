@@ -3,7 +3,6 @@ package api
 import (
 	"cmp"
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -37,9 +36,7 @@ func (s *server) pageAgent(r *http.Request) web.Page {
 	if session, err := s.Sessions.Current(nil, r, token.Agent); err == nil && brand == "" {
 		brand = session.Brand
 	}
-	set, known := s.settingsIn(r.Context(), place{brand, ""})
-	p := s.agentsPage(set)
-	p.Unavailable = !known
+	p := s.agentsPage(s.settingsIn(r.Context(), place{brand, ""}))
 	p.SessionBrand = brand // an application of this brand has sent here whom it does not know
 	return p
 }
@@ -61,23 +58,20 @@ func customersPage(set directory.Effective) web.Page {
 // pageCustomer returns the looks of a page without a good ticket: those of the brand of
 // the code in the URL.
 func (s *server) pageCustomer(r *http.Request) web.Page {
-	set, known := s.settingsIn(r.Context(), s.placeOf(r.PathValue("code")))
-	p := customersPage(set)
-	p.Unavailable = !known
-	return p
+	return customersPage(s.settingsIn(r.Context(), s.placeOf(r.PathValue("code"))))
 }
 
 // settingsIn returns the settings at a place, or none, for pages with the default looks, if
-// there is no such place. known is false if the directory cannot be asked.
-func (s *server) settingsIn(ctx context.Context, p place) (set directory.Effective, known bool) {
+// there is no place or the directory cannot be asked.
+func (s *server) settingsIn(ctx context.Context, p place) directory.Effective {
 	if p.brand == "" {
-		return set, true
+		return directory.Effective{}
 	}
 	set, err := s.Directory.Effective(ctx, p.brand, p.channel)
 	if err != nil {
-		return directory.Effective{}, errors.Is(err, directory.ErrNotFound)
+		return directory.Effective{}
 	}
-	return set, true
+	return set
 }
 
 // place is a brand, or a channel of a brand.

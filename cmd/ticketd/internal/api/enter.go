@@ -140,10 +140,10 @@ func (s *server) admitCustomer(r *http.Request, t token.Ticket, use verify.Use) 
 		return web.Entry{}, err
 	}
 	if c.ID != 0 {
-		describeCustomer(&e.Session, c.Customer)
+		describeCustomer(&e.Session, c.Customer, at.channel)
 	}
 	e.Then = func(ctx context.Context, session *web.Session) error {
-		describeCustomer(session, s.updateCustomer(ctx, t, c))
+		describeCustomer(session, s.updateCustomer(ctx, t, c), at.channel)
 		return nil
 	}
 	return e, nil
@@ -197,9 +197,10 @@ func describeAgent(s *web.Session, a directory.Agent) {
 	s.Name = fullName(a.FirstName, a.LastName, a.Username)
 }
 
-// describeCustomer fills in what a session tells of a customer.
-func describeCustomer(s *web.Session, c directory.Customer) {
-	s.User, s.Record, s.Email = strconv.FormatInt(c.ID, 10), c.RecordID, c.Email
+// describeCustomer fills in what a session tells of a customer. The session belongs to the
+// customer's record, and to the channel's.
+func describeCustomer(s *web.Session, c directory.Customer, at directory.Channel) {
+	s.User, s.Record, s.Email = strconv.FormatInt(c.ID, 10), c.RecordID+"."+at.RecordID, c.Email
 	s.Name = fullName(c.FirstName, c.LastName, cmp.Or(c.Email, c.Phone1, c.UniqueID))
 }
 

@@ -103,7 +103,7 @@ func (r *historyRun) changeBrand(s step) string {
 			return changed(err, "exists")
 		}
 		m.brands[name] = &modelBrand{name: name, returned: m.returned(name), agents: map[string]*modelAgent{},
-			channels: map[string]*directory.Settings{}}
+			channels: map[string]*modelChannel{}}
 		return changed(err, "done")
 	case "remove brand":
 		if b != nil {
@@ -120,10 +120,16 @@ func (r *historyRun) changeBrand(s step) string {
 					k.revoked = k.revoked || len(k.brands) == 0
 				}
 			}
+			for _, c := range b.channels {
+				c.gone = m.now
+			}
 			delete(m.brands, name)
 			m.away[name] = true
 			for _, agent := range historyNames { // the brand's own return counts for its agents
 				delete(m.away, name+"/"+agent)
+			}
+			for _, channel := range historyChannels { // and for its channels
+				delete(m.away, name+"#"+channel)
 			}
 		}
 		return changed(r.directory.RemoveBrand(ctx, name, true), want)
@@ -168,11 +174,13 @@ func (r *historyRun) changeChannel(s step) string {
 		case exists:
 			return changed(err, "exists")
 		}
-		b.channels[id] = new(directory.Settings)
+		b.channels[id] = &modelChannel{returned: m.returned(name + "#" + id)}
 		return changed(err, "done")
 	case "remove channel":
 		if exists {
+			b.channels[id].gone = m.now
 			delete(b.channels, id)
+			m.away[name+"#"+id] = true
 		}
 		return changed(r.directory.RemoveChannel(ctx, name, id), want)
 	}
@@ -181,7 +189,7 @@ func (r *historyRun) changeChannel(s step) string {
 	}
 	_, err := r.directory.UpdateChannel(ctx, name, id, func(c *directory.Channel) error {
 		set(&c.Settings, s)
-		*b.channels[id] = c.Settings
+		b.channels[id].Settings = c.Settings
 		return nil
 	})
 	return changed(err, want)

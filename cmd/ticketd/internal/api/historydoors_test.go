@@ -110,9 +110,9 @@ func (r *historyRun) asked(s *modelSession, certain bool) {
 	switch {
 	case s == nil || r.model.silent:
 	case certain:
-		s.record.asked = r.model.now
+		s.record.asked[s.place] = r.model.now
 	default:
-		s.record.maybe = r.model.now
+		s.record.maybe[s.place] = r.model.now
 	}
 }
 

@@ -162,7 +162,7 @@ func (r *historyRun) atDoor(s step, t *modelTicket, channel string, page *modelP
 		if wrong := r.compareCustomers(nil); wrong != "" {
 			return wrong
 		}
-		n.user, n.record = fmt.Sprint(c.ID), c.record
+		n.user, n.record, n.place = fmt.Sprint(c.ID), c.record, brand.channels[channel]
 		return ""
 	}
 	// The record of a ticket that is good in all else is made before the ticket is spent,

@@ -40,10 +40,14 @@ var historyFaults = map[string]historyFault{
 	}},
 	"an activated agent keeps the ID": {trigger: `AFTER UPDATE OF active ON agent WHEN NEW.active AND NOT OLD.active BEGIN
 		UPDATE agent SET record = OLD.record WHERE brand = NEW.brand AND username_fold = NEW.username_fold; END`},
-	"a removed brand leaves no tombstone": {trigger: `AFTER INSERT ON departed WHEN NEW.username_fold = '' BEGIN
-		DELETE FROM departed WHERE brand = NEW.brand AND username_fold = ''; END`},
-	"an agent leaves no tombstone": {trigger: `AFTER INSERT ON departed WHEN NEW.username_fold <> '' BEGIN
-		DELETE FROM departed WHERE brand = NEW.brand AND username_fold = NEW.username_fold; END`},
+	"a removed brand leaves no tombstone": {trigger: `AFTER INSERT ON departed WHEN NEW.kind = 'brand' BEGIN
+		DELETE FROM departed WHERE brand = NEW.brand AND kind = 'brand'; END`},
+	"an agent leaves no tombstone": {trigger: `AFTER INSERT ON departed WHEN NEW.kind = 'agent' BEGIN
+		DELETE FROM departed WHERE brand = NEW.brand AND kind = 'agent' AND name = NEW.name; END`},
+	"a removed channel leaves no tombstone": {trigger: `AFTER INSERT ON departed WHEN NEW.kind = 'channel' BEGIN
+		DELETE FROM departed WHERE brand = NEW.brand AND kind = 'channel' AND name = NEW.name; END`},
+	"a channel that was made again keeps its ID": {trigger: `AFTER INSERT ON channel BEGIN
+		UPDATE channel SET record = NEW.id WHERE brand = NEW.brand AND id = NEW.id; END`},
 	"a name that returned has no skew": {config: func(c *Config) { c.Skew = 0 }},
 	"an import without the column active activates": {columns: func(missing []string) []string {
 		return slices.DeleteFunc(slices.Clone(missing), func(f string) bool { return f == "active" })

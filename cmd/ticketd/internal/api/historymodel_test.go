@@ -26,7 +26,7 @@ type historyModel struct {
 	now      time.Time
 	silent   bool // the directory
 	brands   map[string]*modelBrand
-	away     map[string]bool // names that were away: a brand, or a brand/agent
+	away     map[string]bool // names that were away: a brand, a brand/agent or a brand#channel
 	keys     map[int]*modelKey
 	tickets  map[int]*modelTicket
 	browsers map[int]*modelBrowser
@@ -40,7 +40,13 @@ type modelBrand struct {
 	ends      []time.Time // of sessions that began before
 	agents    map[string]*modelAgent
 	customers []*modelCustomer
-	channels  map[string]*directory.Settings
+	channels  map[string]*modelChannel
+}
+
+type modelChannel struct {
+	directory.Settings
+	returned time.Time
+	gone     time.Time // zero: still there
 }
 
 type modelAgent struct {
@@ -58,8 +64,10 @@ type modelCustomer struct {
 // A modelRecord is what one record ID tells, over time.
 type modelRecord struct {
 	versions []modelVersion
-	asked    time.Time // the directory was asked for a session of the record for certain
-	maybe    time.Time // the same, perhaps
+
+	// When the directory was asked for a session of the record in a channel, for certain or
+	// perhaps. An agent's sessions are in the channel nil.
+	asked, maybe map[*modelChannel]time.Time
 }
 
 type modelVersion struct {
@@ -98,6 +106,7 @@ type modelSession struct {
 	agent            bool
 	brand            *modelBrand
 	user, channel    string
+	place            *modelChannel // nil: an agent's
 	record           *modelRecord
 	ticket           *modelTicket
 	entered, renewed time.Time
@@ -135,7 +144,8 @@ func tellAgent(a directory.Agent) person {
 
 // begin starts a record: a new ID.
 func (m *historyModel) begin(p person) *modelRecord {
-	return &modelRecord{versions: []modelVersion{{from: m.now, person: p}}}
+	return &modelRecord{versions: []modelVersion{{from: m.now, person: p}},
+		asked: map[*modelChannel]time.Time{}, maybe: map[*modelChannel]time.Time{}}
 }
 
 // tell changes what a record tells.
@@ -171,6 +181,9 @@ func (s *modelSession) states(from, to time.Time) (told []person, over bool) {
 			end = e
 		}
 	}
+	if c := s.place; c != nil && !c.gone.IsZero() && c.gone.Before(end) {
+		end = c.gone
+	}
 	over = over || !end.After(to)
 	last := s.record.versions[len(s.record.versions)-1].to
 	over = over || !last.IsZero() && !last.After(to)
@@ -195,12 +208,13 @@ func (m *historyModel) session(s *modelSession) (told []person, over, unknown bo
 		return told, over, false
 	}
 	r := s.record
-	if r.maybe.IsZero() || m.now.Sub(r.maybe) >= promisedSilent {
+	asked, maybe := r.asked[s.place], r.maybe[s.place]
+	if maybe.IsZero() || m.now.Sub(maybe) >= promisedSilent {
 		return nil, false, true
 	}
-	oldest := r.asked.Add(-promisedFresh)
-	unknown = r.asked.IsZero() || m.now.Sub(oldest) >= promisedSilent
-	told, over = s.states(later(oldest, m.now.Add(-promisedSilent)), r.maybe)
+	oldest := asked.Add(-promisedFresh)
+	unknown = asked.IsZero() || m.now.Sub(oldest) >= promisedSilent
+	told, over = s.states(later(oldest, m.now.Add(-promisedSilent)), maybe)
 	return told, over, unknown
 }
 
@@ -269,7 +283,9 @@ func (m *historyModel) wrong(t *modelTicket, agent bool, channel string, address
 	}
 	add(t.lifetime > b.longest(), "lifetime_too_long")
 	add(before(b.returned), "refused_by_caller")
-	add(channel != "" && b.channels[channel] == nil, "refused_by_caller")
+	place := b.channels[channel]
+	add(channel != "" && place == nil, "refused_by_caller")
+	add(t.channel != "" && t.channel == channel && place != nil && before(place.returned), "refused_by_caller")
 	_, _, login := b.place(channel)
 	add(!login, "refused_by_caller")
 	if t.agent {

@@ -163,6 +163,11 @@ func (w *historyWriter) follow(s step) {
 				w.emit(check)
 			}
 		}
+		if s.op == "issue to customer" && w.oneIn(4) { // whose channel is made again
+			again("remove channel")
+			w.steps[len(w.steps)-1].channel = max(1, s.channel)
+			w.follow(w.steps[len(w.steps)-1])
+		}
 		if pause(); w.oneIn(2) { // once more
 			next.browser = w.IntN(2)
 			w.emit(next)
@@ -171,6 +176,15 @@ func (w *historyWriter) follow(s step) {
 		pause()
 		again([]string{"add agent", "import agent"}[w.IntN(2)])
 		w.follow(step{op: "edit agent"})
+	case "remove channel":
+		for _, op := range []string{"check", "add channel", "check", "enter"} {
+			next := s
+			if pause(); op != "add channel" {
+				next = w.random(op)
+			}
+			next.op = op
+			w.emit(next)
+		}
 	case "remove brand":
 		pause()
 		for _, op := range []string{"add brand", "add channel", "add agent"} {

@@ -149,32 +149,6 @@ func TestSignInPages(t *testing.T) {
 	assert.Equal(t, "login?signin=1", out.header.Get("Location"), "who signs out stays so")
 }
 
-// While the directory is away, nobody can tell which sign-in page is a brand's: not even the
-// service's, which other brands may have.
-//
-// trap W13
-func TestSignInPageUnknown(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.AgentSignInURL = "https://all.example/?r={return}" })
-	web := w.chatPath("commbox", "web")
-	signedIn := w.client()
-	require.Equal(t, http.StatusSeeOther, signedIn.get("/login?ta="+w.ticket(w.key, reference)).status)
-	require.Equal(t, http.StatusOK, signedIn.get("/login").status)
-	require.NoError(t, w.directory.Close())
-	for _, path := range []string{"/login?brand=commbox&to=/inbox", web, web + "?to=/cart"} {
-		res := w.client().get(path)
-		assert.Equal(t, http.StatusServiceUnavailable, res.status, path)
-		assert.NotEmpty(t, res.header.Get("Retry-After"), path)
-		assert.Empty(t, res.header.Get("Location"), path)
-		assert.Contains(t, string(res.body), "Reload this page", path)
-	}
-	res := w.client().get("/login?brand=commbox&ta=tkt1_forged")
-	assert.Equal(t, http.StatusForbidden, res.status)
-	assert.NotContains(t, string(res.body), "all.example")
-	assert.Equal(t, http.StatusSeeOther, w.client().get("/login").status, "no brand is named")
-	assert.Equal(t, http.StatusForbidden, w.client().get("/chat/x").status, "no code of ours")
-	assert.Equal(t, http.StatusOK, signedIn.get("/login?brand=commbox").status, "the last answer still counts")
-}
-
 // trap W17: a check sends nobody to the entry that the proxy's configuration names. What the
 // proxy's client chooses, behind the check's path, sends nobody anywhere.
 func TestEntryOfCheck(t *testing.T) {

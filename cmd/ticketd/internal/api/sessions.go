@@ -31,25 +31,27 @@ type owners struct {
 	known     map[ownerKey]owner
 }
 
-// An ownerKey names a person and one record of that person. Since the record is part of
+// An ownerKey names a person and one record of that person, and of a customer the channel of
+// the session. Since the record is part of
 // the key, an answer about a removed record does not count for a new record of the same
 // name.
 type ownerKey struct {
-	audience            token.Audience
-	brand, user, record string
+	audience                     token.Audience
+	brand, channel, user, record string
 }
 
 // An owner is the answer of the directory about an ownerKey.
 type owner struct {
 	person web.Session // what a session tells of the person
-	over   bool        // the record is gone, inactive or another
+	over   bool        // the record or the channel is gone, inactive or another
 	since  time.Time   // sessions that began earlier are over
 	asked  time.Time
 }
 
 // Refresh returns a web.SessionConfig.Refresh. A session is over if its record is gone or
 // inactive, if the name belongs to another record now, or if the session began before
-// the SessionsSince of its brand. Name, email address and groups are those of the
+// the SessionsSince of its brand. A customer's session is also over if its channel is gone
+// or was made again. Name, email address and groups are those of the
 // record. A change takes effect within 5 seconds. While the directory cannot be asked,
 // its last answer counts for a minute; then Refresh cannot tell.
 func Refresh(
@@ -60,7 +62,7 @@ func Refresh(
 }
 
 func (o *owners) refresh(ctx context.Context, s web.Session) (web.Session, error) {
-	found, err := o.find(ctx, ownerKey{s.Audience, s.Brand, s.User, s.Record}, s.Entered)
+	found, err := o.find(ctx, ownerKey{s.Audience, s.Brand, s.Channel, s.User, s.Record}, s.Entered)
 	switch {
 	case err != nil:
 		return s, fmt.Errorf("whether the session is still good cannot be told: %w", err)
@@ -116,8 +118,9 @@ func (o *owners) ask(ctx context.Context, key ownerKey) (found owner, err error)
 			return owner{over: true}, nil
 		}
 		var c directory.Customer
-		c, found.since, err = o.directory.CustomerOfSession(ctx, key.brand, id)
-		describeCustomer(&found.person, c)
+		var at directory.Channel
+		c, at.RecordID, found.since, err = o.directory.CustomerOfSession(ctx, key.brand, id, key.channel)
+		describeCustomer(&found.person, c, at)
 	}
 	switch {
 	case errors.Is(err, directory.ErrNotFound):

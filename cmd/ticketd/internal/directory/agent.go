@@ -135,7 +135,7 @@ func (db *DB) UpdateAgent(ctx context.Context, brand, username string, edit func
 	}, func(ctx context.Context, tx querier, was, is *Agent) error {
 		switch {
 		case was.Active && !is.Active:
-			return depart(ctx, tx, now, brand, username)
+			return departAgents(ctx, tx, now, brand, username)
 		case !was.Active && is.Active:
 			n, err := returnAgents(ctx, tx, now, brand, username)
 			if n > 0 {
@@ -170,6 +170,6 @@ func (db *DB) Agents(ctx context.Context, brand, after string, limit int) ([]Age
 // RemoveAgent removes an agent.
 func (db *DB) RemoveAgent(ctx context.Context, brand, username string) error {
 	return agents.remove(ctx, db, func(ctx context.Context, tx querier) error {
-		return depart(ctx, tx, db.now(), brand, username)
+		return departAgents(ctx, tx, db.now(), brand, username)
 	}, brand, UsernameKey(username))
 }

@@ -123,10 +123,10 @@ func (db *DB) Brands(ctx context.Context, after string, limit int) ([]Brand, err
 }
 
 // placeQuery selects brand $1, and channel $2 of the brand if there is one, in the
-// columns of a brand. The first column is the channel's ID, or ” for the brand. A
-// channel has its name and settings, and no other values.
-var placeQuery = "SELECT '', " + strings.Join(brands.columns, ", ") + ` FROM brand WHERE name = $1
-	UNION ALL SELECT id, name, '', '[]', 0, '', '', NULL, NULL, ` + strings.Join(settingColumns, ", ") + `
+// columns of a brand, after the channel's ID and record, which a brand does not have. A
+// channel has its name, TicketsSince and settings, and no other values.
+var placeQuery = "SELECT '', '', " + strings.Join(brands.columns, ", ") + ` FROM brand WHERE name = $1
+	UNION ALL SELECT id, record, name, '', '[]', 0, '', '', NULL, tickets_since, ` + strings.Join(settingColumns, ", ") + `
 	FROM channel WHERE brand = $1 AND id = $2`
 
 // BrandChannel looks up a brand and one of its channels in one statement. The channel
@@ -162,15 +162,16 @@ func (db *DB) place(ctx context.Context, brand, channel string) (place, error) {
 	var b *Brand
 	var c *Channel
 	_, err := list(ctx, db.read, func(r row) (none struct{}, err error) {
-		var id string
+		var id, record string
 		var got Brand
-		if err := r.Scan(append([]any{&id}, brands.fields(&got)...)...); err != nil {
+		if err := r.Scan(append([]any{&id, &record}, brands.fields(&got)...)...); err != nil {
 			return none, err
 		}
 		if id == "" {
 			b = &got
 		} else {
-			c = &Channel{Brand: brand, ID: id, Name: got.Name, Settings: got.Settings}
+			c = &Channel{Brand: brand, ID: id, Name: got.Name, RecordID: record, TicketsSince: got.TicketsSince,
+				Settings: got.Settings}
 		}
 		return none, nil
 	}, placeQuery, brand, channel)
@@ -267,7 +268,7 @@ func (db *DB) RemoveBrand(ctx context.Context, name string, withAll bool) error 
 			`DELETE FROM api_key WHERE id IN (SELECT key_id FROM api_key_brand WHERE brand = $1)
 				AND id NOT IN (SELECT key_id FROM api_key_brand WHERE brand <> $1)`,
 			`DELETE FROM api_key_brand WHERE brand = $1`,
-			`DELETE FROM departed WHERE brand = $1`, // the brand's own return counts for its agents
+			`DELETE FROM departed WHERE brand = $1`, // the brand's own return counts for them
 			`DELETE FROM brand WHERE name = $1`,
 		} {
 			_, err := exec(ctx, tx, statement, name)
@@ -278,7 +279,7 @@ func (db *DB) RemoveBrand(ctx context.Context, name string, withAll bool) error 
 				return err
 			}
 		}
-		return depart(ctx, tx, db.now(), name, "")
+		return depart(ctx, tx, db.now(), name, brands.kind, "")
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 )
 
 // A Channel is a place of a brand where its customers enter. The settings of a channel
@@ -13,15 +14,20 @@ type Channel struct {
 	ID    string // unique in the brand; at most 64 bytes
 	Name  string // for operators; at most 100 bytes; may be empty
 
+	RecordID string // chosen by the directory; another whenever the channel is added
+
+	// TicketsSince is as Agent.TicketsSince, for tickets that name the channel.
+	TicketsSince time.Time
+
 	// If both are set, CustomerLifetime is at most MaxLifetime.
 	Settings
 }
 
 var channels = table[Channel]{
 	kind: "channel", name: "channel", keys: 2,
-	columns: slices.Concat([]string{"brand", "id", "name"}, settingColumns),
+	columns: slices.Concat([]string{"brand", "id", "name", "record", "tickets_since"}, settingColumns),
 	fields: func(c *Channel) []any {
-		return append([]any{&c.Brand, &c.ID, &c.Name}, c.Settings.fields()...)
+		return append([]any{&c.Brand, &c.ID, &c.Name, &c.RecordID, instant{&c.TicketsSince}}, c.Settings.fields()...)
 	},
 	label:   func(c *Channel) string { return c.ID },
 	prepare: (*Channel).prepare,
@@ -43,13 +49,24 @@ func (c *Channel) prepare() error {
 		checkLifetime("customerLifetime", c.CustomerLifetime, longest))
 }
 
-// AddChannel adds a channel. If the brand has a channel with the ID, the error wraps
-// ErrExists; if the brand does not exist, ErrNotFound.
-func (db *DB) AddChannel(ctx context.Context, c Channel) error { return channels.add(ctx, db, &c, nil) }
+// AddChannel adds a channel with a new RecordID. If the brand has a channel with the ID,
+// the error wraps ErrExists; if the brand does not exist, ErrNotFound.
+func (db *DB) AddChannel(ctx context.Context, c Channel) error {
+	c.RecordID, c.TicketsSince = newRecordID(), time.Time{}
+	return channels.add(ctx, db, &c, func(ctx context.Context, tx querier) error {
+		return returnChannel(ctx, tx, db.now(), c.Brand, c.ID)
+	})
+}
 
-// UpdateChannel changes the channel by edit, as UpdateBrand does.
+// UpdateChannel changes the channel by edit, as UpdateBrand does. RecordID and
+// TicketsSince stay as they are.
 func (db *DB) UpdateChannel(ctx context.Context, brand, id string, edit func(*Channel) error) (Channel, error) {
-	return channels.update(ctx, db, edit, brand, id)
+	return channels.update(ctx, db, func(c *Channel) error {
+		was := *c
+		err := edit(c)
+		c.RecordID, c.TicketsSince = was.RecordID, was.TicketsSince
+		return err
+	}, brand, id)
 }
 
 // Channel looks up a channel of the brand by ID. If the channel does not exist, the
@@ -67,7 +84,10 @@ func (db *DB) Channels(ctx context.Context, brand, after string, limit int) ([]C
 	return channels.page(ctx, db.read, []any{brand}, after, limit)
 }
 
-// RemoveChannel removes a channel. The published URLs of the channel then lead nowhere.
+// RemoveChannel removes a channel. The published URLs of the channel then lead nowhere,
+// and sessions that began in the channel are over.
 func (db *DB) RemoveChannel(ctx context.Context, brand, id string) error {
-	return channels.remove(ctx, db, nil, brand, id)
+	return channels.remove(ctx, db, func(ctx context.Context, tx querier) error {
+		return depart(ctx, tx, db.now(), brand, channels.kind, id)
+	}, brand, id)
 }

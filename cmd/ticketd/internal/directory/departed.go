@@ -7,25 +7,38 @@ import (
 	"time"
 )
 
-// The table departed has the names that were away: of removed brands, and of agents who
-// were removed or made inactive. When such a name returns, tickets of before may still
-// be unspent. So the new record has a TicketsSince, and no ticket issued before that
-// time is good. A name that was never away has no TicketsSince.
+// The table departed has the names that were away: of removed brands and channels, and of
+// agents who were removed or made inactive. When such a name returns, tickets of before
+// may still be unspent. So the new record has a TicketsSince, and no ticket issued before
+// that time is good. A name that was never away has no TicketsSince.
 
-// depart notes that agents of a brand are away, or with the username "" the brand.
-func depart(ctx context.Context, tx querier, now time.Time, brand string, usernames ...string) error {
-	if len(usernames) == 0 {
+// depart notes that names of a kind are away, as the names are compared.
+func depart(ctx context.Context, tx querier, now time.Time, brand, kind string, names ...string) error {
+	if len(names) == 0 {
 		return nil
 	}
-	rows := make([]string, len(usernames))
-	args := []any{brand, wholeMillis(now).UnixMilli()}
-	for i, name := range usernames {
-		args = append(args, UsernameKey(name))
-		rows[i] = fmt.Sprintf("($1, $2, $%d)", len(args))
+	rows := make([]string, len(names))
+	args := []any{brand, wholeMillis(now).UnixMilli(), kind}
+	for i, name := range names {
+		args = append(args, name)
+		rows[i] = fmt.Sprintf("($1, $2, $3, $%d)", len(args))
 	}
-	_, err := exec(ctx, tx, "INSERT INTO departed (brand, since, username_fold) VALUES "+strings.Join(rows, ", ")+
-		" ON CONFLICT (brand, username_fold) DO UPDATE SET since = excluded.since", args...)
+	_, err := exec(ctx, tx, "INSERT INTO departed (brand, since, kind, name) VALUES "+strings.Join(rows, ", ")+
+		" ON CONFLICT (brand, kind, name) DO UPDATE SET since = excluded.since", args...)
 	return err
+}
+
+// departAgents notes that agents of a brand are away.
+func departAgents(ctx context.Context, tx querier, now time.Time, brand string, usernames ...string) error {
+	return depart(ctx, tx, now, brand, agents.kind, usernameKeys(usernames)...)
+}
+
+func usernameKeys(usernames []string) []string {
+	keys := make([]string, len(usernames))
+	for i, name := range usernames {
+		keys[i] = UsernameKey(name)
+	}
+	return keys
 }
 
 // returnAgents sets the TicketsSince of those of the agents whose names were away, and
@@ -36,14 +49,10 @@ func returnAgents(ctx context.Context, tx querier, now time.Time, brand string, 
 		return 0, nil
 	}
 	args := []any{brand, wholeMillis(now).UnixMilli()}
-	keys := make([]string, len(usernames))
-	for i, name := range usernames {
-		keys[i] = UsernameKey(name)
-	}
-	in := inList(&args, keys)
+	in := inList(&args, usernameKeys(usernames))
 	return exec(ctx, tx, "UPDATE agent SET tickets_since = $2 WHERE brand = $1 AND username_fold "+in+
-		" AND EXISTS (SELECT 1 FROM departed d WHERE d.brand = agent.brand AND d.username_fold = agent.username_fold)",
-		args...)
+		" AND EXISTS (SELECT 1 FROM departed d WHERE d.brand = agent.brand AND d.kind = 'agent'"+
+		" AND d.name = agent.username_fold)", args...)
 }
 
 // inList appends texts to the arguments of a query, and returns the condition IN.
@@ -59,6 +68,15 @@ func inList(args *[]any, texts []string) string {
 // returnBrand sets the TicketsSince of a brand whose name was away.
 func returnBrand(ctx context.Context, tx querier, now time.Time, name string) error {
 	_, err := exec(ctx, tx, `UPDATE brand SET tickets_since = $2 WHERE name = $1
-		AND EXISTS (SELECT 1 FROM departed WHERE brand = $1 AND username_fold = '')`, name, wholeMillis(now).UnixMilli())
+		AND EXISTS (SELECT 1 FROM departed WHERE brand = $1 AND kind = 'brand')`, name, wholeMillis(now).UnixMilli())
+	return err
+}
+
+// returnChannel sets the TicketsSince of a channel whose name was away. As with
+// returnAgents, call it after the write of the channel.
+func returnChannel(ctx context.Context, tx querier, now time.Time, brand, id string) error {
+	_, err := exec(ctx, tx, `UPDATE channel SET tickets_since = $3 WHERE brand = $1 AND id = $2
+		AND EXISTS (SELECT 1 FROM departed WHERE brand = $1 AND kind = 'channel' AND name = $2)`,
+		brand, id, wholeMillis(now).UnixMilli())
 	return err
 }

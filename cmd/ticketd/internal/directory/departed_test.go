@@ -104,6 +104,43 @@ func TestTicketsSince(t *testing.T) {
 	})
 }
 
+// trap W9: a channel that was away has a time of its return. An agent of the same name has
+// none, nor has a channel of another brand.
+func TestTicketsSinceOfChannels(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		ctx := t.Context()
+		db := d.withBrands(t, "acme", "other")
+		now := start
+		db.now = func() time.Time { return now }
+		add := func(brand string) time.Time {
+			t.Helper()
+			now = now.Add(time.Hour)
+			require.NoError(t, db.AddChannel(ctx, Channel{Brand: brand, ID: "web", TicketsSince: start}))
+			_, c, err := db.BrandChannel(ctx, brand, "web")
+			require.NoError(t, err)
+			same, err := db.Channel(ctx, brand, "web")
+			require.NoError(t, err)
+			assert.Equal(t, same, *c)
+			return c.TicketsSince
+		}
+		assert.Zero(t, add("acme"))
+		require.NoError(t, db.RemoveChannel(ctx, "acme", "web"))
+		assert.Equal(t, now.Add(time.Hour), add("acme"))
+		c, err := db.UpdateChannel(ctx, "acme", "web", func(c *Channel) error { c.TicketsSince = time.Time{}; return nil })
+		require.NoError(t, err)
+		assert.Equal(t, now, c.TicketsSince)
+		assert.Zero(t, add("other"))
+		require.NoError(t, db.AddAgent(ctx, Agent{Brand: "acme", Username: "web", Active: true}))
+		a, err := db.Agent(ctx, "acme", "web")
+		require.NoError(t, err)
+		assert.Zero(t, a.TicketsSince)
+
+		require.NoError(t, db.RemoveBrand(ctx, "acme", true))
+		require.NoError(t, db.AddBrand(ctx, Brand{Name: "acme"}))
+		assert.Zero(t, add("acme"), "the brand's own return counts")
+	})
+}
+
 // However a removal and the next addition of a name overlap, the new record has the time
 // of its return.
 func TestTicketsSinceOfOverlappingChanges(t *testing.T) {
@@ -117,17 +154,27 @@ func TestTicketsSinceOfOverlappingChanges(t *testing.T) {
 			require.NoError(t, one.AddBrand(ctx, Brand{Name: "acme"}))
 			ann := Agent{Brand: "acme", Username: "ann", Active: true}
 			require.NoError(t, one.AddAgent(ctx, ann))
+			web := Channel{Brand: "acme", ID: "web"}
+			require.NoError(t, one.AddChannel(ctx, web))
 			for range 20 {
 				var wg sync.WaitGroup
-				wg.Go(func() { assert.NoError(t, one.RemoveAgent(ctx, "acme", "ann")) })
+				wg.Go(func() {
+					assert.NoError(t, one.RemoveAgent(ctx, "acme", "ann"))
+					assert.NoError(t, one.RemoveChannel(ctx, "acme", "web"))
+				})
 				wg.Go(func() {
 					for two.AddAgent(ctx, ann) != nil {
+					}
+					for two.AddChannel(ctx, web) != nil {
 					}
 				})
 				wg.Wait()
 				a, err := one.Agent(ctx, "acme", "ann")
 				require.NoError(t, err)
 				require.Equal(t, start, a.TicketsSince)
+				c, err := one.Channel(ctx, "acme", "web")
+				require.NoError(t, err)
+				require.Equal(t, start, c.TicketsSince)
 			}
 		})
 	}

@@ -78,15 +78,17 @@ func (d database) withBrands(t testing.TB, names ...string) *DB {
 	return db
 }
 
-// chosen returns the agent's or customer's record with the RecordID that the directory
+// chosen returns the record with the RecordID that the directory
 // chose for got, which must not be empty.
-func chosen[T Agent | Customer](t testing.TB, record, got T) T {
+func chosen[T Agent | Customer | Channel](t testing.TB, record, got T) T {
 	t.Helper()
 	id := func(of *T) *string {
 		switch of := any(of).(type) {
 		case *Agent:
 			return &of.RecordID
 		case *Customer:
+			return &of.RecordID
+		case *Channel:
 			return &of.RecordID
 		}
 		panic("no such record")

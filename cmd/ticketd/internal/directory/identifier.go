@@ -22,8 +22,7 @@ import (
 // A username is one or more userparts of RFC 8265 with single spaces between them. An
 // email address has the form local@domain. An email address or a unique ID that a
 // program writes where it has none, such as undefined or null, is refused, too: else all
-// whose tickets have it would be one person. The same holds for a rounded number, such
-// as 1.23457E+12.
+// whose tickets have it would be one person.
 func NormalizeIdentifiers(username, email, uniqueID *string) error {
 	if err := normalize("username", username); err != nil {
 		return err
@@ -47,9 +46,6 @@ func normalizeStrong(email, uniqueID *string) error {
 		}
 		if isPlaceholder(*id.value) {
 			return refuse(id.field, "is what programs write instead of a missing value; leave it out")
-		}
-		if rounded.MatchString(*id.value) {
-			return refuse(id.field, "is a number that a spreadsheet has rounded; write all its digits")
 		}
 	}
 	if *email != "" && !isAddress(*email) {
@@ -158,31 +154,21 @@ func foldParts(username string) (string, error) {
 // placeholders are texts that programs write where a value is missing.
 var placeholders = map[string]bool{
 	"undefined": true, "null": true, "nil": true, "none": true, "nan": true, "n/a": true, "object object": true,
-	"blank": true, "00000000-0000-0000-0000-000000000000": true,
+	"00000000-0000-0000-0000-000000000000": true,
 }
 
 // unexpanded matches a variable that a template did not replace, and the text that
-// JavaScript and Go write for a wrong value. The forms are those of shells and most
-// templates, of ERB, Salesforce, Smarty and Jinja, Mailchimp, and Marketing Cloud.
-var unexpanded = regexp.MustCompile(
-	`(?i)[$#]\{.*\}|\{\{.*\}\}|<%.*%>|\{[!$%].*\}|\*\|.*\|\*|%%.+%%|\[\[.*\]\]|\[object \w+\]|%!\w?\(.*\)`)
-
-// cellError matches the errors of spreadsheets, but for #N/A, which is a placeholder.
-var cellError = regexp.MustCompile(`(?i)^#(ref|value|name|null|num|div/0|error|spill|calc)[!?]$`)
-
-// undefinedWord matches what JavaScript writes for a missing part, as in crm-undefined.
-var undefinedWord = regexp.MustCompile(`(?i)(^|[^\pL\pN])undefined($|[^\pL\pN])`)
-
-// rounded matches a number as spreadsheets and JavaScript write it if it is long: other
-// numbers are written the same.
-var rounded = regexp.MustCompile(`(?i)^[0-9]([.,][0-9]+)?e\+[0-9]+$`)
+// JavaScript writes for an object.
+var unexpanded = regexp.MustCompile(`(?i)[$#]\{.*\}|\{\{.*\}\}|<%.*%>|\[object \w+\]`)
 
 // isPlaceholder reports whether s stands for a missing value, in any case, also in
-// brackets or quotation marks. The domain of an address may be any.
+// brackets or quotation marks.
 func isPlaceholder(s string) bool {
-	local, _, _ := strings.Cut(s, "@")
-	return placeholders[strings.ToLower(strings.Trim(s, `#"'()<>[]`))] || cellError.MatchString(s) ||
-		unexpanded.MatchString(s) || undefinedWord.MatchString(local)
+	if placeholders[strings.ToLower(strings.Trim(s, `#"'()<>[]`))] || unexpanded.MatchString(s) {
+		return true
+	}
+	local, _, ok := strings.Cut(s, "@")
+	return ok && strings.EqualFold(local, "undefined")
 }
 
 // isAddress reports whether s has the form of an email address: a local part without

@@ -217,7 +217,7 @@ func (i *agentImport) writeOnce(ctx context.Context, batch []Agent) (done map[st
 	if _, err := returnAgents(ctx, i.tx, now, i.brand, append(back, names...)...); err != nil {
 		return nil, err
 	}
-	return done, depart(ctx, i.tx, now, i.brand, away...)
+	return done, departAgents(ctx, i.tx, now, i.brand, away...)
 }
 
 // existing locks and returns the records of the batch's usernames, by their keys.

@@ -79,12 +79,32 @@ func TestCustomerOfSession(t *testing.T) {
 		_, err := db.UpdateBrand(ctx, "acme", func(b *Brand) error { b.SessionsSince = since; return nil })
 		require.NoError(t, err)
 		bob := put(t, db, Customer{UniqueID: "1"})
-		got, gotSince, err := db.CustomerOfSession(ctx, "acme", bob.ID)
+		for _, brand := range []string{"acme", "other"} {
+			require.NoError(t, db.AddChannel(ctx, Channel{Brand: brand, ID: "web", RecordID: "chosen by the caller"}))
+		}
+		got, record, gotSince, err := db.CustomerOfSession(ctx, "acme", bob.ID, "web")
 		require.NoError(t, err)
 		assert.Equal(t, bob, got)
 		assert.Equal(t, since, gotSince)
-		_, _, err = db.CustomerOfSession(ctx, "other", bob.ID)
+		_, _, _, err = db.CustomerOfSession(ctx, "other", bob.ID, "web")
 		assert.ErrorIs(t, err, ErrNotFound)
+
+		web, err := db.UpdateChannel(ctx, "acme", "web", func(c *Channel) error {
+			c.Name, c.RecordID = "x", "chosen by the caller"
+			return nil
+		})
+		require.NoError(t, err)
+		assert.Equal(t, record, web.RecordID)
+		assert.Len(t, record, 26)
+		require.NoError(t, db.RemoveChannel(ctx, "acme", "web"))
+		for _, channel := range []string{"web", "", "\xff"} {
+			_, _, _, err = db.CustomerOfSession(ctx, "acme", bob.ID, channel)
+			assert.ErrorIs(t, err, ErrNotFound)
+		}
+		require.NoError(t, db.AddChannel(ctx, Channel{Brand: "acme", ID: "web"}))
+		_, another, _, err := db.CustomerOfSession(ctx, "acme", bob.ID, "web")
+		require.NoError(t, err)
+		assert.NotEqual(t, record, another)
 		changed, err := db.UpdateCustomer(ctx, "acme", bob.ID, func(c *Customer) error {
 			c.Remark, c.RecordID = "x", "chosen by the caller"
 			return nil

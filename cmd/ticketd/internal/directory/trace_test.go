@@ -90,7 +90,7 @@ func TestBrandChannel(t *testing.T) {
 		b, c, err := db.BrandChannel(ctx, "acme", "web")
 		require.NoError(t, err)
 		assert.Equal(t, brand, b)
-		assert.Equal(t, &channel, c)
+		assert.Equal(t, chosen(t, channel, *c), *c)
 		for _, id := range []string{"", "theirs", "WEB", "acme", "web\x00", "\xff"} {
 			b, c, err := db.BrandChannel(ctx, "acme", id)
 			require.NoError(t, err)

@@ -40,6 +40,8 @@ CREATE TABLE channel (
     brand                TEXT COLLATE "C" NOT NULL REFERENCES brand (name),
     id                   TEXT COLLATE "C" NOT NULL,
     name                 TEXT    NOT NULL,
+    record               TEXT    NOT NULL, -- random; another whenever the channel is added
+    tickets_since        BIGINT,           -- as a brand's
     ticket_login         BOOLEAN,          -- NULL, 0, '' and []: as the brand, from here to the end
     one_time             BOOLEAN,
     customer_lifetime    BIGINT  NOT NULL,
@@ -75,14 +77,15 @@ CREATE TABLE agent (
     PRIMARY KEY (brand, username_fold)
 );
 
--- The names of brands and agents that were removed, and of agents that were made
--- inactive. A row stays for good, also without its brand: when the name returns,
--- the tickets of before are over.
+-- The names that were away: of brands, channels and agents that were removed, and of
+-- agents that were made inactive. A row stays for good, also without its brand: when the
+-- name returns, the tickets of before are over.
 CREATE TABLE departed (
-    brand         TEXT COLLATE "C" NOT NULL,
-    username_fold TEXT COLLATE "C" NOT NULL, -- '': the brand itself
-    since         BIGINT NOT NULL,
-    PRIMARY KEY (brand, username_fold)
+    brand TEXT COLLATE "C" NOT NULL,
+    kind  TEXT NOT NULL, -- brand, channel or agent
+    name  TEXT COLLATE "C" NOT NULL, -- as it is compared; '' of a brand
+    since BIGINT NOT NULL,
+    PRIMARY KEY (brand, kind, name)
 );
 
 -- The id of a customer that was removed is never another's: sessions may
