@@ -30,6 +30,8 @@ var notRun = map[string]string{
 	"go run ./cmd/ticketd demo":       "serves until Ctrl-C; TestReadmeDemo runs it",
 	"cd bench && go run .":            "measures for minutes; bench has tests with tiny rounds",
 	"cd bench && go run . -only soak": "measures for minutes; bench has tests with tiny rounds",
+	"ADMITONE_API_KEY=$KEY ticket bench --url $URL --brand commbox --rate 20 --duration 30s": "" +
+		"fails if the machine is too busy for the rate; cmd/ticket has tests of bench",
 }
 
 // Pages whose commands continue the README's: the test runs those first, in the same shell.

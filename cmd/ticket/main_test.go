@@ -40,8 +40,8 @@ func TestScripts(t *testing.T) {
 	out, err := exec.Command("go", "build", "-o", ticketd, "../ticketd").CombinedOutput()
 	require.NoError(t, err, string(out))
 
-	clitest.Run(t, 9, func(e *testscript.Env) {
-		for _, name := range []string{"ADMITONE_KEYRING", "ADMITONE_REALM", "ADMITONE_KEK"} {
+	clitest.Run(t, 11, func(e *testscript.Env) {
+		for _, name := range []string{"ADMITONE_KEYRING", "ADMITONE_REALM", "ADMITONE_KEK", "ADMITONE_API_KEY"} {
 			e.Setenv(name, "")
 		}
 		e.Setenv("TICKETD", ticketd)
@@ -51,8 +51,11 @@ func TestScripts(t *testing.T) {
 		"cleartext": cmdCleartext,
 		"code":      cmdCode,
 		"demo":      cmdDemo,
+		"faulty":    cmdFaulty,
 		"fromfile":  cmdFromFile,
+		"interrupt": cmdInterrupt,
 		"issued":    cmdIssued,
+		"kept":      cmdKept,
 		"keyring":   cmdKeyring,
 		"object":    cmdObject,
 		"page":      cmdPage,

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/admitone/admitone/client"
+	"github.com/admitone/admitone/cmd/ticket/internal/load"
 	"github.com/admitone/admitone/verify"
 )
 
@@ -21,11 +22,13 @@ const (
 	unverified verdict = "unverified" // read without a key
 	cannotTell verdict = "cannot_tell"
 	failed     verdict = "failed"
+
+	rateNotKept = verdict(load.RateNotKept) // of bench
 )
 
 // verdicts lists every verdict, the worst last. failed is the worst: waiting does not
 // mend a failure, and a failure says nothing about the ticket.
-var verdicts = []verdict{good, refused, unverified, cannotTell, failed}
+var verdicts = []verdict{good, rateNotKept, refused, unverified, cannotTell, failed}
 
 func worse(a, b verdict) verdict {
 	return verdicts[max(slices.Index(verdicts, a), slices.Index(verdicts, b))]
@@ -36,6 +39,8 @@ func (v verdict) exit() int {
 	switch v {
 	case good:
 		return exitGood
+	case rateNotKept:
+		return exitRate
 	case refused:
 		return exitRefused
 	case unverified, cannotTell:

@@ -21,6 +21,7 @@ const (
 	exitUsage      = 2
 	exitRefused    = 3
 	exitCannotTell = 4
+	exitRate       = 5 // bench: the rate was not kept
 )
 
 // app is one run of the command.
@@ -119,7 +120,7 @@ func (a *app) root() *cobra.Command {
 		Use:   "ticket",
 		Short: "Issue, inspect and redeem login tickets of admitone",
 		Long: `ticket issues login tickets, shows what a ticket contains and whether the ticket is
-good, and spends tickets at a login or chat page.
+good, spends tickets at a login or chat page, and tries a service under load.
 
 inspect and redeem take tickets as arguments or, better, one a line on standard
 input: arguments stay in the shell's history and show in the list of processes,
@@ -129,7 +130,8 @@ name=value pairs. With --json the line is one object. Standard error explains a
 refusal or failure and says what to do.
 
 Exit codes: 0 good, 1 failed, 2 wrong usage, 3 refused, 4 cannot tell. Of several
-tickets the worst counts: failed, then cannot tell, then refused.`,
+tickets the worst counts: failed, then cannot tell, then refused. bench, which tries
+a service under load, has also 5: the rate was not kept.`,
 		Example: `  ticket issue --keyring tickets.keyring --brand commbox --username john.d --one-time > ticket.txt
   ticket inspect --keyring tickets.keyring < ticket.txt
   ticket redeem --url https://login.example.com/login < ticket.txt`,
@@ -139,7 +141,7 @@ tickets the worst counts: failed, then cannot tell, then refused.`,
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON, one object a line, instead of text")
-	root.AddCommand(a.issueCommand(), a.inspectCommand(), a.redeemCommand())
+	root.AddCommand(a.issueCommand(), a.inspectCommand(), a.redeemCommand(), a.benchCommand())
 	cli.Finish(root)
 	return root
 }
