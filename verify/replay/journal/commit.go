@@ -1,10 +1,9 @@
 package journal
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 )
@@ -97,6 +96,11 @@ func (j *Store) commit(b batch) {
 		})
 	}
 	wg.Wait()
+	if err := j.lookAgain(); err != nil { // see owner.go
+		for index := range segments {
+			b.failed[index] = cmp.Or(b.failed[index], err)
+		}
+	}
 	for index, s := range segments {
 		if b.failed[index] != nil {
 			j.abandon(s)
@@ -106,19 +110,6 @@ func (j *Store) commit(b batch) {
 		j.closeOldest()
 	}
 	j.finish(b, made)
-}
-
-// stillOurs returns an error if the directory is no longer the locked directory: somebody
-// moved, wiped or replaced the directory.
-func (j *Store) stillOurs() error {
-	info, err := os.Stat(filepath.Join(j.dir, lockFile))
-	if err == nil && !os.SameFile(info, j.owner) {
-		err = errors.New("another directory has taken its place")
-	}
-	if err != nil {
-		return fmt.Errorf("the journal's directory is not what it was: %w; restart this process", err)
-	}
-	return nil
 }
 
 // segmentFor returns the segment for the window's records.
@@ -196,6 +187,7 @@ func (j *Store) finish(b batch, made []*segment) {
 	j.err = nil
 	for _, err := range b.failed {
 		j.err = err
+		j.taken = j.taken || errors.Is(err, errTaken)
 	}
 	if j.err != nil {
 		j.failures++

@@ -30,6 +30,9 @@ const (
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(envJournal); dir != "" {
+		if os.Getenv(envUnlocked) != "" {
+			redeemUnlocked(dir)
+		}
 		redeemUntilKilled(dir)
 	}
 	// What is parallel here sleeps.

@@ -18,7 +18,14 @@
 //
 // # One owner
 //
-// One process owns the directory, by a lock: two processes would each admit a ticket.
+// One process owns the directory, by a lock: two processes would each admit a ticket. On some
+// network file systems the lock excludes nobody. So an owner also writes a random token into
+// the directory, and looks at the token after each fsync, before it answers. If a second
+// process takes the directory over, the first process admits nobody from then on. Its claims
+// are ErrUnavailable and say why, and Stats.Err has the same error. The second process may
+// refuse tickets issued before, in a few windows. owner.go says why this is enough, and what
+// it assumes of the file system.
+//
 // If the directory is moved away, wiped or replaced while the process runs, claims
 // are ErrUnavailable until the directory is back or the process is restarted.
 //

@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,16 +59,20 @@ type Store struct {
 	at       func(step string) error // for tests: fails or dies at a step
 	maxBytes int64
 	lock     io.Closer
-	owner    os.FileInfo // of the lock file
-	epoch    time.Time
-	restored bool
-	work     chan struct{} // has room for one: there is something to commit
-	done     chan struct{} // closed when the committer has ended
+	token    string      // of the owner: see owner.go
+	owner    os.FileInfo // of the file with the token
+
+	lookAgain func() error // stillOurs, after a commit; for tests
+	epoch     time.Time
+	restored  bool
+	work      chan struct{} // has room for one: there is something to commit
+	done      chan struct{} // closed when the committer has ended
 
 	mu        sync.Mutex
 	index     nonceIndex
 	open      batch // waits for the next commit
 	closed    bool
+	taken     bool  // another process is the owner
 	err       error // of the latest commit, nil after a success
 	failures  uint64
 	commits   uint64
@@ -102,7 +105,14 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 
 // openSteps is Open. It calls at before each named step of a write, for tests of failures
 // and crashes.
-func openSteps(ctx context.Context, config Config, at func(step string) error) (j *Store, err error) {
+func openSteps(ctx context.Context, config Config, at func(step string) error) (*Store, error) {
+	return openLocked(ctx, config, at, durable.Lock)
+}
+
+// openLocked is openSteps with another lock.
+func openLocked(ctx context.Context, config Config, at func(step string) error,
+	lock func(path string) (io.Closer, error),
+) (j *Store, err error) {
 	if err := replay.Unavailable(ctx.Err()); err != nil {
 		return nil, err
 	}
@@ -134,7 +144,8 @@ func openSteps(ctx context.Context, config Config, at func(step string) error) (
 		index:    newNonceIndex(),
 		files:    make(map[int64]*segment),
 	}
-	if err := j.begin(); err != nil {
+	j.lookAgain = j.stillOurs
+	if err := j.begin(lock); err != nil {
 		if j.lock != nil {
 			j.lock.Close()
 		}
@@ -145,7 +156,7 @@ func openSteps(ctx context.Context, config Config, at func(step string) error) (
 }
 
 // begin takes the directory's lock and loads the directory's contents.
-func (j *Store) begin() (err error) {
+func (j *Store) begin(lock func(path string) (io.Closer, error)) (err error) {
 	if err := os.MkdirAll(j.dir, 0o700); err != nil {
 		return err
 	}
@@ -157,11 +168,10 @@ func (j *Store) begin() (err error) {
 		j.log.Warn("the journal's folder can be written by its group, whose members can make the journal forget: "+
 			"let no other account be in the group, or chmod g-w", "folder", j.dir)
 	}
-	path := filepath.Join(j.dir, lockFile)
-	if j.lock, err = durable.Lock(path); err != nil {
+	if j.lock, err = lock(j.path(lockFile)); err != nil {
 		return err
 	}
-	if j.owner, err = os.Stat(path); err != nil {
+	if err := j.own(); err != nil {
 		return err
 	}
 	now := j.now()
@@ -230,14 +240,25 @@ func (j *Store) count(a replay.Answer) replay.Answer {
 
 var errClosed = errors.New("the journal is closed")
 
+// ended returns an error if no claim can be answered any more.
+func (j *Store) ended() error {
+	switch {
+	case j.closed:
+		return replay.Unavailable(errClosed)
+	case j.taken:
+		return replay.Unavailable(errTaken)
+	}
+	return nil
+}
+
 // step judges the claim. If the claim must wait for a commit, step returns the
 // commit: with mine, the answer holds once the commit has succeeded; without it,
 // the claim is to be judged again.
 func (j *Store) step(c *replay.Claim) (a replay.Answer, wait *commit, mine bool, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.closed {
-		return a, nil, false, replay.Unavailable(errClosed)
+	if err := j.ended(); err != nil {
+		return a, nil, false, err
 	}
 	now := j.now()
 	first, err := unixNano(now)
@@ -313,8 +334,8 @@ func (j *Store) Peek(ctx context.Context, c replay.Claim) (replay.Answer, error)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.closed {
-		return replay.Answer{}, replay.Unavailable(errClosed)
+	if err := j.ended(); err != nil {
+		return replay.Answer{}, err
 	}
 	return j.judge(&c, j.now()), nil
 }

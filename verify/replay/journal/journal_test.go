@@ -138,7 +138,7 @@ func TestWiped(t *testing.T) {
 	other := reopen(t, dir, clock, Config{})
 	_, err := j.Claim(context.Background(), unused)
 	require.ErrorIs(t, err, replay.ErrUnavailable)
-	require.ErrorContains(t, err, "another directory has taken its place")
+	require.ErrorContains(t, err, "another process has taken over")
 	assert.Error(t, stats(t, j).Err)
 
 	assert.Equal(t, replay.IssuedBeforeStart, claim(t, other, used).Status)
@@ -487,6 +487,7 @@ func TestDirectory(t *testing.T) {
 		}
 		names = append(names, e.Name())
 	}
-	want := "README instance lock state window.01.2 window.1 window.1.2x window.112500018.1"
+	want := "README instance lock owner state window.01.2 window.1 window.1.2x "
+	want += segmentName(112500018, uint64(start.Add(-time.Hour).UnixNano())+1)
 	assert.Equal(t, want, strings.Join(names, " "))
 }

@@ -25,7 +25,8 @@ func (j *Store) load(now time.Time) error {
 	}
 	j.index.dropped = cache.RestoreRanges(dropped, st.Merges)
 	j.index.lost = timeOf(st.Lost)
-	j.copied, j.number = st.Copied, st.Copied
+	j.copied = st.Copied
+	j.number = max(st.Copied, uint64(max(0, now.UnixNano()))) // so that no name is used again: see owner.go
 
 	genuine, err := isInstance(j.dir)
 	if err != nil {
@@ -33,6 +34,9 @@ func (j *Store) load(now time.Time) error {
 	}
 	segments, copied, err := j.loadSegments(st.Segments, now)
 	if err != nil {
+		return err
+	}
+	if err := j.stillOurs(); err != nil { // from here on, the directory changes: see owner.go
 		return err
 	}
 	if known && genuine && !copied {
@@ -130,12 +134,6 @@ func (j *Store) loadSegments(named map[int64][]uint64, now time.Time) (n int, co
 	for _, e := range entries {
 		index, number, ok := parseSegmentName(e.Name())
 		if !ok {
-			continue
-		}
-		if j.index.dropped.Has(index) && !slices.Contains(named[index], number) {
-			if err := os.Remove(j.path(e.Name())); err != nil {
-				return n, false, err
-			}
 			continue
 		}
 		st, err := j.loadSegment(named, index, number, now)

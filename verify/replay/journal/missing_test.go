@@ -57,6 +57,22 @@ func TestSegmentWithoutRecordIsNoLoss(t *testing.T) {
 	assert.Equal(t, replay.Admitted, claim(t, j, claims[0]).Status, "the record was never answered for")
 }
 
+// trap R34: the name of a removed segment is not used again. An owner that is slow to remove
+// the segment would remove another owner's records.
+func TestSegmentNamesAreNotUsedAgain(t *testing.T) {
+	clock := claimtest.NewClock()
+	j, dir := newJournal(t, clock, Config{})
+	c := ticket(1, start, lifetime, skew)
+	require.Equal(t, replay.Admitted, claim(t, j, c).Status)
+	segment := segmentsIn(t, dir)[0]
+	require.NoError(t, j.Close())
+	require.NoError(t, os.Truncate(segment, headerSize))
+	j = restarted(t, reopen(t, dir, clock, Config{}), clock)
+	require.Empty(t, segmentsIn(t, dir))
+	require.Equal(t, replay.Admitted, claim(t, j, c).Status)
+	require.NoFileExists(t, segment)
+}
+
 // trap R35: a folder that everybody may write to is refused with the remedy, and one that
 // its group may write to is warned of.
 func TestFolderOfOthers(t *testing.T) {

@@ -34,8 +34,7 @@ type state struct {
 	Copied  uint64     `json:"copied"` // segments up to this number may be copies: the epoch allows for it
 
 	// Segments are the windows with the numbers of their segments. A segment is here before a
-	// claim is answered by one of its records, so a missing file is a loss. Further segments
-	// of a dropped window are remains.
+	// claim is answered by one of its records, so a missing file is a loss.
 	Segments map[int64][]uint64 `json:"segments"`
 }
 
