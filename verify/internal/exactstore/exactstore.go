@@ -96,6 +96,14 @@ func (s *Store) Restart() {
 	switch s.fault {
 	case ForgetsAtRestart:
 		s.clear()
+	case ForgetsAWindow:
+		fullest := int64(0)
+		for i, w := range s.windows {
+			if f := s.windows[fullest]; f == nil || len(w.used) > len(f.used) {
+				fullest = i
+			}
+		}
+		delete(s.windows, fullest)
 	case BarrierAtRestart:
 		s.epoch = s.now()
 	}

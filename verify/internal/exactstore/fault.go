@@ -24,6 +24,7 @@ const (
 	LeapNotSeen         Fault = "leap not seen by late claims"
 	ForgetsInOutage     Fault = "forgets in an outage"
 	ForgetsAtRestart    Fault = "forgets at a restart"
+	ForgetsAWindow      Fault = "forgets the fullest window at a restart" // as if its file were missing: trap R35
 	EpochStays          Fault = "forgets at a reset, and its epoch stays"
 )
 
@@ -74,7 +75,7 @@ const (
 var Faults = []Fault{
 	EvictsWhenFull, ForgetsAtExpiry, ForgetsWithoutSkew, ForgetsLastMilli, MonthAtMost,
 	ReplayCutsRetention, WindowTooShort, WindowMadeAgain, DroppedForGood, DroppedByNotBefore,
-	DroppedBehindLive, LeapNotSeen, ForgetsInOutage, ForgetsAtRestart, EpochStays,
+	DroppedBehindLive, LeapNotSeen, ForgetsInOutage, ForgetsAtRestart, ForgetsAWindow, EpochStays,
 
 	ChecksThenSets, EdgeOfRetention, LateClaimAdmitted, LateClaimStored, AnchoredAtNewest,
 	NoBarrier, BarrierWithoutEpoch, BarrierWithoutSkew, BarrierAtRestart, FirstUseForgotten,
