@@ -65,6 +65,18 @@ func TestSquattedSchema(t *testing.T) {
 	open(t, service)
 }
 
+// trap R36: a store that does not look at the owners is caught: here the squatter is trusted,
+// and a ticket is admitted twice.
+func TestBlindToOwners(t *testing.T) {
+	url := servers.Database(t)
+	squat(t, url)
+	s := open(t, url)
+	c := fresh()
+	for range 2 {
+		require.Equal(t, replay.Admitted, claim(t, s, c).Status)
+	}
+}
+
 // trap R36: a function that another role replaced later is noticed, and so is a schema that
 // another role made after a loss. When the schema is in order, service goes on.
 func TestReplacedFunction(t *testing.T) {
