@@ -168,6 +168,9 @@ func (s *server) matchAgent(r *http.Request, set directory.Effective, t *token.T
 		}}
 	}
 	if len(missing) > 0 {
+		if _, err := directory.E164(phone, set.Region); phone != "" && err != nil {
+			return refusedField(err)
+		}
 		return badFields(missing)
 	}
 	agent, err := s.Directory.MatchAgent(r.Context(), t.Brand, t.Username, directory.Fields{

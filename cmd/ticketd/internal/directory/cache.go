@@ -14,7 +14,8 @@ const (
 	cacheBytes   = 32 << 20               // bound of the memory that remembered records take, about
 	cacheMaxAge  = time.Second            // how long a look at the state counts at most
 	lookInterval = 100 * time.Millisecond // between two looks at the state of a server
-	lookTimeout  = 500 * time.Millisecond // for one look
+	fileInterval = time.Millisecond       // between two looks at an SQLite file
+	lookTimeout  = 500 * time.Millisecond // for one look at a server
 )
 
 // A cache remembers API keys, brands with channels, and agents, as the look-ups of
@@ -28,8 +29,8 @@ const (
 // before the record is still the newest.
 //
 // On SQLite, PRAGMA data_version says for a few microseconds whether anybody has committed
-// anything. So each answer has a look of its own, and a change of any process holds at
-// once. Of a server, a look is made every lookInterval while requests come. Changes of this
+// anything. So a look is made every fileInterval while requests come, and the look-ups of
+// one request mostly share it. Of a server, a look is made every lookInterval. Changes of this
 // process hold at once on both.
 type cache struct {
 	open     *atomic.Pointer[connections]
@@ -86,15 +87,18 @@ func remembered[T any](ctx context.Context, c *cache, key cacheKey, load func() 
 // may be used.
 func (c *cache) look(ctx context.Context) (generation uint64, ok bool) {
 	open := c.open.Load()
-	switch {
-	case open.err != nil:
+	if open.err != nil {
 		return 0, false
-	case open.version != nil:
-		return c.lookFile(open)
 	}
-	now := c.clock()
-	if generation, ok = c.fresh(open, now, c.interval); ok {
+	now, interval := c.clock(), c.interval
+	if open.version != nil {
+		interval = min(interval, fileInterval)
+	}
+	if generation, ok = c.fresh(open, now, interval); ok {
 		return generation, true
+	}
+	if open.version != nil {
+		return c.lookFile(open, now)
 	}
 	// While one caller looks, the other callers use the previous look.
 	if c.looking.TryLock() {
@@ -139,8 +143,8 @@ func (c *cache) lookServer(ctx context.Context, open *connections, now time.Time
 }
 
 // lookFile reads the state of a file if anybody has committed anything since the last
-// look.
-func (c *cache) lookFile(open *connections) (generation uint64, ok bool) {
+// look. This look began at the time now.
+func (c *cache) lookFile(open *connections, now time.Time) (generation uint64, ok bool) {
 	c.looking.Lock()
 	defer c.looking.Unlock()
 	// Readers do not wait, so no time limit is needed. The driver is slower with one.
@@ -152,13 +156,14 @@ func (c *cache) lookFile(open *connections) (generation uint64, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.of == open && c.version == version {
+		c.checked = now
 		return c.generation, true
 	}
 	var state string
 	if err := open.state.QueryRowContext(ctx).Scan(&state); err != nil {
 		return 0, false
 	}
-	c.set(open, version, state, time.Time{})
+	c.set(open, version, state, now)
 	return c.generation, true
 }
 
