@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 
 // Every table can be measured. The figures of tiny rounds mean nothing.
 func TestTables(t *testing.T) {
-	rows := map[string]int{"tickets": 10, "replay": 2, "check": 2, "http": 6, "soak": 3}
+	rows := map[string]int{"tickets": 10, "replay": 2, "check": 2, "http": 6, "start": 4, "size": 15, "soak": 3}
 	for name, least := range rows {
 		t.Run(name, func(t *testing.T) {
 			if name == "check" && testing.Short() {

@@ -23,6 +23,8 @@ standard output in Markdown, and the progress to standard error. bench needs Lin
   replay   the replay stores. Redis and PostgreSQL are started if they are installed
   check    the session check of a proxy, beside oauth2-proxy, which is downloaded and built
   http     ticketd beside a bare net/http handler
+  start    time to ready, and memory of an idle service
+  size     the size of the programs, and the modules that make it
   soak     a million tickets over HTTP: exits with 1 if a ticket is admitted twice, a good
            ticket is refused, or ticketd leaks memory, goroutines or descriptors. Runs only
            if -only names it
@@ -84,7 +86,7 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 		fmt.Fprint(stderr, help)
 		set.PrintDefaults()
 	}
-	only := set.String("only", "tickets,replay,check,http", "`tables` to print, separated by commas")
+	only := set.String("only", "tickets,replay,check,http,start,size", "`tables` to print, separated by commas")
 	clients := set.String("clients", "1,16,64,256", "`numbers` of keep-alive clients of check and http")
 	stores := set.String("stores", "memory,journal", "replay `stores` of ticketd for http: memory, journal, redis, "+
 		"postgres; soak takes the first")
@@ -125,12 +127,12 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 	}
 	tables := map[string]func(func(*table) error) error{
 		"tickets": b.ticketsTable, "replay": b.replayTable, "check": b.checkTable, "http": b.httpTable,
-		"soak": b.soakTable,
+		"start": b.startTable, "size": b.sizeTable, "soak": b.soakTable,
 	}
 	names := strings.Split(*only, ",")
 	for _, name := range names {
 		if tables[name] == nil {
-			return fmt.Errorf("-only: %q is none of tickets, replay, check, http and soak; %w", name, errUsage)
+			return fmt.Errorf("-only: %q is none of tickets, replay, check, http, start, size and soak; %w", name, errUsage)
 		}
 	}
 	if b.dir, err = os.MkdirTemp("", "admitone-bench-"); err != nil {

@@ -40,7 +40,7 @@ func begin(cmd *exec.Cmd, log string, ready func(p *process, log []byte) bool) (
 		_ = cmd.Wait()
 		close(p.ended)
 	}()
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
 		said, err := os.ReadFile(log)
 		if err != nil {
 			return nil, errors.Join(err, p.end())

@@ -28,12 +28,11 @@ type service struct {
 
 // newService builds ticketd and makes its data folder, under dir.
 func newService(dir string) (*service, error) {
-	s := &service{dir: dir, exe: filepath.Join(dir, "ticketd"), lifetime: lifetime}
-	build := exec.Command("go", "build", "-o", s.exe, "./cmd/ticketd")
-	build.Dir = repository()
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("building ticketd: %w: %s", err, out)
+	exe, err := build(dir, "ticketd")
+	if err != nil {
+		return nil, err
 	}
+	s := &service{dir: dir, exe: exe, lifetime: lifetime}
 	for _, args := range [][]string{
 		{"init"},
 		{"brand", "add", brand, "--region", "GB", "--one-time"},
