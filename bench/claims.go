@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -76,7 +78,7 @@ func (b *bench) fsync() (*claims, error) {
 	}
 	known := lockedMap()
 	var mu sync.Mutex
-	record := make([]byte, 68)
+	record := make([]byte, 76)
 	return &claims{
 		spend: func(ctx context.Context, c replay.Claim) (bool, error) {
 			if admitted, err := known.spend(ctx, c); !admitted || err != nil {
@@ -116,6 +118,38 @@ func setNX(url string) func() (*claims, error) {
 			},
 			end: client.Close,
 		}, nil
+	}
+}
+
+// redisCPU returns a function that asks a Redis for its CPU time so far, in µs.
+func redisCPU(url string) func() (float64, error) {
+	return func() (float64, error) {
+		option, err := rueidis.ParseURL(url)
+		if err != nil {
+			return 0, err
+		}
+		option.DisableCache = true
+		client, err := rueidis.NewClient(option)
+		if err != nil {
+			return 0, err
+		}
+		defer client.Close()
+		text, err := client.Do(context.Background(), client.B().Info().Section("cpu").Build()).ToString()
+		if err != nil {
+			return 0, err
+		}
+		var micros float64
+		for line := range strings.Lines(text) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+			if name == "used_cpu_user_main_thread" || name == "used_cpu_sys_main_thread" {
+				seconds, err := strconv.ParseFloat(value, 64)
+				if err != nil {
+					return 0, err
+				}
+				micros += seconds * 1e6
+			}
+		}
+		return micros, nil
 	}
 }
 

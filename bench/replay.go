@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -25,6 +26,7 @@ import (
 type claims struct {
 	spend func(ctx context.Context, c replay.Claim) (admitted bool, err error)
 	size  func() (bytes, live float64) // nil for a floor
+	cpu   func() (float64, error)      // CPU time of the server so far in µs; nil for others
 	end   func()
 }
 
@@ -35,6 +37,7 @@ type contender struct {
 
 	alone, together, again []float64 // claims a second: of one goroutine, of many, of replays by many
 	bytes                  []float64 // a live nonce
+	cpu                    []float64 // of the server, µs a claim of many
 }
 
 // goroutines is the number of goroutines that claim together.
@@ -49,12 +52,13 @@ func (b *bench) replayTable(emit func(*table) error) error {
 		Name: "replay", Title: "The replay stores",
 		Columns: []string{
 			"store", "claims/s, alone", fmt.Sprintf("claims/s, %d goroutines", goroutines), "replays/s", "bytes a live nonce",
-			"floor", "of floor, alone", "of floor, together",
+			"server CPU µs", "floor", "of floor, alone", "of floor, together",
 		},
 	}
 	t.note("A floor does the bare operation without the store's promises: an insertion into a locked map, a write with " +
 		"fsync by each goroutine in turn, SET NX, INSERT … ON CONFLICT DO NOTHING. The bytes are memory, and for " +
-		"PostgreSQL disk space. Redis has appendfsync always, PostgreSQL has fsync on.")
+		"PostgreSQL disk space. Redis has appendfsync always, PostgreSQL has fsync on. The server CPU is Redis's for a claim of many: Redis " +
+		"runs all claims on one core, so a million divided by this time is the most that a server takes a second.")
 	pairs, missing := b.contenders()
 	for _, m := range missing {
 		t.note("%s", m)
@@ -72,7 +76,7 @@ func (b *bench) replayTable(emit func(*table) error) error {
 	for _, p := range pairs {
 		ours, floor := p[0], p[1]
 		t.row(ours.name, median(ours.alone), median(ours.together), median(ours.again), median(ours.bytes),
-			floor.name, ratio(ours.alone, floor.alone), ratio(ours.together, floor.together))
+			median(ours.cpu), floor.name, ratio(ours.alone, floor.alone), ratio(ours.together, floor.together))
 	}
 	return emit(t)
 }
@@ -92,16 +96,26 @@ func (x *contender) measure(limit time.Duration, warm bool) error {
 	seed := rand.Uint64()
 	var made atomic.Uint64
 	fresh := func() uint64 { return made.Add(1) }
-	alone, err1 := s.rate(1, limit, seed, fresh, true)
-	together, err2 := s.rate(goroutines, limit, seed, fresh, true)
+	issued := time.Now().Add(time.Second) // after the store's epoch; a replay has the times of its ticket
+	alone, err1 := s.rate(1, limit, issued, seed, fresh, true)
+	single := made.Load()
+	cpu := s.cpu
+	if cpu == nil {
+		cpu = func() (float64, error) { return math.NaN(), nil }
+	}
+	cpuBefore, err4 := cpu()
+	together, err2 := s.rate(goroutines, limit, issued, seed, fresh, true)
+	cpuAfter, err5 := cpu()
 	used := made.Load()
-	again, err3 := s.rate(goroutines, limit/2, seed, func() uint64 { return 1 + made.Add(1)%min(used, 1000) }, false)
-	if err := errors.Join(err1, err2, err3); err != nil {
+	again, err3 := s.rate(goroutines, limit/2, issued, seed,
+		func() uint64 { return 1 + made.Add(1)%min(used, 1000) }, false)
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return fmt.Errorf("%s: %w", x.name, err)
 	}
 	after, liveAfter := size()
 	if !warm {
 		x.alone, x.together, x.again = append(x.alone, alone), append(x.together, together), append(x.again, again)
+		x.cpu = append(x.cpu, (cpuAfter-cpuBefore)/float64(used-single))
 		if liveAfter > live {
 			x.bytes = append(x.bytes, (after-bytes)/(liveAfter-live))
 		}
@@ -111,12 +125,13 @@ func (x *contender) measure(limit time.Duration, warm bool) error {
 
 // rate claims nonces in n goroutines, and returns the claims a second. next returns the
 // number of the next nonce.
-func (s *claims) rate(n int, limit time.Duration, seed uint64, next func() uint64, fresh bool) (float64, error) {
+func (s *claims) rate(
+	n int, limit time.Duration, issued time.Time, seed uint64, next func() uint64, fresh bool,
+) (float64, error) {
 	var wg sync.WaitGroup
 	var done, refused atomic.Int64
 	errs := make([]error, n)
 	start := time.Now()
-	issued := start.Add(time.Second) // after the store's epoch
 	expires := issued.Add(5 * time.Minute)
 	for g := range n {
 		wg.Go(func() {
@@ -176,8 +191,17 @@ func (b *bench) contenders() (all [][2]*contender, missing []string) {
 				URL: url, Durable: true, Realm: fmt.Sprint(rand.Uint64()), Timeout: patience,
 			})
 		}
+		timed := func(open func() (*claims, error)) func() (*claims, error) {
+			return func() (*claims, error) {
+				c, err := open()
+				if err == nil {
+					c.cpu = redisCPU(url)
+				}
+				return c, err
+			}
+		}
 		floor := func() *contender { return &contender{name: "SET NX", open: setNX(url)} }
-		all = append(all, [2]*contender{{name: "Redis", open: managed(open)}, floor()},
+		all = append(all, [2]*contender{{name: "Redis", open: timed(managed(open))}, floor()},
 			[2]*contender{{name: "localtier, Redis", open: managed(func(ctx context.Context) (replay.Managed, error) {
 				shared, err := open(ctx)
 				if err != nil {

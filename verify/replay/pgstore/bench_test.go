@@ -16,8 +16,8 @@ import (
 )
 
 // bareSQL is the statement that a store of the plainest kind would send.
-const bareSQL = `INSERT INTO bare (realm, nonce, expires, retain_until, first_used, binding)
-	VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`
+const bareSQL = `INSERT INTO bare (realm, nonce, issued, expires, retain_until, first_used, binding)
+	VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`
 
 // BenchmarkClaim claims fresh nonces from 1 to 256 callers, and sends the bare
 // INSERT … ON CONFLICT DO NOTHING of the same row on 16 connections, by turns; it
@@ -46,8 +46,8 @@ func BenchmarkClaim(b *testing.B) {
 				}
 				insert := func() error {
 					c := fresh()
-					tag, err := bare.Exec(ctx, bareSQL, s.realm, c.Nonce[:], c.Expires.UnixMilli(), c.RetainUntil.UnixMilli(),
-						time.Now().UnixMilli(), []byte(nil))
+					tag, err := bare.Exec(ctx, bareSQL, s.realm, c.Nonce[:], c.Issued.UnixMilli(), c.Expires.UnixMilli(),
+						c.RetainUntil.UnixMilli(), time.Now().UnixMilli(), []byte(nil))
 					if err == nil && tag.RowsAffected() != 1 {
 						err = fmt.Errorf("%s", tag)
 					}
