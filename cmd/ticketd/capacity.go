@@ -28,12 +28,14 @@ type plan struct {
 	Live     int64   `json:"liveNonces"`
 
 	Memory struct {
+		ceiling
 		Bytes     int64   `json:"bytes"`
 		Bound     int64   `json:"boundBytes"` // for --replay-memory
 		ErrorRate float64 `json:"filterErrorRate"`
 		Next      string  `json:"next"`
 	} `json:"memory"`
 	Journal struct {
+		ceiling
 		Bytes     int64   `json:"bytes"`
 		Bound     int64   `json:"boundBytes"`
 		DiskBytes int64   `json:"diskBytes"`
@@ -43,12 +45,16 @@ type plan struct {
 		Next      string  `json:"next"`
 	} `json:"journal"`
 	Redis struct {
+		ceiling
+		Shards     int    `json:"shards"` // of a Cluster; 1 for a single server
+		Buckets    int    `json:"bucketsPerShard"`
 		NonceBytes int64  `json:"nonceBytes"`
-		Bytes      int64  `json:"bytes"`
-		Bound      int64  `json:"maxmemoryBytes"`
+		Bytes      int64  `json:"bytes"`          // of all shards
+		Bound      int64  `json:"maxmemoryBytes"` // of each shard
 		Next       string `json:"next"`
 	} `json:"redis"`
 	Postgres struct {
+		ceiling
 		NonceBytes int64  `json:"nonceBytes"`
 		DiskBytes  int64  `json:"diskBytes"`
 		Next       string `json:"next"`
@@ -59,17 +65,29 @@ type plan struct {
 	lifetime, skew time.Duration
 }
 
+// ceiling is the most claims that a store takes, and the planned share of them. Each
+// redemption is one claim.
+type ceiling struct {
+	Claims float64 `json:"ceilingPerSecond"`
+	Load   float64 `json:"load"` // 1 is the ceiling of one store
+}
+
+func (c *ceiling) set(rate, most float64) { c.Claims, c.Load = most, rate/most }
+
+// ceilings are the claims a second of one store by its name: of a process for memory and
+// journal, of a server for redis and postgres. "go run . -only replay" in bench measures
+// them; the defaults are from two cores shared with other programs.
+type ceilings map[string]perSecond
+
+func defaultCeilings() ceilings {
+	return ceilings{"memory": 300_000, "journal": 20_000, "redis": 20_000, "postgres": 2_500}
+}
+
 const (
 	// redeemers is the number of people who redeem at the same time. A commit of a
 	// journal serves half of them: the other half came during the commit before.
 	redeemers = 256
 	perCommit = redeemers / 2
-
-	// Redemptions per second of one journal, and of one server on two cores, in the
-	// stores' benchmarks, with a margin.
-	journalRate  = 20_000
-	redisRate    = 50_000
-	postgresRate = 10_000
 
 	// Redis keeps up to a tenth of the expired keys for a while (redis.conf,
 	// active-expire-effort).
@@ -86,7 +104,7 @@ const (
 
 // newPlan computes the plan for a rate of redemptions per second. With saySkew, the
 // plan's commands name the skew.
-func newPlan(rate float64, lifetime, skew time.Duration, saySkew bool) (*plan, error) {
+func newPlan(rate float64, lifetime, skew time.Duration, saySkew bool, most ceilings) (*plan, error) {
 	largest := skew // see verify.Config.MaxSkew
 	if skew > 0 {
 		largest = max(skew, verify.Skew)
@@ -112,9 +130,17 @@ func newPlan(rate float64, lifetime, skew time.Duration, saySkew bool) (*plan, e
 	j.Bytes, j.Bound = inJournal.Bytes, inJournal.MaxBytes
 	j.DiskBytes, j.Segments = inJournal.DiskBytes, inJournal.Segments
 	j.Fsyncs, j.Needed = math.Ceil(rate), math.Ceil(rate/perCommit)
+	m.set(rate, float64(most["memory"]))
+	j.set(rate, float64(most["journal"]))
+	r.set(rate, float64(most["redis"]))
+	q.set(rate, float64(most["postgres"]))
 	r.NonceBytes = redisstore.NonceBytes
-	r.Bytes = redisEmpty + int64(float64(nonces*r.NonceBytes)*redisExpired)
-	r.Bound = (int64(float64(r.Bytes)*redisBound)>>20 + 1) << 20
+	r.Buckets = max(1, int(min(1, 1/r.Load)*redisstore.Buckets))
+	r.Shards = (redisstore.Buckets + r.Buckets - 1) / r.Buckets
+	inRedis := float64(nonces*r.NonceBytes) * redisExpired
+	r.Bytes = int64(r.Shards)*redisEmpty + int64(inRedis)
+	shard := redisEmpty + inRedis*float64(r.Buckets)/redisstore.Buckets
+	r.Bound = (int64(shard*redisBound)>>20 + 1) << 20
 	q.NonceBytes = pgstore.NonceBytes
 	rows := float64(nonces) + rate*postgresPurge.Seconds()
 	q.DiskBytes = postgresEmpty + int64(rows*postgresDead*pgstore.NonceBytes)
@@ -156,18 +182,24 @@ func (p *plan) warn() {
 	}
 	bound("memory", p.Memory.Bound, memory.DefaultBytes)
 	bound("journal", p.Journal.Bound, journal.DefaultBytes)
-	for _, limit := range []struct {
-		store, remedy string
-		rate          float64
+	for _, store := range []struct {
+		name, remedy string
+		ceiling
 	}{
-		{"journal", "-bench Journal ./verify/replay/journal, or give a shared store", journalRate},
-		{"redis", "-bench Claim ./verify/replay/redisstore, or give a Cluster", redisRate},
-		{"postgres", "-bench Claim ./verify/replay/pgstore, or give redis", postgresRate},
+		{"memory", "; split the brands over several services", p.Memory.ceiling},
+		{"journal", ", or give a shared store", p.Journal.ceiling},
+		{"redis", fmt.Sprintf(", or give a Cluster of %d shards, each with at most %d of the %d buckets",
+			p.Redis.Shards, p.Redis.Buckets, redisstore.Buckets), p.Redis.ceiling},
+		{"postgres", ", or give redis", p.Postgres.ceiling},
 	} {
-		if p.Rate > limit.rate {
-			warnf("%s: more than %s redemptions a second are too many for one small machine; "+
-				"measure yours with: go test -run '^$' %s", limit.store, humanize.Commaf(limit.rate), limit.remedy)
+		if store.Load > 1 {
+			warnf("%s: more than the ceiling of %s redemptions a second; measure your machine and give --ceiling %s=RATE%s",
+				store.name, humanize.Commaf(store.Claims), store.name, store.remedy)
 		}
+	}
+	if p.Redis.Load > redisstore.Buckets {
+		warnf("redis: the %d buckets of a realm are too few for the rate; split the brands over several realms",
+			redisstore.Buckets)
 	}
 	if p.lifetime > token.MaxLifetime {
 		warnf("tickets live no longer than %v unless --max-lifetime, and the ticket keyring's lifetime, are raised",

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -67,10 +69,41 @@ func (r *perSecond) Set(text string) error {
 // Type returns the name of the kind of value in help.
 func (*perSecond) Type() string { return "rate" }
 
+// String returns the ceilings as flags have them.
+func (c ceilings) String() string {
+	var all []string
+	for _, store := range slices.Sorted(maps.Keys(c)) {
+		rate := c[store]
+		all = append(all, store+"="+rate.String())
+	}
+	return strings.Join(all, ",")
+}
+
+// Set changes the ceiling of a store.
+func (c ceilings) Set(text string) error {
+	store, rate, _ := strings.Cut(text, "=")
+	if _, ok := c[store]; !ok {
+		return fmt.Errorf("%q is none of memory, journal, redis and postgres; write STORE=RATE, such as redis=80k/s", store)
+	}
+	var r perSecond
+	if err := r.Set(rate); err != nil {
+		return err
+	}
+	if r == 0 {
+		return errors.New("give a rate above 0")
+	}
+	c[store] = r
+	return nil
+}
+
+// Type returns the name of the kind of value in help.
+func (ceilings) Type() string { return "ceiling" }
+
 func planCommand(stdout io.Writer) *cobra.Command {
 	var (
 		rate           perSecond
 		lifetime, skew time.Duration
+		most           = defaultCeilings()
 		asJSON         bool
 	)
 	cmd := &cobra.Command{
@@ -78,14 +111,19 @@ func planCommand(stdout io.Writer) *cobra.Command {
 		Short: "Say what each replay store takes for a rate of redemptions",
 		Long: `plan computes how many redeemed one-time tickets are remembered at a time, and how
 much memory and disk they need in each store: memory, a journal, Redis and
-PostgreSQL. All numbers are upper bounds, for the rate at its peak. plan asks no
+PostgreSQL. These numbers are upper bounds, for the rate at its peak. plan asks no
 server and writes nothing.
+
+LOAD is the rate as a share of what one such store takes. This ceiling depends on
+the machine: give your own with --ceiling. Above 100 % of a Redis, plan names the
+number of a Cluster's shards.
 
 A ticket is remembered for lifetime + 3 × skew + 60 s, and up to 16 s longer,
 because tickets that expire within the same 16 s are forgotten together. A skew
 between 0 s and 10 s counts as 10 s.`,
 		Example: `  ticketd replay plan --rate 5000/s
   ticketd replay plan --rate 300k/m --lifetime 60s
+  ticketd replay plan --rate 1M/s --ceiling redis=80k/s
   ticketd replay plan --rate 1M/h --lifetime 15m --skew 30s --json`,
 		Args: cobra.NoArgs,
 	}
@@ -94,6 +132,8 @@ between 0 s and 10 s counts as 10 s.`,
 	f.DurationVar(&lifetime, "lifetime", token.CustomerLifetime,
 		"longest lifetime that is common among the one-time tickets")
 	f.DurationVar(&skew, "skew", verify.Skew, "largest --skew with which serve has run or will run on the data folder")
+	f.Var(most, "ceiling", "redemptions that one store takes on your machines, as `STORE=RATE`: memory, journal, "+
+		"redis or postgres; can be repeated")
 	f.BoolVar(&asJSON, "json", false, "print one line of JSON instead of text: sizes in bytes, times in seconds")
 	_ = cmd.MarkFlagRequired("rate") // the flag exists
 	return cli.Command(cmd, func(cmd *cobra.Command, _ []string) error {
@@ -103,7 +143,7 @@ between 0 s and 10 s counts as 10 s.`,
 		case skew < 0 || skew > state.MaxSkew:
 			return cli.Flagf("skew", "%v is not from 0s to %v", skew, state.MaxSkew)
 		}
-		p, err := newPlan(float64(rate), lifetime, skew, cmd.Flags().Changed("skew"))
+		p, err := newPlan(float64(rate), lifetime, skew, cmd.Flags().Changed("skew"), most)
 		if err != nil {
 			return err
 		}
@@ -151,15 +191,29 @@ func (p *plan) writeTable(w io.Writer) error {
 	count := func(n float64) string { return humanize.Comma(int64(n)) }
 	m, j, r, q := p.Memory, p.Journal, p.Redis, p.Postgres
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprint(t, "STORE\tMEMORY\tBOUND\tDISK\tNOTES\n")
-	fmt.Fprintf(t, "memory\t%s\t%s\t-\trefuses by mistake fewer than 1 good ticket in %s\n",
-		size(m.Bytes), size(m.Bound), count(1/m.ErrorRate))
-	fmt.Fprintf(t, "journal\t%s\t%s\t%s\t%d files; up to %s fsyncs a second; %s are enough if %d redeem at a time\n",
-		size(j.Bytes), size(j.Bound), size(j.DiskBytes), j.Segments, count(j.Fsyncs), count(j.Needed), redeemers)
-	fmt.Fprintf(t, "redis\t%s\t%s\t-\t%d bytes a nonce; "+
-		"the bound is the servers' maxmemory, with maxmemory-policy noeviction\n",
-		size(r.Bytes), size(r.Bound), r.NonceBytes)
-	fmt.Fprintf(t, "postgres\t-\t-\t%s\t%d bytes a nonce, until a purge and a vacuum; the write-ahead log comes on top\n",
-		size(q.DiskBytes), q.NonceBytes)
+	load := func(c ceiling) string {
+		if c.Load < 0.1 {
+			return fmt.Sprintf("%.1f %%", math.Ceil(1000*c.Load)/10)
+		}
+		return humanize.Comma(int64(math.Ceil(100*c.Load))) + " %"
+	}
+	fmt.Fprint(t, "STORE\tLOAD\tMEMORY\tBOUND\tDISK\tNOTES\n")
+	fmt.Fprintf(t, "memory\t%s\t%s\t%s\t-\trefuses by mistake fewer than 1 good ticket in %s\n",
+		load(m.ceiling), size(m.Bytes), size(m.Bound), count(1/m.ErrorRate))
+	fmt.Fprintf(t, "journal\t%s\t%s\t%s\t%s\t%d files; up to %s fsyncs a second; %s are enough if %d redeem at a time\n",
+		load(j.ceiling), size(j.Bytes), size(j.Bound), size(j.DiskBytes), j.Segments, count(j.Fsyncs), count(j.Needed),
+		redeemers)
+	fmt.Fprintf(t, "redis\t%s\t%s\t%s\t-\t%s; %d bytes a nonce; "+
+		"the bound is each server's maxmemory, with maxmemory-policy noeviction\n",
+		load(r.ceiling), size(r.Bytes), size(r.Bound), shards(r.Shards), r.NonceBytes)
+	fmt.Fprintf(t, "postgres\t%s\t-\t-\t%s\t%d bytes a nonce, until a purge and a vacuum; "+
+		"the write-ahead log comes on top\n", load(q.ceiling), size(q.DiskBytes), q.NonceBytes)
 	return t.Flush()
+}
+
+func shards(n int) string {
+	if n == 1 {
+		return "1 server"
+	}
+	return fmt.Sprintf("a Cluster of %d shards", n)
 }

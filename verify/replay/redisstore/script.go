@@ -183,10 +183,13 @@ func decodeEpoch(result rueidis.RedisResult) (epoch time.Time, lineage string, e
 	return time.UnixMicro(micro).UTC(), lineage, err
 }
 
-// buckets is the number of hash tags, and of epochs, in a realm. It also limits the number
-// of shards in a Cluster that share the realm's load. All processes on a server must agree
-// on the number: it is part of the format.
-const buckets = 64
+// Buckets is the number of hash tags in a realm, each with an equal part of the nonces. So
+// at most as many shards of a Cluster share the realm's load.
+const Buckets = 64
+
+// buckets is also the number of epochs. All processes on a server must agree on the number:
+// it is part of the format.
+const buckets = Buckets
 
 // keys has the common parts of a realm's keys, by bucket.
 type keys struct {
