@@ -57,7 +57,8 @@ func (b *bench) replayTable(emit func(*table) error) error {
 	}
 	t.note("A floor does the bare operation without the store's promises: an insertion into a locked map, a write with " +
 		"fsync by each goroutine in turn, SET NX, INSERT … ON CONFLICT DO NOTHING. The bytes are memory, and for " +
-		"PostgreSQL disk space. Redis has appendfsync always, PostgreSQL has fsync on. The server CPU is Redis's for a claim of many: Redis " +
+		"PostgreSQL disk space. Redis has appendfsync always, PostgreSQL has fsync on. The server " +
+		"CPU is Redis's for a claim of many: Redis " +
 		"runs all claims on one core, so a million divided by this time is the most that a server takes a second.")
 	pairs, missing := b.contenders()
 	for _, m := range missing {
