@@ -49,9 +49,9 @@ func (b *bench) startTable(emit func(*table) error) error {
 		Name: "start", Title: "Start",
 		Columns: []string{"program", "binary MB", "ready ms", "CPU ms", "idle MiB"},
 	}
-	t.note("The programs are built with -trimpath -ldflags='-s -w'. A service is ready at the first 200 of " +
-		"/readyz, and a command when --version has ended. demo makes its keys and its directory " +
-		"first; serve has SQLite and a journal. The idle memory is the resident set of the process, with the pages of the binary, after the time of a round.")
+	t.note("The programs are built with -trimpath -ldflags='-s -w'. A service is ready at the first 200 of /readyz, and " +
+		"a command when --version has ended. demo first makes its keys and its directory; serve has SQLite and a journal. " +
+		"The idle memory is the resident set of the process, with the pages of the binary, after the time of a round.")
 	s, err := b.service()
 	if err != nil {
 		return err

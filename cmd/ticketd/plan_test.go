@@ -193,7 +193,8 @@ func TestPlanOfSharedStores(t *testing.T) {
 	connection, err := pgx.Connect(t.Context(), postgres.URL)
 	require.NoError(t, err)
 	defer connection.Close(context.Background())
-	require.NoError(t, connection.QueryRow(t.Context(), `SELECT pg_total_relation_size('admitone_replay.claims')`).Scan(&used))
+	const size = `SELECT pg_total_relation_size('admitone_replay.claims')`
+	require.NoError(t, connection.QueryRow(t.Context(), size).Scan(&used))
 	t.Logf("postgres: %d of %d bytes", used, p.Postgres.DiskBytes)
 	assert.LessOrEqual(t, used, p.Postgres.DiskBytes)
 	assert.GreaterOrEqual(t, used, p.Postgres.DiskBytes/3)
