@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/api"
@@ -151,13 +152,18 @@ const lineageFile = "replay-lineage.json"
 
 // inTime is a store that gives up a claim after api.ClaimTime. A journal waits for its disk
 // without a time limit of its own, and a shared store under load for longer than its.
-type inTime struct{ replay.Store }
+type inTime struct {
+	replay.Store
+	failed atomic.Bool // the last claim got no answer
+}
 
 // Claim implements replay.Store.
-func (s inTime) Claim(ctx context.Context, c replay.Claim) (replay.Answer, error) {
+func (s *inTime) Claim(ctx context.Context, c replay.Claim) (replay.Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, api.ClaimTime)
 	defer cancel()
-	return s.Store.Claim(ctx, c)
+	a, err := s.Store.Claim(ctx, c)
+	s.failed.Store(err != nil)
+	return a, err
 }
 
 // record returns the store in the form for the data folder's record.

@@ -61,7 +61,7 @@ func (hung) Claim(ctx context.Context, _ replay.Claim) (replay.Answer, error) {
 func TestClaimsEndWithinTheGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
-		_, err := inTime{hung{}}.Claim(t.Context(), replay.Claim{})
+		_, err := (&inTime{Store: hung{}}).Claim(t.Context(), replay.Claim{})
 		require.ErrorIs(t, err, replay.ErrUnavailable)
 		assert.Equal(t, api.ClaimTime, time.Since(begin))
 	})

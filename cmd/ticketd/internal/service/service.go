@@ -211,8 +211,9 @@ func (s *Service) prepareAPI(ctx context.Context, store replay.Store, maxSkew ti
 	if err != nil {
 		return err
 	}
+	claims := &inTime{Store: store}
 	verifier, err := verify.New(verify.Config{
-		Opener: tickets, Realm: realm, AnyBrand: true, Store: s.metrics.Store(inTime{store}), MaxLifetime: c.MaxLifetime,
+		Opener: tickets, Realm: realm, AnyBrand: true, Store: s.metrics.Store(claims), MaxLifetime: c.MaxLifetime,
 		Skew: c.Skew, MaxSkew: maxSkew,
 	})
 	if err != nil {
@@ -237,7 +238,7 @@ func (s *Service) prepareAPI(ctx context.Context, store replay.Store, maxSkew ti
 	s.api = api.Config{
 		Directory: s.directory, Issuer: issuer, Verifier: verifier,
 		Channels: s.channels, Sessions: sessions, Metrics: s.metrics, Log: s.log, Now: time.Now,
-		Skew: c.Skew, MaxLifetime: c.MaxLifetime, Limiter: limiter, Checks: checks(s.directory, store), Tracer: tracer,
+		Skew: c.Skew, MaxLifetime: c.MaxLifetime, Limiter: limiter, Checks: checks(s.directory, claims), Tracer: tracer,
 	}
 	return nil
 }
