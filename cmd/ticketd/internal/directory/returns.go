@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/net/publicsuffix"
 )
 
 // checkReturns checks the places to which people are sent.
@@ -109,4 +111,18 @@ func isOrigin(s string) bool {
 		origin += ":" + port
 	}
 	return s == origin
+}
+
+// everybodys reports whether an origin has *. before a public suffix, such as com or co.uk.
+func everybodys(origin string) bool {
+	u, err := url.Parse(origin)
+	if err != nil {
+		return false
+	}
+	host, wild := strings.CutPrefix(u.Hostname(), "*.")
+	if !wild {
+		return false
+	}
+	suffix, _ := publicsuffix.PublicSuffix(host)
+	return suffix == host
 }

@@ -222,6 +222,9 @@ func (s *Settings) checkFrameAncestors() error {
 		case source != "'none'" && source != "'self'" && !isOrigin(source):
 			return refuse("frameAncestors", "has a source other than https://host, http://host, 'self' and 'none'; "+
 				"write it like https://www.example.com or https://*.example.com")
+		case everybodys(source):
+			return refuse("frameAncestors", "has *. before a name under which anybody can have a site; "+
+				"write the organisation's own name behind it, like https://*.example.com")
 		}
 	}
 	return nil
