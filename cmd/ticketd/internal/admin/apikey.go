@@ -128,7 +128,7 @@ func printKey(ctx context.Context, s *shell, k *kind[directory.APIKey], db *dire
 // revokeCommand returns the command apikey revoke.
 func revokeCommand(s *shell, k *kind[directory.APIKey]) *cobra.Command {
 	v := verb{"revoke", "End an API key's use, for good",
-		"revoke makes the service refuse the key from its next request on, or with\n" +
+		"revoke makes the service refuse the key within a millisecond, or with\n" +
 			"PostgreSQL within a second. The log of the service then says that the key was\n" +
 			"revoked.", true}
 	return k.verb(s, v, func(ctx context.Context, db *directory.DB, _ *cobra.Command, _, id string) error {

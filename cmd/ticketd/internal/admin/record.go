@@ -146,7 +146,7 @@ func (k *kind[T]) fill(ctx context.Context, db *directory.DB, cmd *cobra.Command
 
 func (k *kind[T]) setCommand(s *shell) *cobra.Command {
 	v := verb{"set", "Change " + k.what, "set changes the fields whose flags are given, and prints the changed record.\n" +
-		"A running service uses the change from its next request on, or with PostgreSQL\n" +
+		"A running service uses the change within a millisecond, or with PostgreSQL\n" +
 		"within a second.", true}
 	cmd := k.verb(s, v, func(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand, name string) error {
 		if !anyGiven(cmd, k.fields) {
