@@ -38,7 +38,7 @@ var notRun = map[string]string{
 }
 
 // Pages whose commands continue the README's: the test runs those first, in the same shell.
-const continuesReadme = "The commands on this page continue those of the [README](../README.md)"
+const continuesReadme = "The commands on this page continue those of the [README]("
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -84,13 +84,16 @@ func needs(t *testing.T, names ...string) {
 	}
 }
 
-// documents returns the README and the pages under docs.
+// documents returns the README, the pages under docs and the READMEs of the examples.
 func documents(t *testing.T) []string {
 	t.Helper()
 	pages, err := filepath.Glob("docs/*.md")
 	require.NoError(t, err)
 	require.NotEmpty(t, pages)
-	return append([]string{"README.md"}, pages...)
+	examples, err := filepath.Glob("examples/*/README.md")
+	require.NoError(t, err)
+	require.NotEmpty(t, examples)
+	return slices.Concat([]string{"README.md"}, pages, examples)
 }
 
 func read(t *testing.T, file string) string {
@@ -159,6 +162,9 @@ func TestDocumentedCommands(t *testing.T) {
 	for _, file := range documents(t) {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
+			if file == "examples/node/README.md" {
+				needs(t, "node")
+			}
 			var all []block
 			if file != "README.md" && strings.Contains(squeeze(read(t, file)), continuesReadme) {
 				all = blocks(t, "README.md")
@@ -213,6 +219,7 @@ go() {
 	for _, sub := range []string{"out", "tmp", "work"} {
 		require.NoError(t, os.Mkdir(filepath.Join(dir, sub), 0o755))
 	}
+	require.NoError(t, os.Symlink(filepath.Join(repository, "examples"), filepath.Join(dir, "work", "examples")))
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", text)
@@ -416,6 +423,9 @@ func TestNamedCommands(t *testing.T) {
 		text := regexp.MustCompile("(?s)```.*?```").ReplaceAllString(read(t, file), "")
 		for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(text, -1) {
 			span := squeeze(m[1])
+			if strings.HasPrefix(span, "redis-cli ") { // another's program
+				continue
+			}
 			of := all.String()
 			if name := command.FindString(span); strings.Contains(name, " ") && !event.MatchString(span) {
 				for help[name] == "" { // arguments
