@@ -113,14 +113,15 @@ type ExpirySpan struct {
 }
 
 // Forgotten reports whether a store may call a ticket ClockBehind: a ticket of the same
-// issue or a later one may be among the dropped, in this window or another.
+// issue or a later one may be among the dropped, in this window or another. Tickets have
+// whole milliseconds, and so stores keep no more.
 func Forgotten(windows map[int64]*ExpirySpan, c replay.Claim, now time.Time) bool {
 	w := windows[c.Expires.Unix()/16]
 	if w == nil || !w.MayBeGone && now.Before(w.RetainUntil) {
 		return false
 	}
 	for _, w := range windows {
-		if (w.MayBeGone || !now.Before(w.RetainUntil)) && !c.Issued.After(w.Issued) {
+		if (w.MayBeGone || !now.Before(w.RetainUntil)) && c.Issued.UnixMilli() <= w.Issued.UnixMilli() {
 			return true
 		}
 	}
