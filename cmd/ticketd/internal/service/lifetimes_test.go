@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,10 +20,20 @@ import (
 func TestCappedLifetimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b bytes.Buffer
+		var mu sync.Mutex // of the next three
 		allowed, whose, fault := 20*time.Minute, `brand "commbox"`, error(nil)
+		set := func(change func()) {
+			mu.Lock()
+			defer mu.Unlock()
+			change()
+		}
 		c := cappedLifetimes{
-			longest: func(context.Context) (time.Duration, string, error) { return allowed, whose, fault },
-			max:     15 * time.Minute, log: slog.New(slog.NewTextHandler(&b, nil)),
+			longest: func(context.Context) (time.Duration, string, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				return allowed, whose, fault
+			},
+			max: 15 * time.Minute, log: slog.New(slog.NewTextHandler(&b, nil)),
 		}
 		require.NoError(t, c.tell(t.Context()))
 		assert.Contains(t, b.String(), `allowed_by="brand \"commbox\"" allowed_ms=1200000 max_lifetime_ms=900000`)
@@ -35,13 +46,13 @@ func TestCappedLifetimes(t *testing.T) {
 			return strings.Count(b.String(), "\n")
 		}
 		assert.Equal(t, 1, lines(), "once")
-		whose = `brand "acme"`
+		set(func() { whose = `brand "acme"` })
 		assert.Equal(t, 2, lines())
-		fault = errors.New("the directory is away")
+		set(func() { fault = errors.New("the directory is away") })
 		assert.Equal(t, 2, lines())
-		fault, allowed = nil, 15*time.Minute
+		set(func() { fault, allowed = nil, 15*time.Minute })
 		assert.Equal(t, 2, lines())
-		allowed = time.Hour
+		set(func() { allowed = time.Hour })
 		assert.Equal(t, 3, lines())
 	})
 }
