@@ -213,15 +213,15 @@ func TestE164OfEveryRegion(t *testing.T) {
 //
 // trap S5
 func TestE164OfForeignNumbers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much work in one goroutine")
+	}
 	t.Parallel()
 	regions := slices.Sorted(maps.Keys(phonenumbers.GetSupportedRegions()))
 	taken, refused := 0, 0
 	for i, here := range regions {
 		prefix := internationalPrefixes()[here]
 		for j, there := range regions {
-			if testing.Short() && (i+j)%20 != 0 {
-				continue
-			}
 			for _, example := range examples(there) {
 				want := phonenumbers.Format(example, phonenumbers.E164)
 				numbers := []string{want[1:]}
