@@ -11,7 +11,7 @@ import (
 // is not compared.
 type Fields struct {
 	Email     string
-	Phone1    string // as E164 reads it in the Region
+	Phone1    string // the record's digits with or without the +, or as E164 reads it in the Region
 	UniqueID  string
 	FirstName string
 	LastName  string
@@ -46,10 +46,14 @@ func (e *MismatchError) Unwrap() error { return ErrNotFound }
 // ErrNotFound.
 func (db *DB) MatchAgent(ctx context.Context, brand, username string, given Fields) (Agent, error) {
 	a, err := db.Agent(ctx, brand, username)
-	// Reading a number takes longer than all else here, and most are in the record's form.
-	if given.Phone1 != "" && given.Phone1 != a.Phone1 {
+	// Reading a number takes longer than all else here, and most are the record's.
+	switch phone := given.Phone1; {
+	case phone == "":
+	case a.Phone1 != "" && phone == a.Phone1[1:]: // without the +
+		given.Phone1 = a.Phone1
+	case phone != a.Phone1:
 		var wrong error
-		if given.Phone1, wrong = E164(given.Phone1, given.Region); wrong != nil {
+		if given.Phone1, wrong = E164(phone, given.Region); wrong != nil {
 			return Agent{}, wrong
 		}
 	}
