@@ -32,10 +32,13 @@ func TestDocumentsAreServed(t *testing.T) {
 	assert.NotRegexp(t, `(?:src|href)="(?:https?:)?//`, page.body, "nothing comes from elsewhere")
 	for _, want := range []string{
 		`<html lang="en">`, "POST /auth/ticket", "GET /chat/{code}", "oneTimeUse", "encpryptedString",
-		"already_used", "not served with the rest",
-		`<th scope="col">`, `&#34;username&#34;: &#34;john.d&#34;`,
+		"already_used", "data.ticket.id", "multipart/form-data",
+		`<th scope="col">`, `&#34;username&#34;: &#34;john.d&#34;`, `--header &#34;Authorization: Bearer $ADMITONE_API_KEY&#34;`,
 	} {
 		assert.Contains(t, page.body, want)
+	}
+	for _, no := range []string{"/metrics", "/docs.css</", "/healthz", "check/{path}"} {
+		assert.NotContains(t, page.body, no+"</", "operations that are not for callers")
 	}
 	ids := make(map[string]int)
 	for _, m := range regexp.MustCompile(` id="([^"]+)"`).FindAllStringSubmatch(page.body, -1) {

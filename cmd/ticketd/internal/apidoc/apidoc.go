@@ -1,5 +1,6 @@
 // Package apidoc reads an OpenAPI document in order to show the document to people: in
-// the order of the text, with references resolved.
+// the order of the text, with references resolved. An operation with x-internal: true is
+// left out: it is not for callers.
 package apidoc
 
 import (
@@ -17,8 +18,8 @@ type Document struct {
 	Title       string
 	Summary     string
 	Description template.HTML
-	Groups      []Group
-	Schemas     []Schema
+	Groups      []Group    // those with operations
+	Answers     []Response // answers that operations have in common, each with a Name
 }
 
 // A Group is the operations under a tag.
@@ -40,50 +41,47 @@ type Operation struct {
 	Parameters  []Field
 	Body        *Body // nil: none
 	Responses   []Response
+	Commands    []Example // curl
 }
 
 // A Body describes the body of a request.
 type Body struct {
 	Description template.HTML
-	Contents    []Content
+	Types       []string // media types
+	Objects     []Object // the alternatives
 }
 
-// A Content is a body in a media type.
-type Content struct {
-	Type     string
-	Schemas  []string // names of the alternatives in Document.Schemas
-	Examples []Example
+// An Object is a JSON object, or a form.
+type Object struct {
+	Title  string // may be ""
+	Fields []Field
 }
 
-// An Example is a body in JSON.
+// An Example is a body in JSON, or a command.
 type Example struct {
 	Summary string // may be ""
-	JSON    string
+	Text    string
 }
 
-// A Response describes an answer.
+// A Response describes an answer. An answer in common that an operation refers to has no
+// more than Status, Name and Description.
 type Response struct {
-	Status      string
+	Status      string // "" of an answer in common
+	Name        string // of an answer in common; "": of one operation only
 	Description template.HTML
 	Headers     []Field
-	Contents    []Content
+	Types       []string
+	Fields      []Field // of the first media type with fields
+	Examples    []Example
 }
 
-// A Field is a parameter, a header or a member of an object.
+// A Field is a parameter, a header or a member of an object. A member of an inner object
+// has the whole path as its name: data.ticket.id, errors[].field.
 type Field struct {
 	Name        string
 	Type        string
-	Schema      string // a name in Schemas, or ""
 	Required    bool
 	Description template.HTML
-}
-
-// A Schema is a named object or value.
-type Schema struct {
-	Name        string
-	Type        string
-	Description template.HTML
-	Fields      []Field
 }
 
 // Read returns the content of the document. It reads the part of OpenAPI that the
@@ -96,41 +94,58 @@ func Read(document []byte) (*Document, error) {
 	if len(root.Content) != 1 {
 		return nil, fmt.Errorf("the document is empty")
 	}
-	r := &reader{root: node{root.Content[0]}}
+	r := &reader{root: node{root.Content[0]}, used: make(map[string]bool)}
 	info := r.root.get("info")
 	d := &Document{Title: info.text("title"), Summary: info.text("summary"), Description: prose(info.text("description"))}
-	groups := make(map[string]int)
-	for _, tag := range r.root.get("tags").items() {
-		groups[tag.text("name")] = len(d.Groups)
-		d.Groups = append(d.Groups, Group{Name: tag.text("name"), Description: prose(tag.text("description"))})
+	groups, err := r.groups()
+	if err != nil {
+		return nil, err
 	}
-	for path, item := range r.root.get("paths").members() {
-		for method, op := range item.members() {
-			if !op.has("operationId") {
-				continue // such as the parameters of all operations of the path
-			}
-			tags := op.get("tags").items()
-			if len(tags) == 0 {
-				return nil, fmt.Errorf("%s %s has no tag", method, path)
-			}
-			i, ok := groups[tags[0].n.Value]
-			if !ok {
-				return nil, fmt.Errorf("%s %s has a tag that is not listed", method, path)
-			}
-			d.Groups[i].Operations = append(d.Groups[i].Operations, r.operation(path, method, item, op))
+	for _, g := range groups {
+		if len(g.Operations) > 0 {
+			d.Groups = append(d.Groups, g)
 		}
 	}
-	for name, schema := range r.root.get("components").get("schemas").members() {
-		if !schema.has("oneOf") { // a choice is shown with the body that offers the choice
-			d.Schemas = append(d.Schemas, r.schema(name, schema))
+	for name, response := range r.root.get("components").get("responses").members() {
+		if r.used[name] {
+			answer := r.response("", response)
+			answer.Name = name
+			d.Answers = append(d.Answers, answer)
 		}
 	}
 	return d, r.err
 }
 
+// groups returns the groups of all tags.
+func (r *reader) groups() (all []Group, _ error) {
+	index := make(map[string]int)
+	for _, tag := range r.root.get("tags").items() {
+		index[tag.text("name")] = len(all)
+		all = append(all, Group{Name: tag.text("name"), Description: prose(tag.text("description"))})
+	}
+	for path, item := range r.root.get("paths").members() {
+		for method, op := range item.members() {
+			if !op.has("operationId") || op.text("x-internal") == "true" {
+				continue // the first are such as the parameters of all operations of the path
+			}
+			tags := op.get("tags").items()
+			if len(tags) == 0 {
+				return nil, fmt.Errorf("%s %s has no tag", method, path)
+			}
+			i, ok := index[tags[0].n.Value]
+			if !ok {
+				return nil, fmt.Errorf("%s %s has a tag that is not listed", method, path)
+			}
+			all[i].Operations = append(all[i].Operations, r.operation(path, method, item, op))
+		}
+	}
+	return all, nil
+}
+
 type reader struct {
 	root node
-	err  error // the first reference that leads nowhere
+	used map[string]bool // the answers in common that were referred to
+	err  error           // the first reference that leads nowhere
 }
 
 // resolve follows a reference. It returns the target and its name, or n and "" if n is
@@ -159,72 +174,106 @@ func (r *reader) operation(path, method string, item, op node) Operation {
 	for _, server := range item.get("servers").items() {
 		o.Server = server.text("url") + ", " + server.text("description")
 	}
+	var parameters []node
 	for _, list := range []node{item.get("parameters"), op.get("parameters")} {
 		for _, p := range list.items() {
 			p, _ = r.resolve(p)
-			o.Parameters = append(o.Parameters, r.field(p.text("name")+" ("+p.text("in")+")", p, p.text("required") == "true"))
+			parameters = append(parameters, p)
+			f := r.field(p.text("name"), p)
+			f.Type += ", in the " + p.text("in")
+			o.Parameters = append(o.Parameters, f)
 		}
 	}
-	if op.has("requestBody") {
-		body, _ := r.resolve(op.get("requestBody"))
+	body, _ := r.resolve(op.get("requestBody"))
+	if body.n != nil {
 		o.Body = r.body(body)
 	}
+	json := false // a good answer is JSON
 	for status, response := range op.get("responses").members() {
-		response, _ = r.resolve(response)
-		o.Responses = append(o.Responses, r.response(status, response))
+		to, name := r.resolve(response)
+		json = json || status[0] == '2' && to.get("content").has("application/json")
+		if name == "" {
+			o.Responses = append(o.Responses, r.response(status, to))
+			continue
+		}
+		r.used[name] = true
+		o.Responses = append(o.Responses, Response{Status: status, Name: name, Description: prose(to.text("description"))})
 	}
+	o.Commands = r.commands(&o, parameters, body, !json)
 	return o
 }
 
 func (r *reader) body(n node) *Body {
-	return &Body{Description: prose(n.text("description")), Contents: r.contents(n)}
+	b := &Body{Description: prose(n.text("description"))}
+	for kind, content := range n.get("content").members() {
+		b.Types = append(b.Types, kind)
+		schema, _ := r.resolve(content.get("schema"))
+		choices := schema.get("oneOf").items()
+		if choices == nil {
+			choices = []node{schema}
+		}
+		for _, choice := range choices {
+			choice, _ = r.resolve(choice)
+			object := Object{Title: choice.text("title"), Fields: r.fields("", choice)}
+			if object.Title == "" {
+				object.Title = kind
+			}
+			if !b.has(&object) {
+				b.Objects = append(b.Objects, object)
+			}
+		}
+	}
+	return b
+}
+
+// has reports whether the body shows the fields of an object already. The form that has the
+// whole JSON in a field is told by the media types, and so is an object within data.
+func (b *Body) has(object *Object) bool {
+	if len(object.Fields) > 0 && object.Fields[0].Name == "data" {
+		return true
+	}
+	for _, o := range b.Objects {
+		if fmt.Sprint(o.Fields) == fmt.Sprint(object.Fields) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *reader) response(status string, n node) Response {
-	to := Response{Status: status, Description: prose(n.text("description")), Contents: r.contents(n)}
+	to := Response{Status: status, Description: prose(n.text("description"))}
 	for name, header := range n.get("headers").members() {
 		header, _ = r.resolve(header)
-		to.Headers = append(to.Headers, r.field(name, header, header.text("required") == "true"))
+		to.Headers = append(to.Headers, r.field(name, header))
+	}
+	for kind, content := range n.get("content").members() {
+		to.Types = append(to.Types, kind)
+		for _, e := range values(content) {
+			to.Examples = append(to.Examples, Example{e.text("summary"), e.get("value").json()})
+		}
+		if to.Fields == nil {
+			schema, _ := r.resolve(content.get("schema"))
+			to.Fields = r.fields("", schema)
+		}
 	}
 	return to
 }
 
-// contents returns the media types of a body or an answer, in order.
-func (r *reader) contents(n node) (all []Content) {
-	for kind, content := range n.get("content").members() {
-		c := Content{Type: kind}
-		schema, name := r.resolve(content.get("schema"))
-		choices := schema.get("oneOf").items()
-		for _, choice := range choices {
-			_, name := r.resolve(choice)
-			c.Schemas = append(c.Schemas, name)
-		}
-		if name != "" && len(choices) == 0 {
-			c.Schemas = []string{name}
-		}
-		for _, e := range content.get("examples").members() {
-			c.Examples = append(c.Examples, Example{e.text("summary"), e.get("value").json()})
-		}
-		if content.has("example") {
-			c.Examples = append(c.Examples, Example{JSON: content.get("example").json()})
-		}
-		all = append(all, c)
+// values returns the examples of a media type: nodes with a value, and perhaps a summary.
+func values(content node) (all []node) {
+	for _, e := range content.get("examples").members() {
+		all = append(all, e)
+	}
+	if content.has("example") {
+		value := &yaml.Node{Kind: yaml.ScalarNode, Value: "value"}
+		all = append(all, node{&yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{value, content.get("example").n}}})
 	}
 	return all
 }
 
 // field returns a parameter or a header, both of which have a schema.
-func (r *reader) field(name string, n node, required bool) Field {
-	f := Field{Name: name, Required: required, Description: prose(n.text("description"))}
-	f.Type, f.Schema = r.kind(n.get("schema"))
-	return f
-}
-
-func (r *reader) schema(name string, n node) Schema {
-	s := Schema{Name: name, Description: prose(n.text("description"))}
-	s.Type, _ = r.kind(n)
-	s.Fields = r.fields("", n)
-	return s
+func (r *reader) field(name string, n node) Field {
+	return Field{name, r.kind(n.get("schema")), n.text("required") == "true", prose(n.text("description"))}
 }
 
 // fields returns the members of an object. The members of an inner object follow its
@@ -235,23 +284,28 @@ func (r *reader) fields(prefix string, n node) (all []Field) {
 		required[name.n.Value] = true
 	}
 	for name, member := range n.get("properties").members() {
-		f := Field{Name: prefix + name, Required: required[name], Description: prose(member.text("description"))}
-		f.Type, f.Schema = r.kind(member)
-		all = append(all, f)
-		all = append(all, r.fields(prefix+name+".", member)...)
+		to, _ := r.resolve(member)
+		description := to.text("description")
+		if text := member.text("description"); text != "" {
+			description = text
+		}
+		all = append(all, Field{prefix + name, r.kind(member), required[name], prose(description)})
+		name = prefix + name
+		if to.has("items") {
+			to, _ = r.resolve(to.get("items"))
+			name += "[]"
+		}
+		all = append(all, r.fields(name+".", to)...)
 	}
 	return all
 }
 
-// kind describes in words the values that a schema allows, or names the schema.
-func (r *reader) kind(n node) (words, name string) {
-	if to, name := r.resolve(n); name != "" {
-		return to.text("type"), name
-	}
-	words = n.text("type")
+// kind describes in words the values that a schema allows.
+func (r *reader) kind(n node) string {
+	n, _ = r.resolve(n)
+	words := n.text("type")
 	if words == "array" {
-		item, name := r.kind(n.get("items"))
-		return "array of " + item, name
+		return "array of " + r.kind(n.get("items"))
 	}
 	if n.has("const") {
 		words = n.get("const").json()
@@ -263,7 +317,7 @@ func (r *reader) kind(n node) (words, name string) {
 	if len(values) > 0 && len(values) < 5 {
 		words = strings.Join(values, " or ")
 	}
-	return words, ""
+	return words
 }
 
 // node is a YAML node, or none.
