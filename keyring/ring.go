@@ -175,6 +175,20 @@ func (r *Ring) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
 	return sealed, err
 }
 
+// AppendEncrypt is Encrypt, and appends the ciphertext to dst, which must not overlap the
+// plaintext.
+func (r *Ring) AppendEncrypt(dst, plaintext, associatedData []byte) ([]byte, error) {
+	s := r.keys.Load()
+	if s.aead == nil {
+		return nil, errNotAEAD
+	}
+	sealed, err := sealing.Append(s.aead, dst, plaintext, associatedData)
+	if err == nil && !sealing.IsProbe(associatedData) {
+		s.primary.sealed.Add(1)
+	}
+	return sealed, err
+}
+
 // Decrypt opens a ciphertext of Encrypt under any key that opens. A Channel Ring returns an
 // error.
 func (r *Ring) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {

@@ -18,6 +18,6 @@ func TestAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector makes sync.Pool drop entries")
 	}
-	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { _, _ = issuer.Issue(tk) }), 2.0)
+	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { _, _ = issuer.Issue(tk) }), 1.0)
 	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { _ = Open(keys, a, s, new(Ticket)) }), 2.0)
 }

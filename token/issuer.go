@@ -21,6 +21,7 @@ type Config struct {
 	// primary key without the prefix. If the Sealer has the method
 	// Lifetime() time.Duration, as a keyring.Ring has, it is the longest lifetime of
 	// anything that the keys seal, and MaxLifetime must not exceed it; 0 sets no bound.
+	// If the Sealer has the method AppendEncrypt of a Keyset, Issue seals with this method.
 	Sealer tink.AEAD
 
 	Realm       string           // the deployment's name, the same for issuer and verifier; see CheckRealm
@@ -101,7 +102,7 @@ func (i *Issuer) Issue(t *Ticket) (string, error) {
 		return "", errTooLong
 	}
 	for again := 0; ; again++ {
-		sealed, key, err := sealing.Seal(i.sealer, payload, i.ad)
+		sealed, key, err := sealing.Seal(i.sealer, s.sealed[:], payload, i.ad)
 		if err != nil {
 			return "", fmt.Errorf("sealing a ticket: %w", err)
 		}

@@ -50,6 +50,12 @@ func NewKeyset(handle *keyset.Handle) (*Keyset, error) {
 	return k, nil
 }
 
+// AppendEncrypt is Encrypt, and appends the ciphertext to dst, which must not overlap the
+// plaintext.
+func (k *Keyset) AppendEncrypt(dst, plaintext, associatedData []byte) ([]byte, error) {
+	return sealing.Append(k.AEAD, dst, plaintext, associatedData)
+}
+
 // HasKey reports whether the keyset has an enabled key with this ID.
 func (k *Keyset) HasKey(id KeyID) bool {
 	return slices.Contains(k.enabled, id)

@@ -33,8 +33,9 @@ const Pattern = `tkt[0-9]+_[A-Za-z0-9_-]{60,}`
 
 // scratch is the working memory of a call of Issue or Open.
 type scratch struct {
-	bytes [maxLength]byte
-	ids   idSource
+	bytes  [maxLength]byte
+	sealed [maxSealed]byte
+	ids    idSource
 }
 
 var pool = sync.Pool{New: func() any { return new(scratch) }}

@@ -61,6 +61,10 @@ func (k *keys) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
 	return k.primary.Encrypt(plaintext, associatedData)
 }
 
+func (k *keys) AppendEncrypt(dst, plaintext, associatedData []byte) ([]byte, error) {
+	return Append(k.primary, dst, plaintext, associatedData)
+}
+
 func (k *keys) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
 	id, ok := KeyID(ciphertext)
 	if !ok {
@@ -123,9 +127,12 @@ type gcmKey struct {
 }
 
 func (k gcmKey) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
-	out := make([]byte, len(k.prefix), len(k.prefix)+len(plaintext)+k.gcm.Overhead())
-	copy(out, k.prefix)
-	return k.gcm.Seal(out, nil, plaintext, associatedData), nil
+	room := len(k.prefix) + len(plaintext) + k.gcm.Overhead()
+	return k.AppendEncrypt(make([]byte, 0, room), plaintext, associatedData)
+}
+
+func (k gcmKey) AppendEncrypt(dst, plaintext, associatedData []byte) ([]byte, error) {
+	return k.gcm.Seal(append(dst, k.prefix...), nil, plaintext, associatedData), nil
 }
 
 func (k gcmKey) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {

@@ -47,9 +47,25 @@ func KeyID(sealed []byte) (id uint32, ok bool) {
 // key's output begins with a random byte, and names no key.
 var ErrNoPrefix = errors.New("the primary key has no TINK output prefix; rotate to a key that has")
 
-// Seal encrypts, and returns the ID of the key used.
-func Seal(keys tink.AEAD, plaintext, associatedData []byte) (sealed []byte, key uint32, err error) {
-	sealed, err = keys.Encrypt(plaintext, associatedData)
+// Append encrypts and appends the ciphertext to dst, which must not overlap the plaintext. Keys
+// with the method AppendEncrypt use the room of dst; the ciphertext of other keys is copied.
+func Append(keys tink.AEAD, dst, plaintext, associatedData []byte) ([]byte, error) {
+	if k, ok := keys.(interface {
+		AppendEncrypt(dst, plaintext, associatedData []byte) ([]byte, error)
+	}); ok {
+		return k.AppendEncrypt(dst, plaintext, associatedData)
+	}
+	sealed, err := keys.Encrypt(plaintext, associatedData)
+	if err != nil {
+		return nil, err
+	}
+	return append(dst, sealed...), nil
+}
+
+// Seal encrypts, and returns the ID of the key used. The sealed bytes may be in buffer, which is
+// empty and must not overlap the plaintext.
+func Seal(keys tink.AEAD, buffer, plaintext, associatedData []byte) (sealed []byte, key uint32, err error) {
+	sealed, err = Append(keys, buffer[:0], plaintext, associatedData)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -180,7 +180,7 @@ func invalidSessions(field, reason string) error {
 
 // seal encrypts a session and notes the key.
 func (s *Sessions) seal(plaintext []byte) ([]byte, error) {
-	sealed, key, err := sealing.Seal(s.c.Keys, plaintext, s.ad)
+	sealed, key, err := sealing.Seal(s.c.Keys, nil, plaintext, s.ad)
 	if err != nil {
 		return nil, fmt.Errorf("cannot seal a session: %w", err)
 	}
