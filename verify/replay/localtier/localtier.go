@@ -102,7 +102,7 @@ func (s *Store) note(k cache.Key, c *replay.Claim, first time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.recent.Find(k, &c.Nonce) == nil {
-		s.recent.Add(k, &c.Nonce, &c.Binding, first)
+		s.recent.Place(k).Add(&c.Nonce, &c.Binding, first)
 	}
 }
 

@@ -46,7 +46,7 @@
 // with lifetimes of 5 min and skews of 10 s, remembered for 6.5 min. The default of 64 MiB
 // holds ten million or so. Plan computes other loads.
 //
-// Sparse traffic costs more for each nonce. A nonce alone in a window takes 752 bytes, and
+// Sparse traffic costs more for each nonce. A nonce alone in a window takes 704 bytes, and
 // the default holds 80,000 of these nonces. Reckon with this if you issue few tickets with
 // lifetimes of days.
 //

@@ -1,16 +1,17 @@
 package cache
 
 // Chain is a growing chain of Bloom filters. Where Full reports true, call Grow before Add.
-// The zero Chain has no filter yet.
+// The zero Chain has no filter yet. Do not copy a Chain.
 type Chain struct {
 	Filters []Filter
 
-	blocks    int     // in all filters
-	errorRate float64 // the sum of the filters' rates, from the bits as they are set
-	limit     float64 // the errorRate at which the chain must grow
+	first     [1]Filter // the memory of Filters, until there are two
+	blocks    int       // in all filters
+	errorRate float64   // the sum of the filters' rates, from the bits as they are set
+	limit     float64   // the errorRate at which the chain must grow
 }
 
-// FilterOverhead is the memory of a filter beside the blocks, in bytes.
+// FilterOverhead is the memory of a further filter beside the blocks, in bytes.
 const FilterOverhead = 64
 
 // Blocks returns the number of blocks in all filters.
@@ -18,7 +19,7 @@ func (c *Chain) Blocks() int { return c.blocks }
 
 // Bytes returns the memory of all filters.
 func (c *Chain) Bytes() int64 {
-	return int64(len(c.Filters))*FilterOverhead + int64(c.blocks)*BlockBytes
+	return int64(max(0, len(c.Filters)-1))*FilterOverhead + int64(c.blocks)*BlockBytes
 }
 
 // ErrorRate returns the probability of Has for a key that was never added.
@@ -68,6 +69,9 @@ func (c *Chain) Add(k Key) {
 // Grow adds a filter. The number of blocks must be a FilterSize.
 func (c *Chain) Grow(blocks int) {
 	c.limit = c.NextLimit()
+	if len(c.Filters) == 0 {
+		c.Filters = c.first[:0]
+	}
 	c.Filters = append(c.Filters, make(Filter, blocks))
 	c.blocks += blocks
 }

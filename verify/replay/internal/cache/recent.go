@@ -48,14 +48,31 @@ func (r *Recent) Find(k Key, nonce *[16]byte) *Entry {
 	return nil
 }
 
-// Add notes an admission.
-func (r *Recent) Add(k Key, nonce *[16]byte, binding *[32]byte, first time.Time) {
+// Place is the place of a key's admission in the table. It is valid until the next Add.
+type Place struct {
+	entry *Entry
+	next  *uint8
+	used  bool
+}
+
+// Place returns the place where Add writes. Place reads the entry there, which nobody has used
+// for long: the entry comes from slow memory while the caller looks at the filters.
+func (r *Recent) Place(k Key) Place {
 	set := k.scale(len(r.next))
-	way := int(r.next[set])
-	r.next[set] = uint8((way + 1) % Ways)
-	e := &r.entries[set*Ways+way]
+	next := &r.next[set]
+	e := &r.entries[set*Ways+int(*next)]
+	return Place{e, next, e.used}
+}
+
+// Add notes an admission.
+func (p Place) Add(nonce *[16]byte, binding *[32]byte, first time.Time) {
+	*p.next = (*p.next + 1) % Ways
+	e := p.entry
 	e.nonce, e.binding = *nonce, *binding
-	e.sec, e.nsec, e.used = first.Unix(), int32(first.Nanosecond()), true
+	e.sec, e.nsec = first.Unix(), int32(first.Nanosecond())
+	if !p.used {
+		e.used = true
+	}
 }
 
 // FirstUsed returns the time of the admission.

@@ -43,43 +43,58 @@ type Windowed interface{ window() *Window }
 type Queue[W Windowed] []W
 
 // Add puts w into the queue.
-func (q *Queue[W]) Add(w W) { heap.Push((*queueHeap[W])(q), w) }
+func (q *Queue[W]) Add(w W) { heap.Push(queueHeap[W]{q}, w) }
 
 // Remove takes element 0 out of the queue.
-func (q *Queue[W]) Remove() W { return heap.Pop((*queueHeap[W])(q)).(W) }
+func (q *Queue[W]) Remove() W { return heap.Pop(queueHeap[W]{q}).(W) }
 
-// Extend raises the RetainUntil of w to t, if t is later.
-func (q *Queue[W]) Extend(w W, t time.Time) {
-	if base := w.window(); t.After(base.RetainUntil) {
-		base.RetainUntil = t
-		heap.Fix((*queueHeap[W])(q), base.position)
+// Extend raises the RetainUntil of w to t, if t is later. Most claims extend the latest window,
+// and this window has no children in the queue: nothing else is touched.
+func (q Queue[W]) Extend(w W, t time.Time) {
+	base := w.window()
+	if !t.After(base.RetainUntil) {
+		return
+	}
+	base.RetainUntil = t
+	for at := base.position; 2*at+1 < len(q); {
+		first := 2*at + 1
+		if right := first + 1; right < len(q) && q.less(right, first) {
+			first = right
+		}
+		if !q.less(first, at) {
+			return
+		}
+		q.swap(at, first)
+		at = first
 	}
 }
 
-// queueHeap gives Queue the methods of heap.Interface.
-type queueHeap[W Windowed] []W
-
-func (q queueHeap[W]) Len() int { return len(q) }
-
-func (q queueHeap[W]) Less(i, j int) bool {
+func (q Queue[W]) less(i, j int) bool {
 	return q[i].window().RetainUntil.Before(q[j].window().RetainUntil)
 }
 
-func (q queueHeap[W]) Swap(i, j int) {
+func (q Queue[W]) swap(i, j int) {
 	q[i], q[j] = q[j], q[i]
 	q[i].window().position, q[j].window().position = i, j
 }
 
-func (q *queueHeap[W]) Push(x any) {
+// queueHeap gives Queue the methods of heap.Interface.
+type queueHeap[W Windowed] struct{ *Queue[W] }
+
+func (q queueHeap[W]) Len() int           { return len(*q.Queue) }
+func (q queueHeap[W]) Less(i, j int) bool { return q.less(i, j) }
+func (q queueHeap[W]) Swap(i, j int)      { q.swap(i, j) }
+
+func (q queueHeap[W]) Push(x any) {
 	w := x.(W)
-	w.window().position = len(*q)
-	*q = append(*q, w)
+	w.window().position = len(*q.Queue)
+	*q.Queue = append(*q.Queue, w)
 }
 
-func (q *queueHeap[W]) Pop() any {
-	last := len(*q) - 1
-	w := (*q)[last]
-	clear((*q)[last:])
-	*q = (*q)[:last]
+func (q queueHeap[W]) Pop() any {
+	last := len(*q.Queue) - 1
+	w := (*q.Queue)[last]
+	clear((*q.Queue)[last:])
+	*q.Queue = (*q.Queue)[:last]
 	return w
 }
