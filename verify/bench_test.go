@@ -2,6 +2,7 @@ package verify
 
 import (
 	"encoding/base64"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -100,6 +101,46 @@ func BenchmarkBudget(b *testing.B) {
 				tickets = append(tickets, issue(issuer, true))
 			}
 		})
+	})
+}
+
+// BenchmarkRedeemParallel redeems in as many goroutines as there are CPUs. Each redeems tickets
+// of its own, from one replay cache.
+//
+//	go test -run '^$' -bench RedeemParallel -cpu 1,2 ./verify
+func BenchmarkRedeemParallel(b *testing.B) {
+	keys := newKeys(b)
+	issuer, err := token.NewIssuer(token.Config{Sealer: keys, Realm: "prod"})
+	require.NoError(b, err)
+	store, err := memory.Open(b.Context(), memory.Config{NoBarrier: true})
+	require.NoError(b, err)
+	v, err := New(Config{Opener: keys, Realm: "prod", Brands: []string{"commbox"}, Store: store})
+	require.NoError(b, err)
+	tickets := make([]string, b.N)
+	for i := range tickets {
+		tickets[i] = issueBy(b, issuer, func(tk *token.Ticket) { tk.Lifetime = token.MaxLifetime })
+	}
+	const share = 256 // of the tickets, taken at a time
+	var taken atomic.Int64
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(p *testing.PB) {
+		ctx := b.Context()
+		var mine []string
+		for p.Next() {
+			if len(mine) == 0 {
+				from := int(taken.Add(share)) - share
+				mine = tickets[min(from, b.N):min(from+share, b.N)]
+				if len(mine) == 0 {
+					continue // the last tickets are in the shares of others
+				}
+			}
+			if _, err := v.Redeem(ctx, mine[0], agent); err != nil && AsError(err).Reason != PossiblyUsed {
+				b.Error(err)
+				return
+			}
+			mine = mine[1:]
+		}
 	})
 }
 

@@ -47,7 +47,7 @@ func printableASCII(s string) bool {
 	switch {
 	case n >= 8:
 		odd := unprintable(four(s[n-8:]), four(s[n-4:]))
-		for i := 0; i <= n-8; i += 8 {
+		for i := 0; i < n-8; i += 8 {
 			odd |= unprintable(four(s[i:]), four(s[i+4:]))
 		}
 		return odd == 0
