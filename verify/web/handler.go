@@ -49,7 +49,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if stylesheet(w, r) {
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if r.Body != http.NoBody {
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	}
 	ticket, found := ticketOf(r, h.c.NamelessTicket)
 	switch {
 	case !found && h.c.NoTicket != nil:
@@ -80,6 +82,7 @@ type attempt struct {
 
 	use     verify.Use // the answer of Config.Use
 	entry   Entry      // the answer of Config.Admit
+	cookie  string     // of the session, which begins right before the claim; "" for a service's own sessions
 	current Session    // another user's session that the entry would replace
 }
 
@@ -110,9 +113,6 @@ func (p pause) Unwrap() error {
 }
 
 func (h *Handler) enter(w http.ResponseWriter, r *http.Request, ticket string) {
-	if r.PostForm == nil {
-		_ = r.ParseForm() // takes the readable parts of a GET's query
-	}
 	a := &attempt{Handler: h, r: r, ticket: ticket, began: time.Now()}
 	use := verify.Use{Complete: a.decideUse, Check: a.check}
 	if a.secret, a.bound = h.bindingSecret(r); a.bound {
@@ -156,8 +156,11 @@ func (a *attempt) check(t token.Ticket) (err error) {
 	a.entry.Page = a.entry.Page.checked(a.c.Log)
 	a.completeSession(t)
 	if a.sessions != nil {
-		if err = a.sessions.try(a.entry.Session); err != nil {
-			return err
+		if a.cookie, err = a.sessions.begin(a.entry.Session); err != nil {
+			if errors.Is(err, errTooLarge) {
+				return err
+			}
+			return &verify.Error{Reason: verify.StoreUnavailable, Cause: err}
 		}
 	}
 	err = a.mayEnterNow(t)
@@ -233,7 +236,7 @@ func (a *attempt) mayEnterNow(t token.Ticket) error {
 		return nil
 	case post:
 		return askPerson // the button's POST will show whether cookies stay
-	case a.r.Form.Has(probeField):
+	case len(valuesOf(a.r, probeField)) > 0:
 		return noCookie
 	}
 	return tryCookie
@@ -259,20 +262,28 @@ func (a *attempt) token() string { return confirmToken(a.secret, a.ticket, &a.cu
 func (a *attempt) admitted(w http.ResponseWriter, t token.Ticket) {
 	a.c.Decided(a.r, t, nil)
 	a.c.Verifier.Log(a.r.Context(), a.c.Log, t, nil, slog.String("remote", remote(a.r)))
+	if err := a.start(w); err != nil {
+		a.failed(w, t, err)
+		return
+	}
+	a.redirect(w, a.entry.Page)
+}
+
+// start starts the session, after Entry.Then.
+func (a *attempt) start(w http.ResponseWriter) error {
+	if a.entry.Then == nil && a.cookie != "" {
+		a.sessions.cookie(w, a.entry.Session.Audience, a.cookie)
+		return nil
+	}
 	s := a.entry.Session
 	if a.entry.Then != nil {
 		ctx, cancel := context.WithDeadline(context.WithoutCancel(a.r.Context()), a.checked.Add(thenLasts))
 		defer cancel()
 		if err := a.entry.Then(ctx, &s); err != nil {
-			a.failed(w, t, err)
-			return
+			return err
 		}
 	}
-	if err := a.c.Sessions.Start(w, a.r, s); err != nil {
-		a.failed(w, t, err)
-		return
-	}
-	a.redirect(w, a.entry.Page)
+	return a.c.Sessions.Start(w, a.r, s)
 }
 
 func (a *attempt) failed(w http.ResponseWriter, t token.Ticket, err error) {

@@ -43,11 +43,12 @@ func (s *Sessions) Logout(home string) http.Handler {
 	})
 }
 
+// Values of headers. Nobody changes them.
+var noStore, noReferrer, nosniff = []string{"no-store"}, []string{"no-referrer"}, []string{"nosniff"}
+
 // privately sets the headers of an answer to a request that may carry a secret.
 func privately(h http.Header) {
-	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("X-Content-Type-Options", "nosniff")
+	h["Cache-Control"], h["Referrer-Policy"], h["X-Content-Type-Options"] = noStore, noReferrer, nosniff
 }
 
 // seeOther redirects to a path, absolute or relative to the browser's. http.Redirect would

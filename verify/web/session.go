@@ -201,20 +201,19 @@ func (s *Sessions) isPrimary(key uint32, now time.Time) bool {
 // Start implements SessionStore. It sets the session's ID to a new random ID and Entered
 // to now.
 func (s *Sessions) Start(w http.ResponseWriter, _ *http.Request, session Session) error {
-	now := s.c.Now()
-	session.ID, session.Entered = rand.Text(), now
-	return s.set(w, &session, now)
+	value, err := s.begin(session)
+	if err != nil {
+		return err
+	}
+	s.cookie(w, session.Audience, value)
+	return nil
 }
 
-// try returns an error if Start would fail. The Handler asks before it spends a ticket on
-// the session.
-func (s *Sessions) try(session Session) error {
-	session.ID = rand.Text()
-	_, err := s.value(&session, s.c.Now())
-	if err != nil && !errors.Is(err, errTooLarge) {
-		return &verify.Error{Reason: verify.StoreUnavailable, Cause: err}
-	}
-	return err
+// begin returns the text of the cookie of a session that begins now.
+func (s *Sessions) begin(session Session) (string, error) {
+	now := s.c.Now()
+	session.ID, session.Entered = rand.Text(), now
+	return s.value(&session, now)
 }
 
 // value returns the text of the session's cookie, renewed now.
@@ -222,7 +221,7 @@ func (s *Sessions) value(session *Session, now time.Time) (string, error) {
 	if err := session.CheckSize(); err != nil {
 		return "", err
 	}
-	sealed, err := s.seal(session.append(nil, now))
+	sealed, err := s.seal(session.append(make([]byte, 0, session.size()), now))
 	if err != nil {
 		return "", err
 	}
@@ -239,19 +238,25 @@ func (s *Sessions) set(w http.ResponseWriter, session *Session, now time.Time) e
 	if err != nil {
 		return err
 	}
-	s.cookie(w, session.Audience, value, 0)
+	s.cookie(w, session.Audience, value)
 	return nil
 }
 
-func (s *Sessions) cookie(w http.ResponseWriter, a token.Audience, value string, maxAge int) {
-	c := &http.Cookie{
-		Name: s.cookieName(a), Value: value, MaxAge: maxAge, Path: "/",
-		Secure: !s.c.Insecure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+// cookie sets the cookie of an audience. The value is base64url, and so this is
+// http.SetCookie without its checks.
+func (s *Sessions) cookie(w http.ResponseWriter, a token.Audience, value string) {
+	w.Header().Add("Set-Cookie", s.cookieName(a)+"="+value+s.attributes(a))
+}
+
+// attributes returns the attributes of the cookie of an audience.
+func (s *Sessions) attributes(a token.Audience) string {
+	switch {
+	case s.partitioned(a):
+		return "; Path=/; HttpOnly; Secure; SameSite=None; Partitioned"
+	case s.c.Insecure:
+		return "; Path=/; HttpOnly; SameSite=Lax"
 	}
-	if s.partitioned(a) {
-		c.SameSite, c.Partitioned = http.SameSiteNoneMode, true
-	}
-	http.SetCookie(w, c)
+	return "; Path=/; HttpOnly; Secure; SameSite=Lax"
 }
 
 func (s *Sessions) partitioned(a token.Audience) bool {
@@ -270,7 +275,9 @@ func (s *Sessions) cookieName(a token.Audience) string {
 }
 
 // End takes the session of an audience from the browser.
-func (s *Sessions) End(w http.ResponseWriter, a token.Audience) { s.cookie(w, a, "", -1) }
+func (s *Sessions) End(w http.ResponseWriter, a token.Audience) {
+	w.Header().Add("Set-Cookie", s.cookieName(a)+"=; Max-Age=0"+s.attributes(a))
+}
 
 // Current implements SessionStore. The session is genuine, neither idle for longer than
 // Idle nor older than Lifetime, and Refresh returns no error.

@@ -538,3 +538,40 @@ func (p padded) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
 func (p padded) Decrypt(sealed, associatedData []byte) ([]byte, error) {
 	return p.AEAD.Decrypt(sealed[:max(0, len(sealed)-100)], associatedData)
 }
+
+// The cookie's header is the header that net/http writes, and CheckSize counts as append does.
+func TestCookieHeader(t *testing.T) {
+	for name, c := range map[string]struct {
+		config SessionConfig
+		want   http.Cookie
+	}{
+		"TLS":    {SessionConfig{}, http.Cookie{Name: "__Host-admitone-agent", Secure: true, SameSite: http.SameSiteLaxMode}},
+		"no TLS": {SessionConfig{Insecure: true}, http.Cookie{Name: "admitone-agent", SameSite: http.SameSiteLaxMode}},
+		"frames": {SessionConfig{Partitioned: token.Agent}, http.Cookie{
+			Name: "__Host-admitone-agent", Secure: true, SameSite: http.SameSiteNoneMode, Partitioned: true}},
+	} {
+		s := &Sessions{c: c.config}
+		c.want.Path, c.want.HttpOnly = "/", true
+		for value, write := range map[string]func(w http.ResponseWriter){
+			"abc-_": func(w http.ResponseWriter) { s.cookie(w, token.Agent, "abc-_") },
+			"":      func(w http.ResponseWriter) { s.End(w, token.Agent) },
+		} {
+			w := httptest.NewRecorder()
+			write(w)
+			want := c.want
+			if want.Value = value; value == "" {
+				want.MaxAge = -1
+			}
+			ours, err := http.ParseSetCookie(w.Header().Get("Set-Cookie"))
+			require.NoError(t, err, name)
+			theirs, err := http.ParseSetCookie(want.String())
+			require.NoError(t, err, name)
+			ours.Raw, theirs.Raw = "", ""
+			assert.Equal(t, theirs, ours, name)
+		}
+	}
+	for _, n := range []int{0, 1, 127, 128, 5000, 1 << 14} {
+		s := Session{Name: strings.Repeat("x", n), Groups: []string{"g", strings.Repeat("y", n)}}
+		assert.Equal(t, len(s.append(nil, time.Time{})), s.size(), n)
+	}
+}

@@ -42,10 +42,32 @@ func tooLarge(has, most int, unit string) error {
 // values of the fields that the ticket decides: Brand, Channel and Actor. CheckSize is right
 // for the keys of every keyring of kind session.
 func (s Session) CheckSize() error {
-	if n := len(s.append(nil, time.Time{})) + idLength - len(s.ID); n > maxPlaintext {
+	if n := s.size() + idLength - len(s.ID); n > maxPlaintext {
 		return tooLarge(n, maxPlaintext, "bytes")
 	}
 	return nil
+}
+
+func (s *Session) texts() [8]string {
+	return [...]string{s.ID, s.Brand, s.User, s.Name, s.Email, s.Record, s.Channel, s.Actor}
+}
+
+// size returns the number of bytes that append adds.
+func (s *Session) size() int {
+	n := sessionFixed
+	texts := s.texts()
+	for _, all := range [...][]string{texts[:], s.Groups} {
+		for _, text := range all {
+			n += len(text)
+			for length := len(text); ; length >>= 7 {
+				n++
+				if length < 0x80 {
+					break
+				}
+			}
+		}
+	}
+	return n
 }
 
 // append appends s, renewed at a time, to b.
@@ -60,7 +82,7 @@ func (s *Session) append(b []byte, renewed time.Time) []byte {
 	for _, t := range []time.Time{s.Issued, s.Entered, renewed} {
 		b = binary.BigEndian.AppendUint64(b, uint64(t.UnixMilli()))
 	}
-	for _, text := range []string{s.ID, s.Brand, s.User, s.Name, s.Email, s.Record, s.Channel, s.Actor} {
+	for _, text := range s.texts() {
 		b = appendText(b, text)
 	}
 	for _, g := range s.Groups {

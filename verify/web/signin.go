@@ -81,10 +81,7 @@ func nextOf(r *http.Request) (next string, ok bool) {
 		}
 		return raw, true
 	}
-	all := r.Form[nextParameter]
-	if r.Form == nil {
-		all = r.URL.Query()[nextParameter]
-	}
+	all := valuesOf(r, nextParameter)
 	switch len(all) {
 	case 0:
 		return "", true
@@ -113,11 +110,7 @@ func (h *Handler) signInURL(r *http.Request, p Page) string {
 	if p.SignIn == "" || h.origin == "" {
 		return ""
 	}
-	path := r.URL.EscapedPath()
-	if u, err := url.ParseRequestURI(r.RequestURI); err == nil {
-		path = u.EscapedPath()
-	}
-	back := string(h.origin) + path + "?" + askedField + "=1"
+	back := string(h.origin) + sentPath(r) + "?" + askedField + "=1"
 	if kept := ownQuery(r); kept != "" {
 		back += "&" + kept[1:]
 	}

@@ -40,12 +40,14 @@ func ticketOf(r *http.Request, nameless bool) (ticket string, found bool) {
 			return "", true
 		}
 	}
-	var all []string
+	tickets := 0
 	add := func(name, value string) {
 		if slices.Contains(parameters, name) {
-			all = append(all, value)
+			ticket = value
+			tickets++
 		} else if t, ok := strings.CutPrefix(value, "TA"); ok && nameless && name == "" {
-			all = append(all, t)
+			ticket = t
+			tickets++
 		}
 	}
 	for name, values := range r.PostForm {
@@ -63,15 +65,29 @@ func ticketOf(r *http.Request, nameless bool) (ticket string, found bool) {
 		}
 	}
 	switch {
-	case len(all) == 0:
+	case tickets == 0:
 		return "", false
-	case len(all) == 1 && strings.Count(r.URL.RawQuery, "&") < maxPairs:
-		if once, err := url.PathUnescape(all[0]); err == nil {
+	case tickets == 1 && strings.Count(r.URL.RawQuery, "&") < maxPairs:
+		if once, err := url.PathUnescape(ticket); err == nil {
 			return once, true
 		}
-		return all[0], true
+		return ticket, true
 	}
 	return "", true
+}
+
+// valuesOf returns the values of a parameter of the request's query or form. It reads a
+// query without a map of all its parameters.
+func valuesOf(r *http.Request, name string) (values []string) {
+	if r.Form != nil {
+		return r.Form[name]
+	}
+	for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
+		if n, value, ok := readPair(pair); ok && n == name && pair != "" {
+			values = append(values, value)
+		}
+	}
+	return values
 }
 
 // readPair reads a part of a query as url.ParseQuery does: a part with a semicolon, or
@@ -128,10 +144,7 @@ func maySpend(r *http.Request) bool {
 // "?" on. The way has only the last part of the path: a proxy in front, http.StripPrefix
 // or a router may have taken off the rest.
 func here(r *http.Request, query string) string {
-	path := r.URL.EscapedPath()
-	if u, err := url.ParseRequestURI(r.RequestURI); err == nil {
-		path = u.EscapedPath()
-	}
+	path := sentPath(r)
 	last := path[strings.LastIndexByte(path, '/')+1:]
 	if last == "" || strings.Contains(last, ":") {
 		last = "./" + last // otherwise no path, or a scheme
@@ -139,15 +152,32 @@ func here(r *http.Request, query string) string {
 	return last + query
 }
 
+// sentPath returns the path that the browser asked for, percent-encoded.
+func sentPath(r *http.Request) string {
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	if strings.HasPrefix(path, "/") && !strings.ContainsFunc(path, unusual) {
+		return path
+	}
+	if u, err := url.ParseRequestURI(r.RequestURI); err == nil {
+		return u.EscapedPath()
+	}
+	return r.URL.EscapedPath()
+}
+
+// unusual reports whether a character of a path may have to be encoded.
+func unusual(r rune) bool {
+	letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+	return !letter && (r < '-' || r > '9') && r != '_' // '-' to '9' are - . / and the digits
+}
+
 // without returns the query of u, from "?" on, without tickets, unreadable parts and the
 // named parameters. It returns "" if nothing is left.
 func without(u *url.URL, names ...string) string {
-	names = append(names, parameters...)
 	var kept []string
 	for pair := range strings.SplitSeq(u.RawQuery, "&") {
 		name, value, ok := readPair(pair)
 		nameless := name == "" && strings.HasPrefix(value, "TA")
-		if pair != "" && ok && !slices.Contains(names, name) && !nameless {
+		if pair != "" && ok && !slices.Contains(names, name) && !slices.Contains(parameters, name) && !nameless {
 			kept = append(kept, pair)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 )
@@ -15,6 +16,7 @@ const maxOpenFiles = 64
 // batch gathers the records for a commit, by window.
 type batch struct {
 	records map[int64][]record
+	size    int // the number of records
 	*commit
 }
 
@@ -29,6 +31,7 @@ func (b *batch) add(index int64, r record) *commit {
 		b.records, b.commit = make(map[int64][]record), &commit{done: make(chan struct{})}
 	}
 	b.records[index] = append(b.records[index], r)
+	b.size++
 	return b.commit
 }
 
@@ -44,6 +47,7 @@ func isNotWritten(err error) bool { return errors.As(err, new(notWritten)) }
 func (j *Store) commitAll() {
 	defer close(j.done)
 	for range j.work {
+		j.gather()
 		j.mu.Lock()
 		b, closed := j.open, j.closed
 		j.open = batch{}
@@ -58,10 +62,33 @@ func (j *Store) commitAll() {
 	}
 }
 
+// maxYields bounds how often the committer lets other goroutines run before a commit.
+const maxYields = 16
+
+// gather lets claims under way join the batch, as long as some do. On a fast disk, the
+// processor time of many small commits is the limit. A claim alone waits for nobody.
+func (j *Store) gather() {
+	size := j.waiting()
+	for range maxYields {
+		runtime.Gosched()
+		before := size
+		if size = j.waiting(); size == before {
+			return
+		}
+	}
+}
+
+// waiting returns the number of records that wait for the next commit.
+func (j *Store) waiting() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.open.size
+}
+
 // commit writes a batch, all windows at once, and answers the claims.
 func (j *Store) commit(b batch) {
 	b.failed = make(map[int64]error)
-	ours := j.stillOurs()
+	ours := j.seemsOurs()
 	segments := make(map[int64]*segment)
 	var made []*segment
 	for index := range b.records {
@@ -84,18 +111,7 @@ func (j *Store) commit(b batch) {
 		}
 		made = nil
 	}
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	for index, s := range segments {
-		wg.Go(func() {
-			if err := s.append(b.records[index], j.at); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				b.failed[index] = err
-			}
-		})
-	}
-	wg.Wait()
+	j.write(b, segments)
 	if err := j.lookAgain(); err != nil { // see owner.go
 		for index := range segments {
 			b.failed[index] = cmp.Or(b.failed[index], err)
@@ -110,6 +126,30 @@ func (j *Store) commit(b batch) {
 		j.closeOldest()
 	}
 	j.finish(b, made)
+}
+
+// write writes the records of a batch to their segments, and notes the failures.
+func (j *Store) write(b batch, segments map[int64]*segment) {
+	if len(segments) == 1 {
+		for index, s := range segments {
+			if err := s.append(b.records[index], j.at); err != nil {
+				b.failed[index] = err
+			}
+		}
+		return
+	}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for index, s := range segments {
+		wg.Go(func() {
+			if err := s.append(b.records[index], j.at); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				b.failed[index] = err
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // segmentFor returns the segment for the window's records.

@@ -13,33 +13,34 @@ import (
 	"github.com/admitone/admitone/verify/replay"
 )
 
-// site is the place where a ticket is used: the ticket's brand and, if the holder enters a
-// channel, the channel. Each request reads it once from the directory.
+// site is the place where a ticket is used. Each request reads it once from the directory.
 type site struct {
-	settings directory.Effective // the channel's, or the brand's if there is no such channel
-	channel  directory.Channel   // zero if there is none
-	missing  error               // says that the directory lacks the brand or the channel
+	brand, channel   string // as they were asked for; channel is "" for the brand itself
+	*directory.Place        // the zero Place if there is no such brand
 }
 
 // lookUpSite reads the brand and, unless channel is "", its channel. The error is a
 // *verify.Error: the directory could not be asked.
 func (s *server) lookUpSite(ctx context.Context, brand, channel string) (site, error) {
-	b, c, err := s.Directory.BrandChannel(ctx, brand, channel)
-	missing := fmt.Errorf("the directory has no brand %q", brand)
-	if channel != "" {
-		missing = fmt.Errorf("the directory has no brand %q with a channel %q", brand, channel)
-	}
+	p, err := s.Directory.Place(ctx, brand, channel)
 	switch {
 	case errors.Is(err, directory.ErrNotFound):
-		return site{missing: missing}, nil
+		p = new(directory.Place)
 	case err != nil:
 		return site{}, notAsked(err)
-	case channel != "" && c == nil:
-		return site{settings: b.Effective(nil), missing: missing}, nil
-	case c == nil:
-		return site{settings: b.Effective(nil)}, nil
 	}
-	return site{settings: b.Effective(c), channel: *c}, nil
+	return site{brand, channel, p}, nil
+}
+
+// missing returns an error if the directory lacks the brand or the channel.
+func (at site) missing() error {
+	switch {
+	case at.channel != "" && at.Channel == nil:
+		return fmt.Errorf("the directory has no brand %q with a channel %q", at.brand, at.channel)
+	case at.Brand.Name == "":
+		return fmt.Errorf("the directory has no brand %q", at.brand)
+	}
+	return nil
 }
 
 // notAsked is the verdict on a ticket if the directory could not be asked.
@@ -70,17 +71,18 @@ func (s *server) admit(ctx context.Context, t token.Ticket, at site, from netip.
 // admitPerson is the part of admit about brand, channel and agent.
 func (s *server) admitPerson(ctx context.Context, t token.Ticket, at site, from netip.Addr) (directory.Agent, error) {
 	var none directory.Agent
-	set := at.settings
+	if err := at.missing(); err != nil {
+		return none, err
+	}
+	set := &at.Settings
 	switch {
-	case at.missing != nil:
-		return none, at.missing
 	case !set.TicketLogin:
 		return none, fmt.Errorf("ticket login is switched off for brand %q, channel %q", set.Brand, set.Channel)
 	case t.Lifetime > set.MaxLifetime:
 		return none, &verify.Error{Reason: verify.LifetimeTooLong}
 	case s.issuedBefore(t, set.TicketsSince):
 		return none, errors.New("the ticket was issued before the brand was removed and made again")
-	case t.Channel != "" && s.issuedBefore(t, at.channel.TicketsSince):
+	case t.Channel != "" && (at.Channel == nil || s.issuedBefore(t, at.Channel.TicketsSince)):
 		return none, errors.New("the ticket was issued before the channel was removed and made again")
 	case t.Audience != token.Agent:
 		return none, nil

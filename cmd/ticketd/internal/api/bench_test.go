@@ -2,7 +2,6 @@ package api
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -25,7 +24,7 @@ func unlimited(c *Config) {
 
 // exchange answers one request by the handler alone, without a network. It returns the
 // answer's body.
-func exchange(b *testing.B, h http.Handler, path, key, body string) string {
+func exchange(b testing.TB, h http.Handler, path, key, body string) string {
 	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
 	r.Header["Authorization"] = []string{"Bearer " + key}
 	r.Header["Content-Type"] = []string{"application/json"}
@@ -51,20 +50,59 @@ func BenchmarkIssue(b *testing.B) {
 	}
 }
 
+// spendAll calls spend with another ticket in each round of a benchmark.
+func spendAll(b *testing.B, w *world, spend func(ticket string)) {
+	var tickets []string
+	b.ReportAllocs()
+	for b.Loop() {
+		if len(tickets) == 0 {
+			b.StopTimer()
+			for range 1000 {
+				tickets = append(tickets, w.benchTicket(b))
+			}
+			b.StartTimer()
+		}
+		spend(tickets[0])
+		tickets = tickets[1:]
+	}
+}
+
+// benchTicket asks for a ticket.
+func (w *world) benchTicket(b testing.TB) string {
+	var issued struct{ Data client.Issued }
+	answer := exchange(b, w.server.Config.Handler, "/auth/ticket", w.key, benchTicket)
+	require.NoError(b, json.Unmarshal([]byte(answer), &issued))
+	return issued.Data.Ticket
+}
+
 // BenchmarkRedeem measures POST /auth/redeem for an agent, from memory.
 func BenchmarkRedeem(b *testing.B) {
 	w := newWorld(b, unlimited)
 	redeem := w.apiKey(directory.APIKey{Scopes: []directory.Scope{directory.ScopeRedeem}, Brands: []string{"commbox"}})
-	h := w.server.Config.Handler
-	var bodies []string
-	for range 1000 {
-		var issued struct{ Data client.Issued }
-		require.NoError(b, json.Unmarshal([]byte(exchange(b, h, "/auth/ticket", w.key, benchTicket)), &issued))
-		bodies = append(bodies, fmt.Sprintf(`{"ticket":%q,"audience":"agent","binding":"0123456789abcdef"}`, issued.Data.Ticket))
-	}
-	b.ReportAllocs()
-	for n := 0; b.Loop(); n++ {
-		exchange(b, h, "/auth/redeem", redeem, bodies[n%len(bodies)]) // the first time, or a repetition
+	spendAll(b, w, func(ticket string) {
+		exchange(b, w.server.Config.Handler, "/auth/redeem", redeem, redemptionOf(ticket))
+	})
+}
+
+// redemptionOf is the body of a backend's request with an agent's ticket.
+func redemptionOf(ticket string) string {
+	return `{"ticket":"` + ticket + `","audience":"agent","binding":"0123456789abcdef"}`
+}
+
+// BenchmarkLogin measures GET /login?ta= for an agent, from memory.
+func BenchmarkLogin(b *testing.B) {
+	w := newWorld(b, unlimited)
+	spendAll(b, w, func(ticket string) { login(b, w.server.Config.Handler, ticket) })
+}
+
+// login enters with an agent's ticket, as exchange answers a request.
+func login(b testing.TB, h http.Handler, ticket string) {
+	r := httptest.NewRequest(http.MethodGet, "/login?ta="+ticket, nil)
+	r.Header["User-Agent"] = []string{"Mozilla/5.0 (X11; Linux x86_64; rv:141.0) Gecko/20100101 Firefox/141.0"}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if w.Code != http.StatusSeeOther || w.Header().Get("Set-Cookie") == "" {
+		b.Fatalf("/login answers %d: %s", w.Code, w.Body)
 	}
 }
 

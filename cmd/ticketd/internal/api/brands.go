@@ -14,7 +14,7 @@ import (
 
 // looks returns the looks of pages under the settings, without the places to which the
 // pages of agents and of customers lead.
-func looks(set directory.Effective) web.Page {
+func looks(set *directory.Effective) web.Page {
 	p := web.Page{
 		Brand: set.DisplayName, Colour: set.Colour, Language: set.Language, ReturnOrigins: set.ReturnOrigins,
 	}
@@ -42,14 +42,14 @@ func (s *server) pageAgent(r *http.Request) web.Page {
 }
 
 // agentsPage returns the pages of agents under the settings.
-func (s *server) agentsPage(set directory.Effective) web.Page {
+func (s *server) agentsPage(set *directory.Effective) web.Page {
 	p := looks(set)
 	p.SignIn = cmp.Or(set.AgentSignInURL, s.AgentSignInURL)
 	return p
 }
 
 // customersPage returns the pages of customers under the settings.
-func customersPage(set directory.Effective) web.Page {
+func customersPage(set *directory.Effective) web.Page {
 	p := looks(set)
 	p.SignIn, p.Home = set.CustomerSignInURL, set.CustomerHome
 	return p
@@ -63,15 +63,15 @@ func (s *server) pageCustomer(r *http.Request) web.Page {
 
 // settingsIn returns the settings at a place, or none, for pages with the default looks, if
 // there is no place or the directory cannot be asked.
-func (s *server) settingsIn(ctx context.Context, p place) directory.Effective {
+func (s *server) settingsIn(ctx context.Context, p place) *directory.Effective {
 	if p.brand == "" {
-		return directory.Effective{}
+		return new(directory.Effective)
 	}
-	set, err := s.Directory.Effective(ctx, p.brand, p.channel)
-	if err != nil {
-		return directory.Effective{}
+	at, err := s.Directory.Place(ctx, p.brand, p.channel)
+	if err != nil || at.Channel == nil && p.channel != "" {
+		return new(directory.Effective)
 	}
-	return set
+	return &at.Settings
 }
 
 // place is a brand, or a channel of a brand.

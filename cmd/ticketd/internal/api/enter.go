@@ -102,7 +102,7 @@ func (s *server) admitAgent(r *http.Request, t token.Ticket, _ verify.Use) (e we
 	if err != nil {
 		return e, err
 	}
-	e = entryOf(at.settings, s.agentsPage(at.settings))
+	e = entryOf(&at.Settings, s.agentsPage(&at.Settings))
 	describeAgent(&e.Session, a)
 	return e, nil
 }
@@ -134,16 +134,16 @@ func (s *server) admitCustomer(r *http.Request, t token.Ticket, use verify.Use) 
 	if _, err := s.admit(r.Context(), t, at, clientOf(r)); err != nil {
 		return e, err
 	}
-	e = entryOf(at.settings, customersPage(at.settings))
+	e = entryOf(&at.Settings, customersPage(&at.Settings))
 	c, err := s.customerFor(r, t, e.Confirm)
 	if err != nil {
 		return web.Entry{}, err
 	}
 	if c.ID != 0 {
-		describeCustomer(&e.Session, c.Customer, at.channel)
+		describeCustomer(&e.Session, c.Customer, at.Channel.RecordID)
 	}
 	e.Then = func(ctx context.Context, session *web.Session) error {
-		describeCustomer(session, s.updateCustomer(ctx, t, c), at.channel)
+		describeCustomer(session, s.updateCustomer(ctx, t, c), at.Channel.RecordID)
 		return nil
 	}
 	return e, nil
@@ -164,13 +164,13 @@ func (s *server) customerFor(r *http.Request, t token.Ticket, confirm bool) (f f
 }
 
 // entryOf returns how the settings let somebody enter, on a page.
-func entryOf(set directory.Effective, p web.Page) web.Entry {
-	return web.Entry{Confirm: set.Confirm, Page: p, Switch: switchIn(set)}
+func entryOf(set *directory.Effective, p web.Page) web.Entry {
+	return web.Entry{Confirm: set.Confirm, Page: p, Switch: switchIn(set.OtherUser)}
 }
 
-// switchIn returns the settings' policy on another user's session.
-func switchIn(set directory.Effective) web.Switch {
-	switch set.OtherUser {
+// switchIn returns a policy on another user's session.
+func switchIn(otherUser string) web.Switch {
+	switch otherUser {
 	case directory.Confirm:
 		return web.ConfirmUser
 	case directory.Refuse:
@@ -185,10 +185,13 @@ func switchIn(set directory.Effective) web.Switch {
 func (s *server) switchOf(ctx context.Context, session web.Session) (web.Switch, error) {
 	if session.Brand == "" {
 		policy, err := s.Directory.StrictestOtherUser(ctx)
-		return switchIn(directory.Effective{OtherUser: policy}), err
+		return switchIn(policy), err
 	}
 	at, err := s.lookUpSite(ctx, session.Brand, session.Channel)
-	return switchIn(at.settings), err
+	if err != nil {
+		return web.RefuseUser, err
+	}
+	return switchIn(at.Settings.OtherUser), nil
 }
 
 // describeAgent fills in what a session tells of an agent.
@@ -199,8 +202,8 @@ func describeAgent(s *web.Session, a directory.Agent) {
 
 // describeCustomer fills in what a session tells of a customer. The session belongs to the
 // customer's record, and to the channel's.
-func describeCustomer(s *web.Session, c directory.Customer, at directory.Channel) {
-	s.User, s.Record, s.Email = strconv.FormatInt(c.ID, 10), c.RecordID+"."+at.RecordID, c.Email
+func describeCustomer(s *web.Session, c directory.Customer, channelRecord string) {
+	s.User, s.Record, s.Email = strconv.FormatInt(c.ID, 10), c.RecordID+"."+channelRecord, c.Email
 	s.Name = fullName(c.FirstName, c.LastName, cmp.Or(c.Email, c.Phone1, c.UniqueID))
 }
 

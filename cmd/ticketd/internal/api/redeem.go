@@ -104,8 +104,10 @@ type apiRedemption struct {
 	r   *http.Request
 	key directory.APIKey
 
-	site  site
-	agent directory.Agent
+	site     site
+	agent    directory.Agent
+	customer found
+	checked  time.Time // right before the claim
 }
 
 // readRedemption reads the body of a request.
@@ -120,18 +122,9 @@ func (s *server) readRedemption(r *http.Request, c call) (*apiRedemption, *refus
 	return &apiRedemption{server: s, q: q, r: r, key: c.key}, nil
 }
 
-// use returns the use of the ticket. check runs after the service's own check.
+// use returns the use of the ticket, with a check.
 func (a *apiRedemption) use(check func(token.Ticket) error) verify.Use {
-	u := verify.Use{
-		Audience: token.Customer, Channel: a.q.Channel,
-		Complete: a.completeUse,
-		Check: func(t token.Ticket) (err error) {
-			if a.agent, err = a.admit(a.r.Context(), t, a.site, a.q.Address); err != nil {
-				return err
-			}
-			return check(t)
-		},
-	}
+	u := verify.Use{Audience: token.Customer, Channel: a.q.Channel, Complete: a.completeUse, Check: check}
 	if a.q.Audience == client.Agent {
 		u.Audience = token.Agent
 	}
@@ -139,6 +132,21 @@ func (a *apiRedemption) use(check func(token.Ticket) error) verify.Use {
 		u.Binding = sha256.Sum256([]byte(a.q.Binding))
 	}
 	return u
+}
+
+// admitHolder is the service's own check of a ticket.
+func (a *apiRedemption) admitHolder(t token.Ticket) (err error) {
+	a.agent, err = a.admit(a.r.Context(), t, a.site, a.q.Address)
+	return err
+}
+
+// prepareClaim is admitHolder, and finds the customer before the ticket is spent.
+func (a *apiRedemption) prepareClaim(t token.Ticket) (err error) {
+	if err = a.admitHolder(t); err == nil && t.Audience == token.Customer {
+		a.customer, err = a.findCustomer(a.r.Context(), t)
+	}
+	a.checked = time.Now()
+	return err
 }
 
 // completeUse reads the site of a ticket. It refuses a key, an address or a channel code
@@ -161,7 +169,7 @@ func (a *apiRedemption) completeUse(t token.Ticket, u *verify.Use) (err error) {
 	if a.site, err = a.lookUpSite(a.r.Context(), t.Brand, channel); err != nil {
 		return err
 	}
-	if !a.site.settings.APIAddresses.Allow(clientOf(a.r)) {
+	if !a.site.Settings.APIAddresses.Allow(clientOf(a.r)) {
 		return errAddress
 	}
 	if a.q.ChannelCode != "" && a.q.Channel == "" {
@@ -176,7 +184,7 @@ func (s *server) inspect(w http.ResponseWriter, r *http.Request, c call) *refusa
 	if denied != nil {
 		return denied
 	}
-	t, err := s.Verifier.Inspect(r.Context(), a.q.Ticket, a.use(func(token.Ticket) error { return nil }))
+	t, err := s.Verifier.Inspect(r.Context(), a.q.Ticket, a.use(a.admitHolder))
 	if errors.Is(err, errAddress) {
 		return addressRefused()
 	}
@@ -208,15 +216,7 @@ func (s *server) redeem(w http.ResponseWriter, r *http.Request, c call) *refusal
 	if denied != nil {
 		return denied
 	}
-	var customer found
-	var checked time.Time // right before the claim
-	t, err := s.Verifier.Redeem(r.Context(), a.q.Ticket, a.use(func(t token.Ticket) (err error) {
-		if t.Audience == token.Customer {
-			customer, err = s.findCustomer(r.Context(), t)
-		}
-		checked = time.Now()
-		return err
-	}))
+	t, err := s.Verifier.Redeem(r.Context(), a.q.Ticket, a.use(a.prepareClaim))
 	if errors.Is(err, errAddress) {
 		return addressRefused()
 	}
@@ -238,9 +238,9 @@ func (s *server) redeem(w http.ResponseWriter, r *http.Request, c call) *refusal
 	if t.Audience == token.Agent {
 		answer.Agent = agentRecord(a.agent)
 	} else {
-		ctx, cancel := afterClaim(r.Context(), checked)
+		ctx, cancel := afterClaim(r.Context(), a.checked)
 		defer cancel()
-		answer.Customer = customerRecord(s.updateCustomer(ctx, t, customer))
+		answer.Customer = customerRecord(s.updateCustomer(ctx, t, a.customer))
 	}
 	s.reply(w, http.StatusOK, "Admitted", answer)
 	return nil

@@ -80,9 +80,9 @@ func (s *server) revoke(w http.ResponseWriter, r *http.Request, c call) *refusal
 	if !c.key.Allows(directory.ScopeIssue, t.Brand) {
 		return unauthorized("the API key is not for this brand; use one of the brand's", "API key of another brand")
 	}
-	brand, channel, err := s.Directory.BrandChannel(r.Context(), t.Brand, t.Channel)
+	at, err := s.Directory.Place(r.Context(), t.Brand, t.Channel)
 	if err == nil {
-		if !brand.Effective(channel).APIAddresses.Allow(clientOf(r)) {
+		if !at.Settings.APIAddresses.Allow(clientOf(r)) {
 			return addressRefused()
 		}
 		err = s.Directory.RevokeTicket(r.Context(), t.Brand, t.ID)

@@ -118,9 +118,9 @@ func (o *owners) ask(ctx context.Context, key ownerKey) (found owner, err error)
 			return owner{over: true}, nil
 		}
 		var c directory.Customer
-		var at directory.Channel
-		c, at.RecordID, found.since, err = o.directory.CustomerOfSession(ctx, key.brand, id, key.channel)
-		describeCustomer(&found.person, c, at)
+		var channelRecord string
+		c, channelRecord, found.since, err = o.directory.CustomerOfSession(ctx, key.brand, id, key.channel)
+		describeCustomer(&found.person, c, channelRecord)
 	}
 	switch {
 	case errors.Is(err, directory.ErrNotFound):

@@ -129,28 +129,30 @@ var placeQuery = "SELECT '', '', " + strings.Join(brands.columns, ", ") + ` FROM
 	UNION ALL SELECT id, record, name, '', '[]', 0, '', '', NULL, tickets_since, ` + strings.Join(settingColumns, ", ") + `
 	FROM channel WHERE brand = $1 AND id = $2`
 
-// BrandChannel looks up a brand and one of its channels in one statement. The channel
-// is nil if the ID is "" or the channel does not exist. If the brand does not exist,
-// the error wraps ErrNotFound.
-func (db *DB) BrandChannel(ctx context.Context, brand, channel string) (Brand, *Channel, error) {
+// A Place is where tickets are used: a brand, or a channel of a brand. Nobody may change a
+// Place.
+type Place struct {
+	Brand    Brand
+	Channel  *Channel  // nil for the brand itself
+	Settings Effective // in force at the place
+}
+
+// Place looks up a brand and one of its channels in one statement. The place is the brand
+// itself if the ID is "" or the channel does not exist. If the brand does not exist, the
+// error wraps ErrNotFound.
+func (db *DB) Place(ctx context.Context, brand, channel string) (*Place, error) {
 	if !isText(brand) {
-		return Brand{}, nil, notFound("brand", brand)
+		return nil, notFound("brand", brand)
 	}
 	if !isText(channel) {
 		channel = "" // no channel has such an ID
 	}
 	key := cacheKey{"channel", brand, channel}
-	found, err := remembered(ctx, db.cache, key, func() (place, error) { return db.place(ctx, brand, channel) })
+	found, err := remembered(ctx, db.cache, key, func() (*Place, error) { return db.place(ctx, brand, channel) })
 	if errors.Is(err, errNoChannel) {
 		err = nil
 	}
-	return found.brand, found.channel, err
-}
-
-// A place is a brand and, unless nil, a channel of the brand.
-type place struct {
-	brand   Brand
-	channel *Channel
+	return found, err
 }
 
 // errNoChannel is the error for a place without its channel.
@@ -158,7 +160,7 @@ var errNoChannel = errors.New("no such channel")
 
 // place reads a brand and its channel, if a channel is named. The error wraps errNoChannel
 // if the place has only a brand.
-func (db *DB) place(ctx context.Context, brand, channel string) (place, error) {
+func (db *DB) place(ctx context.Context, brand, channel string) (*Place, error) {
 	var b *Brand
 	var c *Channel
 	_, err := list(ctx, db.read, func(r row) (none struct{}, err error) {
@@ -177,27 +179,36 @@ func (db *DB) place(ctx context.Context, brand, channel string) (place, error) {
 	}, placeQuery, brand, channel)
 	switch {
 	case err != nil:
-		return place{}, failed("look up brand", err)
+		return nil, failed("look up brand", err)
 	case b == nil:
-		return place{}, notFound("brand", brand)
+		return nil, notFound("brand", brand)
 	case c == nil && channel != "":
-		return place{*b, nil}, errNoChannel
+		err = errNoChannel
 	}
-	return place{*b, c}, nil
+	return &Place{*b, c, b.Effective(c)}, err
+}
+
+// BrandChannel looks up a place, and returns its brand and its channel.
+func (db *DB) BrandChannel(ctx context.Context, brand, channel string) (Brand, *Channel, error) {
+	p, err := db.Place(ctx, brand, channel)
+	if err != nil {
+		return Brand{}, nil, err
+	}
+	return p.Brand, p.Channel, nil
 }
 
 // Effective returns the settings in force for the brand's channel, or with "" for the
 // brand itself, in one statement. If brand or channel does not exist, the error wraps
 // ErrNotFound.
 func (db *DB) Effective(ctx context.Context, brand, channel string) (Effective, error) {
-	b, c, err := db.BrandChannel(ctx, brand, channel)
+	p, err := db.Place(ctx, brand, channel)
 	switch {
 	case err != nil:
 		return Effective{}, err
-	case c == nil && channel != "":
+	case p.Channel == nil && channel != "":
 		return Effective{}, notFound("channel", channel)
 	}
-	return b.Effective(c), nil
+	return p.Settings, nil
 }
 
 // StrictestOtherUser returns the strictest OtherUser of all brands and channels.

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/admitone/admitone/token"
 )
 
 const (
@@ -24,14 +26,15 @@ const (
 // The database has a random text, changes in the table directory_state. Triggers replace
 // the text in each transaction that changes one of these records; customers, redemptions
 // and revocations do not count. A look reads the text, and if the text is another, the
-// cache forgets everything. The cache answers only if a look began within the last second
+// cache forgets the records. The cache answers only if a look began within the last second
 // (cacheMaxAge), so no answer is older. A record is kept only if the text that was read
 // before the record is still the newest.
 //
 // On SQLite, PRAGMA data_version says for a few microseconds whether anybody has committed
 // anything. So a look is made every fileInterval while requests come, and the look-ups of
 // one request mostly share it. Of a server, a look is made every lookInterval. Changes of this
-// process hold at once on both.
+// process hold at once on both. A look at a file also reads the new revocations: see
+// revokedIDs.
 type cache struct {
 	open     *atomic.Pointer[connections]
 	clock    func() time.Time
@@ -45,10 +48,11 @@ type cache struct {
 	state      string       // ID of the directory, and the text
 	checked    time.Time    // when the last good look began; zero after a change
 	tried      time.Time    // when the last look ended; zero after a change
-	generation uint64       // another whenever everything is forgotten
+	generation uint64       // another whenever the records are forgotten
 	entries    map[cacheKey]*linked.Element
 	recent     linked.List // of *cacheEntry, the last used first
 	bytes      int
+	revoked    revokedIDs // of an SQLite file
 }
 
 // A cacheKey names a record: an API key by its ID, or a record of a brand.
@@ -142,8 +146,8 @@ func (c *cache) lookServer(ctx context.Context, open *connections, now time.Time
 	}
 }
 
-// lookFile reads the state of a file if anybody has committed anything since the last
-// look. This look began at the time now.
+// lookFile reads the state of a file, and the new revocations, if anybody has committed
+// anything since the last look. This look began at the time now.
 func (c *cache) lookFile(open *connections, now time.Time) (generation uint64, ok bool) {
 	c.looking.Lock()
 	defer c.looking.Unlock()
@@ -153,18 +157,45 @@ func (c *cache) lookFile(open *connections, now time.Time) (generation uint64, o
 	if err := open.version.QueryRowContext(ctx).Scan(&version); err != nil {
 		return 0, false
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.of == open && c.version == version {
-		c.checked = now
-		return c.generation, true
+	if !c.revoked.behind(now) {
+		if generation, ok = c.same(open, version, now); ok {
+			return generation, true
+		}
 	}
 	var state string
-	if err := open.state.QueryRowContext(ctx).Scan(&state); err != nil {
+	var newest int64
+	if err := open.state.QueryRowContext(ctx).Scan(&state, &newest); err != nil {
 		return 0, false
 	}
+	if err := c.revoked.read(ctx, open, newest, now); err != nil {
+		return 0, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.set(open, version, state, now)
 	return c.generation, true
+}
+
+// same reports whether a file has the version of the last look, and notes the time.
+func (c *cache) same(open *connections, version int64, now time.Time) (generation uint64, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of != open || c.version != version {
+		return 0, false
+	}
+	c.checked = now
+	return c.generation, true
+}
+
+// notRevoked reports that a ticket was not revoked, as of a look as fresh as for records.
+// False means: ask the database. That is the answer of a server.
+func (c *cache) notRevoked(ctx context.Context, id token.ID) bool {
+	open := c.open.Load()
+	if open.revoked == nil {
+		return false
+	}
+	_, ok := c.look(ctx)
+	return ok && c.revoked.lacks(open, id)
 }
 
 // set notes the result of a look. The caller holds mu.
@@ -175,7 +206,7 @@ func (c *cache) set(open *connections, version int64, state string, began time.T
 	c.of, c.version, c.state, c.checked = open, version, state, began
 }
 
-// forget forgets everything, after a change by this process.
+// forget forgets the records, after a change by this process.
 func (c *cache) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -183,7 +214,7 @@ func (c *cache) forget() {
 	c.clear()
 }
 
-// clear forgets everything. The caller holds mu.
+// clear forgets the records. The caller holds mu.
 func (c *cache) clear() {
 	c.generation++
 	c.bytes = 0
@@ -247,9 +278,13 @@ func pointed(v reflect.Value) (n int) {
 
 // prepareLooks prepares the statements of the looks at a file, on a connection of their own.
 func (c *connections) prepareLooks(ctx context.Context, guard *sql.DB) (err error) {
-	if c.version, err = guard.PrepareContext(ctx, `PRAGMA data_version`); err != nil {
-		return err
+	for _, p := range []struct {
+		to    **sql.Stmt
+		query string
+	}{{&c.version, `PRAGMA data_version`}, {&c.state, fileStateQuery}, {&c.revoked, revokedQuery}} {
+		if *p.to, err = guard.PrepareContext(ctx, p.query); err != nil {
+			return err
+		}
 	}
-	c.state, err = guard.PrepareContext(ctx, stateQuery)
-	return err
+	return nil
 }

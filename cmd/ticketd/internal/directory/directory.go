@@ -6,10 +6,11 @@
 // The queries and the answers are the same.
 //
 // API keys, brands, channels and agents are remembered in 32 MiB of memory, for
-// Authenticate, BrandChannel, Effective, StrictestOtherUser, Agent and MatchAgent. A change,
+// Authenticate, Place, BrandChannel, Effective, StrictestOtherUser, Agent and MatchAgent. A change,
 // such as the revocation of a key, is in force in the same process when the call that made
-// the change returns. In other processes it is in force then with SQLite, and within one
-// second with PostgreSQL. A record that was added is found at once in every process.
+// the change returns. In other processes it is in force within a millisecond with SQLite,
+// and within one second with PostgreSQL. A record that was added is found at once in every
+// process. For revoked tickets, see RevokeTicket and TicketRevoked.
 // Nobody may change the slices of the records that these methods return.
 //
 // Brands are strangers to each other. Every look-up of an agent, channel or customer

@@ -74,6 +74,8 @@ func everyCall(ctx context.Context, db *DB, bearer string, check func(name strin
 	check("Effective", err)
 	_, _, err = db.BrandChannel(ctx, "acme", "web")
 	check("BrandChannel", err)
+	_, err = db.Place(ctx, "acme", "web")
+	check("Place", err)
 	_, _, err = db.LongestLifetime(ctx)
 	check("LongestLifetime", err)
 	_, err = db.StrictestOtherUser(ctx)

@@ -114,6 +114,9 @@ func becomesASCII(r rune) bool {
 // UsernameKey returns the form in which usernames are compared and sorted: without
 // regard to case. No letter outside ASCII equals an ASCII letter.
 func UsernameKey(username string) string {
+	if isPrintableASCII(username) {
+		return strings.ToLower(username)
+	}
 	if normalize("username", &username) != nil {
 		return foldText(username) // no agent has such a username
 	}

@@ -23,10 +23,9 @@ func TestMigrationsAreTheSame(t *testing.T) {
 		content, err := migrations.ReadFile("migrations/" + file)
 		require.NoError(t, err)
 		s := strings.NewReplacer(` COLLATE "C"`, "",
-			"id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT", "id SERIAL",
-			"id BIGINT NOT NULL GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
-			"id SERIAL").Replace(spaces.ReplaceAllString(string(content), " "))
-		return s
+			"INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT", "SERIAL",
+			"BIGINT NOT NULL GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "SERIAL")
+		return s.Replace(spaces.ReplaceAllString(string(content), " "))
 	}
 	for i, f := range sqlite {
 		assert.Equal(t, f.Name(), postgres[i].Name())

@@ -45,7 +45,7 @@ type connections struct {
 	check func(context.Context) error
 
 	// The statements of the cache's looks at an SQLite file; nil for a server.
-	version, state *sql.Stmt
+	version, state, revoked *sql.Stmt
 
 	// prepared has the statements of read by their texts, for SQLite: a server's pooler
 	// may have no prepared statements.

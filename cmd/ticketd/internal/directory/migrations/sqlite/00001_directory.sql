@@ -4,8 +4,8 @@
 -- JSON arrays of strings. Every row below brand belongs to one brand, and its
 -- key begins with it. A revision rises by one with each change of its row.
 --
--- The scripts for SQLite and PostgreSQL are the same but for the ID of a
--- customer and the collation of names: in PostgreSQL the order of names is that
+-- The scripts for SQLite and PostgreSQL are the same but for the keys that are
+-- numbers and the collation of names: in PostgreSQL the order of names is that
 -- of their bytes, as it is in SQLite, whatever the server's locale is.
 
 -- +goose Up
@@ -125,10 +125,11 @@ CREATE INDEX redemption_expires ON redemption (expires);
 
 -- The tickets that were revoked before their end.
 CREATE TABLE revocation (
+    number  INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, -- rises with each revocation
     brand   TEXT NOT NULL REFERENCES brand (name),
     ticket  TEXT NOT NULL, -- its ID
     expires BIGINT NOT NULL, -- of the row: the ticket is useless by then
-    PRIMARY KEY (brand, ticket)
+    UNIQUE (brand, ticket)
 );
 CREATE INDEX revocation_expires ON revocation (expires);
 
