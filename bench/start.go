@@ -12,9 +12,13 @@ import (
 // programs are the commands of the main module, the largest first.
 var programs = []string{"ticketd", "ticket", "keyring"}
 
-// build builds a program of this checkout as for a release, in dir, and returns the path.
+// build builds a program of this checkout as for a release, in dir, unless the program is
+// there, and returns the path.
 func build(dir, program string) (exe string, err error) {
 	exe = filepath.Join(dir, program)
+	if _, err := os.Stat(exe); err == nil {
+		return exe, nil
+	}
 	return exe, buildAs(exe, program, "-trimpath", "-ldflags=-s -w")
 }
 
