@@ -269,6 +269,8 @@ func (w *changeWorld) run(changes int) string {
 			}
 		})
 	}
+	stop := sync.OnceFunc(func() { close(work); wg.Wait() })
+	defer stop()
 	wrong := ""
 	for i := range changes {
 		for range cap(work) {
@@ -282,8 +284,7 @@ func (w *changeWorld) run(changes int) string {
 			break
 		}
 	}
-	close(work)
-	wg.Wait()
+	stop()
 	for _, a := range w.answers {
 		if wrong == "" {
 			wrong = a.mistake(false)
