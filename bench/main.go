@@ -23,6 +23,8 @@ standard output in Markdown, and the progress to standard error. bench needs Lin
   replay   the replay stores. Redis and PostgreSQL are started if they are installed
   check    the session check of a proxy, beside oauth2-proxy, which is downloaded and built
   http     ticketd beside a bare net/http handler
+  shared   redemptions over HTTP with Redis and PostgreSQL, beside the store in memory and
+           beside the store's client
   start    time to ready, and memory of an idle service
   size     the size of the programs, and the modules that make it
   soak     a million tickets over HTTP: exits with 1 if a ticket is admitted twice, a good
@@ -86,8 +88,8 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 		fmt.Fprint(stderr, help)
 		set.PrintDefaults()
 	}
-	only := set.String("only", "tickets,replay,check,http,start,size", "`tables` to print, separated by commas")
-	clients := set.String("clients", "1,16,64,256", "`numbers` of keep-alive clients of check and http")
+	only := set.String("only", "tickets,replay,check,http,shared,start,size", "`tables` to print, separated by commas")
+	clients := set.String("clients", "1,16,64,256", "`numbers` of keep-alive clients of check, http and shared")
 	stores := set.String("stores", "memory,journal", "replay `stores` of ticketd for http: memory, journal, redis, "+
 		"postgres; soak takes the first")
 	set.StringVar(&b.route, "route", "", "measure only routes of http with this `text` in their name")
@@ -126,13 +128,14 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 		return fmt.Errorf("-rounds, -time and -soak-tickets must be above 0; %w", errUsage)
 	}
 	tables := map[string]func(func(*table) error) error{
-		"tickets": b.ticketsTable, "replay": b.replayTable, "check": b.checkTable, "http": b.httpTable,
+		"tickets": b.ticketsTable, "replay": b.replayTable, "check": b.checkTable, "http": b.httpTable, "shared": b.sharedTable,
 		"start": b.startTable, "size": b.sizeTable, "soak": b.soakTable,
 	}
 	names := strings.Split(*only, ",")
 	for _, name := range names {
 		if tables[name] == nil {
-			return fmt.Errorf("-only: %q is none of tickets, replay, check, http, start, size and soak; %w", name, errUsage)
+			return fmt.Errorf("-only: %q is none of tickets, replay, check, http, shared, start, size and soak; %w", name,
+				errUsage)
 		}
 	}
 	if b.dir, err = os.MkdirTemp("", "admitone-bench-"); err != nil {
@@ -164,7 +167,11 @@ func (b *bench) service() (*service, error) {
 		return b.built, nil
 	}
 	b.progress("building ticketd")
-	s, err := newService(b.dir)
+	exe, err := build(b.dir, "ticketd")
+	if err != nil {
+		return nil, err
+	}
+	s, err := newService(b.dir, exe)
 	b.built = s
 	return s, err
 }

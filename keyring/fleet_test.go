@@ -179,7 +179,7 @@ func TestFleet(t *testing.T) {
 	t.Parallel()
 	rotations := 100
 	if testing.Short() {
-		rotations = 15
+		rotations = 6 // the race detector needs no more
 	}
 	path := filepath.Join(t.TempDir(), "keyring")
 	synctest.Test(t, func(t *testing.T) {
@@ -285,7 +285,7 @@ func TestFleetWithOperators(t *testing.T) {
 	t.Parallel()
 	rotations := 60
 	if testing.Short() {
-		rotations = 20
+		rotations = 8
 	}
 	path := filepath.Join(t.TempDir(), "keyring")
 	synctest.Test(t, func(t *testing.T) {

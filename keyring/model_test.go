@@ -41,7 +41,7 @@ func TestTransitions(t *testing.T) {
 	t.Parallel()
 	rounds := 600
 	if testing.Short() {
-		rounds = 300
+		rounds = 100
 	}
 	path, c, clock := timed(t)
 	r := newRing(t, path, c)
