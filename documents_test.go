@@ -32,6 +32,7 @@ var notRun = map[string]string{
 	"cd bench && go run . -only soak":                           "measures for minutes; bench has tests with tiny rounds",
 	"cd bench && go run . -only replay":                         "measures for a minute; bench has tests with tiny rounds",
 	"cd bench && go run . -only http -clients 64 -route redeem": "measures for a minute; bench has tests with tiny rounds",
+	"cd bench && go run . -only shared -clients 256":            "measures for a minute; bench has tests with tiny rounds",
 	"cd bench && go run . -only start,size":                     "builds and measures for a minute; bench has tests with tiny rounds",
 	"ADMITONE_API_KEY=$KEY ticket bench --url $URL --brand commbox --rate 20 --duration 30s": "" +
 		"fails if the machine is too busy for the rate; cmd/ticket has tests of bench",

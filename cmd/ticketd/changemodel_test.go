@@ -122,7 +122,8 @@ func (a *answer) mistake(latest bool) string {
 		wrong = append(wrong, a.right)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, from %s to %s: answered %d, want one of %v\n", a.what, clock(a.from), clock(a.to), a.status, wrong)
+	fmt.Fprintf(&b, "%s, from %s to %s: answered %d, want one of %v\n", a.what, clock(a.from), clock(a.to), a.status,
+		wrong)
 	for _, c := range a.on {
 		fmt.Fprintf(&b, "  remembered for %v, %v\n", c.remembered, c.fact)
 	}
