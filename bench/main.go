@@ -128,8 +128,8 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 		return fmt.Errorf("-rounds, -time and -soak-tickets must be above 0; %w", errUsage)
 	}
 	tables := map[string]func(func(*table) error) error{
-		"tickets": b.ticketsTable, "replay": b.replayTable, "check": b.checkTable, "http": b.httpTable, "shared": b.sharedTable,
-		"start": b.startTable, "size": b.sizeTable, "soak": b.soakTable,
+		"tickets": b.ticketsTable, "replay": b.replayTable, "check": b.checkTable, "http": b.httpTable,
+		"shared": b.sharedTable, "start": b.startTable, "size": b.sizeTable, "soak": b.soakTable,
 	}
 	names := strings.Split(*only, ",")
 	for _, name := range names {

@@ -162,7 +162,8 @@ func (w *changeWorld) change() (wrong string) {
 	}
 	f := w.facts[name]
 	next := map[string][]string{
-		"on": {"off"}, "off": {"on"}, "any": {"here", "elsewhere"}, "here": {"any", "elsewhere"}, "elsewhere": {"any", "here"},
+		"on": {"off"}, "off": {"on"},
+		"any": {"here", "elsewhere"}, "here": {"any", "elsewhere"}, "elsewhere": {"any", "here"},
 		"long": {"short"}, "short": {"long"}, absent: {"present"}, "present": {absent}, "inactive": {"present", absent},
 	}[f.now()]
 	if strings.HasPrefix(name, "agent") && f.now() == "present" {
