@@ -154,7 +154,7 @@ func claimAll(b *testing.B, s claimer, clock *claimtest.Clock, from, to uint64, 
 // number. "full" times single claims, at a million live ones, of a store that
 // is full with them where it has a bound.
 //
-//	go test -run '^$' -bench Compare ./verify/replay
+//	go test -run '^$' -bench Compare ./verify/replay/memory
 func BenchmarkCompare(b *testing.B) {
 	clock := claimtest.NewClock()
 	for _, r := range rivals(b, clock) {
