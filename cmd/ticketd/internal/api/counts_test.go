@@ -131,18 +131,18 @@ func testOpeningsAndStatements(t *testing.T, w *world, revocation int) {
 			return func() int { return w.revoke(w.key, sent).status }
 		}
 	}
-	counts("revoke, by ID", 0, 4, 2, revoke(func() string {
+	counts("revoke, by ID", 0, 5, 2, revoke(func() string {
 		return `{"brand":"commbox","ticketId":"00112233445566778899aabbccddeeff"}`
 	}))
-	counts("revoke, by ticket", 1, 4, 2, revoke(func() string { return `{"ticket":"` + agent() + `"}` }))
+	counts("revoke, by ticket", 1, 5, 3, revoke(func() string { return `{"ticket":"` + agent() + `"}` }))
 	uses("redeem, known customer", 3, 1, redeem(old(""), "customer"))
 	uses("redeem, known customer, bound", 3, 1, redeem(old(`,"channel":"web"`), "customer"))
-	uses("redeem, new customer", 5, 3, redeem(fresh(""), "customer"))
-	uses("redeem, new customer, override", 5, 3, redeem(fresh(override), "customer"))
+	uses("redeem, new customer", 6, 4, redeem(fresh(""), "customer"))
+	uses("redeem, new customer, override", 6, 4, redeem(fresh(override), "customer"))
 	uses("login", 2, 0, get("/login", agent))
 	uses("chat, known customer", 2, 1, get(chat, old("")))
-	uses("chat, new customer", 4, 3, get(chat, fresh("")))
-	uses("chat, new customer, override", 4, 3, get(chat, fresh(override)))
+	uses("chat, new customer", 5, 4, get(chat, fresh("")))
+	uses("chat, new customer, override", 5, 4, get(chat, fresh(override)))
 
 	yes := true
 	w.brand("commbox", func(b *directory.Brand) { b.Confirm = &yes })
@@ -154,7 +154,7 @@ func testOpeningsAndStatements(t *testing.T, w *world, revocation int) {
 	}{
 		"login":                {"/login", agent, 2, 0, 2, 0},
 		"chat, known customer": {chat, old(""), 2, 1, 2, 1},
-		"chat, new customer":   {chat, fresh(""), 2, 1, 4, 3},
+		"chat, new customer":   {chat, fresh(""), 2, 1, 5, 4},
 	} {
 		uses("confirm page, "+what, row.showCold, row.showWarm, get(row.page, row.ticket))
 		uses("its button, "+what, row.spendCold, row.spendWarm, func() func() int {
@@ -165,6 +165,6 @@ func testOpeningsAndStatements(t *testing.T, w *world, revocation int) {
 		})
 	}
 	w.brand("commbox", func(b *directory.Brand) { b.Confirm = nil })
-	uses("redeem, known customer, override", 5, 3, redeem(old(override), "customer"))
-	uses("chat, known customer, override", 4, 3, get(chat, old(override)))
+	uses("redeem, known customer, override", 6, 4, redeem(old(override), "customer"))
+	uses("chat, known customer, override", 5, 4, get(chat, old(override)))
 }

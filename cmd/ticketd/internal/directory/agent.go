@@ -108,7 +108,7 @@ func checkGroups(groups []string) error {
 // username, the error wraps ErrExists; if the brand does not exist, ErrNotFound.
 func (db *DB) AddAgent(ctx context.Context, a Agent) error {
 	a.RecordID, a.TicketsSince = newRecordID(), time.Time{}
-	return agents.add(ctx, db, &a, func(ctx context.Context, tx querier) error {
+	return agents.add(ctx, db, &a, func(ctx context.Context, tx *change) error {
 		_, err := returnAgents(ctx, tx, db.now(), a.Brand, a.Username)
 		return err
 	})
@@ -132,7 +132,7 @@ func (db *DB) UpdateAgent(ctx context.Context, brand, username string, edit func
 			a.RecordID = newRecordID()
 		}
 		return nil
-	}, func(ctx context.Context, tx querier, was, is *Agent) error {
+	}, func(ctx context.Context, tx *change, was, is *Agent) error {
 		switch {
 		case was.Active && !is.Active:
 			return departAgents(ctx, tx, now, brand, username)
@@ -169,7 +169,7 @@ func (db *DB) Agents(ctx context.Context, brand, after string, limit int) ([]Age
 
 // RemoveAgent removes an agent.
 func (db *DB) RemoveAgent(ctx context.Context, brand, username string) error {
-	return agents.remove(ctx, db, func(ctx context.Context, tx querier) error {
+	return agents.remove(ctx, db, func(ctx context.Context, tx *change) error {
 		return departAgents(ctx, tx, db.now(), brand, username)
 	}, brand, UsernameKey(username))
 }

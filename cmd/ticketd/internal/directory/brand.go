@@ -3,6 +3,7 @@ package directory
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -52,6 +53,7 @@ var brands = table[Brand]{
 			instant{&b.SessionsSince}, instant{&b.TicketsSince}}, b.Settings.fields()...)
 	},
 	label:   func(b *Brand) string { return b.Name },
+	public:  true,
 	prepare: (*Brand).prepare,
 }
 
@@ -92,7 +94,7 @@ func checkBrandName(name string) error {
 // AddBrand adds a brand. If a brand with the name exists, the error wraps ErrExists.
 func (db *DB) AddBrand(ctx context.Context, b Brand) error {
 	b.TicketsSince = time.Time{}
-	return brands.add(ctx, db, &b, func(ctx context.Context, tx querier) error {
+	return brands.add(ctx, db, &b, func(ctx context.Context, tx *change) error {
 		return returnBrand(ctx, tx, db.now(), b.Name)
 	})
 }
@@ -263,21 +265,27 @@ func (db *DB) LongestLifetime(ctx context.Context) (d time.Duration, whose strin
 // the brand does not exist, the error wraps ErrNotFound.
 func (db *DB) RemoveBrand(ctx context.Context, name string, withAll bool) error {
 	defer db.cache.forget()
-	return db.retry(ctx, "remove brand", func(ctx context.Context, tx querier) error {
+	return db.retry(ctx, "remove brand", func(ctx context.Context, tx *change) error {
 		if _, err := brands.get(ctx, tx, name); err != nil {
 			return err
 		}
-		if err := inUse(ctx, tx, name); err != nil && !withAll {
+		if !withAll {
+			if err := inUse(ctx, tx, name); err != nil {
+				return err
+			}
+		}
+		e, err := removalEvent(ctx, tx, db, name)
+		if err != nil {
 			return err
 		}
+		tx.note(e)
 		for _, statement := range []string{
 			`DELETE FROM redemption WHERE brand = $1`,
 			`DELETE FROM revocation WHERE brand = $1`,
 			`DELETE FROM customer WHERE brand = $1`,
 			`DELETE FROM channel WHERE brand = $1`,
 			`DELETE FROM agent WHERE brand = $1`,
-			`DELETE FROM api_key WHERE id IN (SELECT key_id FROM api_key_brand WHERE brand = $1)
-				AND id NOT IN (SELECT key_id FROM api_key_brand WHERE brand <> $1)`,
+			`DELETE FROM api_key WHERE id IN (` + ownKeys + `)`,
 			`DELETE FROM api_key_brand WHERE brand = $1`,
 			`DELETE FROM departed WHERE brand = $1`, // the brand's own return counts for them
 			`DELETE FROM brand WHERE name = $1`,
@@ -294,8 +302,34 @@ func (db *DB) RemoveBrand(ctx context.Context, name string, withAll bool) error 
 	})
 }
 
+// removalEvent returns the event for the removal of a brand with all that it has: how many
+// records, and the IDs of the API keys of this brand alone.
+func removalEvent(ctx context.Context, tx *change, db *DB, brand string) (Event, error) {
+	e := db.event("brand.remove", brand, brands.kind, brand)
+	var had *InUseError
+	if err := inUse(ctx, tx, brand); err != nil && !errors.As(err, &had) {
+		return e, err
+	}
+	if had == nil {
+		return e, nil
+	}
+	keys, err := list(ctx, tx, func(r row) (id string, err error) { return id, r.Scan(&id) }, ownKeys+" ORDER BY id", brand)
+	if err != nil {
+		return e, err
+	}
+	details, err := json.Marshal(map[string]any{
+		"agents": had.Agents, "channels": had.Channels, "customers": had.Customers, "keys": keys,
+	})
+	e.Details = string(details)
+	return e, err
+}
+
+// ownKeys selects the API keys that are for brand $1 alone.
+const ownKeys = `SELECT id FROM api_key WHERE id IN (SELECT key_id FROM api_key_brand WHERE brand = $1)
+	AND id NOT IN (SELECT key_id FROM api_key_brand WHERE brand <> $1)`
+
 // inUse returns an *InUseError if the brand has any records.
-func inUse(ctx context.Context, tx querier, brand string) error {
+func inUse(ctx context.Context, tx *change, brand string) error {
 	e := &InUseError{Brand: brand}
 	for query, to := range map[string]*int{
 		`SELECT count(*) FROM agent WHERE brand = $1`:         &e.Agents,

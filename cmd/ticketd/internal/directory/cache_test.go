@@ -300,7 +300,7 @@ func TestWhatCountsAsAChange(t *testing.T) {
 		})
 		changes("sessions of an agent", true, func() error { _, err := db.EndAgentSessions(ctx, "acme", "ann"); return err })
 		changes("by hand", true, func() error { do(t, db, `UPDATE agent SET active = NOT active`); return nil })
-		changes("by hand", true, func() error { do(t, db, `UPDATE api_key SET revoked = 1`); return nil })
+		changes("by hand", true, func() error { do(t, db, `UPDATE api_key SET expires = 1`); return nil })
 		changes("revoke key", true, func() error { return db.RevokeAPIKey(ctx, id) })
 		changes("remove key", true, func() error { return db.RemoveAPIKey(ctx, id) })
 		changes("remove channel", true, func() error { return db.RemoveChannel(ctx, "acme", "web") })

@@ -30,6 +30,7 @@ var channels = table[Channel]{
 		return append([]any{&c.Brand, &c.ID, &c.Name, &c.RecordID, instant{&c.TicketsSince}}, c.Settings.fields()...)
 	},
 	label:   func(c *Channel) string { return c.ID },
+	public:  true,
 	prepare: (*Channel).prepare,
 }
 
@@ -53,7 +54,7 @@ func (c *Channel) prepare() error {
 // the error wraps ErrExists; if the brand does not exist, ErrNotFound.
 func (db *DB) AddChannel(ctx context.Context, c Channel) error {
 	c.RecordID, c.TicketsSince = newRecordID(), time.Time{}
-	return channels.add(ctx, db, &c, func(ctx context.Context, tx querier) error {
+	return channels.add(ctx, db, &c, func(ctx context.Context, tx *change) error {
 		return returnChannel(ctx, tx, db.now(), c.Brand, c.ID)
 	})
 }
@@ -87,7 +88,7 @@ func (db *DB) Channels(ctx context.Context, brand, after string, limit int) ([]C
 // RemoveChannel removes a channel. The published URLs of the channel then lead nowhere,
 // and sessions that began in the channel are over.
 func (db *DB) RemoveChannel(ctx context.Context, brand, id string) error {
-	return channels.remove(ctx, db, func(ctx context.Context, tx querier) error {
+	return channels.remove(ctx, db, func(ctx context.Context, tx *change) error {
 		return depart(ctx, tx, db.now(), brand, channels.kind, id)
 	}, brand, id)
 }

@@ -51,6 +51,8 @@ func (c instant) Scan(src any) error {
 // texts is a list as a JSON array. An empty list is nil in Go.
 type texts[S ~string] struct{ to *[]S }
 
+func (c texts[S]) isList() {}
+
 func (c texts[S]) Value() (driver.Value, error) {
 	if len(*c.to) == 0 {
 		return "[]", nil

@@ -57,7 +57,7 @@ func (c *Customer) check() error {
 }
 
 // insert inserts c and sets its ID and RecordID.
-func (c *Customer) insert(ctx context.Context, tx querier) error {
+func (c *Customer) insert(ctx context.Context, tx *change) error {
 	c.RecordID = newRecordID()
 	args, err := values(slices.Delete(customers.fields(c), 1, 2))
 	if err != nil {
@@ -79,15 +79,17 @@ func (db *DB) AddCustomer(ctx context.Context, c Customer) (Customer, error) {
 	}
 	c.Created = wholeMillis(db.now())
 	c.Updated = c.Created
-	err := db.transact(ctx, "add customer", func(ctx context.Context, tx querier) error {
+	err := db.transact(ctx, "add customer", func(ctx context.Context, tx *change) error {
 		err := c.insert(ctx, tx)
 		switch {
 		case isDuplicate(err):
 			return fmt.Errorf("a customer with one of these identifiers: %w", ErrExists)
 		case isForeignKey(err):
 			return notFound("brand", c.Brand)
+		case err != nil:
+			return err
 		}
-		return err
+		return customers.noteAdded(tx, db, &c)
 	})
 	if err != nil {
 		return Customer{}, err

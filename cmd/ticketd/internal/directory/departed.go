@@ -13,7 +13,7 @@ import (
 // that time is good. A name that was never away has no TicketsSince.
 
 // depart notes that names of a kind are away, as the names are compared.
-func depart(ctx context.Context, tx querier, now time.Time, brand, kind string, names ...string) error {
+func depart(ctx context.Context, tx *change, now time.Time, brand, kind string, names ...string) error {
 	if len(names) == 0 {
 		return nil
 	}
@@ -29,7 +29,7 @@ func depart(ctx context.Context, tx querier, now time.Time, brand, kind string, 
 }
 
 // departAgents notes that agents of a brand are away.
-func departAgents(ctx context.Context, tx querier, now time.Time, brand string, usernames ...string) error {
+func departAgents(ctx context.Context, tx *change, now time.Time, brand string, usernames ...string) error {
 	return depart(ctx, tx, now, brand, agents.kind, usernameKeys(usernames)...)
 }
 
@@ -44,7 +44,7 @@ func usernameKeys(usernames []string) []string {
 // returnAgents sets the TicketsSince of those of the agents whose names were away, and
 // returns the number of these. Call it after the write of the agents: the write waits
 // for a concurrent removal, and this statement then sees that the name was away.
-func returnAgents(ctx context.Context, tx querier, now time.Time, brand string, usernames ...string) (int64, error) {
+func returnAgents(ctx context.Context, tx *change, now time.Time, brand string, usernames ...string) (int64, error) {
 	if len(usernames) == 0 {
 		return 0, nil
 	}
@@ -66,7 +66,7 @@ func inList(args *[]any, texts []string) string {
 }
 
 // returnBrand sets the TicketsSince of a brand whose name was away.
-func returnBrand(ctx context.Context, tx querier, now time.Time, name string) error {
+func returnBrand(ctx context.Context, tx *change, now time.Time, name string) error {
 	_, err := exec(ctx, tx, `UPDATE brand SET tickets_since = $2 WHERE name = $1
 		AND EXISTS (SELECT 1 FROM departed WHERE brand = $1 AND kind = 'brand')`, name, wholeMillis(now).UnixMilli())
 	return err
@@ -74,7 +74,7 @@ func returnBrand(ctx context.Context, tx querier, now time.Time, name string) er
 
 // returnChannel sets the TicketsSince of a channel whose name was away. As with
 // returnAgents, call it after the write of the channel.
-func returnChannel(ctx context.Context, tx querier, now time.Time, brand, id string) error {
+func returnChannel(ctx context.Context, tx *change, now time.Time, brand, id string) error {
 	_, err := exec(ctx, tx, `UPDATE channel SET tickets_since = $3 WHERE brand = $1 AND id = $2
 		AND EXISTS (SELECT 1 FROM departed WHERE brand = $1 AND kind = 'channel' AND name = $2)`,
 		brand, id, wholeMillis(now).UnixMilli())

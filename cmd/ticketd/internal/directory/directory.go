@@ -98,6 +98,7 @@ type DB struct {
 	file   *watch // of an SQLite file; nil for PostgreSQL
 	cache  *cache
 	now    func() time.Time
+	actor  Actor // of changes
 	jobs   *jobs
 	close  func() error
 
@@ -189,7 +190,7 @@ func newDB(c *connections) *DB {
 	open.Store(c)
 	db := &DB{
 		open: open, read: &pool{open: open, tracer: t}, write: &pool{open: open, writes: true, tracer: t},
-		tracer: t, now: time.Now, cache: newCache(open),
+		tracer: t, now: time.Now, cache: newCache(open), actor: Actor{Kind: ActorService},
 	}
 	db.jobs = startJobs(&pool{open: open, writes: true})
 	db.close = sync.OnceValue(func() error {

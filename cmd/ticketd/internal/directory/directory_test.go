@@ -52,7 +52,7 @@ func TestReopenKeepsEverything(t *testing.T) {
 
 // tables are those of the directory, none before one that refers to it.
 var tables = []string{
-	"directory_state", "redemption", "revocation", "departed", "api_key_brand", "api_key", "customer", "channel", "agent", "brand",
+	"directory_state", "event", "recorder", "redemption", "revocation", "departed", "api_key_brand", "api_key", "customer", "channel", "agent", "brand",
 }
 
 // everyCall makes one call of every method and hands its error to check. All of
@@ -64,7 +64,7 @@ func everyCall(ctx context.Context, db *DB, bearer string, check func(name strin
 	}
 	check("Ping", db.Ping(ctx))
 	check("AddBrand", db.AddBrand(ctx, Brand{Name: "new"}))
-	_, err := db.UpdateBrand(ctx, "acme", func(*Brand) error { return nil })
+	_, err := db.UpdateBrand(ctx, "acme", func(b *Brand) error { b.Region = "GB"; return nil })
 	check("UpdateBrand", err)
 	_, err = db.Brand(ctx, "acme")
 	check("Brand", err)
@@ -81,7 +81,7 @@ func everyCall(ctx context.Context, db *DB, bearer string, check func(name strin
 	_, err = db.StrictestOtherUser(ctx)
 	check("StrictestOtherUser", err)
 	check("AddAgent", db.AddAgent(ctx, Agent{Brand: "acme", Username: "new"}))
-	_, err = db.UpdateAgent(ctx, "acme", "ann", func(*Agent) error { return nil })
+	_, err = db.UpdateAgent(ctx, "acme", "ann", func(a *Agent) error { a.FirstName = "Ann"; return nil })
 	check("UpdateAgent", err)
 	_, err = db.Agent(ctx, "acme", "ann")
 	check("Agent", err)
@@ -100,7 +100,7 @@ func everyCall(ctx context.Context, db *DB, bearer string, check func(name strin
 	_, err = db.TicketRevoked(ctx, "acme", token.ID{1})
 	check("TicketRevoked", err)
 	check("AddChannel", db.AddChannel(ctx, Channel{Brand: "acme", ID: "new"}))
-	_, err = db.UpdateChannel(ctx, "acme", "web", func(*Channel) error { return nil })
+	_, err = db.UpdateChannel(ctx, "acme", "web", func(c *Channel) error { c.Name = "Web"; return nil })
 	check("UpdateChannel", err)
 	_, err = db.Channel(ctx, "acme", "web")
 	check("Channel", err)
@@ -115,7 +115,7 @@ func everyCall(ctx context.Context, db *DB, bearer string, check func(name strin
 	check("KnownCustomer", err)
 	_, err = db.AddCustomer(ctx, Customer{Brand: "acme", UniqueID: "2"})
 	check("AddCustomer", err)
-	_, err = db.UpdateCustomer(ctx, "acme", customer.ID, func(*Customer) error { return nil })
+	_, err = db.UpdateCustomer(ctx, "acme", customer.ID, func(c *Customer) error { c.Remark = "y"; return nil })
 	check("UpdateCustomer", err)
 	_, err = db.Customer(ctx, "acme", customer.ID)
 	check("Customer", err)
@@ -129,7 +129,7 @@ func everyCall(ctx context.Context, db *DB, bearer string, check func(name strin
 	check("FindCustomers", err)
 	_, err = db.CreateAPIKey(ctx, APIKey{Scopes: []Scope{ScopeIssue}, AllBrands: true})
 	check("CreateAPIKey", err)
-	_, err = db.UpdateAPIKey(ctx, id, func(*APIKey) error { return nil })
+	_, err = db.UpdateAPIKey(ctx, id, func(k *APIKey) error { k.Note = "changed"; return nil })
 	check("UpdateAPIKey", err)
 	_, err = db.APIKey(ctx, id)
 	check("APIKey", err)
@@ -137,6 +137,22 @@ func everyCall(ctx context.Context, db *DB, bearer string, check func(name strin
 	check("APIKeys", err)
 	_, err = db.Authenticate(ctx, bearer, start)
 	check("Authenticate", err)
+	recorder, err := db.StartRecorder(ctx, "test")
+	check("StartRecorder", err)
+	if err != nil {
+		recorder = &Recorder{"test", "1"}
+	}
+	check("RecordEvents", db.RecordEvents(ctx, []Event{{At: start, Action: ActionIssueTicket, Count: 1}}, recorder))
+	check("FlushRecorder", db.FlushRecorder(ctx, recorder))
+	check("EndRecorder", db.EndRecorder(ctx, recorder))
+	_, err = db.LastEvent(ctx)
+	check("LastEvent", err)
+	_, err = db.Events(ctx, EventFilter{Brand: "acme", Kind: "agent", Name: "ann"}, "", 10)
+	check("Events", err)
+	_, _, err = db.NewEvents(ctx, EventFilter{Brand: "acme"}, 0, 10)
+	check("NewEvents", err)
+	_, err = db.PurgeEvents(ctx, start, 10)
+	check("PurgeEvents", err)
 	check("RevokeAPIKey", db.RevokeAPIKey(ctx, id))
 	check("RemoveAPIKey", db.RemoveAPIKey(ctx, id))
 	check("RemoveCustomer", db.RemoveCustomer(ctx, "acme", customer.ID))
@@ -165,7 +181,8 @@ func TestEveryCallWorks(t *testing.T) {
 			names[name] = true
 		})
 		for m := range reflect.TypeFor[*DB]().Methods() {
-			asks := m.Name != "Close" && m.Name != "Trace" && m.Name != "SetClock" && m.Name != "Watch"
+			asks := m.Name != "Close" && m.Name != "Trace" && m.Name != "SetClock" && m.Name != "Watch" &&
+				m.Name != "As"
 			assert.Equal(t, asks, names[m.Name], "everyCall leaves %s out", m.Name)
 		}
 	})

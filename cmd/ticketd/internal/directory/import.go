@@ -3,10 +3,10 @@ package directory
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -78,15 +78,25 @@ func (db *DB) ImportAgents(
 	}
 	defer db.cache.forget()
 	i := &agentImport{ImportOptions: *o, db: db, brand: brand}
-	err := inTx(ctx, db.write, func(ctx context.Context, tx querier) error {
+	err := inTx(ctx, db.write, func(ctx context.Context, tx *change) error {
 		if _, err := brands.get(ctx, tx, brand); err != nil {
 			return err
 		}
 		i.tx = tx
 		err := i.run(ctx, all)
-		if err == nil && o.DryRun {
+		switch {
+		case err != nil:
+			return err
+		case o.DryRun:
 			return errDryRun
 		}
+		details, err := json.Marshal(map[string]int{
+			"added": i.counts.Added, "changed": i.counts.Changed, "unchanged": i.counts.Unchanged,
+			"activated": i.counts.Activated, "deactivated": i.counts.Deactivated,
+		})
+		e := db.event(ActionImportAgents, brand, brands.kind, brand)
+		e.Details = string(details)
+		tx.note(e)
 		return err
 	})
 	var duplicate *DuplicateError
@@ -105,7 +115,7 @@ func (db *DB) ImportAgents(
 type agentImport struct {
 	ImportOptions
 	db     *DB
-	tx     querier
+	tx     *change
 	brand  string
 	counts Imported
 }
@@ -170,7 +180,8 @@ func (i *agentImport) writeOnce(ctx context.Context, batch []Agent) (done map[st
 		return nil, err
 	}
 	var added, changed []Agent
-	var back, away []string // usernames that may return, and those made inactive
+	differences := make(map[string]difference) // of the changed agents, by the keys of their usernames
+	var back, away []string                    // usernames that may return, and those made inactive
 	done = make(map[string]bool, len(batch))
 	for _, a := range batch {
 		key := UsernameKey(a.Username)
@@ -186,7 +197,11 @@ func (i *agentImport) writeOnce(ctx context.Context, batch []Agent) (done map[st
 		if len(a.Groups) == 0 {
 			a.Groups = nil // as in records
 		}
-		if reflect.DeepEqual(a, was) {
+		d, err := agents.compare(&was, &a)
+		if err != nil {
+			return nil, err
+		}
+		if !d.changed {
 			i.counts.Unchanged++
 			continue
 		}
@@ -201,6 +216,7 @@ func (i *agentImport) writeOnce(ctx context.Context, batch []Agent) (done map[st
 			away = append(away, a.Username)
 		}
 		changed = append(changed, a)
+		differences[key] = d
 	}
 	if _, err := i.put(ctx, changed, updateAgents); err != nil {
 		return nil, err
@@ -213,11 +229,36 @@ func (i *agentImport) writeOnce(ctx context.Context, batch []Agent) (done map[st
 	for _, name := range names {
 		done[UsernameKey(name)] = true
 	}
+	if err := i.note(ctx, changed, added, done, differences); err != nil {
+		return nil, err
+	}
 	now := i.db.now()
 	if _, err := returnAgents(ctx, i.tx, now, i.brand, append(back, names...)...); err != nil {
 		return nil, err
 	}
 	return done, departAgents(ctx, i.tx, now, i.brand, away...)
+}
+
+// note writes the events for the agents that were changed, and for those of added that are
+// done. The events of an import are too many to be kept until its end.
+func (i *agentImport) note(
+	ctx context.Context, changed, added []Agent, done map[string]bool, differences map[string]difference,
+) error {
+	c := &change{transaction: i.tx.transaction}
+	for n := range changed {
+		a := &changed[n]
+		if err := agents.noteChanged(c, i.db, differences[UsernameKey(a.Username)], a); err != nil {
+			return err
+		}
+	}
+	for n := range added {
+		if a := &added[n]; done[UsernameKey(a.Username)] {
+			if err := agents.noteAdded(c, i.db, a); err != nil {
+				return err
+			}
+		}
+	}
+	return c.finish(ctx)
 }
 
 // existing locks and returns the records of the batch's usernames, by their keys.

@@ -99,6 +99,10 @@ var acrossBrands = []string{
 	// What is over is over for all.
 	`DELETE FROM redemption WHERE expires < $1`,
 	`DELETE FROM revocation WHERE expires < $1`,
+	// The trail's end is the same for all, and its oldest part goes for all.
+	`DELETE FROM event WHERE id IN (SELECT id FROM event WHERE at < $1 ORDER BY at, id LIMIT $2)`,
+	`SELECT COALESCE(max(id), 0) FROM event`,
+	`SELECT COALESCE(max(id), 0) FROM (SELECT id FROM event WHERE id > $1 ORDER BY id LIMIT 10000) AS examined`,
 	// The key says which are its brands.
 	`DELETE FROM api_key_brand WHERE key_id = $1`,
 }
@@ -123,7 +127,7 @@ func TestNoQueryWithoutItsBrand(t *testing.T) {
 	db.jobs.purge(start)
 	require.NoError(t, db.Close())
 
-	ofBrands := regexp.MustCompile(`\b(agent|channel|customer|redemption|revocation|departed|api_key_brand)\b`)
+	ofBrands := regexp.MustCompile(`\b(agent|channel|customer|redemption|revocation|departed|api_key_brand|event)\b`)
 	insert := regexp.MustCompile(`^INSERT INTO \w+ \((key_id, )?brand,? ?`)
 	where := regexp.MustCompile(`\bbrand (=|<>) \$\d|` +
 		`^SELECT .* FROM api_key LEFT JOIN api_key_brand ON key_id = id WHERE id = \$1`)

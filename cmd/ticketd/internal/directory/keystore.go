@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 )
 
 // A storedKey is an API key as read from the database.
@@ -89,10 +90,13 @@ func (db *DB) CreateAPIKey(ctx context.Context, k APIKey) (secret string, err er
 	if err != nil {
 		return "", err
 	}
-	err = db.change(ctx, "create API key", func(ctx context.Context, tx querier) error {
+	err = db.change(ctx, "create API key", func(ctx context.Context, tx *change) error {
 		_, err := exec(ctx, tx, `INSERT INTO api_key (`+keyColumns+`)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`, args...)
 		if err != nil {
+			return err
+		}
+		if err := noteKey(tx, db, ActionAddKey, APIKey{}, k); err != nil {
 			return err
 		}
 		return writeBrands(ctx, tx, k)
@@ -104,7 +108,7 @@ func (db *DB) CreateAPIKey(ctx context.Context, k APIKey) (secret string, err er
 }
 
 // writeBrands stores the brands of a key without stored brands.
-func writeBrands(ctx context.Context, tx querier, k APIKey) error {
+func writeBrands(ctx context.Context, tx *change, k APIKey) error {
 	for _, brand := range k.Brands {
 		_, err := exec(ctx, tx, `INSERT INTO api_key_brand (key_id, brand) VALUES ($1, $2)`, k.ID, brand)
 		if isForeignKey(err) {
@@ -122,7 +126,7 @@ func writeBrands(ctx context.Context, tx querier, k APIKey) error {
 // stays the same. A revocation stays, and so does an expiry in the past.
 func (db *DB) UpdateAPIKey(ctx context.Context, id string, edit func(*APIKey) error) (APIKey, error) {
 	var result APIKey
-	err := db.change(ctx, "change API key", func(ctx context.Context, tx querier) error {
+	err := db.change(ctx, "change API key", func(ctx context.Context, tx *change) error {
 		was, err := findKey(ctx, tx, id)
 		if err != nil {
 			return err
@@ -146,6 +150,11 @@ func (db *DB) UpdateAPIKey(ctx context.Context, id string, edit func(*APIKey) er
 		if err := k.prepare(); err != nil {
 			return err
 		}
+		result = k
+		d, err := compareKeys(was.key, k)
+		if err != nil || !d.changed {
+			return err
+		}
 		scopes, err := texts[Scope]{&k.Scopes}.Value()
 		if err != nil {
 			return err
@@ -163,7 +172,9 @@ func (db *DB) UpdateAPIKey(ctx context.Context, id string, edit func(*APIKey) er
 		if _, err := exec(ctx, tx, `DELETE FROM api_key_brand WHERE key_id = $1`, id); err != nil {
 			return err
 		}
-		result = k
+		if err := noteKey(tx, db, ActionSetKey, was.key, k); err != nil {
+			return err
+		}
 		return writeBrands(ctx, tx, k)
 	})
 	if err != nil {
@@ -175,13 +186,17 @@ func (db *DB) UpdateAPIKey(ctx context.Context, id string, edit func(*APIKey) er
 // RevokeAPIKey makes Authenticate refuse the key for good. A second
 // revocation changes nothing. If the key does not exist, the error wraps ErrNotFound.
 func (db *DB) RevokeAPIKey(ctx context.Context, id string) error {
-	return db.change(ctx, "revoke API key", func(ctx context.Context, tx querier) error {
-		if _, err := findKey(ctx, tx, id); err != nil {
+	return db.change(ctx, "revoke API key", func(ctx context.Context, tx *change) error {
+		was, err := findKey(ctx, tx, id)
+		if err != nil {
 			return err
 		}
-		_, err := exec(ctx, tx, `UPDATE api_key SET revoked = COALESCE(revoked, $2), revision = revision + 1 WHERE id = $1`,
-			id, db.now().UnixMilli())
-		return err
+		n, err := exec(ctx, tx, `UPDATE api_key SET revoked = $2, revision = revision + 1
+			WHERE id = $1 AND revoked IS NULL`, id, db.now().UnixMilli())
+		if err != nil || n == 0 {
+			return err
+		}
+		return noteKey(tx, db, ActionRevokeKey, was.key, was.key)
 	})
 }
 
@@ -221,11 +236,48 @@ func (db *DB) APIKeys(ctx context.Context, brand, after string, limit int) ([]AP
 // RemoveAPIKey removes the record of a key. To end the use of a key, rather revoke the
 // key: the log then says that later requests came with a revoked key.
 func (db *DB) RemoveAPIKey(ctx context.Context, id string) error {
-	return db.change(ctx, "remove API key", func(ctx context.Context, tx querier) error {
-		if _, err := findKey(ctx, tx, id); err != nil {
+	return db.change(ctx, "remove API key", func(ctx context.Context, tx *change) error {
+		was, err := findKey(ctx, tx, id)
+		if err != nil {
 			return err
 		}
-		_, err := exec(ctx, tx, `DELETE FROM api_key WHERE id = $1`, id)
-		return err
+		n, err := exec(ctx, tx, `DELETE FROM api_key WHERE id = $1`, id)
+		switch {
+		case err != nil:
+			return err
+		case n == 0: // removed meanwhile
+			return errStale
+		}
+		return noteKey(tx, db, ActionRemoveKey, was.key, was.key)
 	})
+}
+
+// keyKind is the kind of the record of an API key in events.
+const keyKind = "key"
+
+// compareKeys compares the fields of two API keys that the holder of the directory chooses.
+func compareKeys(was, is APIKey) (difference, error) {
+	fields := func(k *APIKey) []any {
+		return []any{texts[Scope]{&k.Scopes}, texts[string]{&k.Brands}, &k.AllBrands, &k.Note, &k.Rate, &k.Burst,
+			instant{&k.Expires}}
+	}
+	return compare([]string{"scopes", "brands", "all_brands", "note", "rate", "burst", "expires"},
+		fields(&was), fields(&is), false)
+}
+
+// noteKey adds the event of an action on an API key. The event belongs to the brand if the
+// key is for one brand alone, and else to the deployment.
+func noteKey(tx *change, db *DB, action string, was, is APIKey) error {
+	d, err := compareKeys(was, is)
+	if err != nil {
+		return err
+	}
+	brand := ""
+	if len(is.Brands) == 1 && (len(was.Brands) == 0 && !was.AllBrands || slices.Equal(was.Brands, is.Brands)) {
+		brand = is.Brands[0]
+	}
+	e := db.event(action, brand, keyKind, is.ID)
+	e.Fields = d.fields
+	tx.note(e)
+	return nil
 }

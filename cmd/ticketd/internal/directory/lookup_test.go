@@ -20,7 +20,7 @@ func TestLookupOfAnEarlierCall(t *testing.T) {
 			statements int
 			want       func(t *testing.T, first, got Customer, created bool)
 		}{
-			"nothing": {func(Customer) {}, 2, func(t *testing.T, first, got Customer, created bool) {
+			"nothing": {func(Customer) {}, 3, func(t *testing.T, first, got Customer, created bool) {
 				assert.Equal(t, first.ID, got.ID)
 				assert.Equal(t, "ann@example.com", got.Email)
 				assert.Equal(t, "Ann", got.FirstName)

@@ -71,7 +71,7 @@ func (db *DB) ResolveCustomer(
 		}
 	}
 	var record Customer
-	err = db.transact(ctx, "resolve customer", func(ctx context.Context, tx querier) (err error) {
+	err = db.transact(ctx, "resolve customer", func(ctx context.Context, tx *change) (err error) {
 		readBefore := l.read
 		if !readBefore {
 			if l, err = lookUp(ctx, tx, c, on); err != nil {
@@ -146,7 +146,7 @@ func lookUp(ctx context.Context, q querier, c Customer, on Redemption) (Lookup, 
 
 // resolve is the part of ResolveCustomer within the transaction.
 func (db *DB) resolve(
-	ctx context.Context, tx querier, c Customer, on Redemption, l Lookup,
+	ctx context.Context, tx *change, c Customer, on Redemption, l Lookup,
 ) (_ Customer, created bool, err error) {
 	known, found := l.known, l.found
 	if l.changed {
@@ -158,23 +158,44 @@ func (db *DB) resolve(
 		if err := record.insert(ctx, tx); err != nil {
 			return Customer{}, false, err
 		}
+		if err := customers.noteAdded(tx, db.by(on), &record); err != nil {
+			return Customer{}, false, err
+		}
+		tx.events[0].Ticket = on.Ticket
 		return record, true, remember(ctx, tx, record, on)
 	}
 	if !on.Override {
 		return known.record, false, nil
 	}
 	record := merge(known.record, c, found)
+	tx.silent = record == known.record // the row of the redemption is no change of a record
 	if record != known.record {
+		d, err := customers.compare(&known.record, &record)
+		if err != nil {
+			return Customer{}, false, err
+		}
 		record.Updated = now
 		if err := customers.write(ctx, tx, version[Customer]{record, known.revision}, record.Brand, record.ID); err != nil {
 			return Customer{}, false, err
 		}
+		if err := customers.noteChanged(tx, db.by(on), d, &record); err != nil {
+			return Customer{}, false, err
+		}
+		tx.events[0].Ticket = on.Ticket
 	}
 	return record, false, remember(ctx, tx, record, on)
 }
 
+// by returns the directory whose changes are recorded as those of the redemption's ticket.
+func (db *DB) by(on Redemption) *DB {
+	if on.Ticket == "" {
+		return db
+	}
+	return db.As(Actor{Kind: ActorTicket, Remote: db.actor.Remote})
+}
+
 // remember stores the record that the ticket has changed.
-func remember(ctx context.Context, tx querier, c Customer, on Redemption) error {
+func remember(ctx context.Context, tx *change, c Customer, on Redemption) error {
 	if on.Ticket == "" {
 		return nil
 	}

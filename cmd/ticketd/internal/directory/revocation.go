@@ -30,14 +30,19 @@ func ParseTicketID(text string) (id token.ID, err error) {
 // here. If the brand does not exist, the error wraps ErrNotFound.
 func (db *DB) RevokeTicket(ctx context.Context, brand string, id token.ID) error {
 	defer db.cache.revoked.add(id) // also after an error, since the change may have been made
-	return db.transact(ctx, "revoke ticket", func(ctx context.Context, tx querier) error {
+	return db.transact(ctx, "revoke ticket", func(ctx context.Context, tx *change) error {
 		if _, err := brands.get(ctx, tx, brand); err != nil {
 			return err
 		}
-		_, err := exec(ctx, tx, `INSERT INTO revocation (brand, ticket, expires) VALUES ($1, $2, $3)
+		n, err := exec(ctx, tx, `INSERT INTO revocation (brand, ticket, expires) VALUES ($1, $2, $3)
 			ON CONFLICT (brand, ticket) DO NOTHING`, brand, id.String(), db.now().Add(revocationKept).UnixMilli())
 		if isForeignKey(err) {
 			return notFound("brand", brand)
+		}
+		if n > 0 {
+			e := db.event(ActionRevokeTicket, brand, "", "")
+			e.Ticket = id.String()
+			tx.note(e)
 		}
 		return err
 	})

@@ -77,7 +77,7 @@ var errStale = errors.New("the same record was changed by others again and again
 
 // change runs f in a transaction, as transact does, for a change of remembered records.
 func (db *DB) change(
-	ctx context.Context, operation string, f func(ctx context.Context, tx querier) error,
+	ctx context.Context, operation string, f func(ctx context.Context, tx *change) error,
 ) error {
 	defer db.cache.forget() // also after an error, since the change may have been made
 	return db.transact(ctx, operation, f)
@@ -85,7 +85,7 @@ func (db *DB) change(
 
 // transact runs f in a transaction with the time limit writeTimeout, as retry does.
 func (db *DB) transact(
-	ctx context.Context, operation string, f func(ctx context.Context, tx querier) error,
+	ctx context.Context, operation string, f func(ctx context.Context, tx *change) error,
 ) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
@@ -96,7 +96,7 @@ func (db *DB) transact(
 // way. A statement sees what was committed before it began, so f must protect its reads:
 // by writing with the revision that f has read, by a lock, or by a unique index.
 func (db *DB) retry(
-	ctx context.Context, operation string, f func(ctx context.Context, tx querier) error,
+	ctx context.Context, operation string, f func(ctx context.Context, tx *change) error,
 ) error {
 	var err error
 	for attempt := range maxAttempts {
@@ -113,17 +113,21 @@ func (db *DB) retry(
 	return failed(operation, err)
 }
 
-// inTx runs f in a transaction.
-func inTx(ctx context.Context, p *pool, f func(ctx context.Context, tx querier) error) error {
+// inTx runs f in a transaction, and writes the events that f noted.
+func inTx(ctx context.Context, p *pool, f func(ctx context.Context, tx *change) error) error {
 	tx, err := p.BeginTx(ctx)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback()
-	if err := f(ctx, tx); err != nil {
+	c := &change{transaction: tx}
+	if err := f(ctx, c); err != nil {
 		return err
 	}
-	return tx.Commit()
+	if err := c.finish(ctx); err != nil {
+		return err
+	}
+	return c.Commit()
 }
 
 // isConflict reports whether a transaction failed because of a concurrent one, and may

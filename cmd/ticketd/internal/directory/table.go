@@ -3,6 +3,7 @@ package directory
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -18,6 +19,7 @@ type table[T any] struct {
 	fields  func(*T) []any // of the columns, in their order
 	label   func(*T) string
 	prepare func(*T) error // refuses a wrong record and normalizes a good one
+	public  bool           // whether the audit trail may have the values of fields
 }
 
 // where returns the condition for one record; the first arguments are the key.
@@ -97,25 +99,75 @@ func (t *table[T]) page(ctx context.Context, q querier, brand []any, after any, 
 // insertSQL returns the statement that inserts so many rows of the columns, at revision
 // 1.
 func insertSQL(table string, columns []string, rows int) string {
+	return insertStatement(table, columns, rows, "revision", "1")
+}
+
+// insertRows is insertSQL for a table without revisions.
+func insertRows(table string, columns []string, rows int) string {
+	return insertStatement(table, columns, rows, "", "")
+}
+
+// insertStatement returns the statement that inserts so many rows of the columns, and of a
+// further column with the same value in each row, unless its name is "".
+func insertStatement(table string, columns []string, rows int, more, value string) string {
+	if more != "" {
+		more, value = ", "+more, ", "+value
+	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "INSERT INTO %s (%s, revision) VALUES ", table, strings.Join(columns, ", "))
+	b.WriteString("INSERT INTO " + table + " (" + strings.Join(columns, ", ") + more + ") VALUES ")
 	for i := range rows {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteString("(")
+		separator := "($"
 		for j := range columns {
-			fmt.Fprintf(&b, "$%d, ", i*len(columns)+j+1)
+			b.WriteString(separator + strconv.Itoa(i*len(columns)+j+1))
+			separator = ", $"
 		}
-		b.WriteString("1)")
+		b.WriteString(value + ")")
 	}
 	return b.String()
+}
+
+// note adds the event of an action on a record to the change that made it.
+func (t *table[T]) note(tx *change, db *DB, action string, d difference, record *T) error {
+	key, err := values(t.fields(record)[:t.keys])
+	if err != nil {
+		return err
+	}
+	e := db.event(action, fmt.Sprint(key[0]), t.kind, fmt.Sprint(key[t.keys-1]))
+	e.Fields, e.Details = d.fields, d.details
+	tx.note(e)
+	return nil
+}
+
+// noteAdded adds the event for a new record.
+func (t *table[T]) noteAdded(tx *change, db *DB, record *T) error {
+	d, err := t.compare(new(T), record)
+	if err != nil {
+		return err
+	}
+	return t.note(tx, db, t.kind+".add", d, record)
+}
+
+// noteChanged adds the event for a changed record.
+func (t *table[T]) noteChanged(tx *change, db *DB, d difference, record *T) error {
+	action := t.kind + ".set"
+	if d.ended {
+		action = ActionEndSessions
+	}
+	return t.note(tx, db, action, d, record)
+}
+
+// compare compares the fields of two records, apart from the key.
+func (t *table[T]) compare(was, is *T) (difference, error) {
+	return compare(t.columns[t.keys:], t.fields(was)[t.keys:], t.fields(is)[t.keys:], t.public)
 }
 
 // add inserts a record, and calls then, unless nil, in the same transaction. A record
 // with the same key or with one of the identifiers must not exist.
 func (t *table[T]) add(
-	ctx context.Context, db *DB, record *T, then func(ctx context.Context, tx querier) error,
+	ctx context.Context, db *DB, record *T, then func(ctx context.Context, tx *change) error,
 ) error {
 	if err := t.prepare(record); err != nil {
 		return err
@@ -124,21 +176,24 @@ func (t *table[T]) add(
 	if err != nil {
 		return err
 	}
-	return db.change(ctx, "add "+t.kind, func(ctx context.Context, tx querier) error {
+	return db.change(ctx, "add "+t.kind, func(ctx context.Context, tx *change) error {
 		_, err := exec(ctx, tx, insertSQL(t.name, t.columns, 1), args...)
 		switch {
 		case isDuplicate(err):
 			return fmt.Errorf("%s %q: %w", t.kind, t.label(record), ErrExists)
 		case isForeignKey(err):
 			return notFound("brand", fmt.Sprint(args[0]))
-		case err == nil && then != nil:
-			return then(ctx, tx)
+		case err != nil:
+			return err
 		}
-		return err
+		if err := t.noteAdded(tx, db, record); err != nil || then == nil {
+			return err
+		}
+		return then(ctx, tx)
 	})
 }
 
-// update changes the record with the key by edit, and writes the record.
+// update changes the record with the key by edit, and writes the record if it changed.
 func (t *table[T]) update(ctx context.Context, db *DB, edit func(*T) error, key ...any) (T, error) {
 	return t.updateThen(ctx, db, edit, nil, key...)
 }
@@ -147,10 +202,10 @@ func (t *table[T]) update(ctx context.Context, db *DB, edit func(*T) error, key 
 // record of before, and with the new record, which then may complete.
 func (t *table[T]) updateThen(
 	ctx context.Context, db *DB, edit func(*T) error,
-	then func(ctx context.Context, tx querier, was, is *T) error, key ...any,
+	then func(ctx context.Context, tx *change, was, is *T) error, key ...any,
 ) (T, error) {
 	var result T
-	err := db.change(ctx, "change "+t.kind, func(ctx context.Context, tx querier) error {
+	err := db.change(ctx, "change "+t.kind, func(ctx context.Context, tx *change) error {
 		was, err := t.get(ctx, tx, key...)
 		if err != nil {
 			return err
@@ -162,7 +217,18 @@ func (t *table[T]) updateThen(
 		if err := t.prepare(&record); err != nil {
 			return err
 		}
+		if err := t.sameKey(&record, key...); err != nil {
+			return err
+		}
+		d, err := t.compare(&was.record, &record)
+		if err != nil || !d.changed {
+			result = record
+			return err
+		}
 		if err := t.write(ctx, tx, version[T]{record, was.revision}, key...); err != nil {
+			return err
+		}
+		if err := t.noteChanged(tx, db, d, &record); err != nil {
 			return err
 		}
 		if then != nil {
@@ -180,18 +246,27 @@ func (t *table[T]) updateThen(
 	return result, nil
 }
 
-// write replaces the record with the key by v.record, provided that the record's
-// revision is still v.revision.
-func (t *table[T]) write(ctx context.Context, tx querier, v version[T], key ...any) error {
-	args, err := values(t.fields(&v.record))
+// sameKey returns an error unless the record has the key.
+func (t *table[T]) sameKey(record *T, key ...any) error {
+	has, err := values(t.fields(record)[:t.keys])
 	if err != nil {
 		return err
 	}
 	for i := range key {
-		if args[i] != key[i] {
+		if has[i] != key[i] {
 			return refuse(strings.TrimSuffix(t.columns[i], "_fold"), "of the %s cannot change; add another %s instead",
 				t.kind, t.kind)
 		}
+	}
+	return nil
+}
+
+// write replaces the record with the key by v.record, provided that the record's
+// revision is still v.revision.
+func (t *table[T]) write(ctx context.Context, tx *change, v version[T], key ...any) error {
+	args, err := values(t.fields(&v.record))
+	if err != nil {
+		return err
 	}
 	var assignments []string
 	for i, column := range t.columns[t.keys:] {
@@ -213,16 +288,23 @@ func (t *table[T]) write(ctx context.Context, tx querier, v version[T], key ...a
 // remove removes the record with the key, and calls then, unless nil, in the same
 // transaction.
 func (t *table[T]) remove(
-	ctx context.Context, db *DB, then func(ctx context.Context, tx querier) error, key ...any,
+	ctx context.Context, db *DB, then func(ctx context.Context, tx *change) error, key ...any,
 ) error {
-	return db.change(ctx, "remove "+t.kind, func(ctx context.Context, tx querier) error {
-		if _, err := t.get(ctx, tx, key...); err != nil {
+	return db.change(ctx, "remove "+t.kind, func(ctx context.Context, tx *change) error {
+		was, err := t.get(ctx, tx, key...)
+		if err != nil {
 			return err
 		}
-		_, err := exec(ctx, tx, "DELETE FROM "+t.name+t.where(), key...)
-		if err == nil && then != nil {
-			err = then(ctx, tx)
+		n, err := exec(ctx, tx, "DELETE FROM "+t.name+t.where(), key...)
+		switch {
+		case err != nil:
+			return err
+		case n == 0: // removed meanwhile
+			return errStale
 		}
-		return err
+		if err := t.note(tx, db, t.kind+".remove", difference{}, &was.record); err != nil || then == nil {
+			return err
+		}
+		return then(ctx, tx)
 	})
 }

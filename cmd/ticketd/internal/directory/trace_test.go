@@ -56,7 +56,7 @@ func TestStatements(t *testing.T) {
 			{"brand and channel", 1, 0, func() error { _, _, err := db.BrandChannel(ctx, "acme", "web"); return err }},
 			{"agent", 1, 0, func() error { _, err := db.Agent(ctx, "acme", "mary"); return err }},
 			{"agent's details", 1, 0, func() error { _, err := db.MatchAgent(ctx, "acme", "mary", Fields{}); return err }},
-			{"new customer", 3, 1, func() error { _, _, err := db.ResolveCustomer(ctx, "acme", mary, on); return err }},
+			{"new customer", 4, 1, func() error { _, _, err := db.ResolveCustomer(ctx, "acme", mary, on); return err }},
 			{"known customer", 1, 1, func() error { _, _, err := db.ResolveCustomer(ctx, "acme", mary, on); return err }},
 			{"customer's record", 1, 1, func() error { _, err := db.KnownCustomer(ctx, "acme", mary, on); return err }},
 			{"policy on other users", 1, 0, func() error { _, err := db.StrictestOtherUser(ctx); return err }},

@@ -157,6 +157,42 @@ CREATE TABLE api_key_brand (
 );
 CREATE INDEX api_key_brand_brand ON api_key_brand (brand);
 
+-- The audit trail: what was done, by whom and to which record. No value is personal.
+-- Rows outlive the records that they name. Indexes end in (at, id), the order of pages.
+CREATE TABLE event (
+    id         INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    at         BIGINT NOT NULL, -- when the event happened; it may be written later
+    actor_kind TEXT NOT NULL, -- key, administrator, shell, service, ticket, stranger
+    actor      TEXT NOT NULL, -- ID of the API key, name of the administrator, user at the shell
+    machine    TEXT   NOT NULL, -- host of a shell or service
+    remote     TEXT   NOT NULL, -- address of the client; '': unknown or none
+    brand      TEXT NOT NULL, -- '': the deployment
+    action     TEXT NOT NULL, -- such as agent.set
+    kind       TEXT NOT NULL, -- of the record; '': none
+    name       TEXT NOT NULL, -- of the record: its name, username as compared, or ID
+    fields     TEXT   NOT NULL, -- list of names: the fields that changed
+    ticket     TEXT NOT NULL, -- its ID; '': none
+    issuer     TEXT   NOT NULL, -- of the ticket; '': the deployment's own keys
+    ticket_key TEXT   NOT NULL, -- ID of the key in the keyring
+    reason     TEXT   NOT NULL,
+    count      BIGINT NOT NULL, -- of equal events that are one row
+    details    TEXT   NOT NULL  -- JSON object, or ''
+);
+CREATE INDEX event_time ON event (at, id);
+CREATE INDEX event_brand ON event (brand, at, id);
+CREATE INDEX event_action ON event (action, at, id);
+CREATE INDEX event_actor ON event (actor, at, id) WHERE actor <> '';
+CREATE INDEX event_ticket ON event (ticket, at, id) WHERE ticket <> '';
+CREATE INDEX event_record ON event (brand, kind, name, at, id) WHERE name <> '';
+
+-- The services that write ticket events. A row that its service left behind tells that
+-- events may be missing since the last batch.
+CREATE TABLE recorder (
+    name    TEXT NOT NULL PRIMARY KEY,
+    run     TEXT   NOT NULL, -- random; another for each run of the service
+    flushed BIGINT NOT NULL  -- all events from before are written
+);
+
 -- One row about the directory as a whole.
 CREATE TABLE directory_state (
     one     BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),

@@ -1,0 +1,269 @@
+package directory
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// An ActorKind is a kind of actors.
+type ActorKind string
+
+// The kinds of actors.
+const (
+	ActorKey           ActorKind = "key"           // an API key
+	ActorAdministrator ActorKind = "administrator" // a person in the console
+	ActorShell         ActorKind = "shell"         // a user of a machine, by a command
+	ActorService       ActorKind = "service"       // the service itself
+	ActorTicket        ActorKind = "ticket"        // the holder of a ticket
+	ActorStranger      ActorKind = "stranger"      // a client without a good API key or ticket
+)
+
+// ActorKinds lists all kinds of actors.
+func ActorKinds() []ActorKind {
+	return []ActorKind{ActorKey, ActorAdministrator, ActorShell, ActorService, ActorTicket, ActorStranger}
+}
+
+// An Actor is who caused an event, and from where.
+type Actor struct {
+	Kind    ActorKind
+	Name    string // ID of the API key, username of the administrator, or user at the shell
+	Machine string // host of a shell or a service
+	Remote  string // address of the client; "": unknown or none
+}
+
+// The actions of events. A change of a record is the kind of the record with .add, .set or
+// .remove, such as agent.set.
+const (
+	ActionEndSessions    = "sessions.end"
+	ActionImportAgents   = "agent.import"
+	ActionAddKey         = "key.add"
+	ActionSetKey         = "key.set"
+	ActionRevokeKey      = "key.revoke"
+	ActionRemoveKey      = "key.remove"
+	ActionIssueTicket    = "ticket.issue"
+	ActionRedeemTicket   = "ticket.redeem"  // by an API key
+	ActionEnter          = "ticket.enter"   // by a browser
+	ActionRefuseTicket   = "ticket.refuse"  // of a genuine ticket
+	ActionInspectTicket  = "ticket.inspect" // by an API key: the answer tells the ticket's contents
+	ActionRevokeTicket   = "ticket.revoke"
+	ActionRefuseStranger = "stranger.refused" // no good API key, or no ticket of ours
+	ActionChangeKeyring  = "keyring.change"   // as the service sees a keyring after a reload
+	ActionGap            = "audit.gap"        // events may be missing; see Details
+	ActionDropped        = "audit.dropped"    // Count events were dropped; see Details
+)
+
+// An Event is an entry of the audit trail. No field has a personal value, apart from the
+// username of an agent or administrator and the address of a client.
+type Event struct {
+	ID    int64     // chosen by the database; a later ID was written later
+	At    time.Time // in whole milliseconds
+	Actor Actor
+	Brand string // "": the deployment
+
+	Action string
+	Kind   string   // of the record: brand, channel, agent, customer, key, keyring; "": none
+	Name   string   // of the record: its name, the username as UsernameKey has it, or the ID
+	Fields []string // names of the fields that changed
+
+	Ticket    string // ID of the ticket; "": none
+	Issuer    string // of the ticket; "": the deployment's own keys
+	TicketKey string // ID of the ticket's key in the keyring
+	Reason    string // of a refusal
+
+	Count   int    // how many equal events this entry stands for, at least 1
+	Details string // a JSON object, or ""; the settings of brands and channels before and after
+}
+
+var eventColumns = []string{
+	"brand", "at", "actor_kind", "actor", "machine", "remote", "action", "kind", "name", "fields",
+	"ticket", "issuer", "ticket_key", "reason", "count", "details",
+}
+
+func (e *Event) columns() []any {
+	return []any{
+		&e.Brand, instant{&e.At}, &e.Actor.Kind, &e.Actor.Name, &e.Actor.Machine, &e.Actor.Remote, &e.Action,
+		&e.Kind, &e.Name, texts[string]{&e.Fields}, &e.Ticket, &e.Issuer, &e.TicketKey, &e.Reason, &e.Count, &e.Details,
+	}
+}
+
+// As returns the same directory, whose changes are recorded as the actor's. Changes of a
+// directory without As are recorded as the service's.
+func (db *DB) As(a Actor) *DB {
+	as := *db
+	as.actor = a
+	return &as
+}
+
+// event returns an event of now, by the actor of db.
+func (db *DB) event(action, brand, kind, name string) Event {
+	return Event{At: wholeMillis(db.now()), Actor: db.actor, Brand: brand, Action: action, Kind: kind, Name: name, Count: 1}
+}
+
+// eventBatch is the number of events written by one statement.
+const eventBatch = 100
+
+// insertEvents writes events.
+func insertEvents(ctx context.Context, q querier, events []Event) error {
+	for batch := range slices.Chunk(events, eventBatch) {
+		args := make([]any, 0, len(batch)*len(eventColumns))
+		for i := range batch {
+			v, err := values(batch[i].columns())
+			if err != nil {
+				return err
+			}
+			args = append(args, v...)
+		}
+		if _, err := exec(ctx, q, insertRows("event", eventColumns, len(batch)), args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A change is a transaction that changes records, with the events that tell of the changes.
+// A change without an event is not committed.
+type change struct {
+	transaction
+	events []Event
+	wrote  bool // whether a row was changed
+	silent bool // whether no event has to tell of the change
+}
+
+// ExecContext implements querier.
+func (c *change) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	result, err := c.transaction.ExecContext(ctx, query, args...)
+	if err == nil {
+		n, err := result.RowsAffected()
+		c.wrote = c.wrote || n > 0 || err != nil
+	}
+	return result, err
+}
+
+// QueryContext implements querier. A query that is no SELECT counts as a write.
+func (c *change) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	c.wrote = c.wrote || !strings.HasPrefix(query, "SELECT")
+	return c.transaction.QueryContext(ctx, query, args...)
+}
+
+// note adds an event, to be written at the end of the transaction.
+func (c *change) note(e Event) { c.events = append(c.events, e) }
+
+// errNoEvent is the error of a transaction that would change a record without an event.
+var errNoEvent = errors.New("the change has no event for the audit trail, which is a fault of this program")
+
+// finish writes the events.
+func (c *change) finish(ctx context.Context) error {
+	if c.wrote && len(c.events) == 0 && !c.silent {
+		return errNoEvent
+	}
+	return insertEvents(ctx, c.transaction, c.events)
+}
+
+// difference lists the fields that differ between two records, for an event, and if
+// withValues is set, the values of both.
+type difference struct {
+	changed bool // whether any column differs
+	ended   bool // whether only columns differ whose change ends sessions
+	fields  []string
+	details string
+}
+
+// Columns that are no field of their own for people.
+var (
+	hiddenColumns  = []string{"username_fold", "email_fold", "record", "tickets_since", "created", "updated"}
+	sessionColumns = []string{"record", "sessions_since"}
+	fieldNames     = map[string]string{"uniqueid": "uniqueId", "group_names": "groups", "agent_sign_in_url": "agentSignInUrl",
+		"customer_sign_in_url": "customerSignInUrl"}
+)
+
+// fieldName returns the name of a column's field as the API and the errors have it:
+// firstName for first_name.
+func fieldName(column string) string {
+	if name := fieldNames[column]; name != "" {
+		return name
+	}
+	words := strings.Split(column, "_")
+	for i, w := range words[1:] {
+		words[i+1] = strings.ToUpper(w[:1]) + w[1:]
+	}
+	return strings.Join(words, "")
+}
+
+// compare compares two records given as the fields of columns.
+func compare(columns []string, was, is []any, withValues bool) (d difference, err error) {
+	before, err := values(was)
+	if err != nil {
+		return d, err
+	}
+	after, err := values(is)
+	if err != nil {
+		return d, err
+	}
+	type pair struct {
+		Was any `json:"was,omitempty"`
+		Is  any `json:"is,omitempty"`
+	}
+	details := make(map[string]pair)
+	d.ended = true
+	for i, column := range columns {
+		if before[i] == after[i] {
+			continue
+		}
+		d.changed = true
+		d.ended = d.ended && slices.Contains(sessionColumns, column)
+		if slices.Contains(hiddenColumns, column) {
+			continue
+		}
+		name := fieldName(column)
+		d.fields = append(d.fields, name)
+		details[name] = pair{shown(was[i], before[i]), shown(is[i], after[i])}
+	}
+	if withValues && len(details) > 0 {
+		text, err := json.Marshal(details)
+		if err != nil {
+			return d, err
+		}
+		d.details = string(text)
+	}
+	return d, nil
+}
+
+// shown returns the value of a field in an event's details: a list is a list.
+func shown(field, value any) any {
+	if list, ok := field.(interface{ isList() }); ok && list != nil {
+		return json.RawMessage(fmt.Sprint(value))
+	}
+	return value
+}
+
+// RecordEvents writes events that are no change of a record, such as the uses of tickets,
+// in one transaction. The writer of the events, unless nil, notes its progress in the same
+// transaction.
+func (db *DB) RecordEvents(ctx context.Context, events []Event, by *Recorder) error {
+	return db.transact(ctx, "record events", func(ctx context.Context, tx *change) error {
+		tx.events, tx.silent = events, true
+		if by == nil {
+			return nil
+		}
+		return by.flush(ctx, tx, db.now())
+	})
+}
+
+// PurgeEvents removes at most limit of the events from before a time, the oldest first, and
+// returns their number.
+func (db *DB) PurgeEvents(ctx context.Context, before time.Time, limit int) (n int, err error) {
+	err = db.transact(ctx, "purge events", func(ctx context.Context, tx *change) error {
+		tx.silent = true
+		removed, err := exec(ctx, tx, `DELETE FROM event WHERE id IN
+			(SELECT id FROM event WHERE at < $1 ORDER BY at, id LIMIT $2)`, before.UnixMilli(), limit)
+		n = int(removed)
+		return err
+	})
+	return n, err
+}
