@@ -313,7 +313,8 @@ func removalEvent(ctx context.Context, tx *change, db *DB, brand string) (Event,
 	if had == nil {
 		return e, nil
 	}
-	keys, err := list(ctx, tx, func(r row) (id string, err error) { return id, r.Scan(&id) }, ownKeys+" ORDER BY id", brand)
+	scan := func(r row) (id string, err error) { return id, r.Scan(&id) }
+	keys, err := list(ctx, tx, scan, ownKeys+" ORDER BY id", brand)
 	if err != nil {
 		return e, err
 	}

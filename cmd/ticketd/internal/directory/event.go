@@ -102,7 +102,9 @@ func (db *DB) As(a Actor) *DB {
 
 // event returns an event of now, by the actor of db.
 func (db *DB) event(action, brand, kind, name string) Event {
-	return Event{At: wholeMillis(db.now()), Actor: db.actor, Brand: brand, Action: action, Kind: kind, Name: name, Count: 1}
+	return Event{
+		At: wholeMillis(db.now()), Actor: db.actor, Brand: brand, Action: action, Kind: kind, Name: name, Count: 1,
+	}
 }
 
 // eventBatch is the number of events written by one statement.
@@ -178,8 +180,10 @@ type difference struct {
 var (
 	hiddenColumns  = []string{"username_fold", "email_fold", "record", "tickets_since", "created", "updated"}
 	sessionColumns = []string{"record", "sessions_since"}
-	fieldNames     = map[string]string{"uniqueid": "uniqueId", "group_names": "groups", "agent_sign_in_url": "agentSignInUrl",
-		"customer_sign_in_url": "customerSignInUrl"}
+	fieldNames     = map[string]string{
+		"uniqueid": "uniqueId", "group_names": "groups", "agent_sign_in_url": "agentSignInUrl",
+		"customer_sign_in_url": "customerSignInUrl",
+	}
 )
 
 // fieldName returns the name of a column's field as the API and the errors have it:

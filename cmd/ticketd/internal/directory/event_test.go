@@ -35,7 +35,8 @@ func told(e Event) string {
 	if e.Ticket != "" {
 		record += " ticket " + e.Ticket
 	}
-	return fmt.Sprintf("%s:%s %s %s: %s %v", e.Actor.Kind, e.Actor.Name, e.Action, e.Brand, strings.TrimSpace(record), e.Fields)
+	return fmt.Sprintf("%s:%s %s %s: %s %v", e.Actor.Kind, e.Actor.Name, e.Action, e.Brand,
+		strings.TrimSpace(record), e.Fields)
 }
 
 // Each change has its event: who, what, and the names of the fields.
@@ -70,7 +71,10 @@ func TestEventsOfChanges(t *testing.T) {
 
 		require.NoError(t, db.AddAgent(ctx, Agent{Brand: "acme", Username: "Ann", Email: "ann@example.com", Active: true}))
 		expect("agent.add acme: agent ann [username email active]")
-		_, err = db.UpdateAgent(ctx, "acme", "ann", func(a *Agent) error { a.Active, a.Groups = false, []string{"x"}; return nil })
+		_, err = db.UpdateAgent(ctx, "acme", "ann", func(a *Agent) error {
+			a.Active, a.Groups = false, []string{"x"}
+			return nil
+		})
 		require.NoError(t, err)
 		_, err = db.UpdateAgent(ctx, "acme", "ann", func(a *Agent) error { a.Active = true; return nil })
 		require.NoError(t, err)

@@ -77,7 +77,9 @@ func (db *DB) Events(ctx context.Context, f EventFilter, cursor string, limit in
 // with the ID after, in the order of their IDs. The time limits of the filter do not count.
 // last is the ID to go on with. Of PostgreSQL, an event may become visible after another
 // with a higher ID, up to 15 seconds later, or later still while an import runs.
-func (db *DB) NewEvents(ctx context.Context, f EventFilter, after int64, limit int) (all []Event, last int64, err error) {
+func (db *DB) NewEvents(
+	ctx context.Context, f EventFilter, after int64, limit int,
+) (all []Event, last int64, err error) {
 	f.Since, f.Until = time.Time{}, time.Time{}
 	q := eventQuery{args: []any{after}, indexed: 1}
 	if err := q.filter(f, ""); err != nil {

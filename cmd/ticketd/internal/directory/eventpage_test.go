@@ -56,7 +56,8 @@ func (f EventFilter) wants(e Event) bool {
 	return (f.AllBrands || e.Brand == f.Brand) && (f.Ticket == "" || e.Ticket == f.Ticket) &&
 		(f.Name == "" || e.Name == strings.ToLower(f.Name)) && (f.Kind == "" || e.Kind == f.Kind) &&
 		(f.Actor == "" || e.Actor.Name == f.Actor) && (f.ActorKind == "" || e.Actor.Kind == f.ActorKind) &&
-		(f.Action == "" || e.Action == f.Action || strings.HasSuffix(f.Action, ".") && strings.HasPrefix(e.Action, f.Action)) &&
+		(f.Action == "" || e.Action == f.Action ||
+			strings.HasSuffix(f.Action, ".") && strings.HasPrefix(e.Action, f.Action)) &&
 		!e.At.Before(f.Since) && (f.Until.IsZero() || e.At.Before(f.Until))
 }
 
