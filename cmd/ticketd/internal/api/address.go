@@ -1,7 +1,6 @@
 package api
 
 import (
-	"log/slog"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -67,35 +66,9 @@ func (p Proxies) hops(h http.Header) (all []netip.Addr, ok bool) {
 
 func unmapped(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
 
-// visit is what the service knows of a request beside the request.
-type visit struct {
-	client netip.Addr // the zero Addr if the address is unknown
-	remote string     // client as text, for logs
-	quiet  bool       // the request leaves no line in the access log
-	noted  bool       // event is the request's first event, or is not wanted any more
-	event  slog.Record
-}
-
-type visitKey struct{}
-
-// visitOf returns the visit that guard noted.
-func visitOf(r *http.Request) *visit {
-	if v, ok := r.Context().Value(visitKey{}).(*visit); ok {
-		return v
-	}
-	return &visit{remote: unknownClient}
-}
-
-// clientOf returns the address of a request's client, or the zero Addr if the address is
-// unknown.
-func clientOf(r *http.Request) netip.Addr { return visitOf(r).client }
-
 // unknownClient stands for all clients without a known address, in logs and where
 // requests are counted.
 const unknownClient = "unknown"
-
-// remote is clientOf for logs.
-func remote(r *http.Request) string { return visitOf(r).remote }
 
 // caller returns the client's name for counting. An IPv6 client has a /64, and with it any
 // number of addresses. All clients without a known address count as one.

@@ -10,7 +10,6 @@ package api
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -159,20 +158,22 @@ func (s *server) routes() ([]route, error) {
 func (s *server) inKnownCase(r *http.Request) *http.Request {
 	const chat = "/chat/"
 	sent := r.URL.EscapedPath()
-	u := *r.URL
+	path, raw := r.URL.Path, r.URL.RawPath
 	if known := s.paths[lower(strings.TrimSuffix(sent, "/"))]; known != "" {
-		if u.Path, u.RawPath = known, ""; strings.HasSuffix(sent, "/") {
-			u.Path += "/"
+		if path, raw = known, ""; strings.HasSuffix(sent, "/") {
+			path += "/"
 		}
-	} else if len(sent) > len(chat) && lower(sent[:len(chat)]) == chat && strings.HasPrefix(r.URL.Path, sent[:len(chat)]) {
-		u.Path = chat + u.Path[len(chat):]
-		if u.RawPath != "" {
-			u.RawPath = chat + u.RawPath[len(chat):]
+	} else if len(sent) > len(chat) && lower(sent[:len(chat)]) == chat && strings.HasPrefix(path, sent[:len(chat)]) {
+		path = chat + path[len(chat):]
+		if raw != "" {
+			raw = chat + raw[len(chat):]
 		}
 	}
-	if u.Path == r.URL.Path {
+	if path == r.URL.Path {
 		return r
 	}
+	u := *r.URL
+	u.Path, u.RawPath = path, raw
 	r = r.WithContext(r.Context())
 	r.URL = &u
 	return r
@@ -206,28 +207,6 @@ func healthz(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write([]byte("ok\n"))
 }
 
-// answer notes the status of a response, for the log.
-type answer struct {
-	http.ResponseWriter
-	status int
-}
-
-func (a *answer) WriteHeader(status int) {
-	if a.status == 0 {
-		a.status = status
-	}
-	a.ResponseWriter.WriteHeader(status)
-}
-
-func (a *answer) Write(b []byte) (int, error) {
-	if a.status == 0 {
-		a.status = http.StatusOK
-	}
-	return a.ResponseWriter.Write(b)
-}
-
-func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
-
 // answerTime is the time limit of a request, whether or not the client waits. Half a
 // redemption helps nobody; a client that closed only its side of the connection may still
 // read; and a client that has gone must not look like a failure of the directory.
@@ -245,11 +224,10 @@ var (
 // tickets.
 func (s *server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		start := s.Now()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), answerTime)
-		defer cancel()
-		v := &visit{client: s.Proxies.client(r), remote: unknownClient}
-		r, span := s.startSpan(s.inKnownCase(r.WithContext(context.WithValue(ctx, visitKey{}, v))))
+		start := time.Now()
+		v := &visit{client: s.Proxies.client(r), remote: unknownClient, deadline: start.Add(answerTime)}
+		defer v.end()
+		r, span := s.startSpan(s.inKnownCase(r.WithContext(v)))
 		// In place of the proxy's address, for handlers that know of no proxies.
 		r.RemoteAddr = ""
 		if v.client.IsValid() {
@@ -260,7 +238,8 @@ func (s *server) guard(next http.Handler) http.Handler {
 		h["X-Content-Type-Options"] = nosniff
 		h["Referrer-Policy"] = noReferrer
 		h["Cache-Control"] = noStore
-		a := &answer{ResponseWriter: w}
+		a := &v.answer
+		a.ResponseWriter = w
 		defer func() {
 			p := recover()
 			if p != nil && p != http.ErrAbortHandler {
@@ -269,8 +248,10 @@ func (s *server) guard(next http.Handler) http.Handler {
 					s.refuse(a, internal(errors.New("panic")))
 				}
 			}
-			status, took := cmp.Or(a.status, http.StatusOK), s.Now().Sub(start)
-			endSpan(span, r, status)
+			status, took := cmp.Or(a.status, http.StatusOK), time.Since(start)
+			if s.Tracer != nil {
+				endSpan(span, r, status)
+			}
 			s.Metrics.Request(pattern(r), status, took)
 			s.logVisit(r, v, status, took)
 			s.floods.tell()

@@ -1,12 +1,16 @@
 package api
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"math"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/admitone/admitone/client"
 )
@@ -15,20 +19,45 @@ import (
 const responseTime = "2006-01-02T15:04:05.9999999Z"
 
 func (s *server) reply(w http.ResponseWriter, status int, description string, data any) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	b := replies.Get().(*bytes.Buffer)
+	b.Reset()
+	defer replies.Put(b)
+	s.envelope(b, status, description, data)
+	w.Header()["Content-Type"] = jsonType
 	w.WriteHeader(status)
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	v := client.Envelope{
-		Status:       strconv.Itoa(status),
-		Description:  description,
-		ResponseTime: s.Now().UTC().Format(responseTime),
-		Data:         data,
-	}
+	_, _ = w.Write(b.Bytes()) // to a client that may be gone
+}
+
+var (
+	jsonType = []string{"application/json; charset=utf-8"} // nobody changes it
+	replies  = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+)
+
+// envelope writes a client.Envelope. It does so for every answer, and encoding/json takes
+// longer.
+func (s *server) envelope(to *bytes.Buffer, status int, description string, data any) {
+	b := append(to.AvailableBuffer(), `{"status":`...)
 	if s.IntegerStatus {
-		v.Status = status
+		b = strconv.AppendInt(b, int64(status), 10)
+	} else {
+		b = append(strconv.AppendInt(append(b, '"'), int64(status), 10), '"')
 	}
-	_ = e.Encode(v) // to a client that may be gone
+	b, _ = jsontext.AppendQuote(append(b, `,"description":`...), description)
+	b = s.Now().UTC().AppendFormat(append(b, `,"response_time":"`...), responseTime)
+	b = append(b, '"')
+	switch data := data.(type) {
+	case nil:
+	case client.Issued:
+		b, _ = jsontext.AppendQuote(append(b, `,"data":{"encpryptedString":`...), data.Ticket)
+		b = append(b, '}')
+	default:
+		_, _ = to.Write(append(b, `,"data":`...))
+		e := json.NewEncoder(to)
+		e.SetEscapeHTML(false)
+		_ = e.Encode(data) // without an error, for the types of package client
+		b = to.AvailableBuffer()
+	}
+	_, _ = to.Write(append(b, "}\n"...))
 }
 
 // refusal is an answer other than success.
@@ -99,6 +128,8 @@ func (s *server) refuse(w http.ResponseWriter, denied *refusal) {
 }
 
 // seconds returns a time for a header: whole seconds, rounded up, at least one.
-func seconds(d time.Duration) string {
-	return strconv.FormatInt(max(1, int64(math.Ceil(d.Seconds()))), 10)
+func seconds(d time.Duration) string { return string(appendSeconds(nil, d)) }
+
+func appendSeconds(b []byte, d time.Duration) []byte {
+	return strconv.AppendInt(b, max(1, int64(math.Ceil(d.Seconds()))), 10)
 }

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/ratelimit"
@@ -31,6 +32,8 @@ type floods struct {
 	log   *slog.Logger
 	now   func() time.Time
 	lines ratelimit.Limiter
+
+	waiting atomic.Bool // more is not empty
 
 	mu   sync.Mutex
 	more map[refusalKind]*flood
@@ -63,11 +66,15 @@ func (f *floods) mayLog(r *http.Request, kind refusalKind, caller string) bool {
 	}
 	f.more[kind].count++
 	f.more[kind].remote = remote(r)
+	f.waiting.Store(true)
 	return false
 }
 
 // tell logs the counts that are a minute old. Each request calls tell.
 func (f *floods) tell() {
+	if !f.waiting.Load() {
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.now()
@@ -79,4 +86,5 @@ func (f *floods) tell() {
 		f.log.Warn("more refusals than are logged one by one; the metrics count all", "kind", string(kind),
 			"more", flood.count, "since", flood.since, "last_remote", flood.remote)
 	}
+	f.waiting.Store(len(f.more) > 0)
 }

@@ -151,17 +151,11 @@ func switchedOff(where string) *refusal {
 //
 // The ticket gets the username and the phone number as they are in the record.
 func (s *server) matchAgent(r *http.Request, set directory.Effective, t *token.Ticket, phone string) *refusal {
-	values := map[string]string{
-		"email": t.Email, "phone1": phone, "uniqueId": t.UniqueID, "firstName": t.FirstName, "lastName": t.LastName,
+	given := directory.Fields{
+		Email: t.Email, Phone1: phone, UniqueID: t.UniqueID, FirstName: t.FirstName, LastName: t.LastName,
+		Region: set.Region,
 	}
-	var missing []client.FieldError
-	for _, name := range set.RequiredAgentFields {
-		if values[name] == "" {
-			missing = append(missing, client.FieldError{
-				Field: name, Reason: "is missing; the brand requires it of its agents",
-			})
-		}
-	}
+	missing := missingFields(set.RequiredAgentFields, given)
 	if len(missing) == 0 && t.Email == "" && phone == "" && t.UniqueID == "" {
 		missing = []client.FieldError{{
 			Field: "email", Reason: "is missing, and so are phone1 and uniqueId; give at least one of them",
@@ -173,18 +167,14 @@ func (s *server) matchAgent(r *http.Request, set directory.Effective, t *token.T
 		}
 		return badFields(missing)
 	}
-	agent, err := s.Directory.MatchAgent(r.Context(), t.Brand, t.Username, directory.Fields{
-		Email: t.Email, Phone1: phone, UniqueID: t.UniqueID, FirstName: t.FirstName, LastName: t.LastName,
-		Region: set.Region,
-	})
-	var mismatch *directory.MismatchError
-	var wrong *directory.FieldError
-	switch {
-	case errors.As(err, &wrong):
-		return badField(wrong.Field, wrong.Reason)
-	case errors.As(err, &mismatch):
-		return notFound("the brand has no agent with this username and these details", mismatch.Error())
-	case err != nil:
+	agent, err := s.Directory.MatchAgent(r.Context(), t.Brand, t.Username, given)
+	if err != nil {
+		if wrong, ok := errors.AsType[*directory.FieldError](err); ok {
+			return badField(wrong.Field, wrong.Reason)
+		}
+		if mismatch, ok := errors.AsType[*directory.MismatchError](err); ok {
+			return notFound("the brand has no agent with this username and these details", mismatch.Error())
+		}
 		return undecided(err)
 	}
 	t.Username = agent.Username
@@ -192,6 +182,25 @@ func (s *server) matchAgent(r *http.Request, set directory.Effective, t *token.T
 		t.Phone1 = agent.Phone1
 	}
 	return nil
+}
+
+// missingFields returns the mistakes for required fields that are not given.
+func missingFields(required []string, given directory.Fields) (missing []client.FieldError) {
+	if len(required) == 0 {
+		return nil
+	}
+	values := map[string]string{
+		"email": given.Email, "phone1": given.Phone1, "uniqueId": given.UniqueID,
+		"firstName": given.FirstName, "lastName": given.LastName,
+	}
+	for _, name := range required {
+		if values[name] == "" {
+			missing = append(missing, client.FieldError{
+				Field: name, Reason: "is missing; the brand requires it of its agents",
+			})
+		}
+	}
+	return missing
 }
 
 // apply sets the fields of t that depend on the settings.

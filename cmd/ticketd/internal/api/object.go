@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -15,7 +17,7 @@ import (
 // member is a field of a JSON object.
 type member struct {
 	name  string   // as it was sent
-	value []byte   // JSON, a part of the body
+	value string   // JSON, a part of the body
 	inner []member // of the object data
 	twice string   // the reason for refusing a repeated field, or ""
 	taken bool
@@ -35,11 +37,14 @@ func readObject(body []byte, example string) ([]member, error) {
 		return nil, errors.New("the body is not UTF-8; send JSON in UTF-8")
 	}
 	// Half a surrogate pair is a mistake of one field, which its reader tells.
-	d := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	d := decoders.Get().(*decoder)
+	defer d.release()
+	d.in, d.text = *bytes.NewBuffer(body), string(body)
+	d.Reset(&d.in, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if kind := d.PeekKind(); kind != '{' && kind != jsontext.KindInvalid {
 		return nil, fmt.Errorf("the body is not a JSON object; send one like %s", example)
 	}
-	all, err := readMembers(d, body)
+	all, err := d.readMembers()
 	if err != nil {
 		return nil, notJSON(err)
 	}
@@ -49,38 +54,70 @@ func readObject(body []byte, example string) ([]member, error) {
 	return all, nil
 }
 
-// readMembers reads the object that comes next in d, and the members of its member data.
-func readMembers(d *jsontext.Decoder, body []byte) ([]member, error) {
+// decoder reads a body.
+type decoder struct {
+	jsontext.Decoder
+	in   bytes.Buffer // the body
+	text string       // the body again, whose parts are the members
+}
+
+var decoders = sync.Pool{New: func() any { return new(decoder) }}
+
+// release gives the decoder to other requests, without the body.
+func (d *decoder) release() {
+	d.in, d.text = bytes.Buffer{}, ""
+	d.Reset(&d.in)
+	decoders.Put(d)
+}
+
+// readMembers reads the object that comes next, and the members of its member data.
+func (d *decoder) readMembers() (all []member, err error) {
 	if _, err := d.ReadToken(); err != nil {
 		return nil, err
 	}
 	outermost := d.StackDepth() == 1
-	all := make([]member, 0, 12)
 	for d.PeekKind() != '}' {
-		name, err := d.ReadToken()
+		name, err := d.readText()
 		if err != nil {
 			return nil, err
 		}
 		if len(all) == maxFields {
 			return nil, errFields
 		}
-		m := member{name: name.String()}
+		m := member{name: unquoted(name)}
 		if outermost && sameName(m.name, "data") && d.PeekKind() == '{' {
-			m.value = []byte("{")
-			m.inner, err = readMembers(d, body)
+			m.value = "{"
+			m.inner, err = d.readMembers()
 		} else {
-			m.value, err = d.ReadValue()
-			// The decoder's own copy is good until its next call only.
-			end := int(d.InputOffset())
-			m.value = body[end-len(m.value) : end]
+			m.value, err = d.readText()
 		}
 		if err != nil {
 			return nil, err
 		}
+		if all == nil && m.inner == nil {
+			all = make([]member, 0, 12)
+		}
 		all = withMember(all, m)
 	}
-	_, err := d.ReadToken()
+	_, err = d.ReadToken()
 	return all, err
+}
+
+// readText reads a name or a value as a part of the body.
+func (d *decoder) readText() (string, error) {
+	v, err := d.ReadValue()
+	end := int(d.InputOffset())
+	return d.text[end-len(v) : end], err
+}
+
+// unquoted returns the text of a well-formed JSON string. Half a surrogate pair becomes
+// U+FFFD.
+func unquoted(name string) string {
+	if strings.IndexByte(name, '\\') < 0 {
+		return name[1 : len(name)-1]
+	}
+	text, _ := jsontext.AppendUnquote(nil, name)
+	return string(text)
 }
 
 // withMember adds a member, or notes that its name came before. Older clients send FirstName

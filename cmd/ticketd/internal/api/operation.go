@@ -114,18 +114,30 @@ func (c *call) read(w http.ResponseWriter, r *http.Request) *refusal {
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return badBody(errors.New("the body is compressed; send it as it is, without Content-Encoding"))
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return badBody(errors.New("the body is over 64 KiB; send less"))
-	case err != nil:
-		return badBody(errors.New("the body could not be read to its end"))
+	body, err := readAll(w, r)
+	if err == nil {
+		c.body, err = formData(r.Header.Get("Content-Type"), body)
 	}
-	if c.body, err = formData(r.Header.Get("Content-Type"), body); err != nil {
+	if err != nil {
 		return badBody(err)
 	}
 	return nil
+}
+
+func readAll(w http.ResponseWriter, r *http.Request) (body []byte, err error) {
+	if r.ContentLength >= 0 && r.ContentLength <= maxBody {
+		body = make([]byte, r.ContentLength)
+		_, err = io.ReadFull(r.Body, body)
+	} else {
+		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	}
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return nil, errors.New("the body is over 64 KiB; send less")
+	}
+	if err != nil {
+		return nil, errors.New("the body could not be read to its end")
+	}
+	return body, nil
 }
 
 // systemStatus answers GET /core/systemstatus, by which older clients try their API key.
@@ -150,16 +162,15 @@ func (s *server) authenticate(r *http.Request) (directory.APIKey, *refusal) {
 		return none, unauthorized("send an API key in the header Authorization: Bearer <API key>", "no API key")
 	}
 	key, err := s.Directory.Authenticate(r.Context(), bearer, s.Now())
-	var auth *directory.AuthError
-	switch {
-	case errors.As(err, &auth):
+	if err == nil {
+		return key, nil
+	}
+	if auth, ok := errors.AsType[*directory.AuthError](err); ok {
 		return directory.APIKey{ID: auth.KeyID}, unauthorized(
 			"the API key is not accepted; check that it is complete, current and of this service",
 			"API key "+string(auth.Reason))
-	case err != nil:
-		return none, undecided(err)
 	}
-	return key, nil
+	return none, undecided(err)
 }
 
 // rateReason is the reason of the refusal of an API key's request over its limit.
@@ -202,8 +213,16 @@ func (s *server) countFailure(w http.ResponseWriter, r *http.Request, denied *re
 // policy (q) and its window in seconds (w), the remaining quota (r), and the seconds until
 // the whole quota is there again (t).
 func showLimit(w http.ResponseWriter, policy string, l ratelimit.Limit, a ratelimit.Answer) {
-	// Not by fmt, whose reflection is slow beside the rest of a request.
-	quoted := `"` + policy + `"`
-	w.Header()["Ratelimit-Policy"] = []string{quoted + ";q=" + strconv.Itoa(l.Burst) + ";w=" + seconds(l.Window())}
-	w.Header()["Ratelimit"] = []string{quoted + ";r=" + strconv.Itoa(a.Remaining) + ";t=" + seconds(a.Reset)}
+	// Not by fmt, whose reflection is slow beside the rest of a request. Both values are parts
+	// of one text.
+	b := append(append(make([]byte, 0, 80), '"'), policy...)
+	b = strconv.AppendInt(append(b, `";q=`...), int64(l.Burst), 10)
+	b = appendSeconds(append(b, ";w="...), l.Window())
+	n := len(b)
+	b = append(append(append(b, '"'), policy...), `";r=`...)
+	b = strconv.AppendInt(b, int64(a.Remaining), 10)
+	b = appendSeconds(append(b, ";t="...), a.Reset)
+	both := string(b)
+	values := []string{both[:n], both[n:]}
+	w.Header()["Ratelimit-Policy"], w.Header()["Ratelimit"] = values[:1:1], values[1:]
 }

@@ -19,6 +19,7 @@ import (
 type body struct {
 	fields []member // those that were not taken yet
 	known  []string // the fields that were asked for
+	room   [16]string
 	wrong  []client.FieldError
 }
 
@@ -36,7 +37,8 @@ func readBody(raw []byte, example string) (*body, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &body{fields: outer, known: make([]string, 0, 16)}
+	b := &body{fields: outer}
+	b.known = b.room[:0]
 	data := b.find("data")
 	switch {
 	case data == nil:
@@ -61,17 +63,17 @@ func (b *body) find(name string) *member {
 	return nil
 }
 
-// value takes a field out of the body. Many clients write null for an absent field, and so
+// value takes a field out of the body, as JSON, or "" if the field is absent. Many clients write null for an absent field, and so
 // null counts as absent. A field that comes twice stays for finish.
-func (b *body) value(name string) []byte {
+func (b *body) value(name string) string {
 	b.known = append(b.known, name)
 	m := b.find(name)
 	if m == nil || m.twice != "" {
-		return nil
+		return ""
 	}
 	m.taken = true
-	if string(m.value) == "null" {
-		return nil
+	if m.value == "null" {
+		return ""
 	}
 	return m.value
 }
@@ -82,22 +84,28 @@ func (b *body) refuse(name, reason string) {
 
 // text takes a string. With digits, a whole number counts as its digits, since loosely
 // typed clients send numbers.
-func (b *body) text(name string, digits bool) (text string) {
+func (b *body) text(name string, digits bool) string {
 	v := b.value(name)
 	switch {
-	case v == nil:
-	case v[0] == '"' && bytes.IndexByte(v, '\\') < 0:
-		return string(v[1 : len(v)-1])
+	case v == "":
+	case v[0] == '"' && strings.IndexByte(v, '\\') < 0:
+		return v[1 : len(v)-1]
 	case v[0] == '"':
-		if err := json.Unmarshal(v, &text); err != nil || loneSurrogate(v) {
-			b.refuse(name, "is not a well-formed string; write characters beyond U+FFFF as they are, or as two escapes")
-		}
+		return b.escaped(name, v)
 	case digits && isDigits(v):
-		return string(v)
+		return v
 	case digits:
 		b.refuse(name, "is neither a string nor a whole number; write it as a string")
 	default:
 		b.refuse(name, "is not a string; write it in quotation marks")
+	}
+	return ""
+}
+
+// escaped reads a string with escapes.
+func (b *body) escaped(name, v string) (text string) {
+	if err := json.Unmarshal([]byte(v), &text); err != nil || loneSurrogate(v) {
+		b.refuse(name, "is not a well-formed string; write characters beyond U+FFFF as they are, or as two escapes")
 	}
 	return text
 }
@@ -114,7 +122,7 @@ func (b *body) identifier(name string, digits bool) string {
 
 func (b *body) flag(name string) *bool {
 	v := b.value(name)
-	switch string(v) {
+	switch v {
 	case "":
 		return nil
 	case "true", "false":
@@ -129,10 +137,10 @@ func (b *body) flag(name string) *bool {
 // maximum, which is checked later.
 func (b *body) seconds(name string) time.Duration {
 	v := b.value(name)
-	if v == nil {
+	if v == "" {
 		return 0
 	}
-	seconds, err := strconv.ParseUint(string(v), 10, 64)
+	seconds, err := strconv.ParseUint(v, 10, 64)
 	if !isDigits(v) || err == nil && seconds == 0 {
 		b.refuse(name, "is not a whole number of seconds, 1 or more; write it without quotation marks")
 	}
@@ -206,13 +214,13 @@ const maxNamed = 10
 
 // loneSurrogate reports whether a JSON string has half of a surrogate pair as an escape.
 // encoding/json reads every such half as U+FFFD, and so two identifiers as the same.
-func loneSurrogate(raw []byte) bool {
+func loneSurrogate(raw string) bool {
 	high := false // the last escape was the first half of a pair
 	for i := 0; i < len(raw); i++ {
 		unit := uint64(0)
 		if raw[i] == '\\' {
 			if i+5 < len(raw) && raw[i+1] == 'u' {
-				unit, _ = strconv.ParseUint(string(raw[i+2:i+6]), 16, 16)
+				unit, _ = strconv.ParseUint(raw[i+2:i+6], 16, 16)
 				i += 4
 			}
 			i++
@@ -235,9 +243,9 @@ func mentions(all []client.FieldError, field string) bool {
 	return false
 }
 
-func isDigits(v []byte) bool {
-	for _, c := range v {
-		if c < '0' || c > '9' {
+func isDigits(v string) bool {
+	for i := range len(v) {
+		if v[i] < '0' || v[i] > '9' {
 			return false
 		}
 	}

@@ -43,8 +43,9 @@ func endSpan(span trace.Span, r *http.Request, status int) {
 
 // traceTicket adds the ticket's ID to the span of a request.
 func traceTicket(r *http.Request, t *token.Ticket) {
-	if t == nil || t.ID == (token.ID{}) {
+	span := trace.SpanFromContext(r.Context())
+	if t == nil || t.ID == (token.ID{}) || !span.IsRecording() {
 		return
 	}
-	trace.SpanFromContext(r.Context()).SetAttributes(attribute.String("admitone.ticket.id", t.ID.String()))
+	span.SetAttributes(attribute.String("admitone.ticket.id", t.ID.String()))
 }

@@ -7,8 +7,10 @@ package metrics
 
 import (
 	"log/slog"
+	"maps"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,7 +24,8 @@ import (
 // Metrics are the metrics of the service. They are safe for concurrent use.
 type Metrics struct {
 	registry      *prometheus.Registry
-	issued        *prometheus.CounterVec
+	issued        map[issue]prometheus.Counter
+	answered      atomic.Pointer[map[outcome]counted]
 	verifications *prometheus.CounterVec
 	revoked       prometheus.Counter
 	revokedUses   prometheus.Counter
@@ -62,8 +65,7 @@ var reasons = []verify.Reason{
 func New() *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
-		issued: counters("tickets_issued_total",
-			"Tickets issued, by audience and whether they are one-time.", "audience", "one_time"),
+		issued:   make(map[issue]prometheus.Counter),
 		verifications: counters("ticket_verifications_total",
 			"Tickets redeemed or inspected, by result: accepted, or the reason of the refusal.", "call", "result"),
 		revoked: prometheus.NewCounter(prometheus.CounterOpts{
@@ -97,13 +99,16 @@ func New() *Metrics {
 				"may not open more files. Raise its limit of open files if this rises.",
 		}),
 	}
-	m.registry.MustRegister(m.issued, m.verifications, m.revoked, m.revokedUses, m.age, m.requests, m.durations, m.shed,
+	issued := counters("tickets_issued_total",
+		"Tickets issued, by audience and whether they are one-time.", "audience", "one_time")
+	m.registry.MustRegister(issued, m.verifications, m.revoked, m.revokedUses, m.age, m.requests, m.durations, m.shed,
 		m.claims, m.claimDuration, collectors.NewGoCollector(), collectors.NewBuildInfoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.answered.Store(&map[outcome]counted{})
 	// Every result has a counter from the start, so that alarms can watch the first rise.
 	for _, audience := range []token.Audience{token.Agent, token.Customer} {
 		for _, oneTime := range []bool{false, true} {
-			m.issued.WithLabelValues(audience.String(), strconv.FormatBool(oneTime))
+			m.issued[issue{audience, oneTime}] = issued.WithLabelValues(audience.String(), strconv.FormatBool(oneTime))
 		}
 	}
 	for _, reason := range reasons {
@@ -137,8 +142,12 @@ func (m *Metrics) Handler(log *slog.Logger) http.Handler {
 }
 
 // Issued counts a ticket.
-func (m *Metrics) Issued(t *token.Ticket) {
-	m.issued.WithLabelValues(t.Audience.String(), strconv.FormatBool(t.OneTime)).Inc()
+func (m *Metrics) Issued(t *token.Ticket) { m.issued[issue{t.Audience, t.OneTime}].Inc() }
+
+// issue is a kind of tickets that are counted.
+type issue struct {
+	audience token.Audience
+	oneTime  bool
 }
 
 // Verified counts the answer of a verify.Verifier at the time now: t, or the error.
@@ -160,6 +169,38 @@ func (m *Metrics) Shed() { m.shed.Inc() }
 
 // Request counts a request. The route is the pattern of the request.
 func (m *Metrics) Request(route string, status int, duration time.Duration) {
-	m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
-	m.durations.WithLabelValues(route).Observe(duration.Seconds())
+	c, ok := (*m.answered.Load())[outcome{route, status}]
+	if !ok {
+		c = m.count(outcome{route, status})
+	}
+	c.requests.Inc()
+	c.duration.Observe(duration.Seconds())
+}
+
+// outcome is an answer that is counted.
+type outcome struct {
+	route  string
+	status int
+}
+
+// counted has the metrics of an outcome. To find them by their labels takes longer than to
+// count.
+type counted struct {
+	requests prometheus.Counter
+	duration prometheus.Observer
+}
+
+// count returns the metrics of an outcome and notes them for the next request.
+func (m *Metrics) count(o outcome) counted {
+	c := counted{
+		m.requests.WithLabelValues(o.route, strconv.Itoa(o.status)), m.durations.WithLabelValues(o.route),
+	}
+	for {
+		before := m.answered.Load()
+		after := maps.Clone(*before)
+		after[o] = c
+		if m.answered.CompareAndSwap(before, &after) {
+			return c
+		}
+	}
 }
