@@ -21,17 +21,16 @@ type bodies struct {
 type body struct {
 	io.ReadCloser
 	of    *bodies
+	w     http.ResponseWriter
 	began time.Time
-	end   func() // makes reads fail from now on
 }
 
-// watch replaces the request's body. The handler must call done before it returns.
-func (b *bodies) watch(w http.ResponseWriter, r *http.Request) (done func()) {
+// watch replaces the request's body. The handler must call arrived before it returns.
+func (b *bodies) watch(w http.ResponseWriter, r *http.Request) *body {
 	if r.Body == nil || r.Body == http.NoBody {
-		return func() {}
+		return nil
 	}
-	arriving := &body{ReadCloser: r.Body, of: b, began: time.Now()}
-	arriving.end = func() { _ = http.NewResponseController(w).SetReadDeadline(time.Now()) }
+	arriving := &body{ReadCloser: r.Body, of: b, w: w, began: time.Now()}
 	r.Body = arriving
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -39,7 +38,7 @@ func (b *bodies) watch(w http.ResponseWriter, r *http.Request) (done func()) {
 		b.open = make(map[*body]bool)
 	}
 	b.open[arriving] = true
-	return arriving.arrived
+	return arriving
 }
 
 // Read implements io.Reader.
@@ -51,7 +50,11 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// arrived notes that nobody reads the body any more. The body may be nil.
 func (b *body) arrived() {
+	if b == nil {
+		return
+	}
 	b.of.mu.Lock()
 	defer b.of.mu.Unlock()
 	delete(b.of.open, b)
@@ -64,7 +67,7 @@ func (b *bodies) endLate(before time.Time) {
 	for late := range b.open {
 		if late.began.Before(before) {
 			delete(b.open, late)
-			late.end()
+			_ = http.NewResponseController(late.w).SetReadDeadline(time.Now()) // its reads fail from now on
 		}
 	}
 }

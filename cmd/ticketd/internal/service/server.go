@@ -24,7 +24,7 @@ type handler struct {
 // ServeHTTP answers a request. A connection closes together with an answer, so no
 // client sends its next request on a closing connection.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	defer h.bodies.watch(w, r)()
+	defer h.bodies.watch(w, r).arrived()
 	if h.last.Load() {
 		w.Header().Set("Connection", "close")
 	}
