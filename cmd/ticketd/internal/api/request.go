@@ -63,8 +63,9 @@ func (b *body) find(name string) *member {
 	return nil
 }
 
-// value takes a field out of the body, as JSON, or "" if the field is absent. Many clients write null for an absent field, and so
-// null counts as absent. A field that comes twice stays for finish.
+// value takes a field out of the body: its JSON, or "" if the field is absent. Many clients
+// write null for an absent field, and so null counts as absent. A field that comes twice
+// stays for finish.
 func (b *body) value(name string) string {
 	b.known = append(b.known, name)
 	m := b.find(name)
