@@ -20,8 +20,8 @@ func TestAllocations(t *testing.T) {
 		most float64
 		use  func(ticket string)
 	}{
-		"redeem": {96, func(ticket string) { exchange(t, h, "/auth/redeem", redeem, redemptionOf(ticket)) }},
-		"login":  {56, func(ticket string) { login(t, h, ticket) }},
+		"redeem": {65, func(ticket string) { exchange(t, h, "/auth/redeem", redeem, redemptionOf(ticket)) }},
+		"login":  {52, func(ticket string) { login(t, h, ticket) }},
 	} {
 		least := 1e9
 		for range 30 {
