@@ -79,5 +79,5 @@ func (s *shell) open(ctx context.Context) (*directory.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the directory: %w", err)
 	}
-	return db, nil
+	return db.As(shellActor()), nil
 }
