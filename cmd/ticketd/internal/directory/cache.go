@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"reflect"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -243,6 +244,8 @@ func (c *cache) put(generation uint64, key cacheKey, record any, bytes int) {
 	if generation != c.generation || bytes > cacheBytes || c.entries[key] != nil {
 		return
 	}
+	// The texts may be parts of a request's body, which would stay in memory with them.
+	key.brand, key.name = strings.Clone(key.brand), strings.Clone(key.name)
 	c.entries[key] = c.recent.PushFront(&cacheEntry{key, record, bytes})
 	for c.bytes += bytes; c.bytes > cacheBytes; {
 		last := c.recent.Back()

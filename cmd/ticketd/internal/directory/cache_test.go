@@ -6,9 +6,11 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -420,4 +422,16 @@ func TestSize(t *testing.T) {
 	assert.Equal(t, small+1, size(reflect.ValueOf(Brand{Settings: Settings{OneTime: &yes}})))
 	assert.Equal(t, small+16+5, size(reflect.ValueOf(Brand{RequiredAgentFields: []string{"email"}})))
 	assert.Equal(t, small+4, size(reflect.ValueOf(Brand{Name: "acme"})))
+}
+
+// A name that is a part of a large text does not keep the text in memory.
+func TestMemoryKeepsNoBody(t *testing.T) {
+	c := newCache(nil)
+	body := strings.Repeat("acme ", 1000)
+	c.put(0, cacheKey{"agent", body[:4], body[5:9]}, new(Agent), 0)
+	require.NotNil(t, c.get(cacheKey{"agent", "acme", "acme"}))
+	for key := range c.entries {
+		assert.NotSame(t, unsafe.StringData(body), unsafe.StringData(key.brand))
+		assert.NotSame(t, unsafe.StringData(body[5:]), unsafe.StringData(key.name))
+	}
 }
