@@ -36,6 +36,8 @@ type Agent struct {
 	// inactive and active again: older tickets are not for this agent. The directory
 	// chooses it.
 	TicketsSince time.Time
+
+	Revision int64 // see DB.IfRevision; set by the directory
 }
 
 var agents = table[Agent]{
@@ -51,8 +53,9 @@ var agents = table[Agent]{
 			instant{&a.TicketsSince},
 		}
 	},
-	label:   func(a *Agent) string { return a.Username },
-	prepare: (*Agent).check,
+	label:    func(a *Agent) string { return a.Username },
+	revision: func(a *Agent) *int64 { return &a.Revision },
+	prepare:  (*Agent).check,
 }
 
 // Validate returns a *FieldError if the directory would refuse the agent.

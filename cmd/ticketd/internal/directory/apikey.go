@@ -43,6 +43,8 @@ type APIKey struct {
 	Created  time.Time
 	Revoked  time.Time // zero: not revoked
 	LastUsed time.Time // to the minute
+
+	Revision int64 // see DB.IfRevision; set by the directory
 }
 
 // Allows reports whether the key may be used for the scope at the brand. Authenticate

@@ -38,6 +38,8 @@ type Brand struct {
 	// removed with the brand, and whose IDs never come again.
 	TicketsSince time.Time
 
+	Revision int64 // see DB.IfRevision; set by the directory
+
 	Settings
 }
 
@@ -52,9 +54,10 @@ var brands = table[Brand]{
 			prefixes{&b.LoginAddresses}, &b.AgentSignInURL,
 			instant{&b.SessionsSince}, instant{&b.TicketsSince}}, b.Settings.fields()...)
 	},
-	label:   func(b *Brand) string { return b.Name },
-	public:  true,
-	prepare: (*Brand).prepare,
+	label:    func(b *Brand) string { return b.Name },
+	revision: func(b *Brand) *int64 { return &b.Revision },
+	public:   true,
+	prepare:  (*Brand).prepare,
 }
 
 func (b *Brand) prepare() error {
@@ -125,10 +128,10 @@ func (db *DB) Brands(ctx context.Context, after string, limit int) ([]Brand, err
 }
 
 // placeQuery selects brand $1, and channel $2 of the brand if there is one, in the
-// columns of a brand, after the channel's ID and record, which a brand does not have. A
-// channel has its name, TicketsSince and settings, and no other values.
-var placeQuery = "SELECT '', '', " + strings.Join(brands.columns, ", ") + ` FROM brand WHERE name = $1
-	UNION ALL SELECT id, record, name, '', '[]', 0, '', '', NULL, tickets_since, ` + strings.Join(settingColumns, ", ") + `
+// columns of a brand, after the revision and the channel's ID and record, which a brand
+// does not have. A channel has its name, TicketsSince and settings, and no other values.
+var placeQuery = "SELECT '', '', revision, " + strings.Join(brands.columns, ", ") + ` FROM brand WHERE name = $1
+	UNION ALL SELECT id, record, revision, name, '', '[]', 0, '', '', NULL, tickets_since, ` + strings.Join(settingColumns, ", ") + `
 	FROM channel WHERE brand = $1 AND id = $2`
 
 // A Place is where tickets are used: a brand, or a channel of a brand. Nobody may change a
@@ -168,14 +171,14 @@ func (db *DB) place(ctx context.Context, brand, channel string) (*Place, error) 
 	_, err := list(ctx, db.read, func(r row) (none struct{}, err error) {
 		var id, record string
 		var got Brand
-		if err := r.Scan(append([]any{&id, &record}, brands.fields(&got)...)...); err != nil {
+		if err := r.Scan(append([]any{&id, &record, &got.Revision}, brands.fields(&got)...)...); err != nil {
 			return none, err
 		}
 		if id == "" {
 			b = &got
 		} else {
 			c = &Channel{Brand: brand, ID: id, Name: got.Name, RecordID: record, TicketsSince: got.TicketsSince,
-				Settings: got.Settings}
+				Revision: got.Revision, Settings: got.Settings}
 		}
 		return none, nil
 	}, placeQuery, brand, channel)
@@ -266,7 +269,11 @@ func (db *DB) LongestLifetime(ctx context.Context) (d time.Duration, whose strin
 func (db *DB) RemoveBrand(ctx context.Context, name string, withAll bool) error {
 	defer db.cache.forget()
 	return db.retry(ctx, "remove brand", func(ctx context.Context, tx *change) error {
-		if _, err := brands.get(ctx, tx, name); err != nil {
+		was, err := brands.get(ctx, tx, name)
+		if err != nil {
+			return err
+		}
+		if err := db.checkRevision(was.revision, brands.kind, name); err != nil {
 			return err
 		}
 		if !withAll {
@@ -288,15 +295,17 @@ func (db *DB) RemoveBrand(ctx context.Context, name string, withAll bool) error 
 			`DELETE FROM api_key WHERE id IN (` + ownKeys + `)`,
 			`DELETE FROM api_key_brand WHERE brand = $1`,
 			`DELETE FROM departed WHERE brand = $1`, // the brand's own return counts for them
-			`DELETE FROM brand WHERE name = $1`,
 		} {
-			_, err := exec(ctx, tx, statement, name)
-			if isForeignKey(err) { // a record was added meanwhile
-				return errStale
-			}
-			if err != nil {
+			if _, err := exec(ctx, tx, statement, name); err != nil {
 				return err
 			}
+		}
+		err = once(exec(ctx, tx, `DELETE FROM brand WHERE name = $1 AND revision = $2`, name, was.revision))
+		switch {
+		case isForeignKey(err): // a record was added meanwhile
+			return errStale
+		case err != nil:
+			return err
 		}
 		return depart(ctx, tx, db.now(), name, brands.kind, "")
 	})

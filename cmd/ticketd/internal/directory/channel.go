@@ -19,6 +19,8 @@ type Channel struct {
 	// TicketsSince is as Agent.TicketsSince, for tickets that name the channel.
 	TicketsSince time.Time
 
+	Revision int64 // see DB.IfRevision; set by the directory
+
 	// If both are set, CustomerLifetime is at most MaxLifetime.
 	Settings
 }
@@ -29,9 +31,10 @@ var channels = table[Channel]{
 	fields: func(c *Channel) []any {
 		return append([]any{&c.Brand, &c.ID, &c.Name, &c.RecordID, instant{&c.TicketsSince}}, c.Settings.fields()...)
 	},
-	label:   func(c *Channel) string { return c.ID },
-	public:  true,
-	prepare: (*Channel).prepare,
+	label:    func(c *Channel) string { return c.ID },
+	revision: func(c *Channel) *int64 { return &c.Revision },
+	public:   true,
+	prepare:  (*Channel).prepare,
 }
 
 func (c *Channel) prepare() error {

@@ -24,22 +24,24 @@ type Customer struct {
 	Created   time.Time
 	Updated   time.Time
 	RecordID  string // chosen by the directory; see newRecordID
+	Revision  int64  // see DB.IfRevision; set by the directory
 }
 
 var customers = table[Customer]{
 	kind: "customer", name: "customer", keys: 2,
 	columns: []string{
-		"brand", "id", "email", "email_fold", "phone1", "uniqueid", "first_name", "last_name", "remark",
-		"created", "updated", "record",
+		"brand", "id", "email", "email_fold", "phone1", "uniqueid", "first_name", "last_name",
+		"first_fold", "last_fold", "remark", "created", "updated", "record",
 	},
 	fields: func(c *Customer) []any {
 		return []any{
 			&c.Brand, &c.ID, &c.Email, folded{&c.Email, foldEmail}, &c.Phone1, &c.UniqueID,
-			&c.FirstName, &c.LastName, &c.Remark, instant{&c.Created}, instant{&c.Updated}, &c.RecordID,
+			&c.FirstName, &c.LastName, folded{&c.FirstName, foldName}, folded{&c.LastName, foldName}, &c.Remark, instant{&c.Created}, instant{&c.Updated}, &c.RecordID,
 		}
 	},
-	label:   func(c *Customer) string { return fmt.Sprint(c.ID) },
-	prepare: (*Customer).check,
+	label:    func(c *Customer) string { return fmt.Sprint(c.ID) },
+	revision: func(c *Customer) *int64 { return &c.Revision },
+	prepare:  (*Customer).check,
 }
 
 // insertCustomer is the statement that inserts a customer. The database chooses the ID.
@@ -58,8 +60,8 @@ func (c *Customer) check() error {
 
 // insert inserts c and sets its ID and RecordID.
 func (c *Customer) insert(ctx context.Context, tx *change) error {
-	c.RecordID = newRecordID()
-	args, err := values(slices.Delete(customers.fields(c), 1, 2))
+	c.RecordID, c.Revision = newRecordID(), newRevision()
+	args, err := values(append(slices.Delete(customers.fields(c), 1, 2), &c.Revision))
 	if err != nil {
 		return err
 	}
@@ -107,7 +109,7 @@ func (db *DB) UpdateCustomer(
 		if err := edit(c); err != nil {
 			return err
 		}
-		c.Created, c.Updated, c.RecordID = was.Created, was.Updated, was.RecordID
+		c.Created, c.Updated, c.RecordID, c.Revision = was.Created, was.Updated, was.RecordID, was.Revision
 		if *c != was {
 			c.Updated = wholeMillis(db.now())
 		}
@@ -186,8 +188,10 @@ func matches(
 			return none, err
 		}
 		if isChanged == 1 {
+			v.record.Revision = v.revision
 			changed = &v
 		} else {
+			v.record.Revision = v.revision
 			found = append(found, v)
 		}
 		return none, nil

@@ -150,7 +150,7 @@ func all(t *testing.T, db *DB) []Customer {
 	t.Helper()
 	rows, err := db.read.QueryContext(t.Context(), `SELECT
 		id, brand, email, phone1, uniqueid, first_name, last_name, remark,
-		created, updated, record FROM customer ORDER BY id`)
+		created, updated, record, revision FROM customer ORDER BY id`)
 	require.NoError(t, err)
 	defer rows.Close()
 	var all []Customer
@@ -158,7 +158,7 @@ func all(t *testing.T, db *DB) []Customer {
 		var c Customer
 		var created, updated int64
 		require.NoError(t, rows.Scan(&c.ID, &c.Brand, &c.Email, &c.Phone1, &c.UniqueID, &c.FirstName, &c.LastName,
-			&c.Remark, &created, &updated, &c.RecordID))
+			&c.Remark, &created, &updated, &c.RecordID, &c.Revision))
 		c.Created, c.Updated = time.UnixMilli(created).UTC(), time.UnixMilli(updated).UTC()
 		all = append(all, c)
 	}
@@ -446,7 +446,8 @@ func TestOneRecordOnePerson(t *testing.T) {
 				m := model{hers}
 				index, _ := m.resolve("acme", ticket, override)
 				m[index].ID, m[index].Created, m[index].Updated = before.ID, start, start
-				m[index] = chosen(t, m[index], before)
+				m[index] = chosen(t, m[index], got)
+				assert.Equal(t, before.RecordID, got.RecordID, name)
 				assert.Equal(t, m[index], got, "%s, override %v", name, override)
 				assert.Equal(t, []Customer(m), all(t, db), "%s, override %v", name, override)
 				if by == "" {

@@ -33,8 +33,8 @@
 // one exception: if the connection breaks during a commit, the change may have been
 // made.
 //
-// Any error apart from [ErrNotFound], [ErrExists], *FieldError, [*AuthError] and
-// [*InUseError] means that the database could not be asked. Such an error is never an
+// Any error apart from [ErrNotFound], [ErrExists], [ErrChanged], *FieldError, [*AuthError],
+// [*InUseError] and [*RepeatedError] means that the database could not be asked. Such an error is never an
 // answer.
 package directory
 
@@ -59,6 +59,10 @@ var ErrNotFound = errors.New("not found in the directory")
 // ErrExists is wrapped by every error for a change refused because another record has
 // the same name or identifier.
 var ErrExists = errors.New("exists already in the directory")
+
+// ErrChanged is wrapped by every error for a change refused because the record has
+// another revision than the one of [DB.IfRevision].
+var ErrChanged = errors.New("changed meanwhile: read the record again, and repeat the change if it is still wanted")
 
 // An InUseError counts the records of a brand. Because of these records the brand was
 // not removed.
@@ -105,6 +109,9 @@ type DB struct {
 	// lockRows is the end of a SELECT that locks its rows until the transaction ends. A
 	// transaction of SQLite has the whole database to itself.
 	lockRows string
+
+	ifRevision *int64   // of the view; nil: changes of any revision
+	once       *request // of the view; nil: changes may be repeated
 }
 
 // Open opens the directory at dsn and brings the schema up to date. A schema newer than
@@ -234,10 +241,11 @@ func notFound(kind, name string) error {
 func failed(operation string, err error) error {
 	var field *FieldError
 	var inUse *InUseError
+	var repeated *RepeatedError
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, ErrNotFound), errors.Is(err, ErrExists), errors.As(err, &field), errors.As(err, &inUse):
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrExists), errors.Is(err, ErrChanged), errors.As(err, &field), errors.As(err, &inUse), errors.As(err, &repeated):
 		return err
 	case isBusy(err):
 		return fmt.Errorf("%s: another process has the database to itself, as an import does; "+

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -78,23 +79,17 @@ func (d database) withBrands(t testing.TB, names ...string) *DB {
 	return db
 }
 
-// chosen returns the record with the RecordID that the directory
-// chose for got, which must not be empty.
-func chosen[T Agent | Customer | Channel](t testing.TB, record, got T) T {
+// chosen returns the record with the RecordID and the Revision that the directory chose for
+// got. Neither may be empty.
+func chosen[T Agent | Brand | Customer | Channel | APIKey](t testing.TB, record, got T) T {
 	t.Helper()
-	id := func(of *T) *string {
-		switch of := any(of).(type) {
-		case *Agent:
-			return &of.RecordID
-		case *Customer:
-			return &of.RecordID
-		case *Channel:
-			return &of.RecordID
+	for _, name := range []string{"RecordID", "Revision"} {
+		from := reflect.ValueOf(got).FieldByName(name)
+		if from.IsValid() {
+			assert.NotZero(t, from.Interface(), name)
+			reflect.ValueOf(&record).Elem().FieldByName(name).Set(from)
 		}
-		panic("no such record")
 	}
-	assert.NotEmpty(t, *id(&got))
-	*id(&record) = *id(&got)
 	return record
 }
 

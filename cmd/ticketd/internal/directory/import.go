@@ -26,6 +26,10 @@ type ImportOptions struct {
 	// DryRun counts, and changes nothing. Other changes wait as for an import.
 	DryRun bool
 
+	// Each, if not nil, is called for every agent that is added or changed: with the names
+	// of the fields that are set or changed.
+	Each func(username string, added bool, fields []string)
+
 	// Progress, if not nil, is called after every few dozen agents and at the end, with
 	// the number of agents imported.
 	Progress func(n int)
@@ -193,7 +197,7 @@ func (i *agentImport) writeOnce(ctx context.Context, batch []Agent) (done map[st
 		}
 		done[key] = true
 		i.keepMissing(&a, was)
-		a.Username, a.RecordID, a.TicketsSince = was.Username, was.RecordID, was.TicketsSince
+		a.Username, a.RecordID, a.TicketsSince, a.Revision = was.Username, was.RecordID, was.TicketsSince, was.Revision
 		if len(a.Groups) == 0 {
 			a.Groups = nil // as in records
 		}
@@ -250,15 +254,24 @@ func (i *agentImport) note(
 		if err := agents.noteChanged(c, i.db, differences[UsernameKey(a.Username)], a); err != nil {
 			return err
 		}
+		i.tell(c, a.Username, false)
 	}
 	for n := range added {
 		if a := &added[n]; done[UsernameKey(a.Username)] {
 			if err := agents.noteAdded(c, i.db, a); err != nil {
 				return err
 			}
+			i.tell(c, a.Username, true)
 		}
 	}
 	return c.finish(ctx)
+}
+
+// tell calls Each with the fields of the last event.
+func (i *agentImport) tell(c *change, username string, added bool) {
+	if i.Each != nil {
+		i.Each(username, added, c.events[len(c.events)-1].Fields)
+	}
 }
 
 // existing locks and returns the records of the batch's usernames, by their keys.
@@ -311,7 +324,7 @@ func (i *agentImport) put(ctx context.Context, all []Agent, onConflict string) (
 	}
 	var args []any
 	for n := range all {
-		v, err := values(agents.fields(&all[n]))
+		v, err := values(append(agents.fields(&all[n]), newRevision()))
 		if err != nil {
 			return nil, err
 		}

@@ -105,10 +105,11 @@ func (j *jobs) putUse(ctx context.Context, u keyUse) {
 		u.id, u.at.UnixMilli())
 }
 
-// purge deletes the redemptions and the revocations that have expired.
+// purge deletes the redemptions, the revocations and the additions that have expired.
 func (j *jobs) purge(now time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
 	defer cancel()
 	_, _ = exec(ctx, j.write, `DELETE FROM redemption WHERE expires < $1`, now.UnixMilli())
 	_, _ = exec(ctx, j.write, `DELETE FROM revocation WHERE expires < $1`, now.UnixMilli())
+	_, _ = exec(ctx, j.write, `DELETE FROM idempotency WHERE created <= $1`, now.Add(-onceKept).UnixMilli())
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // A storedKey is an API key as read from the database.
@@ -36,7 +37,9 @@ func queryKeys(ctx context.Context, q querier, query string, args ...any) ([]sto
 		if n := len(keys); n == 0 || keys[n-1].key.ID != s.key.ID {
 			keys = append(keys, s)
 		}
-		if last := &keys[len(keys)-1].key; brand.Valid {
+		last := &keys[len(keys)-1].key
+		last.Revision = s.revision
+		if brand.Valid {
 			last.Brands = append(last.Brands, brand.V)
 		}
 		return none, nil
@@ -84,27 +87,91 @@ func (db *DB) CreateAPIKey(ctx context.Context, k APIKey) (secret string, err er
 	if err := k.prepare(); err != nil {
 		return "", err
 	}
-	id, secret := randomText()[:idLength], randomText()
-	k.ID, k.Created = id, now
-	args, err := values((&storedKey{key: k, hash: hashSecret(secret), revision: 1}).fields())
-	if err != nil {
-		return "", err
-	}
 	err = db.change(ctx, "create API key", func(ctx context.Context, tx *change) error {
-		_, err := exec(ctx, tx, `INSERT INTO api_key (`+keyColumns+`)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`, args...)
-		if err != nil {
-			return err
-		}
-		if err := noteKey(tx, db, ActionAddKey, APIKey{}, k); err != nil {
-			return err
-		}
-		return writeBrands(ctx, tx, k)
+		secret, err = insertKey(ctx, tx, db, k)
+		return err
 	})
 	if err != nil {
 		return "", err
 	}
-	return keyPrefix + id + "_" + secret, nil
+	return secret, nil
+}
+
+// insertKey inserts a key with a new ID and secret, and returns the key for its holder.
+func insertKey(ctx context.Context, tx *change, db *DB, k APIKey) (bearer string, err error) {
+	id, secret := randomText()[:idLength], randomText()
+	k.ID, k.Created, k.Revoked, k.LastUsed = id, wholeMillis(db.now()), time.Time{}, time.Time{}
+	args, err := values((&storedKey{key: k, hash: hashSecret(secret), revision: newRevision()}).fields())
+	if err != nil {
+		return "", err
+	}
+	_, err = exec(ctx, tx, `INSERT INTO api_key (`+keyColumns+`)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`, args...)
+	if err != nil {
+		return "", err
+	}
+	if err := noteKey(tx, db, ActionAddKey, APIKey{}, k); err != nil {
+		return "", err
+	}
+	return keyPrefix + id + "_" + secret, writeBrands(ctx, tx, k)
+}
+
+// MaxGrace is the longest time for which a replaced API key stays good.
+const MaxGrace = 30 * 24 * time.Hour
+
+// ReplaceAPIKey makes a new key like the key with the ID, and ends that key: at once without
+// grace, and else when the grace is over, at most MaxGrace. Both are one change. The new key
+// expires after as long a time as the replaced one, or never. It is returned as by
+// CreateAPIKey. If the key does not exist, the error wraps ErrNotFound.
+func (db *DB) ReplaceAPIKey(ctx context.Context, id string, grace time.Duration) (secret string, err error) {
+	if grace < 0 || grace > MaxGrace {
+		return "", refuse("grace", "is not a time from 0 to %d seconds, which are 30 days", int(MaxGrace.Seconds()))
+	}
+	err = db.change(ctx, "replace API key", func(ctx context.Context, tx *change) error {
+		was, err := findKey(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if err := db.checkRevision(was.revision, "API key", id); err != nil {
+			return err
+		}
+		now, old, is := wholeMillis(db.now()), was.key, was.key
+		switch {
+		case !old.Revoked.IsZero():
+			return refuse("id", "is of a revoked key; create another key")
+		case !old.Expires.IsZero() && !now.Before(old.Expires):
+			return refuse("id", "is of an expired key; create another key")
+		case !old.Expires.IsZero():
+			is.Expires = now.Add(old.Expires.Sub(old.Created))
+		}
+		if secret, err = insertKey(ctx, tx, db, is); err != nil {
+			return err
+		}
+		action, end := ActionSetKey, now.Add(grace)
+		if is = old; grace == 0 {
+			action, is.Revoked = ActionRevokeKey, now
+		} else if old.Expires.IsZero() || end.Before(old.Expires) {
+			is.Expires = end
+		}
+		expires, _ := instant{&is.Expires}.Value()
+		revoked, _ := instant{&is.Revoked}.Value()
+		err = once(exec(ctx, tx, `UPDATE api_key SET expires = $2, revoked = $3, revision = revision + 1
+			WHERE id = $1 AND revision = $4`, id, expires, revoked, was.revision))
+		if err != nil {
+			return err
+		}
+		return noteKey(tx, db, action, old, is)
+	})
+	if err != nil {
+		return "", err
+	}
+	return secret, nil
+}
+
+// APIKeyID returns the ID in a key for its holder, or "".
+func APIKeyID(bearer string) string {
+	id, _, _ := parseKey(bearer)
+	return id
 }
 
 // writeBrands stores the brands of a key without stored brands.
@@ -131,6 +198,9 @@ func (db *DB) UpdateAPIKey(ctx context.Context, id string, edit func(*APIKey) er
 		if err != nil {
 			return err
 		}
+		if err := db.checkRevision(was.revision, "API key", id); err != nil {
+			return err
+		}
 		k := was.key
 		if err := edit(&k); err != nil {
 			return err
@@ -151,6 +221,7 @@ func (db *DB) UpdateAPIKey(ctx context.Context, id string, edit func(*APIKey) er
 			return err
 		}
 		result = k
+		result.Revision = was.revision
 		d, err := compareKeys(was.key, k)
 		if err != nil || !d.changed {
 			return err
@@ -172,6 +243,7 @@ func (db *DB) UpdateAPIKey(ctx context.Context, id string, edit func(*APIKey) er
 		if _, err := exec(ctx, tx, `DELETE FROM api_key_brand WHERE key_id = $1`, id); err != nil {
 			return err
 		}
+		result.Revision = was.revision + 1
 		if err := noteKey(tx, db, ActionSetKey, was.key, k); err != nil {
 			return err
 		}
@@ -191,9 +263,15 @@ func (db *DB) RevokeAPIKey(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		n, err := exec(ctx, tx, `UPDATE api_key SET revoked = $2, revision = revision + 1
-			WHERE id = $1 AND revoked IS NULL`, id, db.now().UnixMilli())
-		if err != nil || n == 0 {
+		if err := db.checkRevision(was.revision, "API key", id); err != nil {
+			return err
+		}
+		if !was.key.Revoked.IsZero() {
+			return nil
+		}
+		err = once(exec(ctx, tx, `UPDATE api_key SET revoked = $2, revision = revision + 1 WHERE id = $1 AND revision = $3`,
+			id, db.now().UnixMilli(), was.revision))
+		if err != nil {
 			return err
 		}
 		return noteKey(tx, db, ActionRevokeKey, was.key, was.key)
@@ -233,6 +311,30 @@ func (db *DB) APIKeys(ctx context.Context, brand, after string, limit int) ([]AP
 	return keys, nil
 }
 
+// APIKeysWithin lists up to limit keys, in the order of their IDs, whose brands are all among
+// some brands. With a brand, only keys for this brand are listed.
+func (db *DB) APIKeysWithin(ctx context.Context, within []string, brand, after string, limit int) ([]APIKey, error) {
+	if len(within) == 0 {
+		return nil, nil
+	}
+	args := []any{after, limit, brand}
+	in := inList(&args, within)
+	found, err := queryKeys(ctx, db.read, `SELECT `+keyColumns+`, brand FROM (
+			SELECT * FROM api_key WHERE id > $1 AND NOT all_brands
+			AND id IN (SELECT key_id FROM api_key_brand WHERE brand `+in+` AND ($3 = '' OR brand = $3))
+			AND NOT EXISTS (SELECT 1 FROM api_key_brand WHERE key_id = api_key.id AND NOT brand `+in+`)
+			ORDER BY id LIMIT $2
+		) AS page LEFT JOIN api_key_brand ON key_id = id ORDER BY id, brand`, args...)
+	if err != nil {
+		return nil, failed("list API keys", err)
+	}
+	keys := make([]APIKey, len(found))
+	for i, s := range found {
+		keys[i] = s.key
+	}
+	return keys, nil
+}
+
 // RemoveAPIKey removes the record of a key. To end the use of a key, rather revoke the
 // key: the log then says that later requests came with a revoked key.
 func (db *DB) RemoveAPIKey(ctx context.Context, id string) error {
@@ -241,12 +343,11 @@ func (db *DB) RemoveAPIKey(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		n, err := exec(ctx, tx, `DELETE FROM api_key WHERE id = $1`, id)
-		switch {
-		case err != nil:
+		if err := db.checkRevision(was.revision, "API key", id); err != nil {
 			return err
-		case n == 0: // removed meanwhile
-			return errStale
+		}
+		if err := once(exec(ctx, tx, `DELETE FROM api_key WHERE id = $1 AND revision = $2`, id, was.revision)); err != nil {
+			return err
 		}
 		return noteKey(tx, db, ActionRemoveKey, was.key, was.key)
 	})

@@ -39,7 +39,9 @@ func ownerOfSession[T any](
 	ctx context.Context, db *DB, t *table[T], more string, to []any, key ...any,
 ) (record T, since time.Time, err error) {
 	scan := func(r row) (v version[T], err error) {
-		return v, r.Scan(append(append(t.fields(&v.record), &v.revision, instant{&since}), to...)...)
+		err = r.Scan(append(append(t.fields(&v.record), &v.revision, instant{&since}), to...)...)
+		*t.revision(&v.record) = v.revision
+		return v, err
 	}
 	query := strings.Replace(t.selected(), ", revision FROM", ", revision, "+
 		"(SELECT sessions_since FROM brand WHERE name = $1)"+more+" FROM", 1) + t.where()

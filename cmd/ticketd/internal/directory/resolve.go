@@ -178,6 +178,7 @@ func (db *DB) resolve(
 		if err := customers.write(ctx, tx, version[Customer]{record, known.revision}, record.Brand, record.ID); err != nil {
 			return Customer{}, false, err
 		}
+		record.Revision = known.revision + 1
 		if err := customers.noteChanged(tx, db.by(on), d, &record); err != nil {
 			return Customer{}, false, err
 		}

@@ -100,7 +100,7 @@ func (db *DB) retry(
 ) error {
 	var err error
 	for attempt := range maxAttempts {
-		err = inTx(ctx, db.write, f)
+		err = inTx(ctx, db.write, db.onlyOnce(f))
 		if !isConflict(err) {
 			break
 		}

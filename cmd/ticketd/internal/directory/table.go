@@ -3,6 +3,7 @@ package directory
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -12,14 +13,15 @@ import (
 // channels and agents; IDs are the keys of customers. The first columns are the key;
 // all of these but the last name the brand.
 type table[T any] struct {
-	kind    string // for errors
-	name    string
-	keys    int
-	columns []string
-	fields  func(*T) []any // of the columns, in their order
-	label   func(*T) string
-	prepare func(*T) error // refuses a wrong record and normalizes a good one
-	public  bool           // whether the audit trail may have the values of fields
+	kind     string // for errors
+	name     string
+	keys     int
+	columns  []string
+	fields   func(*T) []any // of the columns, in their order
+	label    func(*T) string
+	revision func(*T) *int64
+	prepare  func(*T) error // refuses a wrong record and normalizes a good one
+	public   bool           // whether the audit trail may have the values of fields
 }
 
 // where returns the condition for one record; the first arguments are the key.
@@ -44,6 +46,7 @@ type version[T any] struct {
 func (t *table[T]) scan(r row) (version[T], error) {
 	var v version[T]
 	err := r.Scan(append(t.fields(&v.record), &v.revision)...)
+	*t.revision(&v.record) = v.revision
 	return v, err
 }
 
@@ -96,25 +99,16 @@ func (t *table[T]) page(ctx context.Context, q querier, brand []any, after any, 
 	return records, nil
 }
 
-// insertSQL returns the statement that inserts so many rows of the columns, at revision
-// 1.
+// insertSQL returns the statement that inserts so many rows of the columns, each with a
+// newRevision after these.
 func insertSQL(table string, columns []string, rows int) string {
-	return insertStatement(table, columns, rows, "revision", "1")
+	return insertRows(table, append(slices.Clone(columns), "revision"), rows)
 }
 
 // insertRows is insertSQL for a table without revisions.
 func insertRows(table string, columns []string, rows int) string {
-	return insertStatement(table, columns, rows, "", "")
-}
-
-// insertStatement returns the statement that inserts so many rows of the columns, and of a
-// further column with the same value in each row, unless its name is "".
-func insertStatement(table string, columns []string, rows int, more, value string) string {
-	if more != "" {
-		more, value = ", "+more, ", "+value
-	}
 	var b strings.Builder
-	b.WriteString("INSERT INTO " + table + " (" + strings.Join(columns, ", ") + more + ") VALUES ")
+	b.WriteString("INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES ")
 	for i := range rows {
 		if i > 0 {
 			b.WriteString(", ")
@@ -124,7 +118,7 @@ func insertStatement(table string, columns []string, rows int, more, value strin
 			b.WriteString(separator + strconv.Itoa(i*len(columns)+j+1))
 			separator = ", $"
 		}
-		b.WriteString(value + ")")
+		b.WriteString(")")
 	}
 	return b.String()
 }
@@ -172,7 +166,7 @@ func (t *table[T]) add(
 	if err := t.prepare(record); err != nil {
 		return err
 	}
-	args, err := values(t.fields(record))
+	args, err := values(append(t.fields(record), newRevision()))
 	if err != nil {
 		return err
 	}
@@ -210,6 +204,9 @@ func (t *table[T]) updateThen(
 		if err != nil {
 			return err
 		}
+		if err := db.checkRevision(was.revision, t.kind, t.label(&was.record)); err != nil {
+			return err
+		}
 		record := was.record
 		if err := edit(&record); err != nil {
 			return err
@@ -223,6 +220,7 @@ func (t *table[T]) updateThen(
 		d, err := t.compare(&was.record, &record)
 		if err != nil || !d.changed {
 			result = record
+			*t.revision(&result) = was.revision
 			return err
 		}
 		if err := t.write(ctx, tx, version[T]{record, was.revision}, key...); err != nil {
@@ -237,6 +235,7 @@ func (t *table[T]) updateThen(
 			}
 		}
 		result = record
+		*t.revision(&result) = was.revision + 1
 		return nil
 	})
 	if err != nil {
@@ -295,12 +294,13 @@ func (t *table[T]) remove(
 		if err != nil {
 			return err
 		}
-		n, err := exec(ctx, tx, "DELETE FROM "+t.name+t.where(), key...)
-		switch {
-		case err != nil:
+		if err := db.checkRevision(was.revision, t.kind, t.label(&was.record)); err != nil {
 			return err
-		case n == 0: // removed meanwhile
-			return errStale
+		}
+		err = once(exec(ctx, tx, fmt.Sprintf("DELETE FROM %s%s AND revision = $%d", t.name, t.where(), len(key)+1),
+			append(key, was.revision)...))
+		if err != nil {
+			return err
 		}
 		if err := t.note(tx, db, t.kind+".remove", difference{}, &was.record); err != nil || then == nil {
 			return err

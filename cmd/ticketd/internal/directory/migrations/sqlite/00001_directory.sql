@@ -99,6 +99,8 @@ CREATE TABLE customer (
     uniqueid   TEXT    NOT NULL,
     first_name TEXT    NOT NULL,
     last_name  TEXT    NOT NULL,
+    first_fold TEXT    NOT NULL, -- as it is searched
+    last_fold  TEXT    NOT NULL, -- as it is searched
     remark     TEXT    NOT NULL,
     created    BIGINT  NOT NULL,
     updated    BIGINT  NOT NULL,
@@ -110,6 +112,8 @@ CREATE TABLE customer (
 CREATE UNIQUE INDEX customer_email ON customer (brand, email_fold) WHERE email_fold <> '';
 CREATE UNIQUE INDEX customer_phone1 ON customer (brand, phone1) WHERE phone1 <> '';
 CREATE UNIQUE INDEX customer_uniqueid ON customer (brand, uniqueid) WHERE uniqueid <> '';
+CREATE INDEX customer_first ON customer (brand, first_fold, last_fold) WHERE first_fold <> '';
+CREATE INDEX customer_last ON customer (brand, last_fold, first_fold) WHERE last_fold <> '';
 CREATE INDEX customer_brand ON customer (brand, id);
 
 -- The tickets that changed a customer's record, so that none does so twice.
@@ -192,6 +196,16 @@ CREATE TABLE recorder (
     run     TEXT   NOT NULL, -- random; another for each run of the service
     flushed BIGINT NOT NULL  -- all events from before are written
 );
+
+-- The additions that a client may repeat, for a day.
+CREATE TABLE idempotency (
+    key     TEXT    NOT NULL PRIMARY KEY, -- SHA-256 of the caller and the key that the caller chose
+    request TEXT    NOT NULL, -- SHA-256
+    kind    TEXT    NOT NULL, -- of the record that was added
+    name    TEXT    NOT NULL,
+    created BIGINT NOT NULL
+);
+CREATE INDEX idempotency_created ON idempotency (created);
 
 -- One row about the directory as a whole.
 CREATE TABLE directory_state (
