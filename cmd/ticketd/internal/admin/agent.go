@@ -8,33 +8,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/cmd/ticketd/internal/attribute"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
-)
-
-var agentFields = []field[directory.Agent]{
-	{"brand", "", false, func(a *directory.Agent) any { return &a.Brand }},
-	{"username", "", true, func(a *directory.Agent) any { return &a.Username }},
-	{"email", emailUsage, true, func(a *directory.Agent) any { return &a.Email }},
-	{"phone1", phoneUsage, true, func(a *directory.Agent) any { return &a.Phone1 }},
-	{"unique-id", uniqueIDUsage, true, func(a *directory.Agent) any { return &a.UniqueID }},
-	{"first-name", "first name", true, func(a *directory.Agent) any { return &a.FirstName }},
-	{"last-name", "last name", true, func(a *directory.Agent) any { return &a.LastName }},
-	{"groups", "groups of the agent in applications behind the service: names separated by commas",
-		false, func(a *directory.Agent) any { return &a.Groups }},
-	{"active", "whether the agent may enter: true or false (with add: true)",
-		true, func(a *directory.Agent) any { return &a.Active }},
-}
-
-// Help of the flags shared by agents and customers.
-const (
-	emailUsage    = "email address"
-	phoneUsage    = "phone number, with + and country code, or as it is written in the brand's region"
-	uniqueIDUsage = "identifier of the person in the organisation's other systems"
 )
 
 func agentCommand(s *shell) *cobra.Command {
 	k := kind[directory.Agent]{
-		noun: "agent", what: "an agent", arg: "USERNAME", ofBrand: true, fields: agentFields,
+		noun: "agent", what: "an agent", arg: "USERNAME", ofBrand: true, fields: attribute.Agents,
 		example: map[string]string{
 			"add":    "  ticketd agent add john.d --brand commbox --email john.d@example.com --data /var/lib/ticketd",
 			"set":    "  ticketd agent set john.d --brand commbox --active=false --data /var/lib/ticketd",

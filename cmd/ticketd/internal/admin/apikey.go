@@ -10,33 +10,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/cmd/ticketd/internal/attribute"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 )
-
-var apiKeyFields = []field[directory.APIKey]{
-	{"id", "", true, func(k *directory.APIKey) any { return &k.ID }},
-	{"scopes", "what the key may be used for: issue, redeem, separated by commas (with add: issue)",
-		true, func(k *directory.APIKey) any { return &k.Scopes }},
-	{"brands", "brands for which the key may be used, separated by commas",
-		true, func(k *directory.APIKey) any { return &k.Brands }},
-	{"all-brands", "the key may be used for every brand, future ones too",
-		false, func(k *directory.APIKey) any { return &k.AllBrands }},
-	{"note", "note for people, such as the owner of the key", true, func(k *directory.APIKey) any { return &k.Note }},
-	{"rate", "requests per second in the long run; 0 for serve's --rate-limit",
-		false, func(k *directory.APIKey) any { return &k.Rate }},
-	{"burst", "requests at once, with --rate; 0 for serve's --rate-burst",
-		false, func(k *directory.APIKey) any { return &k.Burst }},
-	{"expires", "end of the key: a date such as 2030-01-31, a time of RFC 3339, a time from now such as 90d, or never",
-		true, func(k *directory.APIKey) any { return &k.Expires }},
-	{"created", "", false, func(k *directory.APIKey) any { return &k.Created }},
-	{"revoked", "", true, func(k *directory.APIKey) any { return &k.Revoked }},
-	{"last-used", "", true, func(k *directory.APIKey) any { return &k.LastUsed }},
-}
 
 func apiKeyCommand(s *shell) *cobra.Command {
 	listOf := ""
 	k := kind[directory.APIKey]{
-		noun: "apikey", what: "an API key", arg: "ID", given: true, fields: apiKeyFields,
+		noun: "apikey", what: "an API key", arg: "ID", given: true, fields: attribute.APIKeys,
 		example: map[string]string{
 			"add":    "  ticketd apikey add --brands commbox --note 'CRM' --expires 365d --data /var/lib/ticketd",
 			"set":    "  ticketd apikey set ID --rate 10 --burst 20 --data /var/lib/ticketd",
@@ -91,7 +72,7 @@ key exists: keep the output where the backend finds it.`, false}
 		if !cmd.Flags().Changed("scopes") {
 			record.Scopes = []directory.Scope{directory.ScopeIssue}
 		}
-		if len(record.Brands) == 0 && !record.AllBrands {
+		if len(attribute.Brands) == 0 && !record.AllBrands {
 			return cli.Usagef("for which brands? Give --brands, or --all-brands")
 		}
 		key, err := db.CreateAPIKey(ctx, record)
@@ -113,7 +94,7 @@ func printKey(ctx context.Context, s *shell, k *kind[directory.APIKey], db *dire
 		if err != nil {
 			return err
 		}
-		object := k.members(record)
+		object := attribute.Members(k.fields, &record)
 		object["key"] = key
 		return json.NewEncoder(s.stdout).Encode(object)
 	}

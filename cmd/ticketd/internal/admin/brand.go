@@ -12,69 +12,11 @@ import (
 	"golang.org/x/text/language"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/cmd/ticketd/internal/attribute"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify/web"
 )
-
-// settingFields returns the fields of the settings that brands and channels share.
-func settingFields[T any](of func(*T) *directory.Settings) []field[T] {
-	at := func(part func(*directory.Settings) any) func(*T) any {
-		return func(record *T) any { return part(of(record)) }
-	}
-	return []field[T]{
-		{"ticket-login", "issue and redeem tickets: true, false or default (true)",
-			true, at(func(s *directory.Settings) any { return &s.TicketLogin })},
-		{"one-time", "make a ticket one-time if the request does not say: true, false or default (false)",
-			false, at(func(s *directory.Settings) any { return &s.OneTime })},
-		{"customer-lifetime", "lifetime of a customer's ticket if the request does not say, such as 5m, or default (5m)",
-			false, at(func(s *directory.Settings) any { return &s.CustomerLifetime })},
-		{"max-lifetime", "longest lifetime that a request may ask for, such as 10m, or default (15m); " +
-			"serve --max-lifetime is the limit of all brands",
-			false, at(func(s *directory.Settings) any { return &s.MaxLifetime })},
-		{"api-addresses", "addresses and networks from which tickets may be requested, separated by commas; empty for all",
-			false, at(func(s *directory.Settings) any { return &s.APIAddresses })},
-		{"confirm", "ask a person before a ticket is spent: true, false or default (false)",
-			false, at(func(s *directory.Settings) any { return &s.Confirm })},
-		{"other-user", "what to do if another user is signed in: replace, confirm, refuse, or empty (replace)",
-			false, at(func(s *directory.Settings) any { return &s.OtherUser })},
-		{"display-name", "name on pages; empty for the name of the record",
-			false, at(func(s *directory.Settings) any { return &s.DisplayName })},
-		{"colour", "colour of pages, such as #0a7d44; empty for the service's",
-			false, at(func(s *directory.Settings) any { return &s.Colour })},
-		{"language", "language of pages, such as de; empty for the browser's",
-			false, at(func(s *directory.Settings) any { return &s.Language })},
-		{"frame-ancestors", "sites that may show the pages in a frame, separated by commas, " +
-			"such as https://crm.example.com; empty for none",
-			false, at(func(s *directory.Settings) any { return &s.FrameAncestors })},
-		{"customer-sign-in-url", "address of the organisation's own sign-in page for customers, with {return} for the " +
-			"address to come back to, such as https://shop.example.com/signin?return={return}; empty for none",
-			false, at(func(s *directory.Settings) any { return &s.CustomerSignInURL })},
-		{"customer-home", "where customers go after the entry, such as /inbox or a URL on one of the return origins; " +
-			"empty for the chat's own page",
-			false, at(func(s *directory.Settings) any { return &s.CustomerHome })},
-		{"return-origins", "other sites to which people may be sent after the entry, separated by commas, " +
-			"such as https://shop.example.com; empty for none",
-			false, at(func(s *directory.Settings) any { return &s.ReturnOrigins })},
-	}
-}
-
-var brandFields = append([]field[directory.Brand]{
-	{"name", "", true, func(b *directory.Brand) any { return &b.Name }},
-	{"region", "country of phone numbers without a country code, such as GB",
-		true, func(b *directory.Brand) any { return &b.Region }},
-	{"required-agent-fields", "fields that a request for an agent's ticket must give beside the username: " +
-		"email, phone1, uniqueId, firstName, lastName, separated by commas",
-		true, func(b *directory.Brand) any { return &b.RequiredAgentFields }},
-	{"agent-lifetime", "lifetime of an agent's ticket if the request does not say, such as 30s, or default (60s)",
-		false, func(b *directory.Brand) any { return &b.AgentLifetime }},
-	{"login-addresses", "addresses and networks from which agents may log in, separated by commas; empty for all",
-		false, func(b *directory.Brand) any { return &b.LoginAddresses }},
-	{"agent-sign-in-url", "address of the organisation's own sign-in page for agents, with {return} for the address " +
-		"to come back to, such as https://crm.example.com/signin?return={return}; empty for the one of ticketd serve",
-		false, func(b *directory.Brand) any { return &b.AgentSignInURL }},
-	{"sessions-since", "", false, func(b *directory.Brand) any { return &b.SessionsSince }},
-}, settingFields(func(b *directory.Brand) *directory.Settings { return &b.Settings })...)
 
 // checkPages refuses a --language without texts: the pages would stay in the browser's.
 func checkPages(cmd *cobra.Command) error {
@@ -110,7 +52,7 @@ func lifetimeNote(cmd *cobra.Command) string {
 func brandCommand(s *shell) *cobra.Command {
 	var how brandRemoval
 	k := kind[directory.Brand]{
-		noun: "brand", what: "a brand", arg: "NAME", fields: brandFields,
+		noun: "brand", what: "a brand", arg: "NAME", fields: attribute.Brands,
 		example: map[string]string{
 			"add": "  ticketd brand add commbox --data /var/lib/ticketd --region GB --required-agent-fields email",
 			"set": "  ticketd brand set commbox --data /var/lib/ticketd --one-time --max-lifetime 10m\n" +

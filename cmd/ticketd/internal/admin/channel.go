@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/cmd/ticketd/internal/attribute"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/settings"
 	"github.com/admitone/admitone/cmd/ticketd/internal/state"
@@ -15,15 +16,9 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-var channelFields = append([]field[directory.Channel]{
-	{"brand", "", false, func(c *directory.Channel) any { return &c.Brand }},
-	{"id", "", true, func(c *directory.Channel) any { return &c.ID }},
-	{"name", "name of the channel for operators", true, func(c *directory.Channel) any { return &c.Name }},
-}, settingFields(func(c *directory.Channel) *directory.Settings { return &c.Settings })...)
-
 func channelCommand(s *shell) *cobra.Command {
 	k := kind[directory.Channel]{
-		noun: "channel", what: "a channel", arg: "ID", ofBrand: true, fields: channelFields,
+		noun: "channel", what: "a channel", arg: "ID", ofBrand: true, fields: attribute.Channels,
 		example: map[string]string{
 			"add":    "  ticketd channel add webchat --brand commbox --name 'Web chat' --data /var/lib/ticketd",
 			"set":    "  ticketd channel set webchat --brand commbox --confirm --data /var/lib/ticketd",

@@ -8,25 +8,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/cmd/ticketd/internal/attribute"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 )
 
-var customerFields = []field[directory.Customer]{
-	{"brand", "", false, func(c *directory.Customer) any { return &c.Brand }},
-	{"id", "", true, func(c *directory.Customer) any { return &c.ID }},
-	{"email", emailUsage, true, func(c *directory.Customer) any { return &c.Email }},
-	{"phone1", phoneUsage, true, func(c *directory.Customer) any { return &c.Phone1 }},
-	{"unique-id", uniqueIDUsage, true, func(c *directory.Customer) any { return &c.UniqueID }},
-	{"first-name", "first name", true, func(c *directory.Customer) any { return &c.FirstName }},
-	{"last-name", "last name", true, func(c *directory.Customer) any { return &c.LastName }},
-	{"remark", "remark for agents", false, func(c *directory.Customer) any { return &c.Remark }},
-	{"created", "", false, func(c *directory.Customer) any { return &c.Created }},
-	{"updated", "", false, func(c *directory.Customer) any { return &c.Updated }},
-}
-
 func customerCommand(s *shell) *cobra.Command {
 	k := kind[directory.Customer]{
-		noun: "customer", what: "a customer", arg: "ID", ofBrand: true, given: true, fields: customerFields,
+		noun: "customer", what: "a customer", arg: "ID", ofBrand: true, given: true, fields: attribute.Customers,
 		example: map[string]string{
 			"add":    "  ticketd customer add --brand commbox --email jane@example.com --data /var/lib/ticketd",
 			"set":    "  ticketd customer set 17 --brand commbox --remark 'prefers chat' --data /var/lib/ticketd",
@@ -86,7 +74,7 @@ func customerCommand(s *shell) *cobra.Command {
 	find := verb{"find", "Find customers by an identifier",
 		"find prints the customers who have one of the given identifiers.", false}
 	findCmd := k.verb(s, find, func(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand, _ string) error {
-		if !anyGiven(cmd, identifiers) {
+		if !anyGiven(cmd, attribute.Identifiers) {
 			return cli.Usagef("nothing to look for: give --email, --phone1 or --unique-id")
 		}
 		var c directory.Customer
@@ -102,7 +90,7 @@ func customerCommand(s *shell) *cobra.Command {
 		}
 		return k.printAll(s, func(string) ([]directory.Customer, error) { return found, nil })
 	})
-	addFieldFlags(findCmd, identifiers)
+	addFieldFlags(findCmd, attribute.Identifiers)
 	cmd.AddCommand(findCmd, k.endSessionsCommand(s, "end-sessions signs the customer out, within 5 seconds. "+
 		"The customer may enter again.",
 		func(ctx context.Context, db *directory.DB, brand, name string) (c directory.Customer, err error) {
@@ -114,9 +102,6 @@ func customerCommand(s *shell) *cobra.Command {
 		}))
 	return cmd
 }
-
-// identifiers are the fields for finding a customer.
-var identifiers = customerFields[2:5]
 
 // customerID parses the ID of a customer.
 func customerID(text string) (int64, error) {

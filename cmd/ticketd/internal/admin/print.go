@@ -3,6 +3,7 @@ package admin
 import (
 	"encoding/json"
 	"fmt"
+	"github.com/admitone/admitone/cmd/ticketd/internal/attribute"
 	"io"
 	"strings"
 	"text/tabwriter"
@@ -12,7 +13,7 @@ import (
 func (k *kind[T]) printAll(s *shell, page func(after string) ([]T, error)) error {
 	t := tabwriter.NewWriter(s.stdout, 0, 0, 3, ' ', 0)
 	if !s.json {
-		fmt.Fprintln(t, strings.Join(k.columns(func(f field[T]) string { return strings.ToUpper(f.name) }), "\t"))
+		fmt.Fprintln(t, strings.Join(k.columns(func(f attribute.Field[T]) string { return strings.ToUpper(f.Name) }), "\t"))
 	}
 	for after := ""; ; {
 		records, err := page(after)
@@ -26,7 +27,7 @@ func (k *kind[T]) printAll(s *shell, page func(after string) ([]T, error)) error
 				}
 				continue
 			}
-			fmt.Fprintln(t, strings.Join(k.columns(func(f field[T]) string { return k.cell(f, &record) }), "\t"))
+			fmt.Fprintln(t, strings.Join(k.columns(func(f attribute.Field[T]) string { return k.cell(f, &record) }), "\t"))
 		}
 		if len(records) < pageSize {
 			return t.Flush()
@@ -36,17 +37,17 @@ func (k *kind[T]) printAll(s *shell, page func(after string) ([]T, error)) error
 }
 
 // cell returns the text of a field in the list.
-func (k *kind[T]) cell(f field[T], record *T) string {
-	if text := shown(f.at(record)); text != "" || k.none == nil {
+func (k *kind[T]) cell(f attribute.Field[T], record *T) string {
+	if text := attribute.Shown(f.At(record)); text != "" || k.none == nil {
 		return dash(text)
 	}
-	return k.none(f.name, record)
+	return k.none(f.Name, record)
 }
 
 // columns returns a text for each field that list has a column for.
-func (k *kind[T]) columns(text func(field[T]) string) (all []string) {
+func (k *kind[T]) columns(text func(attribute.Field[T]) string) (all []string) {
 	for _, f := range k.fields {
-		if f.list {
+		if f.List {
 			all = append(all, text(f))
 		}
 	}
@@ -60,23 +61,13 @@ func (k *kind[T]) print(s *shell, record T) error {
 	}
 	t := tabwriter.NewWriter(s.stdout, 0, 0, 3, ' ', 0)
 	for _, f := range k.fields {
-		fmt.Fprintf(t, "%s\t%s\n", f.name, dash(shown(f.at(&record))))
+		fmt.Fprintf(t, "%s\t%s\n", f.Name, dash(attribute.Shown(f.At(&record))))
 	}
 	return t.Flush()
 }
 
 func (k *kind[T]) writeJSON(w io.Writer, record T) error {
-	return json.NewEncoder(w).Encode(k.members(record))
-}
-
-// members returns a record as a JSON object.
-func (k *kind[T]) members(record T) map[string]any {
-	object := make(map[string]any, len(k.fields))
-	for _, f := range k.fields {
-		name, value := member(f.name, f.at(&record))
-		object[name] = value
-	}
-	return object
+	return json.NewEncoder(w).Encode(attribute.Members(k.fields, &record))
 }
 
 // dash returns a text, and - for none.

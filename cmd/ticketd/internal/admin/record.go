@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/cmd/ticketd/internal/attribute"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 )
 
@@ -19,7 +20,7 @@ type kind[T any] struct {
 	arg     string // argument that names a record: NAME
 	ofBrand bool   // each record belongs to a brand, which --brand names
 	given   bool   // the directory chooses the name, and add takes none
-	fields  []field[T]
+	fields  []attribute.Field[T]
 	example map[string]string // by verb
 
 	name func(*T) string
@@ -189,8 +190,8 @@ func (k *kind[T]) printChanged(
 // copyGiven copies the fields with a given flag to another record.
 func (k *kind[T]) copyGiven(cmd *cobra.Command, to, from *T) {
 	for _, f := range k.fields {
-		if f.usage != "" && cmd.Flags().Changed(f.name) {
-			assign(f.at(to), f.at(from))
+		if f.Usage != "" && cmd.Flags().Changed(f.Name) {
+			attribute.Assign(f.At(to), f.At(from))
 		}
 	}
 }
