@@ -572,9 +572,9 @@ func TestCustomerConstraints(t *testing.T) {
 		insert := func(brand, email, phone, uniqueID string) error {
 			_, err := db.write.ExecContext(t.Context(), `
 			INSERT INTO customer (
-				brand, email, email_fold, phone1, uniqueid, first_name, last_name, remark, created, updated,
-				record, revision)
-			VALUES ($1, $2, $2, $3, $4, '', '', '', 0, 0, '', 1)`, brand, email, phone, uniqueID)
+				brand, email, email_fold, phone1, uniqueid, first_name, last_name, first_fold, last_fold, remark,
+				created, updated, record, revision)
+			VALUES ($1, $2, $2, $3, $4, '', '', '', '', '', 0, 0, '', 1)`, brand, email, phone, uniqueID)
 			return err
 		}
 		require.NoError(t, insert("acme", "a@example.com", "+441", "A"))
