@@ -36,7 +36,8 @@ var customers = table[Customer]{
 	fields: func(c *Customer) []any {
 		return []any{
 			&c.Brand, &c.ID, &c.Email, folded{&c.Email, foldEmail}, &c.Phone1, &c.UniqueID,
-			&c.FirstName, &c.LastName, folded{&c.FirstName, foldName}, folded{&c.LastName, foldName}, &c.Remark, instant{&c.Created}, instant{&c.Updated}, &c.RecordID,
+			&c.FirstName, &c.LastName, folded{&c.FirstName, foldName},
+			folded{&c.LastName, foldName}, &c.Remark, instant{&c.Created}, instant{&c.Updated}, &c.RecordID,
 		}
 	},
 	label:    func(c *Customer) string { return fmt.Sprint(c.ID) },

@@ -245,7 +245,8 @@ func failed(operation string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, ErrNotFound), errors.Is(err, ErrExists), errors.Is(err, ErrChanged), errors.As(err, &field), errors.As(err, &inUse), errors.As(err, &repeated):
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrExists), errors.Is(err, ErrChanged), errors.As(err, &field),
+		errors.As(err, &inUse), errors.As(err, &repeated):
 		return err
 	case isBusy(err):
 		return fmt.Errorf("%s: another process has the database to itself, as an import does; "+

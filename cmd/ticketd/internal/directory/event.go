@@ -178,7 +178,8 @@ type difference struct {
 
 // Columns that are no field of their own for people.
 var (
-	hiddenColumns  = []string{"username_fold", "email_fold", "first_fold", "last_fold", "record", "tickets_since", "created", "updated"}
+	hiddenColumns = []string{"username_fold", "email_fold", "first_fold", "last_fold",
+		"record", "tickets_since", "created", "updated"}
 	sessionColumns = []string{"record", "sessions_since"}
 	fieldNames     = map[string]string{
 		"uniqueid": "uniqueId", "group_names": "groups", "agent_sign_in_url": "agentSignInUrl",

@@ -75,8 +75,8 @@ func TestReplaceAPIKey(t *testing.T) {
 		db := d.withBrands(t, "acme")
 		now := start
 		db.now = func() time.Time { return now }
-		bearer, err := db.CreateAPIKey(ctx, APIKey{Scopes: []Scope{ScopeIssue, ScopeRedeem}, Brands: []string{"acme"}, Note: "n",
-			Rate: 2, Burst: 3, Expires: start.Add(10 * 24 * time.Hour)})
+		bearer, err := db.CreateAPIKey(ctx, APIKey{Scopes: []Scope{ScopeIssue, ScopeRedeem}, Brands: []string{"acme"},
+			Note: "n", Rate: 2, Burst: 3, Expires: start.Add(10 * 24 * time.Hour)})
 		require.NoError(t, err)
 		now = start.Add(24 * time.Hour)
 		second, err := db.ReplaceAPIKey(ctx, APIKeyID(bearer), time.Hour)

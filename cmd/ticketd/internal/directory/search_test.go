@@ -70,10 +70,12 @@ func TestSearchUsesIndexes(t *testing.T) {
 	plan, err := list(t.Context(), db.read, func(r row) (detail string, err error) {
 		var a, b, c int
 		return detail, r.Scan(&a, &b, &c, &detail)
-	}, "EXPLAIN QUERY PLAN "+queries[len(queries)-1], "acme", 10, "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o")
+	}, "EXPLAIN QUERY PLAN "+queries[len(queries)-1], "acme", 10,
+		"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o")
 	require.NoError(t, err)
 	all := strings.Join(plan, "\n")
-	for _, index := range []string{"customer_uniqueid", "customer_email", "customer_phone1", "customer_first", "customer_last"} {
+	indexes := []string{"customer_uniqueid", "customer_email", "customer_phone1", "customer_first", "customer_last"}
+	for _, index := range indexes {
 		assert.Contains(t, all, "USING INDEX "+index, fmt.Sprint(plan))
 	}
 	assert.NotContains(t, all, "SCAN customer\n")
