@@ -72,7 +72,7 @@ key exists: keep the output where the backend finds it.`, false}
 		if !cmd.Flags().Changed("scopes") {
 			record.Scopes = []directory.Scope{directory.ScopeIssue}
 		}
-		if len(attribute.Brands) == 0 && !record.AllBrands {
+		if len(record.Brands) == 0 && !record.AllBrands {
 			return cli.Usagef("for which brands? Give --brands, or --all-brands")
 		}
 		key, err := db.CreateAPIKey(ctx, record)
