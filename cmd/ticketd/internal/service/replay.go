@@ -131,6 +131,7 @@ func (r Replay) openStore(
 		if dir == "" {
 			dir = p.File("replay")
 		}
+		addProc()
 		return journal.Open(ctx, journal.Config{Dir: dir, MaxBytes: r.MaxBytes, Log: log})
 	case Postgres:
 		config := r.Postgres(p.Realm, log)
