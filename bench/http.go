@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"strings"
+	"time"
 )
 
 // route is a kind of request to measure.
@@ -125,12 +127,16 @@ func (b *bench) httpTable(emit func(*table) error) error {
 		Name: "http", Title: "The service over HTTP",
 		Columns: []string{
 			"request", "store", "clients", "requests/s", "of bare", "p50 ms", "p99 ms", "p99.9 ms", "p99 × bare",
-			"CPU µs a request", "× bare", "allocations", "bare",
+			"CPU µs a request", "× bare", "allocations", "bare", "most by fsync/s",
 		},
 	}
 	t.note("Each row sets ticketd beside a bare handler: net/http that decodes and encodes JSON, and answers with the " +
 		"same headers and a body of the same size. The directory is on SQLite. Server and load generator share the " +
 		"machine. Each figure is the median of the rounds, and each ratio the median of the rounds' ratios.")
+	t.note("The last column is the most that the disk allows with a journal: the fsyncs a second of one file, measured " +
+		"alone before and after the rounds, times the clients. Each request waits for an fsync that began after the " +
+		"request's claim, and an fsync serves a client once. Usually half of the clients wait for the present fsync " +
+		"and half for the next. If half of this figure is above the requests a second, the processor is the bound.")
 	s, err := b.service()
 	if err != nil {
 		return err
@@ -178,11 +184,35 @@ func (b *bench) httpRow(t *table, p *pair, r route, store string, n int) error {
 		}
 		defer hangUp(x.conns)
 	}
+	most := func() (float64, error) { return math.NaN(), nil }
+	if store == "journal" && r.spend {
+		most = b.fsyncs
+	}
+	before, err := most()
+	if err != nil {
+		return err
+	}
 	if err := b.interleave(ours, bare); err != nil {
+		return err
+	}
+	after, err := most()
+	if err != nil {
 		return err
 	}
 	t.row(r.name, store, n, median(ours.perSecond), ratio(ours.perSecond, bare.perSecond),
 		median(ours.p50)/1000, median(ours.p99)/1000, median(ours.p999)/1000, ratio(ours.p99, bare.p99),
-		median(ours.cpu), ratio(ours.cpu, bare.cpu), median(ours.allocations), median(bare.allocations))
+		median(ours.cpu), ratio(ours.cpu, bare.cpu), median(ours.allocations), median(bare.allocations),
+		(before+after)/2*float64(n))
 	return nil
+}
+
+// fsyncs returns the fsyncs a second of one file, each after a record of the journal's size.
+func (b *bench) fsyncs() (float64, error) {
+	s, err := b.fsync()
+	if err != nil {
+		return 0, err
+	}
+	defer s.end()
+	number := uint64(0)
+	return s.rate(1, b.time/2, time.Now(), 0, func() uint64 { number++; return number }, true)
 }
