@@ -13,7 +13,7 @@ import (
 // A redemption and an entry allocate little, beside a request and a recorder of package
 // httptest. The least of some rounds counts: others have a look at the directory's file.
 func TestAllocations(t *testing.T) {
-	w := newWorld(t, unlimited)
+	w := newWorld(t, unlimited, audited(t))
 	h := w.server.Config.Handler
 	redeem := w.apiKey(directory.APIKey{Scopes: []directory.Scope{directory.ScopeRedeem}, Brands: []string{"commbox"}})
 	for name, c := range map[string]struct {

@@ -21,6 +21,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/admitone/admitone/cmd/ticketd/internal/audit"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
 	"github.com/admitone/admitone/cmd/ticketd/internal/ratelimit"
@@ -40,6 +41,7 @@ type Config struct {
 	Metrics   *metrics.Metrics
 	Limiter   ratelimit.Limiter // counts the requests of each API key
 	Log       *slog.Logger      // nil means slog.Default()
+	Audit     *audit.Trail      // takes the events of tickets; default none
 	Now       func() time.Time
 
 	Skew        time.Duration   // the Verifier's

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/admitone/admitone/cmd/ticketd/internal/audit"
+	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
@@ -18,6 +20,7 @@ import (
 
 func (s *server) logIssued(r *http.Request, t *token.Ticket) {
 	traceTicket(r, t)
+	s.record(r, directory.ActionIssueTicket, t, "")
 	if ctx := r.Context(); s.Log.Enabled(ctx, slog.LevelInfo) {
 		// Not by a Logger, which looks for its caller on the stack.
 		event := slog.NewRecord(time.Now(), slog.LevelInfo, "ticket issued", 0)
@@ -30,6 +33,7 @@ func (s *server) logIssued(r *http.Request, t *token.Ticket) {
 
 // logInspected says who looked at a ticket: the answer tells the ticket's contents.
 func (s *server) logInspected(r *http.Request, t token.Ticket, err error, by string) {
+	s.recordVerdict(r, directory.ActionInspectTicket, &t, err)
 	level, attrs := slog.LevelInfo, []slog.Attr{slog.String("result", "acceptable")}
 	if err == nil {
 		attrs = append(attrs, verify.Identity(&t)...)
@@ -79,10 +83,90 @@ func (s *server) logVisit(r *http.Request, v *visit, status int, took time.Durat
 	_ = s.Log.Handler().Handle(ctx, v.event) // there is nobody to tell
 }
 
+// actorOf returns who sends a request: an API key, or the holder of a ticket.
+func actorOf(r *http.Request) directory.Actor {
+	v := visitOf(r)
+	if v.key == "" {
+		return directory.Actor{Kind: directory.ActorTicket, Remote: v.address()}
+	}
+	return directory.Actor{Kind: directory.ActorKey, Name: v.key, Remote: v.address()}
+}
+
+// address returns the client's address for the audit trail, or "" if the address is unknown.
+func (v *visit) address() string {
+	if !v.client.IsValid() {
+		return ""
+	}
+	return v.remote
+}
+
+// record takes an event of a ticket for the audit trail of the directory.
+func (s *server) record(r *http.Request, action string, t *token.Ticket, reason string) {
+	if s.Audit == nil {
+		return
+	}
+	by := actorOf(r)
+	e := audit.Event{
+		At: s.Now(), ActorKind: by.Kind, Actor: by.Name, Remote: by.Remote, Action: action, Brand: t.Brand,
+		Ticket: t.ID, Key: t.KeyID, Reason: reason,
+	}
+	if t.Audience == token.Agent { // a customer has no name that is not personal
+		e.Kind, e.Name = "agent", t.Username
+	}
+	s.Audit.Add(e)
+}
+
+// recordVerdict takes the event of a verified ticket: the action, or the refusal of a genuine
+// ticket. A text that is no ticket of ours counts as a stranger's, unless an API key sent it.
+func (s *server) recordVerdict(r *http.Request, action string, t *token.Ticket, err error) {
+	if err == nil {
+		s.record(r, action, t, "")
+		return
+	}
+	e := verify.AsError(err)
+	reason := string(e.Reason)
+	if errors.Is(err, errRevoked) {
+		reason = "revoked"
+	}
+	switch {
+	case e.Refused != nil:
+		s.record(r, directory.ActionRefuseTicket, e.Refused, reason)
+	case visitOf(r).key != "":
+		s.record(r, directory.ActionRefuseTicket, &token.Ticket{}, reason)
+	default:
+		s.recordStranger(r, reason)
+	}
+}
+
+// recordDenied takes the event of a refused call: of a stranger, or of a good API key that may
+// not do this.
+func (s *server) recordDenied(r *http.Request, denied *refusal) {
+	switch {
+	case denied.status == http.StatusUnauthorized && visitOf(r).key != "":
+		s.record(r, directory.ActionRefuseKey, &token.Ticket{}, denied.reason)
+	case denied.status == http.StatusUnauthorized, denied.status == http.StatusTooManyRequests && visitOf(r).key == "":
+		s.recordStranger(r, denied.reason)
+	}
+}
+
+// recordStranger counts the refusal of a stranger. All addresses of an IPv6 network are one.
+func (s *server) recordStranger(r *http.Request, reason string) {
+	remote := ""
+	if client := clientOf(r); client.IsValid() {
+		remote = caller(client)
+	}
+	s.Audit.Stranger(remote, reason)
+}
+
 // countRedemption counts the outcome of a redemption and names the ticket in the trace
 // of the request.
 func (s *server) countRedemption(r *http.Request, t token.Ticket, err error) {
 	s.Metrics.Verified(metrics.Redeem, t, err, s.Now())
+	action := directory.ActionEnter
+	if visitOf(r).key != "" {
+		action = directory.ActionRedeemTicket
+	}
+	s.recordVerdict(r, action, &t, err)
 	if errors.Is(err, errRevoked) {
 		s.Metrics.RefusedRevoked()
 	}

@@ -1,13 +1,19 @@
 package api
 
 import (
+	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/cmd/ticketd/internal/audit"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/token"
 )
 
 // Each request leaves one line in the log: its event with what the access log says, or the
@@ -50,4 +56,85 @@ func TestOneLineARequest(t *testing.T) {
 			assert.Contains(t, line, has, row.name)
 		}
 	}
+}
+
+// audited gives a service the audit trail.
+func audited(t testing.TB) func(*Config) {
+	return func(c *Config) {
+		var err error
+		c.Audit, err = audit.Start(t.Context(), audit.Config{
+			Directory: c.Directory, Name: "test", Retention: audit.Retention, Log: slog.New(slog.DiscardHandler),
+			Written: func(int) {}, Dropped: func(int) {}, Now: time.Now,
+		})
+		require.NoError(t, err)
+	}
+}
+
+// Each use of a ticket is an event of the audit trail, and so are refusals, without anything
+// personal.
+func TestAuditTrail(t *testing.T) {
+	var trail *audit.Trail
+	w := newWorld(t, audited(t), func(c *Config) { trail = c.Audit })
+	redeem := w.redeemKey("commbox")
+	acme := w.redeemKey("acme")
+	ticket := w.ticket(w.key, reference)
+	var tk token.Ticket
+	require.NoError(t, w.open(ticket, &tk))
+	spend := func(operation, key, ticket string) {
+		w.spend("/auth/"+operation, key, map[string]any{"ticket": ticket, "audience": "agent"})
+	}
+	spend("inspect", redeem, ticket)
+	spend("redeem", acme, ticket)
+	spend("redeem", redeem, ticket)
+	for range 3 {
+		w.client().get("/login?ta=" + ticket)
+	}
+	spend("redeem", redeem, "tkt1_x")
+	w.revoke(w.key, `{"ticket":"`+ticket+`"}`)
+	customer := w.ticket(w.key, `{"brand":"commbox","email":"jane@example.com"}`)
+	w.client().get(w.chatPath("commbox", "web") + "?ta=" + customer)
+	for range 3 {
+		w.client().get("/login?ta=tkt1_forged")
+		w.ask("x", reference)
+	}
+	w.ask(redeem, reference)
+	w.ask(w.acmeKey, reference)
+	require.NoError(t, trail.Close())
+
+	events, _, err := w.directory.NewEvents(t.Context(), directory.EventFilter{AllBrands: true}, 0, 1000)
+	require.NoError(t, err)
+	id := func(key string) string { return strings.Split(key, "_")[1] }
+	who := strings.NewReplacer(id(w.key), "KEY", id(redeem), "REDEEM", id(acme), "ACME", id(w.acmeKey), "ACMEISSUE")
+	var got []string
+	for _, e := range events {
+		prefix, _, _ := strings.Cut(e.Action, ".")
+		if prefix != "ticket" && e.Action != directory.ActionRefuseKey && prefix != "stranger" {
+			continue
+		}
+		line := fmt.Sprintf("%s brand=%s %s=%s %s:%s from=%s %s x%d", e.Action, e.Brand, e.Kind, e.Name, e.Actor.Kind,
+			who.Replace(e.Actor.Name), e.Actor.Remote, e.Reason, e.Count)
+		switch e.Ticket {
+		case tk.ID.String():
+			line += " first"
+		case "":
+		default:
+			line += " other"
+		}
+		got = append(got, line)
+	}
+	assert.ElementsMatch(t, []string{
+		"ticket.issue brand=commbox agent=john.d key:KEY from=127.0.0.1  x1 first",
+		"ticket.inspect brand=commbox agent=john.d key:REDEEM from=127.0.0.1  x1 first",
+		"ticket.refuse brand=commbox agent=john.d key:ACME from=127.0.0.1 wrong_brand x1 first",
+		"ticket.redeem brand=commbox agent=john.d key:REDEEM from=127.0.0.1  x1 first",
+		"ticket.refuse brand=commbox agent=john.d ticket: from=127.0.0.1 already_used x1 first",
+		"ticket.refuse brand=commbox agent=john.d ticket: from=127.0.0.1 already_used x2 first",
+		"ticket.refuse brand= = key:REDEEM from=127.0.0.1 malformed x1",
+		"ticket.revoke brand=commbox = key:KEY from=127.0.0.1  x1 first",
+		"ticket.issue brand=commbox = key:KEY from=127.0.0.1  x1 other",
+		"ticket.enter brand=commbox = ticket: from=127.0.0.1  x1 other",
+		"stranger.refused brand= = stranger: from=127.0.0.1 API key malformed x6",
+		"key.refuse brand= = key:REDEEM from=127.0.0.1 API key without scope issue x1",
+		"key.refuse brand= = key:ACMEISSUE from=127.0.0.1 API key of another brand x1",
+	}, got)
 }

@@ -61,6 +61,7 @@ func (s *server) answered(
 		if denied == nil {
 			return
 		}
+		s.recordDenied(r, denied)
 		if denied.reason != "" && s.mayLogDenied(r, &c, denied) {
 			level := slog.LevelInfo
 			if denied.status == http.StatusInternalServerError || denied.undecided {
@@ -106,6 +107,7 @@ func (s *server) begin(w http.ResponseWriter, r *http.Request, c *call, methods 
 		}
 		return denied
 	}
+	visitOf(r).key = c.key.ID
 	return s.countCall(w, r, c.key)
 }
 

@@ -85,7 +85,7 @@ func (s *server) revoke(w http.ResponseWriter, r *http.Request, c call) *refusal
 		if !at.Settings.APIAddresses.Allow(clientOf(r)) {
 			return addressRefused()
 		}
-		err = s.Directory.RevokeTicket(r.Context(), t.Brand, t.ID)
+		err = s.Directory.As(actorOf(r)).RevokeTicket(r.Context(), t.Brand, t.ID)
 	}
 	switch {
 	case errors.Is(err, directory.ErrNotFound):

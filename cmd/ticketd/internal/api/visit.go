@@ -17,6 +17,7 @@ import (
 type visit struct {
 	client netip.Addr // the zero Addr if the address is unknown
 	remote string     // client as text, for logs
+	key    string     // ID of the good API key of the request, or ""
 	quiet  bool       // the request leaves no line in the access log
 	noted  bool       // event is the request's first event, or is not wanted any more
 	event  slog.Record

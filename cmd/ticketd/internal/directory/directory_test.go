@@ -147,10 +147,10 @@ func everyCall(ctx context.Context, db *DB, bearer string, check func(name strin
 	recorder, err := db.StartRecorder(ctx, "test")
 	check("StartRecorder", err)
 	if err != nil {
-		recorder = &Recorder{"test", "1"}
+		recorder = &Recorder{name: "test", run: "1"}
 	}
-	check("RecordEvents", db.RecordEvents(ctx, []Event{{At: start, Action: ActionIssueTicket, Count: 1}}, recorder))
-	check("FlushRecorder", db.FlushRecorder(ctx, recorder))
+	check("RecordEvents", db.RecordEvents(ctx, recorder, []Event{{At: start, Action: ActionIssueTicket, Count: 1}}, start))
+	check("FlushRecorder", db.FlushRecorder(ctx, recorder, start))
 	check("EndRecorder", db.EndRecorder(ctx, recorder))
 	_, err = db.LastEvent(ctx)
 	check("LastEvent", err)

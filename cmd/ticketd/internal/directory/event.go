@@ -52,6 +52,7 @@ const (
 	ActionRefuseTicket   = "ticket.refuse"  // of a genuine ticket
 	ActionInspectTicket  = "ticket.inspect" // by an API key: the answer tells the ticket's contents
 	ActionRevokeTicket   = "ticket.revoke"
+	ActionRefuseKey      = "key.refuse"       // of a good API key: its scope, its brands or the address
 	ActionRefuseStranger = "stranger.refused" // no good API key, or no ticket of ours
 	ActionChangeKeyring  = "keyring.change"   // as the service sees a keyring after a reload
 	ActionGap            = "audit.gap"        // events may be missing; see Details
@@ -245,19 +246,6 @@ func shown(field, value any) any {
 		return json.RawMessage(fmt.Sprint(value))
 	}
 	return value
-}
-
-// RecordEvents writes events that are no change of a record, such as the uses of tickets,
-// in one transaction. The writer of the events, unless nil, notes its progress in the same
-// transaction.
-func (db *DB) RecordEvents(ctx context.Context, events []Event, by *Recorder) error {
-	return db.transact(ctx, "record events", func(ctx context.Context, tx *change) error {
-		tx.events, tx.silent = events, true
-		if by == nil {
-			return nil
-		}
-		return by.flush(ctx, tx, db.now())
-	})
 }
 
 // PurgeEvents removes at most limit of the events from before a time, the oldest first, and

@@ -227,7 +227,7 @@ func TestRecorder(t *testing.T) {
 		require.NoError(t, err)
 		assert.Empty(t, gaps())
 		now = now.Add(time.Second)
-		require.NoError(t, db.RecordEvents(ctx, []Event{{At: start, Action: ActionIssueTicket, Count: 1}}, one))
+		require.NoError(t, db.RecordEvents(ctx, one, []Event{{At: start, Action: ActionIssueTicket, Count: 1}}, now))
 		now = now.Add(time.Second)
 		_, err = db.StartRecorder(ctx, "one")
 		require.NoError(t, err)
@@ -235,15 +235,48 @@ func TestRecorder(t *testing.T) {
 
 		two, err := db.StartRecorder(ctx, "two")
 		require.NoError(t, err)
-		now = now.Add(recorderSilent)
-		require.NoError(t, db.FlushRecorder(ctx, two))
+		now = now.Add(RecorderSilent)
+		require.NoError(t, db.FlushRecorder(ctx, two, now))
 		assert.Len(t, gaps(), 1, "not silent for long enough")
 		now = now.Add(time.Millisecond)
-		require.NoError(t, db.FlushRecorder(ctx, two))
+		require.NoError(t, db.FlushRecorder(ctx, two, now))
 		assert.Len(t, gaps(), 2)
 		require.NoError(t, db.EndRecorder(ctx, one), "an earlier run has no say")
-		require.NoError(t, db.FlushRecorder(ctx, two))
+		require.NoError(t, db.FlushRecorder(ctx, two, now))
 		assert.Len(t, gaps(), 2)
+	})
+}
+
+// A batch whose answer was lost is written once, though the recorder writes it again.
+func TestRecordEventsOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		ctx := t.Context()
+		db := d.empty(t)
+		r, err := db.StartRecorder(ctx, "one")
+		require.NoError(t, err)
+		batch := func(ticket string) []Event {
+			return []Event{{At: start, Action: ActionIssueTicket, Ticket: ticket, Count: 1}}
+		}
+		tickets := func() (all []string) {
+			for _, e := range everyEvent(t, db) {
+				all = append(all, e.Ticket)
+			}
+			return all
+		}
+		require.NoError(t, db.RecordEvents(ctx, r, batch("1"), start))
+		r.batch-- // as after an error
+		require.NoError(t, db.RecordEvents(ctx, r, batch("1"), start))
+		require.NoError(t, db.RecordEvents(ctx, r, batch("2"), start))
+		require.NoError(t, db.FlushRecorder(ctx, r, start))
+		r.batch--
+		require.NoError(t, db.RecordEvents(ctx, r, batch("2"), start))
+		assert.Equal(t, []string{"1", "2"}, tickets())
+
+		// A later run of the same name hides no batch.
+		_, err = db.StartRecorder(ctx, "one")
+		require.NoError(t, err)
+		require.NoError(t, db.RecordEvents(ctx, r, batch("3"), start))
+		assert.Equal(t, []string{"1", "2", "", "3"}, tickets(), "with the gap of the earlier run")
 	})
 }
 

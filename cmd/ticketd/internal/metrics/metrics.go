@@ -35,6 +35,8 @@ type Metrics struct {
 	claims        *prometheus.CounterVec
 	claimDuration prometheus.Histogram
 	shed          prometheus.Counter
+	events        prometheus.Counter
+	eventsDropped prometheus.Counter
 }
 
 // Call tells how a ticket was verified.
@@ -99,10 +101,18 @@ func New() *Metrics {
 				"may not open more files. Raise its limit of open files if this rises.",
 		}),
 	}
+	m.events = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: namespace + "audit_events_written_total",
+		Help: "Uses of tickets that were written into the audit trail. Changes of records do not count.",
+	})
+	m.eventsDropped = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: namespace + "audit_events_dropped_total",
+		Help: "Uses of tickets that are missing in the audit trail, because the directory was away or slow for too long.",
+	})
 	issued := counters("tickets_issued_total",
 		"Tickets issued, by audience and whether they are one-time.", "audience", "one_time")
 	m.registry.MustRegister(issued, m.verifications, m.revoked, m.revokedUses, m.age, m.requests, m.durations, m.shed,
-		m.claims, m.claimDuration, collectors.NewGoCollector(), collectors.NewBuildInfoCollector(),
+		m.claims, m.claimDuration, m.events, m.eventsDropped, collectors.NewGoCollector(), collectors.NewBuildInfoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.answered.Store(&map[outcome]counted{})
 	// Every result has a counter from the start, so that alarms can watch the first rise.
@@ -163,6 +173,12 @@ func (m *Metrics) Revoked() { m.revoked.Inc() }
 
 // RefusedRevoked counts a redemption of a revoked ticket.
 func (m *Metrics) RefusedRevoked() { m.revokedUses.Inc() }
+
+// AuditWritten counts events of the audit trail that were written.
+func (m *Metrics) AuditWritten(n int) { m.events.Add(float64(n)) }
+
+// AuditDropped counts events of the audit trail that were dropped.
+func (m *Metrics) AuditDropped(n int) { m.eventsDropped.Add(float64(n)) }
 
 // Shed counts a connection that was closed to make room for another.
 func (m *Metrics) Shed() { m.shed.Inc() }

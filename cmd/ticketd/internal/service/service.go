@@ -16,9 +16,11 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/api"
+	"github.com/admitone/admitone/cmd/ticketd/internal/audit"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
 	"github.com/admitone/admitone/cmd/ticketd/internal/ratelimit"
@@ -42,6 +44,7 @@ type Config struct {
 	RateStore     string        // URL of the Redis that counts the requests of API keys; "" for this process's memory
 	Skew          time.Duration // tolerance for the clocks of other issuers
 	MaxLifetime   time.Duration // longest lifetime of a ticket
+	Retention     time.Duration // how long the audit trail is kept; 0 for audit.Retention
 	DrainDelay    time.Duration // time between the request to stop and the end of listening
 	IdleTimeout   time.Duration // time for which a connection without a request is kept; 0 for IdleTimeout
 	Live          Live
@@ -67,6 +70,7 @@ type Service struct {
 	metrics   *metrics.Metrics
 	keyrings  *state.Keyrings
 	directory *directory.DB
+	trail     atomic.Pointer[audit.Trail] // nil until the directory is open
 	channels  *token.Channels
 	api       api.Config // without the live settings
 	handler   handler
@@ -126,6 +130,9 @@ func (s *Service) openState(ctx context.Context) (err error) {
 	if err := s.directory.Watch(ctx, s.log); err != nil {
 		return fmt.Errorf("watching the directory: %w", err)
 	}
+	if err := s.startTrail(ctx); err != nil {
+		return fmt.Errorf("starting the audit trail: %w", err)
+	}
 	s.capped = cappedLifetimes{longest: s.directory.LongestLifetime, max: c.MaxLifetime, log: s.log}
 	return s.checkLifetimes(ctx)
 }
@@ -141,9 +148,10 @@ func (s *Service) checkLifetimes(ctx context.Context) error {
 	return s.capped.tell(ctx)
 }
 
-// checkReloaded logs a change of the ticket keyring's policy that checkLifetimes would
-// have refused at the start.
+// checkReloaded notes a change of a keyring in the audit trail. It logs a change of the ticket
+// keyring's policy that checkLifetimes would have refused at the start.
 func (s *Service) checkReloaded(r keyring.Report) {
+	s.trail.Load().Keyring(r)
 	if r.Kind == keyring.Ticket && s.config.MaxLifetime > r.Policy.Lifetime {
 		s.log.Error("tickets may be issued for longer than their keys are kept; "+
 			"lower the longest lifetime of tickets, or raise the keyring's with keyring policy --lifetime",
@@ -239,6 +247,7 @@ func (s *Service) prepareAPI(ctx context.Context, store replay.Store, maxSkew ti
 		Directory: s.directory, Issuer: issuer, Verifier: verifier,
 		Channels: s.channels, Sessions: sessions, Metrics: s.metrics, Log: s.log, Now: time.Now,
 		Skew: c.Skew, MaxLifetime: c.MaxLifetime, Limiter: limiter, Checks: checks(s.directory, claims), Tracer: tracer,
+		Audit: s.trail.Load(),
 	}
 	return nil
 }

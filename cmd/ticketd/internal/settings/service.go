@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/cmd/ticketd/internal/audit"
 	"github.com/admitone/admitone/cmd/ticketd/internal/service"
 	"github.com/admitone/admitone/cmd/ticketd/internal/state"
 	"github.com/admitone/admitone/token"
@@ -55,6 +56,8 @@ func (s *Service) AddServeFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.configFile, "config", "",
 		"YAML `FILE` of settings: its keys are names of flags without --; flags and environment variables override it "+
 			"(environment: ADMITONE_CONFIG)")
+	f.DurationVar(&s.config.Retention, "audit-retention", audit.Retention,
+		"time for which the events of the audit trail are kept, at least 1h")
 	f.DurationVar(&s.config.DrainDelay, "drain-delay", 0,
 		"time after SIGTERM during which connections are still accepted while /readyz answers 503; "+
 			"behind a load balancer, the time in which it notices (default 0s)")
@@ -110,6 +113,8 @@ func (s *Service) checkReplicas(f *pflag.FlagSet) error {
 			Reason: fmt.Sprintf("%d with --replay %s would admit a ticket once in each of them; "+
 				"give a shared store, redis://… or postgres://…", s.replicas, c.Replay.URI),
 		})
+	case f.Lookup("audit-retention") != nil && c.Retention < time.Hour:
+		return cli.Flagf("audit-retention", "%v is less than 1h", c.Retention)
 	case c.DrainDelay < 0:
 		return cli.Flagf("drain-delay", "%v is less than 0s", c.DrainDelay)
 	case c.Skew < 0 || c.Skew > state.MaxSkew:

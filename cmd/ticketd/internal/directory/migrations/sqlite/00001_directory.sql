@@ -194,7 +194,8 @@ CREATE INDEX event_record ON event (brand, kind, name, at, id) WHERE name <> '';
 CREATE TABLE recorder (
     name    TEXT NOT NULL PRIMARY KEY,
     run     TEXT   NOT NULL, -- random; another for each run of the service
-    flushed BIGINT NOT NULL  -- all events from before are written
+    flushed BIGINT NOT NULL, -- all events from before are written
+    batch   BIGINT NOT NULL  -- number of the last batch of the run
 );
 
 -- The additions that a client may repeat, for a day.
