@@ -41,7 +41,7 @@ type EventPage struct {
 
 // eventsExamined is the number of events that one call looks at, where no index has the
 // events of the whole filter.
-const eventsExamined = 10_000
+const eventsExamined = 5_000
 
 // Events lists up to limit of the events of the filter, the newest first, after the cursor
 // of the page before, or from the start with "".
