@@ -98,6 +98,14 @@ func (w *world) post(path string, form url.Values) *httptest.ResponseRecorder {
 	return w.do(r)
 }
 
+// record writes events of tickets.
+func (w *world) record(events []directory.Event) {
+	w.t.Helper()
+	r, err := w.db.StartRecorder(w.t.Context(), "test")
+	require.NoError(w.t, err)
+	require.NoError(w.t, w.db.RecordEvents(w.t.Context(), r, events, time.Now()))
+}
+
 // accepts sends a form that leads to another page.
 func (w *world) accepts(path string, form url.Values) {
 	w.t.Helper()
@@ -399,10 +407,10 @@ func TestAudit(t *testing.T) {
 		return directory.Event{At: now, Brand: "acme", Action: action, Reason: reason, Ticket: "0a", Count: 1,
 			Actor: directory.Actor{Kind: directory.ActorTicket, Name: "=1+1"}}
 	}
-	require.NoError(t, w.db.RecordEvents(t.Context(), []directory.Event{
+	w.record([]directory.Event{
 		event(directory.ActionIssueTicket, ""), event(directory.ActionEnter, ""),
 		event(directory.ActionRefuseTicket, "spent"), event(directory.ActionRefuseTicket, script),
-	}, nil))
+	})
 	require.Equal(t, http.StatusOK, w.get("/console/brands/acme"))
 	for _, want := range []string{"1 issued, 1 admitted, 2 refused", `<th scope="row">spent</th>`,
 		`<rect class="refused"`} {
