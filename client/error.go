@@ -26,7 +26,7 @@ const (
 	Expired           Reason = "expired"             // ask for a new ticket
 	LifetimeTooLong   Reason = "lifetime_too_long"   // longer than the service's maximum
 	WrongBrand        Reason = "wrong_brand"         // not for a brand of the API key; nothing else is told
-	WrongAudience     Reason = "wrong_audience"      // for the other kind of login
+	WrongAudience     Reason = "wrong_audience"      // for another kind of login
 	WrongChannel      Reason = "wrong_channel"       // bound to another channel
 	RefusedByCaller   Reason = "refused_by_caller"   // by the service: the agent is inactive, ticket login is off, …
 	AlreadyUsed       Reason = "already_used"        // the one-time ticket was redeemed before

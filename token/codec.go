@@ -11,7 +11,7 @@ import (
 // The payload, before sealing:
 //
 //	flags     u8        bit 0 one-time, bit 1 override-user-info, all others 0
-//	audience  u8        1 agent, 2 customer
+//	audience  u8        1 agent, 2 customer, 3 administrator
 //	id        16 bytes
 //	issuedAt  u48       milliseconds since the Unix epoch, big-endian
 //	lifetime  u32       milliseconds, big-endian, > 0

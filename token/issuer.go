@@ -71,22 +71,27 @@ func NewIssuer(c Config) (*Issuer, error) {
 // which need no escaping in a URL. The last character is a letter or a digit.
 //
 // Issue sets t.ID to 16 new random bytes, t.IssuedAt to the time of the clock, and t.KeyID.
-// If t.Lifetime is 0, Issue sets t.Lifetime to AgentLifetime or CustomerLifetime, or to the
-// Issuer's maximum if the maximum is less.
+// If t.Lifetime is 0, Issue sets t.Lifetime to AgentLifetime, CustomerLifetime or
+// AdministratorLifetime, or to the Issuer's maximum if the maximum is less.
 //
 // The error is a *FieldError if a field of t is at fault; nothing was sealed then.
 func (i *Issuer) Issue(t *Ticket) (string, error) {
 	if err := t.Validate(); err != nil {
 		return "", err
 	}
-	if t.Lifetime == 0 {
-		t.Lifetime = min(i.max, AgentLifetime)
-		if t.Audience == Customer {
-			t.Lifetime = min(i.max, CustomerLifetime)
-		}
+	longest, ordinary := i.max, AgentLifetime
+	switch t.Audience {
+	case Customer:
+		ordinary = CustomerLifetime
+	case Administrator:
+		ordinary = AdministratorLifetime
+		longest = min(longest, AdministratorLifetime)
 	}
-	if t.Lifetime < time.Millisecond || t.Lifetime > i.max || t.Lifetime%time.Millisecond != 0 {
-		return "", &FieldError{"expiresIn", fmt.Sprintf("is not a whole number of milliseconds from 1ms to %v", i.max)}
+	if t.Lifetime == 0 {
+		t.Lifetime = min(longest, ordinary)
+	}
+	if t.Lifetime < time.Millisecond || t.Lifetime > longest || t.Lifetime%time.Millisecond != 0 {
+		return "", &FieldError{"expiresIn", fmt.Sprintf("is not a whole number of milliseconds from 1ms to %v", longest)}
 	}
 	ms := i.now().UnixMilli()
 	if ms < 0 || ms > maxIssuedAt {

@@ -12,19 +12,23 @@ import (
 // Audience is the kind of login for which a ticket is issued.
 type Audience uint8
 
-// The two audiences of format 1. No ticket has the zero Audience.
+// The audiences of format 1. No ticket has the zero Audience.
 const (
-	Agent    Audience = 1 // the management login
-	Customer Audience = 2 // the chat
+	Agent         Audience = 1 // the management login
+	Customer      Audience = 2 // the chat
+	Administrator Audience = 3 // the login of those who administer the deployment or its brands
 )
 
-// String returns "agent" or "customer", and "audience(N)" for any other value.
+// String returns "agent", "customer" or "administrator", and "audience(N)" for any other
+// value.
 func (a Audience) String() string {
 	switch a {
 	case Agent:
 		return "agent"
 	case Customer:
 		return "customer"
+	case Administrator:
+		return "administrator"
 	}
 	return "audience(" + strconv.Itoa(int(a)) + ")"
 }
@@ -45,6 +49,10 @@ const (
 	AgentLifetime    = 60 * time.Second
 	CustomerLifetime = 5 * time.Minute
 	MaxLifetime      = 15 * time.Minute
+
+	// AdministratorLifetime is the default for administrators, and their maximum whatever
+	// the maximum of an Issuer or a Verifier is.
+	AdministratorLifetime = 5 * time.Minute
 )
 
 // Ticket is the content of a ticket. Text fields are UTF-8 without control characters; an
@@ -54,14 +62,14 @@ type Ticket struct {
 	KeyID KeyID // ID of the key that sealed it; set by Issue and Open, not part of the payload
 
 	Audience         Audience
-	OneTime          bool // may be redeemed once only
+	OneTime          bool // may be redeemed once only; administrators: always
 	OverrideUserInfo bool // customers: the login copies the ticket's data into the customer's record
 
 	IssuedAt time.Time     // UTC, whole milliseconds; set by Issue
 	Lifetime time.Duration // whole milliseconds, at least 1
 
-	Brand     string // the business account; mandatory; at most 64 bytes
-	Username  string // agents, mandatory there; at most 255 bytes
+	Brand     string // the business account; mandatory except for administrators; at most 64 bytes
+	Username  string // agents and administrators, mandatory there; at most 255 bytes
 	Email     string // at most 255 bytes
 	UniqueID  string // at most 255 bytes
 	FirstName string // at most 100 bytes
@@ -175,7 +183,7 @@ func (t *Ticket) validateClaims() error {
 // validateShape checks the combination of the fields, and the form of the telephone number,
 // for which the rule of text fields is too wide.
 func (t *Ticket) validateShape() *FieldError {
-	if t.Brand == "" {
+	if t.Brand == "" && t.Audience != Administrator {
 		return &FieldError{"brand", "is missing; name the business account"}
 	}
 	if t.Phone1 != "" && !isE164(t.Phone1) {
@@ -199,8 +207,34 @@ func (t *Ticket) validateShape() *FieldError {
 		case t.Email == "" && t.UniqueID == "" && t.Phone1 == "":
 			return &FieldError{"email", "is missing, and so are uniqueId and phone1; give at least one of them"}
 		}
+	case Administrator:
+		return t.validateAdministrator()
 	default:
-		return &FieldError{"audience", "is neither agent nor customer"}
+		return &FieldError{"audience", "is neither agent, customer nor administrator"}
+	}
+	return nil
+}
+
+// validateAdministrator allows a name and no details of a person: these come from the
+// service's own record.
+func (t *Ticket) validateAdministrator() *FieldError {
+	switch {
+	case t.Username == "":
+		return &FieldError{"username", "is missing; an administrator's ticket names the administrator"}
+	case !t.OneTime:
+		return &FieldError{"oneTimeUse", "is false; an administrator's ticket works once"}
+	case t.OverrideUserInfo:
+		return &FieldError{"overrideUserInfo", "is for customers' tickets only; leave it out"}
+	}
+	texts := t.texts()
+	for i := range texts {
+		switch texts[i] {
+		case &t.Brand, &t.Username, &t.Actor:
+		default:
+			if *texts[i] != "" {
+				return &FieldError{fields[i].name, "is not for administrators' tickets; leave it out"}
+			}
+		}
 	}
 	return nil
 }

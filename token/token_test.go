@@ -84,6 +84,10 @@ func TestIssueOpen(t *testing.T) {
 		"customer, email": {Audience: Customer, Brand: "b", Email: "e"},
 		"customer, id":    {Audience: Customer, Brand: "b", UniqueID: "0"},
 		"customer, phone": {Audience: Customer, Brand: "b", Phone1: "+1"},
+		"administrator":   {Audience: Administrator, OneTime: true, Username: "u"},
+		"administrator, all": {
+			Audience: Administrator, OneTime: true, Brand: "b", Username: "u", Actor: "k1", Claims: map[string]string{"a": "1"},
+		},
 		"longest one-time": {
 			Audience: Customer, OneTime: true, Brand: "b", UniqueID: "0", Remark: strings.Repeat("r", 512),
 			Claims: map[string]string{"a": strings.Repeat("v", 512)},
@@ -112,7 +116,11 @@ func TestIssueOpen(t *testing.T) {
 func TestIssueFillsIn(t *testing.T) {
 	issuer := newIssuer(t, newKeyset(t, 1), "")
 	a, c := reference(), &Ticket{Audience: Customer, Brand: "b", Email: "e"}
-	_, err := issuer.Issue(a)
+	admin := &Ticket{Audience: Administrator, OneTime: true, Username: "u"}
+	_, err := issuer.Issue(admin)
+	require.NoError(t, err)
+	assert.Equal(t, AdministratorLifetime, admin.Lifetime)
+	_, err = issuer.Issue(a)
 	require.NoError(t, err)
 	_, err = issuer.Issue(c)
 	require.NoError(t, err)
@@ -147,13 +155,25 @@ func TestIssueRefuses(t *testing.T) {
 		f(t)
 		return t
 	}
+	administrator := func(f func(*Ticket)) *Ticket {
+		t := &Ticket{Audience: Administrator, OneTime: true, Username: "u"}
+		f(t)
+		return t
+	}
 	type row struct {
 		ticket *Ticket
 		field  string
 	}
 	rows := map[string]row{
 		"no audience":            {agent(func(t *Ticket) { t.Audience = 0 }), "audience"},
-		"unknown audience":       {agent(func(t *Ticket) { t.Audience = 3 }), "audience"},
+		"unknown audience":       {agent(func(t *Ticket) { t.Audience = 4 }), "audience"},
+		"administrator, longer":  {administrator(func(t *Ticket) { t.Lifetime = 5*time.Minute + time.Millisecond }), "expiresIn"},
+		"administrator, many":    {administrator(func(t *Ticket) { t.OneTime = false }), "oneTimeUse"},
+		"administrator, no name": {administrator(func(t *Ticket) { t.Username = "" }), "username"},
+		"administrator, channel": {administrator(func(t *Ticket) { t.Channel = "c" }), "channel"},
+		"administrator, email":   {administrator(func(t *Ticket) { t.Email = "e@x" }), "email"},
+		"administrator, remark":  {administrator(func(t *Ticket) { t.Remark = "r" }), "remark"},
+		"administrator, change":  {administrator(func(t *Ticket) { t.OverrideUserInfo = true }), "overrideUserInfo"},
 		"no brand":               {agent(func(t *Ticket) { t.Brand = "" }), "brand"},
 		"agent without username": {agent(func(t *Ticket) { t.Username = "" }), "username"},
 		"agent with channel":     {agent(func(t *Ticket) { t.Channel = "c" }), "channel"},
@@ -557,7 +577,7 @@ func TestPattern(t *testing.T) {
 }
 
 func TestStrings(t *testing.T) {
-	assert.Equal(t, "agent customer audience(0)", fmt.Sprint(Agent, " ", Customer, " ", Audience(0)))
+	assert.Equal(t, "agent customer administrator audience(0)", fmt.Sprint(Agent, " ", Customer, " ", Administrator, " ", Audience(0)))
 	id := ID{0: 0xab, 15: 1}
 	assert.Equal(t, "ab000000000000000000000000000001", id.String())
 	b, err := id.MarshalText()

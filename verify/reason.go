@@ -53,7 +53,7 @@ var explanations = map[Reason]string{
 	LifetimeTooLong: "the ticket's lifetime exceeds this verifier's maximum; " +
 		"shorten it, or raise the maximum",
 	WrongBrand:      "the ticket is for a brand that this verifier does not serve",
-	WrongAudience:   "the ticket is for the other kind of login",
+	WrongAudience:   "the ticket is for another kind of login",
 	WrongChannel:    "the ticket is bound to another channel",
 	RefusedByCaller: "the service's own check refused the ticket",
 	AlreadyUsed:     "the one-time ticket was redeemed before; ask for a new one",

@@ -119,6 +119,11 @@ func customerPayload() pl {
 	return pl{2, 2, "fedcba9876543210", vectorNow, 5 * time.Minute, fd(1, "commbox") + fd(3, "jane@example.com")}
 }
 
+// administratorPayload is of the deployment's administrator.
+func administratorPayload() pl {
+	return pl{1, 3, "administrator-id", vectorNow, 5 * time.Minute, fd(2, "root.admin")}
+}
+
 type vector struct {
 	name, comment string
 	expect        string // "good" or a reason
@@ -129,6 +134,7 @@ type vector struct {
 	now           time.Time
 	audience      token.Audience
 	channel       string
+	brands        string // that the verifier accepts: separated by spaces, or * for any
 	spent         bool
 }
 
@@ -138,9 +144,9 @@ func vectors() []vector {
 	var all []vector
 	add := func(name, expect, comment string, payload []byte, change func(*vector)) {
 		v := vector{name: name, expect: expect, comment: comment, payload: payload, key: primaryKey, realm: "prod",
-			now: vectorNow, audience: token.Agent}
-		if len(payload) > 1 && payload[1] == 2 {
-			v.audience = token.Customer
+			now: vectorNow, audience: token.Agent, brands: "b commbox"}
+		if len(payload) > 1 && payload[1] >= 2 && payload[1] <= 3 {
+			v.audience = token.Audience(payload[1])
 		}
 		if change != nil {
 			change(&v)
@@ -150,7 +156,8 @@ func vectors() []vector {
 		}
 		all = append(all, v)
 	}
-	agent, customer := agentPayload(), customerPayload()
+	agent, customer, administrator := agentPayload(), customerPayload(), administratorPayload()
+	anyBrand := func(v *vector) { v.brands = "*" }
 	edit := func(p pl, f func(*pl)) []byte { f(&p); return p.bytes() }
 	fields := func(s string) []byte { return edit(agent, func(p *pl) { p.fields = s }) }
 	at := func(d time.Duration) func(*vector) { return func(v *vector) { v.now = v.now.Add(d) } }
@@ -180,6 +187,13 @@ func vectors() []vector {
 		at(-10*time.Second))
 	add("good-longest-lifetime", "good", "the verifier's maximum",
 		edit(agent, func(p *pl) { p.lifetime = 15 * time.Minute }), nil)
+
+	add("good-administrator", "good", "an administrator of the deployment, for 5 minutes, at a verifier for any brand",
+		administrator.bytes(), anyBrand)
+	add("good-administrator-brand", "good", "an administrator's ticket that names a brand, an actor and a claim",
+		edit(administrator, func(p *pl) {
+			p.fields = fd(1, "commbox") + fd(2, "root.admin") + fd(10, "k7q2m4x9za") + fd(64, "\x03crmA-17")
+		}), nil)
 
 	// Not a ticket.
 	good := vectorSeal("good-reference", primaryKey, "prod", agent.bytes())
@@ -220,7 +234,7 @@ func vectors() []vector {
 	bad("short", "the header lacks a byte", agent.bytes()[:27])
 	bad("flag", "unknown flag", edit(agent, func(p *pl) { p.flags = 4 }))
 	bad("audience-0", "no audience", edit(agent, func(p *pl) { p.audience = 0 }))
-	bad("audience-3", "unknown audience", edit(agent, func(p *pl) { p.audience = 3 }))
+	bad("audience-4", "unknown audience", edit(agent, func(p *pl) { p.audience = 4 }))
 	bad("lifetime-0", "lifetime zero", edit(agent, func(p *pl) { p.lifetime = 0 }))
 	bad("unknown-tag", "tag 11", fields(agent.fields+fd(11, "x")))
 	bad("tag-order", "descending tags", fields(fd(2, "u")+fd(1, "b")))
@@ -242,6 +256,14 @@ func vectors() []vector {
 		edit(customer, func(p *pl) { p.fields = fd(1, "b") + fd(2, "u") + fd(3, "e") }))
 	bad("customer-nobody", "a customer without strong identifier",
 		edit(customer, func(p *pl) { p.fields = fd(1, "b") + fd(5, "Jane") }))
+	administrators := func(s string) []byte { return edit(administrator, func(p *pl) { p.fields = s }) }
+	bad("administrator-many", "an administrator's ticket that works many times",
+		edit(administrator, func(p *pl) { p.flags = 0 }))
+	bad("administrator-override", "an administrator with override-user-info",
+		edit(administrator, func(p *pl) { p.flags = 3 }))
+	bad("administrator-no-username", "an administrator without username", administrators(fd(1, "b")))
+	bad("administrator-channel", "an administrator with a channel", administrators(fd(2, "u")+fd(9, "c")))
+	bad("administrator-email", "an administrator with a person's details", administrators(fd(2, "u")+fd(3, "e")))
 	bad("phone", "a telephone number not in E.164", fields(fd(1, "b")+fd(2, "u")+fd(7, "212-123-4567")))
 	bad("phone-zero", "no country code begins with 0", fields(fd(1, "b")+fd(2, "u")+fd(7, "+0123456")))
 	bad("claim-order", "claims in descending order", fields(fd(1, "b")+fd(2, "u")+fd(64, "\x01b1")+fd(64, "\x01a1")))
@@ -261,6 +283,14 @@ func vectors() []vector {
 		func(v *vector) { v.audience = token.Customer })
 	add("wrong-audience-customer", "wrong_audience", "a customer's ticket at the management login", customer.bytes(),
 		func(v *vector) { v.audience = token.Agent })
+	add("wrong-audience-administrator", "wrong_audience", "an administrator's ticket at the management login",
+		administrator.bytes(), func(v *vector) { v.audience, v.brands = token.Agent, "*" })
+	add("wrong-audience-console", "wrong_audience", "an agent's ticket at the administrators' login", agent.bytes(),
+		func(v *vector) { v.audience = token.Administrator })
+	add("wrong-brand-none", "wrong_brand", "an administrator without a brand, at a verifier for certain brands",
+		administrator.bytes(), nil)
+	add("lifetime-too-long-administrator", "lifetime_too_long", "one millisecond over the maximum for administrators",
+		edit(administrator, func(p *pl) { p.lifetime = 5*time.Minute + time.Millisecond }), anyBrand)
 	add("wrong-channel", "wrong_channel", "bound to another channel",
 		edit(customer, func(p *pl) { p.fields += fd(9, "web") }), func(v *vector) { v.channel = "app" })
 	add("wrong-channel-none", "wrong_channel", "bound to a channel, and none is entered",
@@ -289,7 +319,7 @@ func (v *vector) text() string {
 	line("comment", v.comment)
 	line("expect", v.expect)
 	line("realm", "prod")
-	line("brands", "b commbox")
+	line("brands", v.brands)
 	line("now", v.now.Format(time.RFC3339Nano))
 	line("skew", "10s")
 	line("max-lifetime", "15m")
@@ -358,9 +388,13 @@ func runVector(t *testing.T, keys *token.Keyset, text string) {
 	var ticket string
 	require.NoError(t, json.Unmarshal([]byte(v["ticket"]), &ticket))
 
+	brands := strings.Fields(v["brands"])
+	if v["brands"] == "*" {
+		brands = nil
+	}
 	newVerifier := func() *Verifier {
 		ver, err := New(Config{
-			Opener: keys, Realm: v["realm"], Brands: strings.Fields(v["brands"]),
+			Opener: keys, Realm: v["realm"], Brands: brands, AnyBrand: brands == nil,
 			Store:       newStore(t, func() time.Time { return now }),
 			MaxLifetime: maxLifetime, Skew: skew, Now: func() time.Time { return now },
 		})
@@ -368,7 +402,7 @@ func runVector(t *testing.T, keys *token.Keyset, text string) {
 		return ver
 	}
 	use := Use{Channel: v["channel"], Audience: map[string]token.Audience{"agent": token.Agent,
-		"customer": token.Customer}[v["audience"]]}
+		"customer": token.Customer, "administrator": token.Administrator}[v["audience"]]}
 	ver := newVerifier()
 	if v["spent"] == "true" {
 		_, err := ver.Redeem(t.Context(), ticket, use)

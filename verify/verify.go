@@ -62,7 +62,7 @@ type Config struct {
 	Store replay.Store // remembers the redeemed one-time tickets; see package replay
 
 	// Brands are the accepted brands. The Verifier searches them in order, so keep the list
-	// short.
+	// short. A ticket without a brand, as an administrator may have, is refused.
 	Brands []string
 
 	// AnyBrand accepts the tickets of every brand, for a service with its own check of
@@ -150,7 +150,8 @@ func (c *Config) invalid() (field, reason string) {
 	return "", ""
 }
 
-// AnyAudience as Use.Audience accepts the tickets of agents and of customers.
+// AnyAudience as Use.Audience accepts the tickets of agents and of customers. It never
+// accepts a ticket of an administrator: only a Use that names token.Administrator does.
 const AnyAudience token.Audience = 0xff
 
 // Use says for what purpose a ticket is redeemed or inspected.
@@ -301,7 +302,7 @@ func (v *Verifier) checkTimes(t *token.Ticket) Reason {
 		return NotYetValid
 	case v.expired(t, now):
 		return Expired
-	case t.Lifetime > v.c.MaxLifetime:
+	case t.Lifetime > v.c.MaxLifetime, t.Audience == token.Administrator && t.Lifetime > token.AdministratorLifetime:
 		return LifetimeTooLong
 	}
 	return ""
@@ -315,7 +316,7 @@ func (v *Verifier) expired(t *token.Ticket, now int64) bool {
 // checkPurpose compares the ticket with the Verifier's brands and the use.
 func (v *Verifier) checkPurpose(t *token.Ticket, use *Use) Reason {
 	switch {
-	case t.Audience != use.Audience && use.Audience != AnyAudience:
+	case t.Audience != use.Audience && (use.Audience != AnyAudience || t.Audience == token.Administrator):
 		return WrongAudience
 	case !v.c.AnyBrand && !slices.Contains(v.c.Brands, t.Brand):
 		return WrongBrand

@@ -18,6 +18,7 @@ import (
 // issueFlags are the flags of the issue command.
 type issueFlags struct {
 	ticket    token.Ticket
+	audience  string
 	claims    []string
 	expiresIn time.Duration
 	limited   bool // --expires-in was given
@@ -40,9 +41,9 @@ var issueTexts = []struct {
 	usage string
 }{
 	{"brand", func(t *token.Ticket) *string { return &t.Brand },
-		"the business account that the ticket is for; mandatory"},
+		"the business account that the ticket is for; mandatory, except for administrators"},
 	{"username", func(t *token.Ticket) *string { return &t.Username },
-		"the agent's username; without it the ticket is a customer's"},
+		"the agent's or administrator's username; without it the ticket is a customer's"},
 	{"email", func(t *token.Ticket) *string { return &t.Email },
 		"the person's email address"},
 	{"unique-id", func(t *token.Ticket) *string { return &t.UniqueID },
@@ -75,8 +76,11 @@ is good for %v (agents) or %v (customers) unless --expires-in says otherwise, an
 never longer than the lifetime in the keyring's policy. issue does not check that
 brand and person exist or belong together; the login service does.
 
+Only with --audience administrator is the ticket an administrator's, for the console.
+Such a ticket works once, needs no --brand, and is good for %v at most.
+
 Whoever has the ticket is let in as that person: keep the ticket out of logs and of
-the shell's history.`, token.AgentLifetime, token.CustomerLifetime),
+the shell's history.`, token.AgentLifetime, token.CustomerLifetime, token.AdministratorLifetime),
 		Example: `  ticket issue --keyring tickets.keyring --brand commbox --username john.d --one-time
   ticket issue --brand commbox --email jane@example.com --claim tier=gold --expires-in 2m
   ticket issue --brand commbox --username john.d --login-url https://login.example.com/login
@@ -89,6 +93,10 @@ the shell's history.`, token.AgentLifetime, token.CustomerLifetime),
 	for _, text := range issueTexts {
 		f.StringVar(text.of(&i.ticket), text.flag, "", text.usage)
 	}
+	f.StringVar(&i.audience, "audience", "",
+		"`audience` of the ticket: agent, customer or administrator (default: agent with --username, otherwise customer)")
+	audiences := cobra.FixedCompletions([]string{"agent", "customer", "administrator"}, cobra.ShellCompDirectiveNoFileComp)
+	_ = cmd.RegisterFlagCompletionFunc("audience", audiences) // fails only for a flag that does not exist
 	f.StringArrayVar(&i.claims, "claim", nil,
 		"add a claim to the ticket, as `name=value`, for the login service; repeatable")
 	f.BoolVar(&i.ticket.OneTime, "one-time", false, "make a ticket that works once")
@@ -105,7 +113,13 @@ the shell's history.`, token.AgentLifetime, token.CustomerLifetime),
 	cmd.MarkFlagsMutuallyExclusive("chat-url", "login-url")
 	return cli.Command(cmd, func(*cobra.Command, []string) error {
 		i.limited = f.Changed("expires-in")
-		names := []string{"login-url", "chat-url", "code"}
+		if i.audience == token.Administrator.String() {
+			if f.Changed("one-time") && !i.ticket.OneTime {
+				return cli.Flagf("one-time", "is false; an administrator's ticket works once")
+			}
+			i.ticket.OneTime = true
+		}
+		names := []string{"login-url", "chat-url", "code", "audience"}
 		for _, text := range issueTexts {
 			names = append(names, text.flag)
 		}
@@ -172,10 +186,22 @@ func (a *app) issue(i issueFlags) error {
 // check completes the ticket, and makes every check that needs no keyring.
 func (i *issueFlags) check() error {
 	t := &i.ticket
-	t.Audience = token.Customer
-	if t.Username != "" {
+	switch i.audience {
+	case "":
+		t.Audience = token.Customer
+		if t.Username != "" {
+			t.Audience = token.Agent
+		}
+	case token.Agent.String():
 		t.Audience = token.Agent
-	} else if t.Email == "" && t.UniqueID == "" && t.Phone1 == "" {
+	case token.Customer.String():
+		t.Audience = token.Customer
+	case token.Administrator.String():
+		t.Audience = token.Administrator
+	default:
+		return cli.Flagf("audience", "is agent, customer or administrator")
+	}
+	if i.audience == "" && t.Username == "" && t.Email == "" && t.UniqueID == "" && t.Phone1 == "" {
 		return cli.Usagef("no person: give --username for an agent's ticket, " +
 			"or at least one of --email, --unique-id and --phone1 for a customer's")
 	}
@@ -200,10 +226,10 @@ func (i *issueFlags) check() error {
 		return cli.Usage(err)
 	}
 	switch {
-	case t.Audience == token.Agent && i.chatURL != "":
-		return cli.Flagf("chat-url", "is for customers' tickets; for an agent's give --login-url")
+	case t.Audience != token.Customer && i.chatURL != "":
+		return cli.Flagf("chat-url", "is for customers' tickets; for any other give --login-url")
 	case t.Audience == token.Customer && i.loginURL != "":
-		return cli.Flagf("login-url", "is for agents' tickets; for a customer's give --chat-url and --code")
+		return cli.Flagf("login-url", "is not for customers' tickets; for a customer's give --chat-url and --code")
 	}
 	_, err := i.url("TICKET") // a bad URL fails here, and not when a ticket exists
 	return err

@@ -73,8 +73,10 @@ const tokenCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 // CheckConfig says whose sessions pass a check. Sessions, Audience and one of Brands,
 // BrandOf and AnyBrand are mandatory.
 type CheckConfig struct {
-	Sessions SessionStore   // a *Sessions, or the service's own sessions
-	Audience token.Audience // token.Agent, token.Customer, or verify.AnyAudience: an agent, or else a customer
+	Sessions SessionStore // a *Sessions, or the service's own sessions
+	// Audience is token.Agent, token.Customer, or verify.AnyAudience: an agent, or else a
+	// customer. Administrators pass no check: their sessions are for their console alone.
+	Audience token.Audience
 
 	// Brands are the brands whose sessions pass. Usernames are unique within a brand only:
 	// an application should name the brand to which it belongs.
@@ -132,7 +134,7 @@ func NewCheck(c CheckConfig) (http.Handler, error) {
 	switch {
 	case c.Sessions == nil:
 		return invalid("Sessions", "is nil; give a *Sessions or another SessionStore")
-	case len(audiences) == 0:
+	case len(audiences) == 0 || c.Audience == token.Administrator:
 		return invalid("Audience", "is no audience; give token.Agent, token.Customer or verify.AnyAudience")
 	case c.BrandOf == nil && !c.AnyBrand && len(c.Brands) == 0:
 		return invalid("Brands", "is empty; list the brands whose sessions pass, or set BrandOf or AnyBrand")
@@ -267,7 +269,9 @@ func audiencesOf(a token.Audience) []token.Audience {
 	switch a {
 	case token.Agent, token.Customer:
 		return []token.Audience{a}
-	case verify.AnyAudience:
+	case token.Administrator:
+		return []token.Audience{a}
+	case verify.AnyAudience: // never administrators
 		return []token.Audience{token.Agent, token.Customer}
 	}
 	return nil

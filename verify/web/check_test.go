@@ -78,11 +78,22 @@ func TestCheckConfig(t *testing.T) {
 	customer.ServeHTTP(rec, carrying(cookie.Name, cookie.Value))
 	assert.Equal(t, http.StatusUnauthorized, rec.Code)
 
+	// No check takes an administrator for somebody else.
+	root := started(t, s, Session{Audience: token.Administrator, User: "root"})
+	for _, audience := range []token.Audience{token.Agent, token.Customer, verify.AnyAudience} {
+		check, err := NewCheck(CheckConfig{Sessions: s, Audience: audience, AnyBrand: true})
+		require.NoError(t, err)
+		rec = httptest.NewRecorder()
+		check.ServeHTTP(rec, carrying(root.Name, root.Value))
+		assert.Equal(t, http.StatusUnauthorized, rec.Code)
+	}
+
 	brandOf := func(*http.Request) string { return "commbox" }
 	for field, c := range map[string]CheckConfig{
 		"Sessions":   {Audience: token.Agent, AnyBrand: true},
 		"Audience":   {Sessions: s, AnyBrand: true},
-		"Audience ":  {Sessions: s, Audience: 3, AnyBrand: true},
+		"Audience ":  {Sessions: s, Audience: 4, AnyBrand: true},
+		"Audience  ": {Sessions: s, Audience: token.Administrator, AnyBrand: true},
 		"Brands":     {Sessions: s, Audience: token.Agent},
 		"Brands ":    {Sessions: s, Audience: token.Agent, Brands: []string{"commbox", ""}},
 		"AnyBrand":   {Sessions: s, Audience: token.Agent, Brands: []string{"commbox"}, AnyBrand: true},

@@ -6,7 +6,7 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// Logout returns a handler that ends the browser's sessions of both audiences and
+// Logout returns a handler that ends the browser's sessions of all audiences and
 // redirects to home, or to next if the request's query or form has a safe one. It answers
 // POST only, and 403 to a form on another site. An empty home means "/". A relative home
 // is relative to the request's path, and so works behind a proxy that takes a prefix off.
@@ -33,7 +33,7 @@ func (s *Sessions) Logout(home string) http.Handler {
 			}
 		}
 		// Only the sessions in this request: another site's form brings no cookie.
-		for _, a := range []token.Audience{token.Agent, token.Customer} {
+		for _, a := range []token.Audience{token.Agent, token.Customer, token.Administrator} {
 			for range cookiesNamed(r, s.cookieName(a)) {
 				s.End(w, a)
 				break

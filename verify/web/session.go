@@ -86,10 +86,11 @@ type SessionConfig struct {
 	// is called at every check and should answer from memory. The cookie stays as it is.
 	Refresh func(ctx context.Context, s Session) (Session, error)
 
-	// Partitioned makes the cookies of an audience (verify.AnyAudience: of both) usable in
-	// pages that another site embeds: SameSite=None and Partitioned (CHIPS), with one
-	// cookie jar for each embedding site. Otherwise the cookies are SameSite=Lax, and no
-	// frame in another site's page sees them.
+	// Partitioned makes the cookies of an audience (verify.AnyAudience: of agents and of
+	// customers) usable in pages that another site embeds: SameSite=None and Partitioned
+	// (CHIPS), with one cookie jar for each embedding site. Otherwise the cookies are
+	// SameSite=Lax, and no frame in another site's page sees them. An administrator's cookie
+	// is always SameSite=Strict.
 	Partitioned token.Audience
 
 	// Insecure is for pages served without TLS, on the developer's machine: the cookies are
@@ -152,6 +153,9 @@ func NewSessions(c SessionConfig) (*Sessions, error) {
 		return nil, invalidSessions("Idle", "is negative; give a longer time, or 0 for SessionIdle")
 	case c.Lifetime < 0:
 		return nil, invalidSessions("Lifetime", "is negative; give a longer time, or 0 for SessionLifetime")
+	case c.Partitioned == token.Administrator:
+		return nil, invalidSessions("Partitioned",
+			"is token.Administrator, whose pages no other site may embed; give another audience or leave it out")
 	case c.Partitioned != 0 && c.Insecure:
 		return nil, invalidSessions("Partitioned",
 			"stands beside Insecure; choose one of the two, since browsers keep partitioned cookies over TLS only")
@@ -211,6 +215,9 @@ func (s *Sessions) Start(w http.ResponseWriter, _ *http.Request, session Session
 
 // begin returns the text of the cookie of a session that begins now.
 func (s *Sessions) begin(session Session) (string, error) {
+	if s.cookieName(session.Audience) == "" {
+		return "", fmt.Errorf("cannot start a session for %v; give Audience", session.Audience)
+	}
 	now := s.c.Now()
 	session.ID, session.Entered = rand.Text(), now
 	return s.value(&session, now)
@@ -251,6 +258,10 @@ func (s *Sessions) cookie(w http.ResponseWriter, a token.Audience, value string)
 // attributes returns the attributes of the cookie of an audience.
 func (s *Sessions) attributes(a token.Audience) string {
 	switch {
+	case a == token.Administrator && s.c.Insecure:
+		return "; Path=/; HttpOnly; SameSite=Strict"
+	case a == token.Administrator:
+		return "; Path=/; HttpOnly; Secure; SameSite=Strict"
 	case s.partitioned(a):
 		return "; Path=/; HttpOnly; Secure; SameSite=None; Partitioned"
 	case s.c.Insecure:
@@ -260,13 +271,21 @@ func (s *Sessions) attributes(a token.Audience) string {
 }
 
 func (s *Sessions) partitioned(a token.Audience) bool {
-	return s.c.Partitioned == a || s.c.Partitioned == verify.AnyAudience
+	return a != token.Administrator && (s.c.Partitioned == a || s.c.Partitioned == verify.AnyAudience)
 }
 
+// cookieName returns "" for an audience that does not exist: no cookie has that name.
 func (s *Sessions) cookieName(a token.Audience) string {
-	name := "__Host-admitone-customer"
-	if a == token.Agent {
+	var name string
+	switch a {
+	case token.Agent:
 		name = "__Host-admitone-agent"
+	case token.Customer:
+		name = "__Host-admitone-customer"
+	case token.Administrator:
+		name = "__Host-admitone-administrator"
+	default:
+		return ""
 	}
 	if s.c.Insecure {
 		return name[len("__Host-"):]

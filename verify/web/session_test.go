@@ -21,6 +21,7 @@ import (
 	"github.com/admitone/admitone/internal/floor"
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/verify"
 )
 
 func newAEAD(t testing.TB) tink.AEAD {
@@ -347,6 +348,19 @@ func TestSessionCookieForms(t *testing.T) {
 	assert.Equal(t, "admitone-agent", c.Name)
 	assert.False(t, c.Secure)
 
+	// An administrator's cookie never leaves its site, also where the other cookies do.
+	root := Session{Audience: token.Administrator, User: "root"}
+	all := mustSessions(t, SessionConfig{Keys: a, Partitioned: verify.AnyAudience})
+	c = started(t, all, root)
+	assert.Equal(t, "__Host-admitone-administrator", c.Name)
+	assert.True(t, c.Secure && c.HttpOnly && !c.Partitioned)
+	assert.Equal(t, http.SameSiteStrictMode, c.SameSite)
+	for _, other := range []token.Audience{token.Agent, token.Customer} {
+		_, err := all.Current(nil, carrying(all.cookieName(other), c.Value), other)
+		assert.ErrorIs(t, err, ErrNoSession, "the cookie under another name is no session of %v", other)
+	}
+	assert.ErrorContains(t, all.Start(httptest.NewRecorder(), nil, Session{Audience: 4}), "cannot start a session")
+
 	s := mustSessions(t, SessionConfig{Keys: a})
 	w := httptest.NewRecorder()
 	s.End(w, token.Customer)
@@ -374,6 +388,7 @@ func TestSessionConfig(t *testing.T) {
 		"Keys is nil":                        {},
 		"Realm":                              {Keys: a, Realm: "\n"},
 		"Idle is negative":                   {Keys: a, Idle: -1},
+		"Partitioned is token.Administrator": {Keys: a, Partitioned: token.Administrator},
 		"Partitioned stands beside Insecure": {Keys: a, Partitioned: token.Agent, Insecure: true},
 		"TINK output prefix":                 {Keys: rawAEAD},
 	} {

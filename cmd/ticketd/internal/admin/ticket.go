@@ -122,6 +122,10 @@ func (r *revoker) revoke(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
+	if t.Audience == token.Administrator {
+		return cli.Usagef("the ticket is an administrator's and has no brand; "+
+			"ticketd administrator end-sessions %s ends the administrator's links and sessions", t.Username)
+	}
 	if err := r.db.RevokeTicket(ctx, t.Brand, t.ID); err != nil {
 		return err
 	}

@@ -84,8 +84,10 @@ func (s *server) admitPerson(ctx context.Context, t token.Ticket, at site, from 
 		return none, errors.New("the ticket was issued before the brand was removed and made again")
 	case t.Channel != "" && (at.Channel == nil || s.issuedBefore(t, at.Channel.TicketsSince)):
 		return none, errors.New("the ticket was issued before the channel was removed and made again")
-	case t.Audience != token.Agent:
+	case t.Audience == token.Customer:
 		return none, nil
+	case t.Audience != token.Agent:
+		return none, &verify.Error{Reason: verify.WrongAudience}
 	case !set.LoginAddresses.Allow(from):
 		return none, errors.New("the person's address is not on the brand's allow-list")
 	}

@@ -88,6 +88,9 @@ var (
 	// errOtherBrand: a key learns nothing else about a ticket of another brand.
 	errOtherBrand = errors.New("the API key is not for the ticket's brand")
 
+	// errOtherDoor: no API key learns anything about a ticket of an administrator.
+	errOtherDoor = errors.New("the ticket is an administrator's, which opens the console alone")
+
 	// errAddress is answered as a refusal of the request, not as a verdict.
 	errAddress = errors.New("the request's address is not on the allow-list")
 
@@ -152,6 +155,9 @@ func (a *apiRedemption) prepareClaim(t token.Ticket) (err error) {
 // completeUse reads the site of a ticket. It refuses a key, an address or a channel code
 // that is not good there.
 func (a *apiRedemption) completeUse(t token.Ticket, u *verify.Use) (err error) {
+	if t.Audience == token.Administrator {
+		return &verify.Error{Reason: verify.WrongAudience, Cause: errOtherDoor}
+	}
 	if !a.key.Allows(directory.ScopeRedeem, t.Brand) {
 		return &verify.Error{Reason: verify.WrongBrand, Cause: errOtherBrand}
 	}
@@ -248,7 +254,7 @@ func (s *server) redeem(w http.ResponseWriter, r *http.Request, c call) *refusal
 
 // toldTicket returns the refused ticket if the caller may learn about it, or else nil.
 func toldTicket(e *verify.Error) *token.Ticket {
-	if errors.Is(e, errOtherBrand) {
+	if errors.Is(e, errOtherBrand) || errors.Is(e, errOtherDoor) {
 		return nil
 	}
 	return e.Refused

@@ -71,7 +71,8 @@ func (s *server) revoke(w http.ResponseWriter, r *http.Request, c call) *refusal
 		var ok bool
 		// A key learns nothing about a ticket of another brand: the answer is that to a
 		// forgery.
-		if t, ok = s.openTicket(r.Context(), q.Ticket); !ok || !c.key.Allows(directory.ScopeIssue, t.Brand) {
+		t, ok = s.openTicket(r.Context(), q.Ticket)
+		if !ok || t.Audience == token.Administrator || !c.key.Allows(directory.ScopeIssue, t.Brand) {
 			return badField("ticket", "is no ticket of the API key's brands; "+
 				"send the whole text behind ta=, or brand and ticketId")
 		}

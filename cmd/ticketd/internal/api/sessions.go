@@ -107,12 +107,13 @@ func (o *owners) find(ctx context.Context, key ownerKey, entered time.Time) (own
 func (o *owners) ask(ctx context.Context, key ownerKey) (found owner, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ownerTime)
 	defer cancel()
-	if key.audience == token.Agent {
+	switch key.audience {
+	case token.Agent:
 		var a directory.Agent
 		a, found.since, err = o.directory.AgentOfSession(ctx, key.brand, key.user)
 		describeAgent(&found.person, a)
 		found.over = !a.Active
-	} else {
+	case token.Customer:
 		id, invalid := strconv.ParseInt(key.user, 10, 64)
 		if invalid != nil {
 			return owner{over: true}, nil
@@ -121,6 +122,8 @@ func (o *owners) ask(ctx context.Context, key ownerKey) (found owner, err error)
 		var channelRecord string
 		c, channelRecord, found.since, err = o.directory.CustomerOfSession(ctx, key.brand, id, key.channel)
 		describeCustomer(&found.person, c, channelRecord)
+	default: // the sessions of administrators are the console's
+		return owner{over: true}, nil
 	}
 	switch {
 	case errors.Is(err, directory.ErrNotFound):
