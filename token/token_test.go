@@ -577,7 +577,8 @@ func TestPattern(t *testing.T) {
 }
 
 func TestStrings(t *testing.T) {
-	assert.Equal(t, "agent customer administrator audience(0)", fmt.Sprint(Agent, " ", Customer, " ", Administrator, " ", Audience(0)))
+	assert.Equal(t, "agent customer administrator audience(0)",
+		fmt.Sprint(Agent, " ", Customer, " ", Administrator, " ", Audience(0)))
 	id := ID{0: 0xab, 15: 1}
 	assert.Equal(t, "ab000000000000000000000000000001", id.String())
 	b, err := id.MarshalText()

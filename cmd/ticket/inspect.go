@@ -77,7 +77,8 @@ write them, and the exit code is 4 (cannot tell).`,
 	f.BoolVar(&o.unverified, "unverified", false,
 		"show version, key ID and length without opening the ticket; needs no keyring, and proves nothing")
 	f.StringArrayVar(&o.brands, "brand", nil, "accept tickets for this `brand` only; repeatable (default: any brand)")
-	f.StringVar(&o.audience, "audience", "", "accept tickets for this `audience` only: agent, customer or administrator (default: any)")
+	f.StringVar(&o.audience, "audience", "",
+		"accept tickets for this `audience` only: agent, customer or administrator (default: any)")
 	f.StringVar(&channel, "channel", "",
 		"internal `ID` of the channel that is entered (default: the ticket's channel)")
 	f.DurationVar(&o.maxLifetime, "max-lifetime", token.MaxLifetime, "refuse tickets with a longer lifetime than this")

@@ -47,6 +47,9 @@ func TestVectors(t *testing.T) {
 			require.NoError(t, err)
 			channel := v["channel"]
 			o := inspectFlags{brands: strings.Fields(v["brands"]), audience: v["audience"], channel: &channel}
+			if v["brands"] == "*" {
+				o.brands = nil
+			}
 			o.skew, err = time.ParseDuration(v["skew"])
 			require.NoError(t, err)
 			o.maxLifetime, err = time.ParseDuration(v["max-lifetime"])

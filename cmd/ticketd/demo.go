@@ -45,13 +45,14 @@ var john = demoAgent{"john.d", "john.d@gmail.com", "+442501234567", "123456", "J
 
 // demoInfo is the output of the demo, as --json prints it.
 type demoInfo struct {
-	URL      string    `json:"url"`
-	APIKey   string    `json:"apiKey"`
-	Brand    string    `json:"brand"`
-	Agent    demoAgent `json:"agent"`
-	Channel  string    `json:"channel"`
-	LoginURL string    `json:"loginUrl"`
-	ChatURL  string    `json:"chatUrl"`
+	ConsoleURL string    `json:"consoleUrl,omitempty"` // lets the administrator in, once
+	URL        string    `json:"url"`
+	APIKey     string    `json:"apiKey"`
+	Brand      string    `json:"brand"`
+	Agent      demoAgent `json:"agent"`
+	Channel    string    `json:"channel"`
+	LoginURL   string    `json:"loginUrl"`
+	ChatURL    string    `json:"chatUrl"`
 }
 
 func demoCommand(stdout, stderr io.Writer) *cobra.Command {
@@ -61,7 +62,8 @@ func demoCommand(stdout, stderr io.Writer) *cobra.Command {
 		Use:   "demo",
 		Short: "Try it: a whole service with one brand, agent and channel",
 		Long: `demo makes keys, a directory with the brand commbox, its agent john.d and one chat
-channel, and an API key. It prints what to try, and serves until it is interrupted.
+channel, an API key, and an administrator of the whole deployment. It prints what to
+try, and serves until it is interrupted.
 Without --data the state is in a temporary folder and is removed at the end. With
 --data the state stays there, and the next demo or serve starts from it.`,
 		Example: `  ticketd demo
@@ -70,6 +72,7 @@ Without --data the state is in a temporary folder and is removed at the end. Wit
 		Args: cobra.NoArgs,
 	}
 	flags.AddFlags(cmd.Flags(), "127.0.0.1:0", "memory")
+	flags.AddConsoleFlags(cmd.Flags(), "127.0.0.1:0", ` (empty: no console)`)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one line of JSON instead of text")
 	return cli.Command(cmd, func(cmd *cobra.Command, _ []string) error {
 		config, err := flags.Load(cmd)
@@ -155,15 +158,38 @@ func makeDemo(ctx context.Context, s *service.Service, keyPath string) (info dem
 	if err != nil {
 		return info, err
 	}
+	consoleURL, err := demoConsole(ctx, s)
+	if err != nil {
+		return info, err
+	}
 	apiKey, err := demoKey(ctx, d, keyPath)
 	if err != nil {
 		return info, err
 	}
 	chatURL, err := s.ChatURL(demoBrand, demoChannel)
 	return demoInfo{
-		URL: s.PublicURL(), APIKey: apiKey, Brand: demoBrand, Agent: john, Channel: demoChannel,
+		ConsoleURL: consoleURL, URL: s.PublicURL(), APIKey: apiKey, Brand: demoBrand, Agent: john, Channel: demoChannel,
 		LoginURL: s.PublicURL() + "/login", ChatURL: chatURL,
 	}, err
+}
+
+// demoAdministrator is the demo's administrator of the whole deployment.
+const demoAdministrator = "admin"
+
+// demoConsole makes the demo's administrator, and returns a link to the console; "" without
+// a console.
+func demoConsole(ctx context.Context, s *service.Service) (string, error) {
+	_, err := s.Directory().Administrator(ctx, demoAdministrator)
+	if errors.Is(err, directory.ErrNotFound) {
+		err = s.Directory().AddAdministrator(ctx, directory.Administrator{
+			Username: demoAdministrator, Name: "Demo Admin", Role: directory.RoleAdmin, AllBrands: true, Active: true,
+		})
+	}
+	if err != nil {
+		return "", err
+	}
+	link, err := s.ConsoleLink(ctx, demoAdministrator, "demo")
+	return link.URL, err
 }
 
 // demoKey returns the demo's API key. The directory has only the hash of a key, so a
@@ -194,6 +220,10 @@ func (i demoInfo) text(maxLifetime time.Duration) string {
 	curl := func(body string) {
 		fmt.Fprintf(&b, "  curl -s %s/auth/ticket -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' "+
 			"-d '%s'\n\n", i.URL, i.APIKey, body)
+	}
+	if i.ConsoleURL != "" {
+		fmt.Fprintf(&b, "Console, for the administrator %s, good once and for %d seconds:\n\n  %s\n\n", demoAdministrator,
+			int(min(token.AdministratorLifetime, maxLifetime).Seconds()), i.ConsoleURL)
 	}
 	a := i.Agent
 	fmt.Fprintf(&b, `admitone demo: brand %s, agent %s (%s %s), channel %s

@@ -22,7 +22,7 @@ func TestDemo(t *testing.T) {
 	t.Parallel()
 	p, info := startDemo(t)
 	assert.Equal(t, demoInfo{
-		URL: info.URL, APIKey: info.APIKey, Brand: "commbox", Agent: john, Channel: "webchat",
+		ConsoleURL: info.ConsoleURL, URL: info.URL, APIKey: info.APIKey, Brand: "commbox", Agent: john, Channel: "webchat",
 		LoginURL: info.URL + "/login", ChatURL: info.ChatURL,
 	}, info)
 	assert.Regexp(t, `^http://127\.0\.0\.1:\d+$`, info.URL)
@@ -117,6 +117,9 @@ func TestDemoText(t *testing.T) {
 		require.NoError(t, err, p.stderr.String())
 		text.WriteString(line)
 	}
+	assert.Regexp(t, `^Console, for the administrator admin, good once and for 300 seconds:
+
+  http://127\.0\.0\.1:\d+/console/enter\?ta=tkt1_\S+\n`, text.String(), "the console's link comes first")
 	lines := regexp.MustCompile(`(?m)^ +(curl .*)$`).FindAllStringSubmatch(text.String(), -1)
 	pages := regexp.MustCompile(`(?m)^ +(http://\S+)\?ta=TICKET$`).FindAllStringSubmatch(text.String(), -1)
 	require.Len(t, lines, 2)
@@ -150,6 +153,7 @@ func TestDemoKeepsItsData(t *testing.T) {
 	require.Equal(t, 0, p.end(syscall.SIGTERM))
 
 	p, again := startDemo(t, "--data", dir, "--listen", strings.TrimPrefix(first.URL, "http://"))
+	first.ConsoleURL = again.ConsoleURL // each start makes another link
 	assert.Equal(t, first, again, "the same address, API key and chat URL")
 	assert.Equal(t, http.StatusForbidden, mustEnter(t, again.LoginURL, spent))
 	assert.Equal(t, http.StatusForbidden, mustEnter(t, again.LoginURL, unspent))

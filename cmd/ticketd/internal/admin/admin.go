@@ -1,6 +1,6 @@
 // Package admin has the commands that manage the records of the directory at a shell:
-// brands, agents, customers, channels and API keys; and the command that shows the audit
-// trail. Each kind of record has a file with
+// brands, agents, customers, channels, API keys and administrators; and the command that
+// shows the audit trail. Each kind of record has a file with
 // its fields; record.go makes the commands that all kinds have from such a table.
 //
 // The commands work on the directory itself, beside a ticketd that may be running. The
@@ -19,6 +19,6 @@ func Commands(stdout, stderr io.Writer) []*cobra.Command {
 	s := &shell{stdout: stdout, stderr: stderr}
 	return []*cobra.Command{
 		brandCommand(s), agentCommand(s), customerCommand(s), channelCommand(s), apiKeyCommand(s), ticketCommand(s),
-		auditCommand(s),
+		administratorCommand(s), consoleCommand(s), auditCommand(s),
 	}
 }

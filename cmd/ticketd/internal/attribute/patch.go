@@ -181,6 +181,8 @@ func parse(p any, v []byte) error {
 		return wrong(json.Unmarshal(v, p), "is neither true, false nor null; write it without quotation marks")
 	case *string:
 		return wrong(json.Unmarshal(v, p), "is not a string; write it in quotation marks")
+	case *directory.Role:
+		return wrong(json.Unmarshal(v, p), "is not a string; write it in quotation marks")
 	case *time.Duration:
 		var seconds float64
 		err := json.Unmarshal(v, &seconds)

@@ -71,7 +71,7 @@ var Channels = append([]Field[directory.Channel]{
 // APIKeys are the fields of an API key.
 var APIKeys = []Field[directory.APIKey]{
 	{"id", "", true, func(k *directory.APIKey) any { return &k.ID }},
-	{"scopes", "what the key may be used for: issue, redeem, separated by commas (with add: issue)",
+	{"scopes", "what the key may be used for: issue, redeem, admin, console, separated by commas (with add: issue)",
 		true, func(k *directory.APIKey) any { return &k.Scopes }},
 	{"brands", "brands for which the key may be used, separated by commas",
 		true, func(k *directory.APIKey) any { return &k.Brands }},
@@ -87,6 +87,21 @@ var APIKeys = []Field[directory.APIKey]{
 	{"created", "", false, func(k *directory.APIKey) any { return &k.Created }},
 	{"revoked", "", true, func(k *directory.APIKey) any { return &k.Revoked }},
 	{"last-used", "", true, func(k *directory.APIKey) any { return &k.LastUsed }},
+}
+
+// Administrators are the fields of an administrator.
+var Administrators = []Field[directory.Administrator]{
+	{"username", "", true, func(a *directory.Administrator) any { return &a.Username }},
+	{"name", "name of the administrator for people", true, func(a *directory.Administrator) any { return &a.Name }},
+	{"email", emailUsage, true, func(a *directory.Administrator) any { return &a.Email }},
+	{"role", "admin, who may change, or auditor, who may read",
+		true, func(a *directory.Administrator) any { return &a.Role }},
+	{"brands", "brands in which the role holds, separated by commas",
+		true, func(a *directory.Administrator) any { return &a.Brands }},
+	{"all-brands", "the role holds in the whole deployment, future brands too",
+		false, func(a *directory.Administrator) any { return &a.AllBrands }},
+	{"active", "whether the administrator may enter: true or false (with add: true)",
+		true, func(a *directory.Administrator) any { return &a.Active }},
 }
 
 // settingFields returns the fields of the settings that brands and channels share.

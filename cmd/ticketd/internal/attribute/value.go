@@ -52,6 +52,8 @@ func Parse(p any, text string) (err error) {
 		for _, s := range settings.SplitList(text) {
 			*p = append(*p, directory.Scope(s))
 		}
+	case *directory.Role:
+		*p = directory.Role(text)
 	case *directory.Addresses:
 		*p, err = directory.ParseAddresses(text)
 	default:
@@ -129,6 +131,8 @@ func Shown(p any) string {
 			all = append(all, string(s))
 		}
 		return strings.Join(all, ",")
+	case *directory.Role:
+		return string(*p)
 	case *directory.Addresses:
 		return p.String()
 	default:

@@ -19,7 +19,12 @@ type Scope string
 const (
 	ScopeIssue  Scope = "issue"  // ask for tickets and revoke them
 	ScopeRedeem Scope = "redeem" // inspect and redeem tickets
+
+	ScopeAdmin   Scope = "admin"   // administer the key's brands, or with all brands the deployment
+	ScopeConsole Scope = "console" // make links that let administrators of the key's brands in
 )
+
+var scopes = []Scope{ScopeIssue, ScopeRedeem, ScopeAdmin, ScopeConsole}
 
 // An APIKey is the directory's record of a key. Any number of keys are good at the same
 // time, so that a key can be replaced before its revocation.
@@ -63,7 +68,7 @@ const (
 func (k *APIKey) prepare() error {
 	switch {
 	case len(k.Scopes) == 0:
-		return refuse("scopes", "is empty; give issue, redeem or both")
+		return refuse("scopes", "is empty; give at least one of %v", scopes)
 	case len(k.Brands) == 0 && !k.AllBrands:
 		return refuse("brands", "is empty; name the key's brands, or say that it is for all of them")
 	case len(k.Brands) > 0 && k.AllBrands:
@@ -77,8 +82,8 @@ func (k *APIKey) prepare() error {
 		return refuse("burst", "is set without a rate; give both, or neither for the service's")
 	}
 	for i, scope := range k.Scopes {
-		if (scope != ScopeIssue && scope != ScopeRedeem) || slices.Contains(k.Scopes[:i], scope) {
-			return refuse("scopes", "may name each of issue and redeem once and nothing else")
+		if !slices.Contains(scopes, scope) || slices.Contains(k.Scopes[:i], scope) {
+			return refuse("scopes", "may name each of %v once and nothing else", scopes)
 		}
 	}
 	for i, brand := range k.Brands {

@@ -87,7 +87,7 @@ func TestCreateAPIKeyRefuses(t *testing.T) {
 			want string
 		}{
 			"no scope":         {APIKey{}, "scopes is empty"},
-			"unknown scope":    {APIKey{Scopes: []Scope{"admin"}, AllBrands: true}, "issue and redeem"},
+			"unknown scope":    {APIKey{Scopes: []Scope{"owner"}, AllBrands: true}, "issue redeem admin console"},
 			"scope twice":      {APIKey{Scopes: []Scope{ScopeIssue, ScopeIssue}, AllBrands: true}, "once"},
 			"unknown brand":    {APIKey{Scopes: issue, Brands: []string{"acme", "acmee"}}, `brand "acmee"`},
 			"no brand":         {APIKey{Scopes: issue}, "name the key's brands"},

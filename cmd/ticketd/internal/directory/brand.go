@@ -263,8 +263,9 @@ func (db *DB) LongestLifetime(ctx context.Context) (d time.Duration, whose strin
 
 // RemoveBrand removes a brand. If the brand has agents, channels, customers or API
 // keys, the error is an *InUseError, unless withAll is set. With withAll these records
-// are removed, too; an API key for several brands loses this brand only. RemoveBrand
-// has no time limit but that of ctx, since a brand may have millions of customers. If
+// are removed, too; an API key for several brands loses this brand only. So do
+// administrators, and one whose last brand goes becomes inactive. RemoveBrand has no time
+// limit but that of ctx, since a brand may have millions of customers. If
 // the brand does not exist, the error wraps ErrNotFound.
 func (db *DB) RemoveBrand(ctx context.Context, name string, withAll bool) error {
 	defer db.cache.forget()
@@ -305,6 +306,9 @@ func (db *DB) RemoveBrand(ctx context.Context, name string, withAll bool) error 
 		case isForeignKey(err): // a record was added meanwhile
 			return errStale
 		case err != nil:
+			return err
+		}
+		if err := forgetBrand(ctx, db, tx, name); err != nil { // after the brand is gone: see lockBrands
 			return err
 		}
 		return depart(ctx, tx, db.now(), name, brands.kind, "")

@@ -1,12 +1,14 @@
 // Package directory holds the brands of ticketd with their settings, channels, agents
-// and customers, and the API keys of the backends that ask for tickets. Issuing and
+// and customers, the API keys of the backends that ask for tickets, and the administrators
+// of brands and of the whole deployment. Issuing and
 // redeeming read from here who and what exists.
 //
 // A directory is one SQLite file, or a PostgreSQL database that several services share.
 // The queries and the answers are the same.
 //
-// API keys, brands, channels and agents are remembered in 32 MiB of memory, for
-// Authenticate, Place, BrandChannel, Effective, StrictestOtherUser, Agent and MatchAgent. A change,
+// API keys, brands, channels, agents and administrators are remembered in 32 MiB of memory,
+// for Authenticate, Place, BrandChannel, Effective, StrictestOtherUser, Agent, MatchAgent and
+// Administrator. A change,
 // such as the revocation of a key, is in force in the same process when the call that made
 // the change returns. In other processes it is in force within a millisecond with SQLite,
 // and within one second with PostgreSQL. A record that was added is found at once in every
@@ -33,8 +35,9 @@
 // one exception: if the connection breaks during a commit, the change may have been
 // made.
 //
-// Any error apart from [ErrNotFound], [ErrExists], [ErrChanged], *FieldError, [*AuthError],
-// [*InUseError] and [*RepeatedError] means that the database could not be asked. Such an error is never an
+// Any error apart from [ErrNotFound], [ErrExists], [ErrChanged], [ErrLastAdministrator],
+// *FieldError, [*AuthError], [*InUseError] and [*RepeatedError] means that the database could
+// not be asked. Such an error is never an
 // answer.
 package directory
 
@@ -52,8 +55,8 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// ErrNotFound is wrapped by every error for a missing brand, agent, channel, customer
-// or API key, and for an agent with other details in the record.
+// ErrNotFound is wrapped by every error for a missing brand, agent, channel, customer,
+// administrator or API key, and for an agent with other details in the record.
 var ErrNotFound = errors.New("not found in the directory")
 
 // ErrExists is wrapped by every error for a change refused because another record has
@@ -245,8 +248,8 @@ func failed(operation string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, ErrNotFound), errors.Is(err, ErrExists), errors.Is(err, ErrChanged), errors.As(err, &field),
-		errors.As(err, &inUse), errors.As(err, &repeated):
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrExists), errors.Is(err, ErrChanged),
+		errors.Is(err, ErrLastAdministrator), errors.As(err, &field), errors.As(err, &inUse), errors.As(err, &repeated):
 		return err
 	case isBusy(err):
 		return fmt.Errorf("%s: another process has the database to itself, as an import does; "+

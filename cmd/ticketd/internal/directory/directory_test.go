@@ -54,6 +54,7 @@ func TestReopenKeepsEverything(t *testing.T) {
 // tables are those of the directory, none before one that refers to it.
 var tables = []string{
 	"directory_state", "event", "recorder", "redemption", "revocation", "departed", "api_key_brand", "api_key", "customer", "channel", "agent", "brand",
+	"administrator",
 }
 
 // everyCall makes one call of every method and hands its error to check. All of
@@ -154,6 +155,19 @@ func everyCall(ctx context.Context, db *DB, bearer string, check func(name strin
 	check("EndRecorder", db.EndRecorder(ctx, recorder))
 	_, err = db.LastEvent(ctx)
 	check("LastEvent", err)
+	check("AddAdministrator", db.AddAdministrator(ctx, Administrator{
+		Username: "new", Role: RoleAdmin, Brands: []string{"acme"}, Active: true,
+	}))
+	_, err = db.UpdateAdministrator(ctx, "root", true, func(a *Administrator) error { a.Name = "Root"; return nil })
+	check("UpdateAdministrator", err)
+	_, err = db.Administrator(ctx, "root")
+	check("Administrator", err)
+	_, err = db.Administrators(ctx, "", 10)
+	check("Administrators", err)
+	_, err = db.EndAdministratorSessions(ctx, "root")
+	check("EndAdministratorSessions", err)
+	check("RecordLink", db.RecordLink(ctx, &token.Ticket{Username: "root"}))
+	check("RemoveAdministrator", db.RemoveAdministrator(ctx, "root", true))
 	_, err = db.Events(ctx, EventFilter{Brand: "acme", Kind: "agent", Name: "ann"}, "", 10)
 	check("Events", err)
 	_, _, err = db.NewEvents(ctx, EventFilter{Brand: "acme"}, 0, 10)
@@ -173,6 +187,8 @@ func (d database) prepared(t testing.TB) (*DB, string) {
 	db := d.withBrands(t, "acme")
 	require.NoError(t, db.AddAgent(t.Context(), Agent{Brand: "acme", Username: "ann", Active: true}))
 	require.NoError(t, db.AddChannel(t.Context(), Channel{Brand: "acme", ID: "web"}))
+	require.NoError(t, db.AddAdministrator(t.Context(), Administrator{Username: "root", Role: RoleAdmin, AllBrands: true,
+		Active: true}))
 	bearer, err := db.CreateAPIKey(t.Context(), APIKey{Scopes: []Scope{ScopeIssue}, Brands: []string{"acme"}})
 	require.NoError(t, err)
 	return db, bearer

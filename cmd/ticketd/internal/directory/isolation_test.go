@@ -115,6 +115,8 @@ func TestNoQueryWithoutItsBrand(t *testing.T) {
 	require.NoError(t, first.AddBrand(t.Context(), Brand{Name: "acme"}))
 	require.NoError(t, first.AddAgent(t.Context(), Agent{Brand: "acme", Username: "ann", Active: true}))
 	require.NoError(t, first.AddChannel(t.Context(), Channel{Brand: "acme", ID: "web"}))
+	root := Administrator{Username: "root", Role: RoleAdmin, AllBrands: true, Active: true}
+	require.NoError(t, first.AddAdministrator(t.Context(), root))
 	bearer, err := first.CreateAPIKey(t.Context(), APIKey{Scopes: []Scope{ScopeIssue}, Brands: []string{"acme"}})
 	require.NoError(t, err)
 

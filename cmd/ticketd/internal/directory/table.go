@@ -10,8 +10,8 @@ import (
 )
 
 // A table describes how records of type T are kept. Names are the keys of brands,
-// channels and agents; IDs are the keys of customers. The first columns are the key;
-// all of these but the last name the brand.
+// channels, agents and administrators; IDs are the keys of customers. The first columns are
+// the key; all of these but the last name the brand.
 type table[T any] struct {
 	kind     string // for errors
 	name     string
@@ -21,6 +21,7 @@ type table[T any] struct {
 	label    func(*T) string
 	revision func(*T) *int64
 	prepare  func(*T) error // refuses a wrong record and normalizes a good one
+	whole    bool           // whether the records belong to the deployment and to no brand
 	public   bool           // whether the audit trail may have the values of fields
 }
 
@@ -129,7 +130,11 @@ func (t *table[T]) note(tx *change, db *DB, action string, d difference, record 
 	if err != nil {
 		return err
 	}
-	e := db.event(action, fmt.Sprint(key[0]), t.kind, fmt.Sprint(key[t.keys-1]))
+	brand := fmt.Sprint(key[0])
+	if t.whole {
+		brand = ""
+	}
+	e := db.event(action, brand, t.kind, fmt.Sprint(key[t.keys-1]))
 	e.Fields, e.Details = d.fields, d.details
 	tx.note(e)
 	return nil

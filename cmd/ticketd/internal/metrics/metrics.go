@@ -121,6 +121,8 @@ func New() *Metrics {
 			m.issued[issue{audience, oneTime}] = issued.WithLabelValues(audience.String(), strconv.FormatBool(oneTime))
 		}
 	}
+	// An administrator's ticket is always one-time.
+	m.issued[issue{token.Administrator, true}] = issued.WithLabelValues(token.Administrator.String(), "true")
 	for _, reason := range reasons {
 		m.verifications.WithLabelValues(string(Redeem), string(reason))
 	}

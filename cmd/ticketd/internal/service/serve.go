@@ -25,7 +25,7 @@ func (s *Service) Serve(ctx context.Context) error {
 	}
 	server := newServer(&s.handler, s.config.IdleTimeout, s.log)
 	server.ConnState = conns.note
-	ended, failed := make(chan error, 1), make(chan error, 1)
+	ended, failed := make(chan error, 1), make(chan error, 2)
 	if s.cert == nil {
 		go func() { ended <- server.Serve(listener) }()
 	} else {
@@ -39,6 +39,9 @@ func (s *Service) Serve(ctx context.Context) error {
 		defer scrapes.Close() // a scrape need not be waited for
 		go func() { failed <- scrapes.Serve(s.scrapes) }()
 		s.log.Info("serving metrics", "address", s.scrapes.Addr().String(), "path", metricsPath)
+	}
+	if s.doors != nil {
+		defer s.serveConsole(failed)()
 	}
 	go s.capped.keep(ctx)
 	select {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/api"
 	"github.com/admitone/admitone/cmd/ticketd/internal/audit"
+	"github.com/admitone/admitone/cmd/ticketd/internal/console"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
 	"github.com/admitone/admitone/cmd/ticketd/internal/ratelimit"
@@ -37,6 +38,8 @@ type Config struct {
 	State         state.Place
 	Listen        string // HOST:PORT
 	MetricsListen string // HOST:PORT of the metrics' own listener; "" for none
+	ConsoleListen string // HOST:PORT of the console's own listener; "" for no console
+	ConsoleURL    string // origin of the console for browsers; "" for the address listened on
 	PublicURL     string // URL under which browsers reach the service; "" for the address listened on
 	CertFile      string // PEM file of the TLS certificate; "" for plain HTTP
 	KeyFile       string // PEM file of the certificate's key
@@ -76,6 +79,9 @@ type Service struct {
 	handler   handler
 	listener  net.Listener
 	scrapes   net.Listener // of the metrics; nil for none
+	doors     net.Listener // of the console; nil for none
+	console   *console.Console
+	links     console.Links
 	cert      *certificate // nil for plain HTTP
 	closers   []io.Closer  // in the order of opening
 	capped    cappedLifetimes
@@ -188,6 +194,15 @@ func (s *Service) listen() (err error) {
 		}
 		s.closers = append(s.closers, s.scrapes)
 	}
+	if c.ConsoleListen != "" {
+		if s.doors, err = net.Listen("tcp", c.ConsoleListen); err != nil {
+			return cannotListen("service.Config.ConsoleListen", err)
+		}
+		s.closers = append(s.closers, s.doors)
+		if c.ConsoleURL == "" {
+			c.ConsoleURL = reachable(s.doors.Addr(), s.cert != nil)
+		}
+	}
 	if c.PublicURL == "" {
 		c.PublicURL = reachable(s.listener.Addr(), s.cert != nil)
 	}
@@ -228,6 +243,9 @@ func (s *Service) prepareAPI(ctx context.Context, store replay.Store, maxSkew ti
 		return err
 	}
 	if s.channels, err = token.NewChannels(s.keyrings.Rings[keyring.Channel], realm); err != nil {
+		return err
+	}
+	if err := s.prepareConsole(issuer, verifier); err != nil {
 		return err
 	}
 	sessions, err := s.newSessions()

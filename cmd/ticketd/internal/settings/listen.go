@@ -23,6 +23,21 @@ func addListenFlags(f *pflag.FlagSet, c *service.Config, listen string) {
 			"(default: no metrics)")
 }
 
+// AddConsoleFlags adds the flags about where the console is reached. The note ends the help
+// of --console-listen.
+func (s *Service) AddConsoleFlags(f *pflag.FlagSet, listen, note string) {
+	c := &s.config
+	f.StringVar(&c.ConsoleListen, "console-listen", listen,
+		"`HOST:PORT` on which administrators find the console, and nothing else is served"+note)
+	AddConsoleURLFlag(f, &c.ConsoleURL,
+		"; its host should serve nothing else (default: http or https and the address of --console-listen)")
+}
+
+// AddConsoleURLFlag adds --console-url. The note ends the help of the flag.
+func AddConsoleURLFlag(f *pflag.FlagSet, u *string, note string) {
+	f.StringVar(u, "console-url", "", "`URL` under which browsers reach the console"+note)
+}
+
 // addTLSFlags adds the flags of the certificate.
 func addTLSFlags(f *pflag.FlagSet, c *service.Config) {
 	f.StringVar(&c.CertFile, "tls-cert", "",
@@ -44,6 +59,14 @@ func checkListen(c *service.Config) error {
 	}
 	if c.MetricsListen != "" && !isHostPort(c.MetricsListen) {
 		return cli.Flagf("metrics-listen", "%q is not HOST:PORT, such as 127.0.0.1:9464", c.MetricsListen)
+	}
+	if c.ConsoleListen != "" && !isHostPort(c.ConsoleListen) {
+		return cli.Flagf("console-listen", "%q is not HOST:PORT, such as 127.0.0.1:8433", c.ConsoleListen)
+	}
+	if c.ConsoleURL != "" {
+		if err := CheckConsoleURL(&c.ConsoleURL); err != nil {
+			return err
+		}
 	}
 	if c.IdleTimeout < time.Second {
 		return cli.Flagf("idle-timeout", "%v is less than 1s", c.IdleTimeout)
@@ -71,10 +94,19 @@ func isHostPort(address string) bool {
 // CheckPublicURL refuses a URL other than the root of a site, and removes a slash at
 // the end.
 func CheckPublicURL(text *string) error {
+	return checkSite(text, "public-url", "https://login.example.com")
+}
+
+// CheckConsoleURL is CheckPublicURL for --console-url.
+func CheckConsoleURL(text *string) error {
+	return checkSite(text, "console-url", "https://console.example.com")
+}
+
+func checkSite(text *string, flag, example string) error {
 	u, err := url.Parse(*text)
 	if err != nil || u.Hostname() == "" || u.Port() != "" && !isHostPort(u.Host) ||
 		u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
-		return cli.Flagf("public-url", "is not an http or https URL without a path, such as https://login.example.com")
+		return cli.Flagf(flag, "is not an http or https URL without a path, such as %s", example)
 	}
 	*text = u.Scheme + "://" + u.Host
 	return nil

@@ -53,6 +53,7 @@ func (s *Service) AddFlags(f *pflag.FlagSet, listen, replay string) {
 func (s *Service) AddServeFlags(f *pflag.FlagSet) {
 	s.AddFlags(f, "127.0.0.1:8080", "journal:")
 	addTLSFlags(f, &s.config)
+	s.AddConsoleFlags(f, "", " (default: no console)")
 	f.StringVar(&s.configFile, "config", "",
 		"YAML `FILE` of settings: its keys are names of flags without --; flags and environment variables override it "+
 			"(environment: ADMITONE_CONFIG)")

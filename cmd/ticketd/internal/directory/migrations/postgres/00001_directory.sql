@@ -208,10 +208,24 @@ CREATE TABLE idempotency (
 );
 CREATE INDEX idempotency_created ON idempotency (created);
 
+-- Who administers brands, or the whole deployment.
+CREATE TABLE administrator (
+    username_fold TEXT COLLATE "C" NOT NULL PRIMARY KEY, -- as it is compared
+    username      TEXT    NOT NULL, -- as it was given
+    name          TEXT    NOT NULL,
+    email         TEXT    NOT NULL,
+    role          TEXT    NOT NULL, -- admin or auditor
+    brands        TEXT    NOT NULL, -- list: where the role holds
+    all_brands    BOOLEAN NOT NULL, -- everywhere, and in the brands of the future too
+    active        BOOLEAN NOT NULL,
+    record        TEXT    NOT NULL, -- random; another whenever links and sessions of before are over
+    revision      BIGINT  NOT NULL
+);
+
 -- One row about the directory as a whole.
 CREATE TABLE directory_state (
     one     BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
     id      TEXT   NOT NULL, -- random, chosen when the directory was made
-    changes TEXT   NOT NULL, -- random; another with each change of a brand, channel, agent or API key
+    changes TEXT   NOT NULL, -- random; another with each change of a brand, channel, agent, API key or administrator
     stamp   TEXT   NOT NULL  -- random; of SQLite: another before the WAL is written into the file
 );

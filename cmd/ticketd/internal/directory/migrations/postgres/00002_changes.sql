@@ -31,3 +31,6 @@ CREATE CONSTRAINT TRIGGER api_key_brand_changed AFTER INSERT OR DELETE OR UPDATE
 
 CREATE CONSTRAINT TRIGGER api_key_changed AFTER INSERT OR DELETE OR UPDATE OF id, secret_sha256, scopes, all_brands, note, rate, burst, created, expires, revoked ON api_key
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION directory_changed();
+
+CREATE CONSTRAINT TRIGGER administrator_changed AFTER INSERT OR DELETE OR UPDATE ON administrator
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION directory_changed();

@@ -92,3 +92,21 @@ CREATE TRIGGER api_key_removed AFTER DELETE ON api_key BEGIN
     UPDATE directory_state SET changes = hex(randomblob(16));
 END;
 -- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER administrator_added AFTER INSERT ON administrator BEGIN
+    UPDATE directory_state SET changes = hex(randomblob(16));
+END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER administrator_changed AFTER UPDATE ON administrator BEGIN
+    UPDATE directory_state SET changes = hex(randomblob(16));
+END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER administrator_removed AFTER DELETE ON administrator BEGIN
+    UPDATE directory_state SET changes = hex(randomblob(16));
+END;
+-- +goose StatementEnd
