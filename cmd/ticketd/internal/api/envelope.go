@@ -54,7 +54,8 @@ func (s *server) envelope(to *bytes.Buffer, status int, description string, data
 		_, _ = to.Write(append(b, `,"data":`...))
 		e := json.NewEncoder(to)
 		e.SetEscapeHTML(false)
-		_ = e.Encode(data) // without an error, for the types of package client
+		_ = e.Encode(data)        // without an error, for the types of package client
+		to.Truncate(to.Len() - 1) // its newline
 		b = to.AvailableBuffer()
 	}
 	_, _ = to.Write(append(b, "}\n"...))

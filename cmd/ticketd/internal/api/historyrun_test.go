@@ -253,7 +253,7 @@ func (r *historyRun) compareCustomers(perhaps *modelTicket) string {
 			return err.Error()
 		}
 		for _, row := range rows {
-			row.RecordID, row.Created, row.Updated = "", time.Time{}, time.Time{}
+			row.RecordID, row.Revision, row.Created, row.Updated = "", 0, time.Time{}, time.Time{}
 			i := slices.IndexFunc(b.customers, func(c *modelCustomer) bool { return c.ID == row.ID })
 			if i < 0 { // a new one
 				want := row
