@@ -102,7 +102,7 @@ var acrossBrands = []string{
 	// The trail's end is the same for all, and its oldest part goes for all.
 	`DELETE FROM event WHERE id IN (SELECT id FROM event WHERE at < $1 ORDER BY at, id LIMIT $2)`,
 	`SELECT COALESCE(max(id), 0) FROM event`,
-	`SELECT COALESCE(max(id), 0) FROM (SELECT id FROM event WHERE id > $1 ORDER BY id LIMIT 10000) AS examined`,
+	`SELECT COALESCE(max(id), 0) FROM (SELECT id FROM event WHERE id > $1 ORDER BY id LIMIT 5000) AS examined`,
 	// The key says which are its brands.
 	`DELETE FROM api_key_brand WHERE key_id = $1`,
 }
