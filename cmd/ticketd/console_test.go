@@ -78,6 +78,11 @@ func TestConsoleListener(t *testing.T) {
 	status, body := fetchAs(t, c, console+"/console/enter")
 	assert.Equal(t, http.StatusOK, status)
 	assert.Contains(t, body, "Demo Admin")
+	status, body = fetchAs(t, c, console+"/console/brands/commbox")
+	assert.Equal(t, http.StatusOK, status)
+	assert.Contains(t, body, "Demo Admin")
+	status, _ = fetchAs(t, administratorBrowser(t), console+"/console")
+	assert.Equal(t, http.StatusUnauthorized, status, "nobody else sees a page")
 	assert.Equal(t, http.StatusForbidden, enterConsole(t, administratorBrowser(t), info.ConsoleURL), "a link works once")
 	assert.Equal(t, 0, p.end(syscall.SIGTERM), p.stderr.String())
 	assert.NotContains(t, p.stderr.String(), ticket[15:])
@@ -110,4 +115,39 @@ func TestConsoleLink(t *testing.T) {
 	for _, action := range []string{"administrator.add", "ticket.issue", "ticket.enter", "sessions.end"} {
 		assert.Regexp(t, `(?m)^.*"action":"`+action+`".*"kind":"administrator".*"name":"admin".*$`, string(trail))
 	}
+}
+
+// The console's listener serves the administration by HTTP, for API keys of scope admin.
+func TestAdminListener(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	p, info := startDemo(t, "--data", dir)
+	console, _, _ := strings.Cut(info.ConsoleURL, "/console/enter?ta=")
+	shell := start(t, "apikey", "add", "--scopes", "admin", "--brands", "commbox", "--data", dir, "--json")
+	made, err := shell.stdout.ReadString('\n')
+	require.NoError(t, err)
+	require.Zero(t, shell.wait(), shell.stderr.String())
+	key := regexp.MustCompile(`adm_[a-z2-7]{10}_[a-z2-7]{52}`).FindString(made)
+	require.NotEmpty(t, key, made)
+	ask := func(origin, path, key string) (int, string) {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, origin+path, nil)
+		require.NoError(t, err)
+		r.Header.Set("Authorization", "Bearer "+key)
+		res, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		return res.StatusCode, string(body)
+	}
+	status, body := ask(console, "/admin/brands/commbox/agents", key)
+	assert.Equal(t, http.StatusOK, status, body)
+	assert.Contains(t, body, `"john.d"`)
+	status, _ = ask(console, "/admin/brands/commbox/agents", info.APIKey)
+	assert.Equal(t, http.StatusForbidden, status, "a key without the scope admin")
+	status, _ = ask(console, "/admin/health", key)
+	assert.Equal(t, http.StatusForbidden, status, "a key of one brand")
+	status, _ = ask(info.URL, "/admin/brands", key)
+	assert.Equal(t, http.StatusNotFound, status, "the public listener")
+	require.Equal(t, 0, p.end(syscall.SIGTERM), p.stderr.String())
 }

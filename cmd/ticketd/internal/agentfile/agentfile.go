@@ -16,7 +16,6 @@ import (
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/cmd/ticketd/internal/attribute"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
-	"github.com/admitone/admitone/cmd/ticketd/internal/settings"
 )
 
 // column is a column of a file of agents.
@@ -42,7 +41,7 @@ var columns = []column{
 	textColumn("uniqueId", func(a *directory.Agent) *string { return &a.UniqueID }),
 	textColumn("firstName", func(a *directory.Agent) *string { return &a.FirstName }),
 	textColumn("lastName", func(a *directory.Agent) *string { return &a.LastName }),
-	{"groups", func(a *directory.Agent, text, _ string) error { a.Groups = settings.SplitList(text); return nil }},
+	{"groups", func(a *directory.Agent, text, _ string) error { a.Groups = attribute.SplitList(text); return nil }},
 	{"active", func(a *directory.Agent, text, _ string) (err error) {
 		if text != "" {
 			a.Active, err = attribute.ParseBool(strings.ToLower(text)) // spreadsheets write TRUE

@@ -88,12 +88,7 @@ func New(c Config) (http.Handler, error) {
 			Field: "api.Config.Limit", Reason: "is no limit; give a rate above 0 and a burst of 1 or more",
 		}
 	}
-	if c.Log == nil {
-		c.Log = slog.Default()
-	}
-	c.Log = slog.New(joining{c.Log.Handler()})
-	s := &server{Config: c, failures: ratelimit.NewLocal(failureClients, c.Now)}
-	s.floods = newFloods(c.Log, c.Now)
+	s := newServer(c)
 	if err := s.makeEntries(); err != nil {
 		return nil, err
 	}
@@ -115,6 +110,15 @@ func New(c Config) (http.Handler, error) {
 		mux.HandleFunc(page+"/{$}", withoutSlash)
 	}
 	return s.guard(mux), nil
+}
+
+// newServer returns a server without routes.
+func newServer(c Config) *server {
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	c.Log = slog.New(joining{c.Log.Handler()})
+	return &server{Config: c, failures: ratelimit.NewLocal(failureClients, c.Now), floods: newFloods(c.Log, c.Now)}
 }
 
 type route struct {

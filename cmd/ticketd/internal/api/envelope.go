@@ -66,6 +66,7 @@ type refusal struct {
 	status      int
 	description string
 	fields      []client.FieldError
+	data        any           // of the answer, if there are no fields
 	reason      string        // for operators
 	retry       time.Duration // with 429: when to try again
 	undecided   bool          // with 503: the directory could not be asked
@@ -121,7 +122,7 @@ func (s *server) refuse(w http.ResponseWriter, denied *refusal) {
 	case http.StatusTooManyRequests:
 		w.Header().Set("Retry-After", seconds(denied.retry))
 	}
-	var data any
+	data := denied.data
 	if len(denied.fields) > 0 {
 		data = client.Error{Fields: denied.fields}
 	}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
-	"github.com/admitone/admitone/cmd/ticketd/internal/settings"
 )
 
 // Field is a part of a record. Each field has a flag of the commands add and set, a line of
@@ -68,7 +67,7 @@ func value(p any) any {
 	case *[]string:
 		return append([]string{}, *p...)
 	case *directory.Addresses:
-		return append([]string{}, settings.SplitList(p.String())...)
+		return append([]string{}, SplitList(p.String())...)
 	}
 	return p
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
-	"github.com/admitone/admitone/cmd/ticketd/internal/settings"
 )
 
 // Parse reads a text, such as that of a flag, into the field at p.
@@ -46,10 +45,10 @@ func Parse(p any, text string) (err error) {
 			return errors.New("write a whole number")
 		}
 	case *[]string:
-		*p = settings.SplitList(text)
+		*p = SplitList(text)
 	case *[]directory.Scope:
 		*p = nil
-		for _, s := range settings.SplitList(text) {
+		for _, s := range SplitList(text) {
 			*p = append(*p, directory.Scope(s))
 		}
 	case *directory.Role:
@@ -143,3 +142,14 @@ func Shown(p any) string {
 
 // Assign copies a field from one record to another. Both arguments point to the field.
 func Assign(to, from any) { reflect.ValueOf(to).Elem().Set(reflect.ValueOf(from).Elem()) }
+
+// SplitList returns the parts of a text between commas, without spaces around them and
+// without empty ones.
+func SplitList(text string) (list []string) {
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			list = append(list, part)
+		}
+	}
+	return list
+}

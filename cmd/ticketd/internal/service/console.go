@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -8,9 +9,13 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/admitone/admitone/cmd/ticketd/internal/adminapi"
+	"github.com/admitone/admitone/cmd/ticketd/internal/api"
 	"github.com/admitone/admitone/cmd/ticketd/internal/audit"
 	"github.com/admitone/admitone/cmd/ticketd/internal/console"
+	"github.com/admitone/admitone/cmd/ticketd/internal/console/pages"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/cmd/ticketd/internal/manage"
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
@@ -25,10 +30,66 @@ func (s *Service) prepareConsole(issuer *token.Issuer, verifier *verify.Verifier
 	s.links = console.Links{Directory: s.directory, Issuer: issuer, URL: s.config.ConsoleURL}
 	s.console, err = console.New(console.Config{
 		Directory: s.directory, Verifier: verifier, Keys: s.keyrings.Rings[keyring.Session],
-		Realm: s.config.State.Realm, URL: s.config.ConsoleURL, Log: s.log,
+		Realm: s.config.State.Realm, URL: s.config.ConsoleURL, Home: pages.Root, Log: s.log,
 		Decided: s.recordEntry,
 	})
 	return err
+}
+
+// mountConsole puts everything together that the console's listener serves: the entry, the
+// pages and the administration by HTTP. The parts are the API's, with its live settings.
+func (s *Service) mountConsole(c api.Config) error {
+	if s.doors == nil {
+		return nil
+	}
+	office := &manage.Office{
+		Directory: s.directory, Now: time.Now, ChatURL: s.ChatURL, Keyrings: s.keyrings.Report, Settings: s.shown(),
+	}
+	for _, check := range c.Checks {
+		office.Health = append(office.Health, manage.Check(check))
+	}
+	page, err := console.SameOrigin(s.config.ConsoleURL, pages.New(pages.Config{
+		Office: office, Caller: s.administrator, ServiceURL: s.config.PublicURL, Log: s.log,
+	}))
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/admin/", adminapi.New(office, api.NewGate(c)))
+	mux.Handle(console.EnterPath, s.console)
+	mux.Handle(console.LogoutPath, s.console)
+	mux.Handle(pages.Root, page)
+	mux.Handle(pages.Root+"/", page)
+	mux.Handle("GET /{$}", http.RedirectHandler(pages.Root, http.StatusSeeOther))
+	var h http.Handler = mux
+	s.office.Store(&h)
+	return nil
+}
+
+// administrator returns the administrator whose session a request has, for the pages.
+func (s *Service) administrator(r *http.Request) (c manage.Caller, v pages.Visit, err error) {
+	visitor, err := s.console.Visitor(r)
+	if err != nil {
+		return c, v, err
+	}
+	remote, _, _ := net.SplitHostPort(r.RemoteAddr)
+	return manage.Caller{
+		Actor: directory.Actor{Kind: directory.ActorAdministrator, Name: visitor.Username, Remote: remote},
+		Role:  manage.Role(visitor.Role), Brands: visitor.Brands, AllBrands: visitor.AllBrands,
+	}, pages.Visit{Name: cmp.Or(visitor.Name, visitor.Username), Age: visitor.Age, SignOut: console.LogoutPath}, nil
+}
+
+// shown returns the settings of the service that administrators may see.
+func (s *Service) shown() []manage.Setting {
+	c := &s.config
+	return []manage.Setting{
+		{Name: "audit-retention", Value: c.Retention.String()},
+		{Name: "console-url", Value: c.ConsoleURL},
+		{Name: "max-lifetime", Value: c.MaxLifetime.String()},
+		{Name: "public-url", Value: c.PublicURL},
+		{Name: "replay", Value: string(c.Replay.Kind())},
+		{Name: "skew", Value: c.Skew.String()},
+	}
 }
 
 // recordEntry counts the outcome of a ticket at the console, and takes its event for the audit
@@ -66,7 +127,8 @@ func (s *Service) ConsoleLink(ctx context.Context, username, actor string) (cons
 // serveConsole serves the console until the returned function is called, which waits for the
 // requests that were accepted. An error of the listener goes to failed.
 func (s *Service) serveConsole(failed chan<- error) (stop func()) {
-	server := newServer(s.console, s.config.IdleTimeout, s.log)
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*s.office.Load()).ServeHTTP(w, r) })
+	server := newServer(h, s.config.IdleTimeout, s.log)
 	go func() {
 		if s.cert == nil {
 			failed <- server.Serve(s.doors)

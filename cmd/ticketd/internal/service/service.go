@@ -14,6 +14,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -82,8 +83,9 @@ type Service struct {
 	doors     net.Listener // of the console; nil for none
 	console   *console.Console
 	links     console.Links
-	cert      *certificate // nil for plain HTTP
-	closers   []io.Closer  // in the order of opening
+	office    atomic.Pointer[http.Handler] // what the console's listener serves
+	cert      *certificate                 // nil for plain HTTP
+	closers   []io.Closer                  // in the order of opening
 	capped    cappedLifetimes
 }
 
@@ -313,6 +315,9 @@ func (s *Service) Apply(l Live) error {
 	c.NamelessTicket, c.IntegerStatus = l.NamelessTicket, l.IntegerStatus
 	h, err := api.New(c)
 	if err != nil {
+		return err
+	}
+	if err := s.mountConsole(c); err != nil {
 		return err
 	}
 	s.handler.api.Store(&h)

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
+	"github.com/admitone/admitone/cmd/ticketd/internal/attribute"
 	"github.com/admitone/admitone/cmd/ticketd/internal/service"
 	"github.com/admitone/admitone/internal/spelling"
 	"github.com/admitone/admitone/token"
@@ -64,7 +65,7 @@ func parseHeaders(text string) (h web.Headers, err error) {
 		"user": &h.User, "name": &h.Name, "email": &h.Email, "groups": &h.Groups, "brand": &h.Brand,
 		"audience": &h.Audience, "channel": &h.Channel, "ticket-id": &h.TicketID, "key-id": &h.KeyID, "actor": &h.Actor,
 	}
-	for _, pair := range SplitList(text) {
+	for _, pair := range attribute.SplitList(text) {
 		field, name, ok := strings.Cut(pair, "=")
 		at := fields[strings.TrimSpace(field)]
 		switch name = strings.TrimSpace(name); {
@@ -79,17 +80,6 @@ func parseHeaders(text string) (h web.Headers, err error) {
 		*at = name
 	}
 	return h, nil
-}
-
-// SplitList returns the parts of a text between commas, without spaces around them and
-// without empty ones.
-func SplitList(text string) (list []string) {
-	for part := range strings.SplitSeq(text, ",") {
-		if part = strings.TrimSpace(part); part != "" {
-			list = append(list, part)
-		}
-	}
-	return list
 }
 
 // checkEntry has package web check the values that only web knows the rules of.

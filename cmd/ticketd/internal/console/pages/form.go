@@ -12,7 +12,6 @@ import (
 	"github.com/admitone/admitone/cmd/ticketd/internal/attribute"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/manage"
-	"github.com/admitone/admitone/cmd/ticketd/internal/settings"
 )
 
 // A form is a form of a page, with what was typed.
@@ -167,7 +166,7 @@ func fieldsOf[T any](table []attribute.Field[T], record *T, means map[string]mea
 		case **bool:
 			f.Kind, f.Options = "select", []option{{Value: ""}, {Value: "true", Text: "Yes"}, {Value: "false", Text: "No"}}
 		case *[]string, *directory.Addresses:
-			f.Kind, f.Value = "area", strings.Join(settings.SplitList(f.Value), "\n")
+			f.Kind, f.Value = "area", strings.Join(attribute.SplitList(f.Value), "\n")
 		case *time.Duration:
 			f.Value = shortly(f.Value)
 		}

@@ -8,7 +8,6 @@ import (
 	"github.com/admitone/admitone/cmd/ticketd/internal/attribute"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/manage"
-	"github.com/admitone/admitone/cmd/ticketd/internal/settings"
 )
 
 const (
@@ -108,7 +107,7 @@ func inherited(in directory.Effective, name string) string {
 	if v := reflect.ValueOf(in).FieldByNameFunc(func(f string) bool { return strings.EqualFold(f, name) }); v.IsValid() {
 		p := reflect.New(v.Type())
 		p.Elem().Set(v)
-		text = strings.Join(settings.SplitList(shortly(attribute.Shown(p.Interface()))), ", ")
+		text = strings.Join(attribute.SplitList(shortly(attribute.Shown(p.Interface()))), ", ")
 	}
 	switch text {
 	case "true":

@@ -1,0 +1,334 @@
+package adminapi
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"mime"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/admitone/admitone/cmd/ticketd/internal/agentfile"
+	"github.com/admitone/admitone/cmd/ticketd/internal/api"
+	"github.com/admitone/admitone/cmd/ticketd/internal/attribute"
+	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/cmd/ticketd/internal/manage"
+)
+
+const ofBrand = "/admin/brands/{brand}"
+
+// routes returns all routes. Every operation of manage has one, but for those that only the
+// console has.
+func routes() []route {
+	var all []route
+	add := func(method, path, operation string, do func(*call) *api.Refusal) {
+		all = append(all, route{method, path, operation, directory.ScopeAdmin, do})
+	}
+	all = append(all, brands.routes()...)
+	all = append(all, agents.routes()...)
+	add(http.MethodPost, ofBrand+"/agents/import", "ImportAgents", importAgents)
+	all = append(all, customers.routes()...)
+	all = append(all, channels.routes()...)
+	add(http.MethodPost, ofBrand+"/revocations", "RevokeTicket", revokeTicket)
+	all = append(all, apiKeys.routes()...)
+	add(http.MethodPost, "/admin/api-keys", "AddAPIKey", addKey)
+	add(http.MethodPost, "/admin/api-keys/{id}/revoke", "RevokeAPIKey", revokeKey)
+	add(http.MethodPost, "/admin/api-keys/{id}/replace", "ReplaceAPIKey", replaceKey)
+	add(http.MethodGet, "/admin/events", "Events", events)
+	add(http.MethodGet, "/admin/keyrings", "Keyrings", func(c *call) *api.Refusal {
+		reports, err := c.desk.Keyrings(c.r.Context())
+		return items(c, reports, err)
+	})
+	add(http.MethodGet, "/admin/health", "Health", func(c *call) *api.Refusal {
+		conditions, err := c.desk.Health(c.r.Context())
+		return items(c, conditions, err)
+	})
+	add(http.MethodGet, "/admin/settings", "Settings", func(c *call) *api.Refusal {
+		settings, err := c.desk.Settings(c.r.Context())
+		return items(c, settings, err)
+	})
+	return all
+}
+
+// items answers with a whole list.
+func items[T any](c *call, all []T, err error) *api.Refusal {
+	if err != nil {
+		return failed(err)
+	}
+	return replyList(c, manage.List[T]{Items: all}, func(v *T) any { return v })
+}
+
+var brands = resource[directory.Brand]{
+	path: "/admin/brands", parameter: "brand", one: "Brand", many: "Brands",
+	fields: attribute.Brands, names: []string{"name"},
+	revision: func(b *directory.Brand) int64 { return b.Revision },
+	name:     func(b *directory.Brand) string { return b.Name },
+	list: func(c *call, _ map[string]string, p manage.Page) (manage.List[directory.Brand], error) {
+		return c.desk.Brands(c.r.Context(), p)
+	},
+	get: func(ctx context.Context, d *manage.Desk, _, name string) (directory.Brand, error) {
+		return d.Brand(ctx, name)
+	},
+	add: func(ctx context.Context, d *manage.Desk, _ string, b directory.Brand) (directory.Brand, error) {
+		return d.AddBrand(ctx, b)
+	},
+	change: func(
+		ctx context.Context, d *manage.Desk, _, name string, edit func(*directory.Brand) error,
+	) (directory.Brand, error) {
+		return d.ChangeBrand(ctx, name, edit)
+	},
+	removal: []string{"with-all"},
+	remove: func(c *call, q map[string]string, name string) error {
+		if text, ok := q["with-all"]; ok && text != "true" && text != "false" {
+			return &directory.FieldError{Field: "with-all", Reason: "is neither true nor false"}
+		}
+		return c.desk.RemoveBrand(c.r.Context(), name, q["with-all"] == "true")
+	},
+	end: func(ctx context.Context, d *manage.Desk, _, name string) (directory.Brand, error) {
+		return d.EndBrandSessions(ctx, name)
+	},
+}
+
+var agents = resource[directory.Agent]{
+	path: ofBrand + "/agents", parameter: "username", one: "Agent", many: "Agents",
+	fields: attribute.Agents, names: []string{"username"}, initial: directory.Agent{Active: true},
+	revision: func(a *directory.Agent) int64 { return a.Revision },
+	name:     func(a *directory.Agent) string { return a.Username },
+	list: func(c *call, _ map[string]string, p manage.Page) (manage.List[directory.Agent], error) {
+		return c.desk.Agents(c.r.Context(), c.brand, p)
+	},
+	get: func(ctx context.Context, d *manage.Desk, brand, name string) (directory.Agent, error) {
+		return d.Agent(ctx, brand, name)
+	},
+	add: func(ctx context.Context, d *manage.Desk, brand string, a directory.Agent) (directory.Agent, error) {
+		return d.AddAgent(ctx, brand, a)
+	},
+	change: func(
+		ctx context.Context, d *manage.Desk, brand, name string, edit func(*directory.Agent) error,
+	) (directory.Agent, error) {
+		return d.ChangeAgent(ctx, brand, name, edit)
+	},
+	remove: func(c *call, _ map[string]string, name string) error {
+		return c.desk.RemoveAgent(c.r.Context(), c.brand, name)
+	},
+	end: func(ctx context.Context, d *manage.Desk, brand, name string) (directory.Agent, error) {
+		return d.EndAgentSessions(ctx, brand, name)
+	},
+}
+
+// customerID parses the ID of a path. A text that is no ID is the ID of nobody.
+func customerID(text string) int64 {
+	id, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return id
+}
+
+var customers = resource[directory.Customer]{
+	path: ofBrand + "/customers", parameter: "id", one: "Customer", many: "Customers",
+	fields:     attribute.Customers,
+	revision:   func(c *directory.Customer) int64 { return c.Revision },
+	name:       func(c *directory.Customer) string { return strconv.FormatInt(c.ID, 10) },
+	parameters: []string{"q"},
+	list: func(c *call, q map[string]string, p manage.Page) (manage.List[directory.Customer], error) {
+		text, search := q["q"]
+		if !search {
+			return c.desk.Customers(c.r.Context(), c.brand, p)
+		}
+		found, _, err := c.desk.SearchCustomers(c.r.Context(), c.brand, text, p.Limit)
+		return manage.List[directory.Customer]{Items: found}, err
+	},
+	get: func(ctx context.Context, d *manage.Desk, brand, name string) (directory.Customer, error) {
+		return d.Customer(ctx, brand, customerID(name))
+	},
+	add: func(ctx context.Context, d *manage.Desk, brand string, c directory.Customer) (directory.Customer, error) {
+		return d.AddCustomer(ctx, brand, c)
+	},
+	change: func(
+		ctx context.Context, d *manage.Desk, brand, name string, edit func(*directory.Customer) error,
+	) (directory.Customer, error) {
+		return d.ChangeCustomer(ctx, brand, customerID(name), edit)
+	},
+	remove: func(c *call, _ map[string]string, name string) error {
+		return c.desk.RemoveCustomer(c.r.Context(), c.brand, customerID(name))
+	},
+	end: func(ctx context.Context, d *manage.Desk, brand, name string) (directory.Customer, error) {
+		return d.EndCustomerSessions(ctx, brand, customerID(name))
+	},
+}
+
+var channels = resource[manage.Channel]{
+	path: ofBrand + "/channels", parameter: "id", one: "Channel", many: "Channels",
+	fields: channelFields(), names: []string{"id"},
+	revision: func(c *manage.Channel) int64 { return c.Revision },
+	name:     func(c *manage.Channel) string { return c.ID },
+	list: func(c *call, _ map[string]string, p manage.Page) (manage.List[manage.Channel], error) {
+		return c.desk.Channels(c.r.Context(), c.brand, p)
+	},
+	get: func(ctx context.Context, d *manage.Desk, brand, id string) (manage.Channel, error) {
+		return d.Channel(ctx, brand, id)
+	},
+	add: func(ctx context.Context, d *manage.Desk, brand string, c manage.Channel) (manage.Channel, error) {
+		return d.AddChannel(ctx, brand, c.Channel)
+	},
+	change: func(
+		ctx context.Context, d *manage.Desk, brand, id string, edit func(*manage.Channel) error,
+	) (manage.Channel, error) {
+		return d.ChangeChannel(ctx, brand, id, func(c *directory.Channel) error {
+			record := manage.Channel{Channel: *c}
+			err := edit(&record)
+			*c = record.Channel
+			return err
+		})
+	},
+	remove: func(c *call, _ map[string]string, id string) error {
+		return c.desk.RemoveChannel(c.r.Context(), c.brand, id)
+	},
+}
+
+// channelFields are the fields of a channel, and the address of its page.
+func channelFields() []attribute.Field[manage.Channel] {
+	var all []attribute.Field[manage.Channel]
+	for _, f := range attribute.Channels {
+		all = append(all, attribute.Field[manage.Channel]{
+			Name: f.Name, Usage: f.Usage, List: f.List, At: func(c *manage.Channel) any { return f.At(&c.Channel) },
+		})
+	}
+	return append(all, attribute.Field[manage.Channel]{Name: "url", At: func(c *manage.Channel) any { return &c.URL }})
+}
+
+var apiKeys = resource[directory.APIKey]{
+	path: "/admin/api-keys", parameter: "id", one: "APIKey", many: "APIKeys",
+	fields: attribute.APIKeys, initial: directory.APIKey{Scopes: []directory.Scope{directory.ScopeIssue}},
+	revision:   func(k *directory.APIKey) int64 { return k.Revision },
+	name:       func(k *directory.APIKey) string { return k.ID },
+	parameters: []string{"brand"},
+	list: func(c *call, q map[string]string, p manage.Page) (manage.List[directory.APIKey], error) {
+		return c.desk.APIKeys(c.r.Context(), q["brand"], p)
+	},
+	get: func(ctx context.Context, d *manage.Desk, _, id string) (directory.APIKey, error) {
+		return d.APIKey(ctx, id)
+	},
+	change: func(
+		ctx context.Context, d *manage.Desk, _, id string, edit func(*directory.APIKey) error,
+	) (directory.APIKey, error) {
+		return d.ChangeAPIKey(ctx, id, edit)
+	},
+	remove: func(c *call, _ map[string]string, id string) error { return c.desk.RemoveAPIKey(c.r.Context(), id) },
+}
+
+// addKey makes an API key. Only this answer has the key for its holder.
+func addKey(c *call) *api.Refusal {
+	k, denied := apiKeys.read(c)
+	if denied != nil {
+		return denied
+	}
+	k, bearer, err := c.desk.AddAPIKey(c.r.Context(), k)
+	return replyKey(c, k, bearer, err)
+}
+
+// replyKey answers with a new API key.
+func replyKey(c *call, k directory.APIKey, bearer string, err error) *api.Refusal {
+	if err != nil {
+		return failed(err)
+	}
+	c.w.Header().Set("Location", "/admin/api-keys/"+k.ID)
+	c.w.Header().Set("ETag", `"`+strconv.FormatInt(k.Revision, 10)+`"`)
+	object := attribute.Members(attribute.APIKeys, &k)
+	object["key"] = bearer
+	return c.reply(http.StatusCreated, object)
+}
+
+func revokeKey(c *call) *api.Refusal {
+	k, err := c.desk.RevokeAPIKey(c.r.Context(), c.r.PathValue("id"))
+	return apiKeys.reply(c, http.StatusOK, k, err)
+}
+
+// replaceKey makes an API key in place of another one, which stays good for the grace.
+func replaceKey(c *call) *api.Refusal {
+	var grace float64
+	fields := []attribute.Field[float64]{{Name: "grace", Usage: "seconds", At: func(p *float64) any { return p }}}
+	set, err := attribute.ParsePatch(fields, c.body)
+	if err == nil {
+		err = set(&grace)
+	}
+	if err != nil {
+		return wrongBody(err)
+	}
+	if grace < 0 || grace > directory.MaxGrace.Seconds() {
+		grace = -1 // which the directory refuses
+	}
+	k, bearer, err := c.desk.ReplaceAPIKey(c.r.Context(), c.r.PathValue("id"), time.Duration(grace*float64(time.Second)))
+	return replyKey(c, k, bearer, err)
+}
+
+func revokeTicket(c *call) *api.Refusal {
+	var id string
+	fields := []attribute.Field[string]{
+		{Name: "ticket-id", Usage: "ID of the ticket", At: func(s *string) any { return s }},
+	}
+	set, err := attribute.ParsePatch(fields, c.body)
+	if err == nil {
+		err = set(&id)
+	}
+	if err != nil {
+		return wrongBody(err)
+	}
+	if err := c.desk.RevokeTicket(c.r.Context(), c.brand, id); err != nil {
+		return failed(err)
+	}
+	return c.reply(http.StatusOK, map[string]string{"revoked": id, "brand": c.brand})
+}
+
+// importAgents imports a file of agents, or says what an import would do.
+func importAgents(c *call) *api.Refusal {
+	q, denied := c.query("dry-run")
+	if denied != nil {
+		return denied
+	}
+	if kind, _, _ := mime.ParseMediaType(c.r.Header.Get("Content-Type")); kind != "text/csv" {
+		return badHeader("Content-Type", "is not text/csv; send the file as text/csv")
+	}
+	dryRun := q["dry-run"] == "true"
+	if text, ok := q["dry-run"]; ok && text != "true" && text != "false" {
+		return badHeader("dry-run", "is neither true nor false")
+	}
+	body, denied := readBody(c.w, c.r, maxCSV)
+	if denied != nil {
+		return denied
+	}
+	do := c.desk.ImportAgents
+	if dryRun {
+		do = c.desk.PreviewAgents
+	}
+	did, err := do(c.r.Context(), c.brand, bytes.NewReader(body))
+	if errors.Is(err, manage.ErrFaults) {
+		return api.Refuse(http.StatusBadRequest, "Bad request: "+err.Error(), "wrong lines",
+			map[string]any{"imported": 0, "faults": did.Faults})
+	}
+	if err != nil {
+		return failed(err)
+	}
+	type line struct {
+		Line     int      `json:"line"`
+		Username string   `json:"username"`
+		Action   string   `json:"action"`
+		Fields   []string `json:"fields"`
+	}
+	lines := []line{}
+	for _, l := range did.Lines {
+		action := "change"
+		if l.Added {
+			action = "add"
+		}
+		lines = append(lines, line{l.Line, l.Username, action, append([]string{}, l.Fields...)})
+	}
+	n := did.Imported
+	return c.reply(http.StatusOK, map[string]any{
+		"imported": n.Total(), "added": n.Added, "changed": n.Changed, "unchanged": n.Unchanged,
+		"activated": n.Activated, "deactivated": n.Deactivated, "dryRun": dryRun,
+		"faults": append([]agentfile.Mistake{}, did.Faults...), "lines": lines,
+	})
+}
