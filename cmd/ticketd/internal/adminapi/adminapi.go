@@ -40,15 +40,20 @@ const (
 )
 
 // New returns the handler of /admin/. The gate authenticates the callers of the office.
+// Everybody may read the description, at /admin/openapi.yaml.
 func New(office *manage.Office, gate *api.Gate) http.Handler {
 	s := &server{office: office}
 	mux := http.NewServeMux()
 	for path, methods := range s.byPath() {
 		mux.Handle(path, gate.Operation("admin", s.answer(methods)))
 	}
+	mux.HandleFunc("GET /admin/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/yaml")
+		_, _ = w.Write(OpenAPI)
+	})
 	mux.Handle("/admin/", gate.Operation("admin", func(http.ResponseWriter, *http.Request, directory.APIKey) *api.Refusal {
 		return api.Refuse(http.StatusNotFound, "Not found: there is no operation at this path; "+
-			"the OpenAPI document has all", "no operation", nil)
+			"/admin/openapi.yaml has all", "no operation", nil)
 	}))
 	return gate.Guard(mux)
 }

@@ -2,8 +2,10 @@ package adminapi
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -358,4 +360,17 @@ func TestPatch(t *testing.T) {
 	assert.Equal(t, "https://x/chat/own.web", channel["url"])
 	found := w.ask(key, "GET", "/admin/brands/own/customers?q=1", "").object(t)
 	assert.Len(t, found["items"], 1)
+}
+
+// Everybody may read the description.
+func TestDescription(t *testing.T) {
+	w := newWorld(t, filepath.Join(t.TempDir(), "admitone.db"))
+	res, err := http.Get(w.url + "/admin/openapi.yaml")
+	require.NoError(t, err)
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusOK, res.StatusCode)
+	assert.Equal(t, "application/yaml", res.Header.Get("Content-Type"))
+	assert.Equal(t, string(OpenAPI), string(body))
 }
