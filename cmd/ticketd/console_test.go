@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -147,6 +148,21 @@ func TestAdminListener(t *testing.T) {
 	assert.Equal(t, http.StatusForbidden, status, "a key without the scope admin")
 	status, _ = ask(console, "/admin/health", key)
 	assert.Equal(t, http.StatusForbidden, status, "a key of one brand")
+	shell = start(t, "apikey", "add", "--scopes", "console", "--all-brands", "--data", dir)
+	made, err = shell.stdout.ReadString('\n')
+	require.NoError(t, err)
+	require.Zero(t, shell.wait(), shell.stderr.String())
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, console+"/admin/links",
+		strings.NewReader(`{"username":"admin"}`))
+	require.NoError(t, err)
+	r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(made))
+	res, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	var link struct{ URL string }
+	require.NoError(t, json.NewDecoder(res.Body).Decode(&link))
+	assert.Equal(t, http.StatusCreated, res.StatusCode)
+	assert.Equal(t, http.StatusSeeOther, enterConsole(t, administratorBrowser(t), link.URL))
 	status, _ = ask(info.URL, "/admin/brands", key)
 	assert.Equal(t, http.StatusNotFound, status, "the public listener")
 	require.Equal(t, 0, p.end(syscall.SIGTERM), p.stderr.String())

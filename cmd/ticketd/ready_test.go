@@ -61,7 +61,7 @@ func TestKeyringReport(t *testing.T) {
 	got := report().Keyrings[0]
 	assert.Equal(t, was.Fingerprint, got.Fingerprint)
 	require.NotEmpty(t, got.Use)
-	assert.EqualValues(t, 1, got.Use[0].Sealed)
+	assert.EqualValues(t, 2, got.Use[0].Sealed, "the link to the console, and the ticket")
 	now, err := keyring.Change(file, config, "", keyring.Step{Do: keyring.Rotate, Now: true})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return report().Keyrings[0].Fingerprint == now.Fingerprint }, time.Minute,

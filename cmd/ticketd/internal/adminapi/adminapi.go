@@ -1,4 +1,5 @@
-// Package adminapi serves /admin/…: the administration by HTTP, for API keys of scope admin.
+// Package adminapi serves /admin/…: the administration by HTTP, for API keys of scope admin,
+// and links to the console, for API keys of scope console.
 // The operations and the rights belong to package manage; the API key with its limits, the
 // form of refusals and the log to package api. openapi.yaml describes all routes.
 //
@@ -9,6 +10,7 @@
 package adminapi
 
 import (
+	"context"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
@@ -20,6 +22,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/admitone/admitone/client"
 	"github.com/admitone/admitone/cmd/ticketd/internal/api"
@@ -41,8 +44,8 @@ const (
 
 // New returns the handler of /admin/. The gate authenticates the callers of the office.
 // Everybody may read the description, at /admin/openapi.yaml.
-func New(office *manage.Office, gate *api.Gate) http.Handler {
-	s := &server{office: office}
+func New(office *manage.Office, gate *api.Gate, links Links) http.Handler {
+	s := &server{office, links}
 	mux := http.NewServeMux()
 	for path, methods := range s.byPath() {
 		mux.Handle(path, gate.Operation("admin", s.answer(methods)))
@@ -58,12 +61,26 @@ func New(office *manage.Office, gate *api.Gate) http.Handler {
 	return gate.Guard(mux)
 }
 
-type server struct{ office *manage.Office }
+// Links makes a link that lets an administrator into the console, for the holder of an API
+// key of scope console and a client's address. The error wraps directory.ErrNotFound if there
+// is no such administrator, or none whom the key may let in.
+type Links func(ctx context.Context, key directory.APIKey, remote, username string) (Link, error)
+
+// A Link lets an administrator into the console, once.
+type Link struct {
+	URL     string    `json:"url"` // whoever has the URL is let in
+	Expires time.Time `json:"expires"`
+}
+
+type server struct {
+	office *manage.Office
+	links  Links
+}
 
 // A route is an operation of manage at a path.
 type route struct {
 	method, path string // the path as http.ServeMux and OpenAPI write it
-	operation    string // a method of manage.Desk
+	operation    string // a method of manage.Desk; "" of a link to the console
 	scope        directory.Scope
 	do           func(*call) *api.Refusal
 }
@@ -84,7 +101,9 @@ func (s *server) byPath() map[string]map[string]route {
 type call struct {
 	w     http.ResponseWriter
 	r     *http.Request
+	key   directory.APIKey
 	desk  *manage.Desk
+	links Links
 	brand string // of the path
 	body  []byte // JSON
 }
@@ -109,7 +128,10 @@ func (s *server) answer(
 				"Forbidden: the API key may not do this; use one with the scope %s",
 				route.scope), "API key without scope "+string(route.scope), nil)
 		}
-		c := &call{w: w, r: r, desk: s.office.For(manage.KeyCaller(key, api.Remote(r))), brand: r.PathValue("brand")}
+		c := &call{
+			w: w, r: r, key: key, desk: s.office.For(manage.KeyCaller(key, api.Remote(r))), links: s.links,
+			brand: r.PathValue("brand"),
+		}
 		if denied := c.prepare(route); denied != nil {
 			return denied
 		}

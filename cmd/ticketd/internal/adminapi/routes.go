@@ -35,6 +35,7 @@ func routes() []route {
 	add(http.MethodPost, "/admin/api-keys", "AddAPIKey", addKey)
 	add(http.MethodPost, "/admin/api-keys/{id}/revoke", "RevokeAPIKey", revokeKey)
 	add(http.MethodPost, "/admin/api-keys/{id}/replace", "ReplaceAPIKey", replaceKey)
+	all = append(all, route{http.MethodPost, "/admin/links", "", directory.ScopeConsole, makeLink})
 	add(http.MethodGet, "/admin/events", "Events", events)
 	add(http.MethodGet, "/admin/keyrings", "Keyrings", func(c *call) *api.Refusal {
 		reports, err := c.desk.Keyrings(c.r.Context())
@@ -264,17 +265,36 @@ func replaceKey(c *call) *api.Refusal {
 	return replyKey(c, k, bearer, err)
 }
 
-func revokeTicket(c *call) *api.Refusal {
-	var id string
-	fields := []attribute.Field[string]{
-		{Name: "ticket-id", Usage: "ID of the ticket", At: func(s *string) any { return s }},
-	}
+// text reads a body with one field, which is a text.
+func (c *call) text(name, usage string) (text string, _ *api.Refusal) {
+	fields := []attribute.Field[string]{{Name: name, Usage: usage, At: func(s *string) any { return s }}}
 	set, err := attribute.ParsePatch(fields, c.body)
 	if err == nil {
-		err = set(&id)
+		err = set(&text)
 	}
 	if err != nil {
-		return wrongBody(err)
+		return "", wrongBody(err)
+	}
+	return text, nil
+}
+
+// makeLink makes a link to the console.
+func makeLink(c *call) *api.Refusal {
+	username, denied := c.text("username", "administrator to let in")
+	if denied != nil {
+		return denied
+	}
+	link, err := c.links(c.r.Context(), c.key, api.Remote(c.r), username)
+	if err != nil {
+		return failed(err)
+	}
+	return c.reply(http.StatusCreated, link)
+}
+
+func revokeTicket(c *call) *api.Refusal {
+	id, denied := c.text("ticket-id", "ID of the ticket")
+	if denied != nil {
+		return denied
 	}
 	if err := c.desk.RevokeTicket(c.r.Context(), c.brand, id); err != nil {
 		return failed(err)

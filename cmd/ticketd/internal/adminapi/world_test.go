@@ -83,7 +83,13 @@ func newWorld(t *testing.T, dsn string) *world {
 		Directory: w.directory, Metrics: metrics.New(), Now: time.Now, Log: slog.New(slog.NewTextHandler(w, nil)),
 		Limiter: ratelimit.NewLocal(1000, nil), Limit: ratelimit.Limit{Rate: 1e5, Burst: 1e5},
 	})
-	server := httptest.NewServer(New(office, gate))
+	links := func(_ context.Context, key directory.APIKey, remote, username string) (Link, error) {
+		if username != "ann" {
+			return Link{}, directory.ErrNotFound
+		}
+		return Link{URL: "https://console.example/" + key.ID + "/" + remote, Expires: time.Unix(1, 0).UTC()}, nil
+	}
+	server := httptest.NewServer(New(office, gate, links))
 	t.Cleanup(server.Close)
 	w.url = server.URL
 	return w

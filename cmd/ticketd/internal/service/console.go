@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -55,7 +56,7 @@ func (s *Service) mountConsole(c api.Config) error {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/admin/", adminapi.New(office, api.NewGate(c)))
+	mux.Handle("/admin/", adminapi.New(office, api.NewGate(c), s.linkForKey))
 	mux.Handle(console.EnterPath, s.console)
 	mux.Handle(console.LogoutPath, s.console)
 	mux.Handle(pages.Root, page)
@@ -64,6 +65,22 @@ func (s *Service) mountConsole(c api.Config) error {
 	var h http.Handler = mux
 	s.office.Store(&h)
 	return nil
+}
+
+// linkForKey makes a link that lets an administrator into the console, for the holder of an
+// API key.
+func (s *Service) linkForKey(
+	ctx context.Context, key directory.APIKey, remote, username string,
+) (adminapi.Link, error) {
+	links := s.links
+	links.Directory = s.directory.As(directory.Actor{Kind: directory.ActorKey, Name: key.ID, Remote: remote})
+	link, err := links.ForKey(ctx, key, username)
+	if errors.Is(err, console.ErrNotActive) {
+		err = &directory.FieldError{
+			Field: "username", Reason: "is of an inactive administrator; make the record active first",
+		}
+	}
+	return adminapi.Link{URL: link.URL, Expires: link.Expires}, err
 }
 
 // administrator returns the administrator whose session a request has, for the pages.
