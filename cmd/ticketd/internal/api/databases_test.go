@@ -62,7 +62,8 @@ func TestOverrideUserInfo(t *testing.T) {
 						case exists:
 							want = directory.Customer{Brand: "commbox", UniqueID: id, FirstName: "Jane", LastName: "Roe", Remark: "old"}
 						}
-						want.ID, want.RecordID, want.Created, want.Updated = got[0].ID, got[0].RecordID, got[0].Created, got[0].Updated
+						want.ID, want.RecordID, want.Revision = got[0].ID, got[0].RecordID, got[0].Revision
+						want.Created, want.Updated = got[0].Created, got[0].Updated
 						assert.Equal(t, want, got[0], "exists %v, %s, browser %v", exists, override, browser)
 					}
 				}
