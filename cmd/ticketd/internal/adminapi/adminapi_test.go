@@ -66,6 +66,9 @@ var bodies = map[string]string{
 
 // Each scope and kind of brands of an API key × each route × own and another brand.
 func TestIsolation(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes a directory for each case, in one goroutine; the whole run has it")
+	}
 	operations := make(map[string]manage.Operation)
 	for _, o := range manage.Operations {
 		operations[o.Name] = o
