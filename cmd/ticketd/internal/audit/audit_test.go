@@ -178,6 +178,9 @@ func TestRefusals(t *testing.T) {
 // While the directory is away, events wait, up to a bound. The dropped ones are counted, and
 // each of the others is written once.
 func TestOutage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes thousands of events through SQLite, which the race detector makes very slow")
+	}
 	onBoth(t, func(w *world) {
 		trail := w.trail()
 		away, cancel := context.WithCancel(w.t.Context())
@@ -260,6 +263,9 @@ func TestKeyringChange(t *testing.T) {
 
 // The purge takes what is older than the retention, while events are written beside it.
 func TestPurge(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes thousands of events through SQLite, which the race detector makes very slow")
+	}
 	onBoth(t, func(w *world) {
 		trail := w.trail()
 		add := func(n int) {
