@@ -63,6 +63,9 @@ func (f EventFilter) wants(e Event) bool {
 
 // The pages of each filter have the events of the filter, each once, the newest first.
 func TestEventPages(t *testing.T) {
+	if testing.Short() {
+		t.Skip("reads thousands of events in one goroutine, which the race detector makes very slow")
+	}
 	onBoth(t, func(t *testing.T, d database) {
 		db := d.empty(t)
 		const n = 12_000
