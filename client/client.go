@@ -17,7 +17,7 @@
 // [Client.Revoke] makes the service refuse a ticket from now on.
 //
 // [Client.Inspect] shows what a ticket says and whether Redeem would admit the
-// ticket now. Inspect spends nothing.
+// ticket now. Inspect spends nothing. [Client.TryKey] tries the API key, for a start-up check.
 //
 // # Errors
 //
@@ -34,8 +34,10 @@
 // therefore sends a binding, which is a random value, and repeats the request once
 // with the same binding. The service gives the same answer for [Grace]. Redeem
 // repeats a request only if no answer came within 5 seconds, if the connection
-// failed, or if the status was 502, 503 or 504. The other
-// calls repeat nothing.
+// failed, or if the status was 502, 503 or 504. All other methods repeat nothing.
+//
+// Package [github.com/admitone/admitone/client/admin] administers the service. Package
+// [github.com/admitone/admitone/client/clienttest] stands in for the service in tests.
 //
 // Package client is the home of the API's types: ticketd writes its answers with
 // them. The service describes the API at /openapi.yaml.
@@ -66,10 +68,11 @@ const (
 	travel    = time.Second      // the part of Grace that is left for the second request's way to the service
 	pause     = time.Second      // before the second request, unless the answer has Retry-After
 	maxAnswer = 1 << 20          // bytes of an answer's body
+	maxList   = 16 << 20         // the same, of an answer to Call
 	minSecret = 32               // bytes; a text shorter than that is no ticket, but may be a part of every answer
 )
 
-var errSlow = fmt.Errorf("no answer within %v", firstTry)
+var errSlow = errors.New("no answer")
 
 // Config says which service a Client calls. URL and APIKey are mandatory.
 type Config struct {
@@ -86,7 +89,8 @@ type Config struct {
 	// Without InsecureHTTP, plain HTTP is for loopback addresses only.
 	InsecureHTTP bool
 
-	// Transport sends the requests. Nil means a copy of http.DefaultTransport.
+	// Transport sends the requests. Nil means a copy of http.DefaultTransport, or
+	// http.DefaultTransport itself if it is not an *http.Transport.
 	Transport http.RoundTripper
 }
 
@@ -139,7 +143,10 @@ func New(c Config) (*Client, error) {
 	}
 	transport := c.Transport
 	if transport == nil {
-		transport = http.DefaultTransport.(*http.Transport).Clone()
+		transport = http.DefaultTransport
+		if t, ok := transport.(*http.Transport); ok { // else a program put its own there
+			transport = t.Clone()
+		}
 	}
 	return &Client{base: base, key: &c.APIKey, http: &http.Client{
 		Transport: transport,
@@ -223,31 +230,41 @@ func (c *Client) Redeem(ctx context.Context, request RedeemRequest) (Redemption,
 	if request.Binding == "" {
 		request.Binding = rand.Text()
 	}
-	last := time.Now().Add(Grace - travel) // for the second request to begin
-	first, stop := context.WithTimeoutCause(ctx, firstTry, errSlow)
-	admitted, err := c.redeem(first, request)
+	var admitted Redemption
+	err := twice(ctx, firstTry, time.Now().Add(Grace-travel), func(ctx context.Context) (err *Error) {
+		admitted, err = c.redeem(ctx, request)
+		return err
+	})
+	return admitted, asError(err)
+}
+
+// twice calls do, and once more if no answer came and the second call can begin before last.
+// The first call ends after the limit.
+func twice(ctx context.Context, limit time.Duration, last time.Time, do func(context.Context) *Error) *Error {
+	first, stop := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w within %v", errSlow, limit))
+	err := do(first)
 	stop()
 	if err == nil || !lost(err.Status) || ctx.Err() != nil {
-		return admitted, asError(err)
+		return err
 	}
 	wait := err.RetryAfter
 	if wait == 0 {
 		wait = pause
 	}
 	again := time.Now().Add(wait)
-	if end, _ := ctx.Deadline(); again.After(last) || again.After(end) {
-		return Redemption{}, err
+	if end, ok := ctx.Deadline(); again.After(last) || ok && again.After(end) {
+		return err
 	}
 	select {
 	case <-ctx.Done():
-		return Redemption{}, err
+		return err
 	case <-time.After(wait):
 	}
-	admitted, second := c.redeem(ctx, request)
+	second := do(ctx)
 	if second != nil {
 		second.Cause = errors.Join(second.Cause, err)
 	}
-	return admitted, asError(second)
+	return second
 }
 
 func (c *Client) redeem(ctx context.Context, request RedeemRequest) (Redemption, *Error) {
@@ -295,29 +312,86 @@ func (c *Client) Revoke(ctx context.Context, request RevokeRequest) (Revoked, er
 	return revoked, nil
 }
 
-// call sends a request. With status 200, call decodes the answer's data into data
+// TryKey asks the service whether it accepts the API key, and returns nil if so. A key of any
+// scope is good.
+func (c *Client) TryKey(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	r := Request{Operation: "try key", Method: http.MethodGet, Path: "/core/systemstatus"}
+	description, err := c.ask(ctx, r, nil)
+	if err == nil && description == "" {
+		err = odd(r.Operation, http.StatusOK)
+	}
+	return asError(err)
+}
+
+// A Request is a request to an operation for which Client has no method, such as those of
+// package client/admin.
+type Request struct {
+	Operation string      // for errors, such as "add agent"
+	Method    string      // of HTTP
+	Path      string      // begins with a slash, and is escaped
+	Query     url.Values  // may be nil
+	Header    http.Header // further headers; may be nil
+	Body      []byte      // JSON, unless Header has another Content-Type; may be nil
+
+	// Repeat lets Call send the request again, once, if no answer came: the service takes the
+	// second request as the first.
+	Repeat bool
+}
+
+// Call sends a request to the service, and decodes the JSON of the answer into answer. If the
+// status is not 200 or 201, the error is an [*Error], whose Data has the data of the answer.
+func (c *Client) Call(ctx context.Context, r Request, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	end, _ := ctx.Deadline()
+	do := func(ctx context.Context) *Error {
+		status, header, raw, err := c.send(ctx, r, maxList)
+		switch {
+		case err != nil:
+			return &Error{Operation: r.Operation, Cause: err}
+		case status != http.StatusOK && status != http.StatusCreated:
+			told, data := c.failure(r.Operation, status, header, raw)
+			if !bytes.Contains(data, []byte(*c.key)) {
+				told.Data = data
+			}
+			return told
+		case json.Unmarshal(raw, answer) != nil:
+			return odd(r.Operation, status)
+		}
+		return nil
+	}
+	if r.Repeat {
+		return asError(twice(ctx, callTime/2, end, do))
+	}
+	return asError(do(ctx))
+}
+
+// requestID is the header that names a request, in the request and in the answer.
+const requestID = "X-Request-Id"
+
+type requestIDKey struct{}
+
+// WithRequestID returns a context whose calls name their requests. The service writes the ID into its
+// log, so that the logs of both programs can be joined. An ID has at most 64 letters, digits, dots, hyphens
+// and underscores; in place of another one, and of none, the service makes an ID.
+func WithRequestID(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, requestIDKey{}, id)
+}
+
+// call posts a body as JSON. With status 200, call decodes the answer's data into data
 // and returns the answer's description.
 func (c *Client) call(ctx context.Context, operation, path string, body, data any) (description string, _ *Error) {
-	status, header, raw, err := c.post(ctx, path, body)
+	sent, err := json.Marshal(body)
 	if err != nil {
 		return "", &Error{Operation: operation, Cause: err}
 	}
-	if status == http.StatusOK {
-		answer := Envelope{Data: data}
-		if json.Unmarshal(raw, &answer) != nil {
-			return "", odd(operation, status)
-		}
-		return answer.Description, nil
+	r := Request{Operation: operation, Method: http.MethodPost, Path: path, Body: sent}
+	description, told := c.ask(ctx, r, data)
+	if told == nil {
+		return description, nil
 	}
-	var told Error
-	answer := Envelope{Data: &told}
-	if json.Unmarshal(raw, &answer) != nil {
-		told, answer.Description = Error{}, ""
-	}
-	told.Operation, told.Status, told.Description = operation, status, answer.Description
-	told.RetryAfter = retryAfter(header)
-	// The page of a proxy may repeat the request.
-	told.hide(*c.key)
 	var ticket string
 	switch r := body.(type) {
 	case RedeemRequest:
@@ -328,7 +402,40 @@ func (c *Client) call(ctx context.Context, operation, path string, body, data an
 	if len(ticket) >= minSecret {
 		told.hide(ticket)
 	}
-	return "", &told
+	return "", told
+}
+
+// ask sends a request. With status 200, ask decodes the answer's data into data and returns the
+// answer's description.
+func (c *Client) ask(ctx context.Context, r Request, data any) (description string, _ *Error) {
+	status, header, raw, err := c.send(ctx, r, maxAnswer)
+	if err != nil {
+		return "", &Error{Operation: r.Operation, Cause: err}
+	}
+	if status == http.StatusOK {
+		answer := Envelope{Data: data}
+		if json.Unmarshal(raw, &answer) != nil {
+			return "", odd(r.Operation, status)
+		}
+		return answer.Description, nil
+	}
+	told, _ := c.failure(r.Operation, status, header, raw)
+	return "", told
+}
+
+// failure returns the error of an answer that is no success, and the answer's data.
+func (c *Client) failure(operation string, status int, header http.Header, raw []byte) (*Error, json.RawMessage) {
+	var told Error
+	var data json.RawMessage
+	answer := Envelope{Data: &data}
+	if json.Unmarshal(raw, &answer) != nil || data != nil && json.Unmarshal(data, &told) != nil {
+		told, data, answer.Description = Error{}, nil, ""
+	}
+	told.Operation, told.Status, told.Description = operation, status, answer.Description
+	told.RequestID, told.RetryAfter = header.Get(requestID), retryAfter(header)
+	// The page of a proxy may repeat the request.
+	told.hide(*c.key)
+	return &told, data
 }
 
 // odd is the error of an answer that is not in the form of ticketd.
@@ -339,29 +446,37 @@ func odd(operation string, status int) *Error {
 	}
 }
 
-// post sends a body and reads the whole answer.
-func (c *Client) post(ctx context.Context, path string, body any) (int, http.Header, []byte, error) {
-	sent, err := json.Marshal(body)
+// send sends a request and reads the whole answer, of at most so many bytes.
+func (c *Client) send(ctx context.Context, r Request, most int64) (int, http.Header, []byte, error) {
+	at := strings.TrimSuffix(c.base.String(), "/") + r.Path
+	if len(r.Query) > 0 {
+		at += "?" + r.Query.Encode()
+	}
+	sent, err := http.NewRequestWithContext(ctx, r.Method, at, bytes.NewReader(r.Body))
 	if err != nil {
 		return 0, nil, nil, err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base.JoinPath(path).String(), bytes.NewReader(sent))
-	if err != nil {
-		return 0, nil, nil, err
+	if r.Header != nil {
+		sent.Header = r.Header.Clone()
 	}
-	r.Header.Set("Authorization", "Bearer "+*c.key)
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("User-Agent", "admitone-client")
-	response, err := c.http.Do(r)
+	sent.Header.Set("Authorization", "Bearer "+*c.key)
+	sent.Header.Set("User-Agent", "admitone-client")
+	if id, ok := ctx.Value(requestIDKey{}).(string); ok {
+		sent.Header.Set(requestID, id)
+	}
+	if r.Body != nil && sent.Header.Get("Content-Type") == "" {
+		sent.Header.Set("Content-Type", "application/json")
+	}
+	response, err := c.http.Do(sent)
 	if err != nil {
 		return 0, nil, nil, err
 	}
 	defer response.Body.Close()
-	got, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	got, err := io.ReadAll(io.LimitReader(response.Body, most+1))
 	if err != nil {
 		return 0, nil, nil, fmt.Errorf("the answer broke off: %w", err)
 	}
-	if len(got) > maxAnswer {
+	if int64(len(got)) > most {
 		got = nil // no answer of ticketd is so long
 	}
 	return response.StatusCode, response.Header, got, nil

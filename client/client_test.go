@@ -122,6 +122,29 @@ func TestAnswers(t *testing.T) {
 	assert.Equal(t, time.Minute, admitted.Ticket.ExpiresAt.Sub(admitted.Ticket.IssuedAt))
 }
 
+// TryKey asks with the key, and takes only ticketd's answer as a success.
+func TestTryKey(t *testing.T) {
+	for body, good := range map[string]bool{
+		`{"status":"200","description":"System is operational","response_time":""}`: true,
+		`{"status":200,"description":"System is operational","response_time":""}`:   true,
+		`{}`: false, `<html>`: false, `null`: false,
+	} {
+		c := newClient(t, func(r *http.Request) (*http.Response, error) {
+			assert.Equal(t, http.MethodGet, r.Method)
+			assert.Equal(t, "https://tickets.example.com/base/core/systemstatus", r.URL.String())
+			assert.Equal(t, "Bearer "+someKey, r.Header.Get("Authorization"))
+			return answer(200, body), nil
+		})
+		assert.Equal(t, good, c.TryKey(t.Context()) == nil, body)
+	}
+	c := newClient(t, func(*http.Request) (*http.Response, error) {
+		return answer(401, `{"status":"401","description":"Unauthorized: the API key is not accepted"}`), nil
+	})
+	var failed *Error
+	require.ErrorAs(t, c.TryKey(t.Context()), &failed)
+	assert.Equal(t, 401, failed.Status)
+}
+
 // Only an answer in ticketd's form is a success.
 func TestOddAnswers(t *testing.T) {
 	long := `{"status":"200","data":{"encpryptedString":"tkt1_x","result":"acceptable",` +
@@ -443,4 +466,56 @@ func TestRetryAfter(t *testing.T) {
 			assert.Equal(t, want, retryAfter(http.Header{"Retry-After": {text}}), text)
 		}
 	})
+}
+
+// FuzzAnswer: whatever a service answers, Redeem admits somebody only if the status is 200 and the
+// answer says so, and no error has the API key or the ticket.
+func FuzzAnswer(f *testing.F) {
+	for _, body := range []string{
+		admittedBody, busyBody, `{"data":{"result":"admitted"}}`, `{"data":{"result":"refused","reason":"` + someTicket + `"}}`,
+		`{"description":"` + someKey + `"}`, `null`, `{"data":{"errors":[{"field":"` + someKey + `"}]}}`,
+	} {
+		f.Add(200, body)
+		f.Add(403, body)
+	}
+	f.Add(401, "")
+	f.Fuzz(func(t *testing.T, status int, body string) {
+		status = 200 + (status%400+400)%400
+		if lost(status) {
+			return // is repeated, after a time
+		}
+		c, err := New(Config{URL: "https://tickets.example.com", APIKey: someKey, Transport: transport(
+			func(*http.Request) (*http.Response, error) { return answer(status, body), nil },
+		)})
+		require.NoError(t, err)
+		admitted, err := c.Redeem(t.Context(), RedeemRequest{Ticket: someTicket, Audience: Agent})
+		var told struct{ Data struct{ Result string } }
+		if err == nil {
+			require.Equal(t, 200, status)
+			require.NoError(t, json.Unmarshal([]byte(body), &told))
+			require.Equal(t, "admitted", told.Data.Result)
+			require.NotNil(t, admitted.Ticket)
+			return
+		}
+		require.Zero(t, admitted)
+		require.NotContains(t, fmt.Sprintf("%+v", err), someKey)
+		require.NotContains(t, err.Error(), someTicket)
+	})
+}
+
+// A call names its request if the context says how, and an error has the name by which the service knows
+// the request.
+func TestRequestID(t *testing.T) {
+	var sent []string
+	c := newClient(t, func(r *http.Request) (*http.Response, error) {
+		sent = append(sent, r.Header.Get("X-Request-Id"))
+		return answer(400, `{"status":"400","description":"Bad","request_id":"x"}`, "X-Request-Id", "of-the-service"), nil
+	})
+	_, err := c.Issue(t.Context(), IssueRequest{Brand: "b"})
+	told, ok := errors.AsType[*Error](err)
+	require.True(t, ok)
+	assert.Equal(t, "of-the-service", told.RequestID)
+	_, err = c.Issue(WithRequestID(t.Context(), "mine-1"), IssueRequest{Brand: "b"})
+	assert.Error(t, err)
+	assert.Equal(t, []string{"", "mine-1"}, sent)
 }

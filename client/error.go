@@ -1,6 +1,7 @@
 package client
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -17,11 +18,13 @@ const (
 	Malformed          Reason = "malformed"           // not in the form of a ticket; send the issuer's string unchanged
 	UnsupportedVersion Reason = "unsupported_version" // a format that the service does not know
 	UnknownKey         Reason = "unknown_key"         // sealed with a key that the service does not have, or no longer
+	UnknownIssuer      Reason = "unknown_issuer"      // signed with a key of nobody whom the service knows
 	Forged             Reason = "forged"              // altered, made up, or issued in another realm
 )
 
 // Reasons of genuine tickets.
 const (
+	IssuerNotAllowed  Reason = "issuer_not_allowed"  // the ticket's issuer may not issue such a ticket
 	NotYetValid       Reason = "not_yet_valid"       // issued in the future: compare the clocks
 	Expired           Reason = "expired"             // ask for a new ticket
 	LifetimeTooLong   Reason = "lifetime_too_long"   // longer than the service's maximum
@@ -36,6 +39,7 @@ const (
 
 // Reasons why the service cannot judge a ticket now.
 const (
+	IssuerOverRate   Reason = "issuer_over_rate"  // tickets of the issuer come faster than the service allows
 	StoreUnavailable Reason = "store_unavailable" // the replay store or the directory does not answer
 	StoreFull        Reason = "store_full"        // the replay store's memory is at its bound
 	ClockBehind      Reason = "clock_behind"      // the service's clock has stepped back
@@ -53,12 +57,14 @@ const (
 
 // Error is why a call failed. As JSON it is the data of the service's answer.
 type Error struct {
-	Operation   string        `json:"-"` // issue, inspect or redeem
+	Operation   string        `json:"-"` // such as issue, inspect or redeem
 	Status      int           `json:"-"` // of HTTP; 0: no answer came
 	Description string        `json:"-"` // by the service, for people: what is wrong and what to do
+	RequestID   string        `json:"-"` // names the request in the service's log; "" if no answer came
 	RetryAfter  time.Duration `json:"-"` // how long to wait before the next attempt; 0 without a header Retry-After
 
-	// Result is Refused with status 403 and CannotTell with status 503. Result is
+	// Result is Refused with status 403 and CannotTell with status 503, or 429
+	// for IssuerOverRate. Result is
 	// empty if no answer came, or if the service did not look at the ticket, for
 	// example because the API key is not accepted (401).
 	Result    Result       `json:"result,omitempty"`
@@ -66,6 +72,9 @@ type Error struct {
 	FirstUsed time.Time    `json:"firstUsed,omitzero"` // with AlreadyUsed: the time of the redemption, if known
 	TicketID  string       `json:"ticketId,omitempty"` // as in logs; empty if the ticket did not open
 	Fields    []FieldError `json:"errors,omitempty"`   // with status 400: the fields at fault
+
+	// Data is all data of the answer to Call, as JSON; nil for other calls, and without data.
+	Data json.RawMessage `json:"-"`
 
 	// Cause is the error of the transport or the context if no answer came. After
 	// the second request of a Redeem, Cause includes the error of the first
@@ -99,7 +108,7 @@ func (e *Error) Unwrap() error { return e.Cause }
 // hide replaces a secret in every text of the error.
 func (e *Error) hide(secret string) {
 	hidden := func(text string) string { return strings.ReplaceAll(text, secret, "…") }
-	e.Description, e.TicketID = hidden(e.Description), hidden(e.TicketID)
+	e.Description, e.TicketID, e.RequestID = hidden(e.Description), hidden(e.TicketID), hidden(e.RequestID)
 	e.Result, e.Reason = Result(hidden(string(e.Result))), Reason(hidden(string(e.Reason)))
 	for i, f := range e.Fields {
 		e.Fields[i] = FieldError{Field: hidden(f.Field), Reason: hidden(f.Reason)}

@@ -12,7 +12,8 @@ import (
 type Envelope struct {
 	Status       any    `json:"status"` // the HTTP status, as text or as a number
 	Description  string `json:"description"`
-	ResponseTime string `json:"response_time"` // UTC, at most 7 fractional digits
+	ResponseTime string `json:"response_time"`        // UTC, at most 7 fractional digits
+	RequestID    string `json:"request_id,omitempty"` // of a refusal: the request's ID in the service's log
 	Data         any    `json:"data,omitempty"`
 }
 
@@ -112,22 +113,26 @@ type Inspection struct {
 	Ticket      *Ticket   `json:"ticket,omitempty"`   // nil if the ticket does not open or is not for the API key's brands
 }
 
-// RevokeRequest names the ticket to revoke: by Brand and TicketID, or by Ticket alone.
+// RevokeRequest names the ticket to revoke: by Brand, TicketID and Issuer, or by Ticket alone.
 type RevokeRequest struct {
 	Brand    string `json:"brand,omitempty"`    // the ticket's business account
 	TicketID string `json:"ticketId,omitempty"` // 32 hexadecimal digits, as in logs and in Ticket.ID
+	Issuer   string `json:"issuer,omitempty"`   // the ticket's issuer, as in Ticket.Issuer; empty for the service's own tickets
 	Ticket   string `json:"ticket,omitempty"`   // the value of ta in the URL; an expired ticket is taken too
 }
 
 // Revoked is what Revoke returns.
 type Revoked struct {
-	TicketID string `json:"ticketId"` // 32 hexadecimal digits
+	TicketID string `json:"ticketId"`         // 32 hexadecimal digits
+	Issuer   string `json:"issuer,omitempty"` // the ticket's issuer; empty for the service's own tickets
 }
 
 // Ticket is what a ticket says. Fields that the ticket does not have are empty.
 type Ticket struct {
-	ID               string            `json:"id"`    // 32 hexadecimal digits, as in logs
-	KeyID            string            `json:"keyId"` // of the key that sealed the ticket: 8 hexadecimal digits
+	ID               string            `json:"id"`                   // 32 hexadecimal digits, as in logs
+	KeyID            string            `json:"keyId"`                // of the key that sealed the ticket: 8 hexadecimal digits
+	Issuer           string            `json:"issuer,omitempty"`     // the name of the issuer; empty for the service's own tickets
+	SigningKey       string            `json:"signingKey,omitempty"` // of the issuer, in format 2: 8 hexadecimal digits
 	Audience         Audience          `json:"audience"`
 	OneTimeUse       bool              `json:"oneTimeUse"`
 	OverrideUserInfo bool              `json:"overrideUserInfo,omitempty"`

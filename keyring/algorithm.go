@@ -10,32 +10,38 @@ import (
 	"github.com/tink-crypto/tink-go/v2/aead/xaesgcm"
 	"github.com/tink-crypto/tink-go/v2/aead/xchacha20poly1305"
 	"github.com/tink-crypto/tink-go/v2/daead/aessiv"
+	"github.com/tink-crypto/tink-go/v2/hybrid/hpke"
 	"github.com/tink-crypto/tink-go/v2/key"
+	"github.com/tink-crypto/tink-go/v2/signature/ecdsa"
+	"github.com/tink-crypto/tink-go/v2/signature/ed25519"
 )
 
 // Kind is the purpose of a keyring's keys.
 type Kind string
 
-// The kinds. Ticket and Session keyrings hold AEAD keys, Channel keyrings
-// deterministic AEAD keys.
+// The kinds. Ticket and Session keyrings hold AEAD keys, Channel keyrings deterministic AEAD
+// keys. For tickets of format 2, an Issuer keyring holds the signing keys of an issuer, and a
+// Recipient keyring the decryption keys of a login service; see package signed.
 const (
-	Ticket  Kind = "ticket"
-	Session Kind = "session"
-	Channel Kind = "channel"
+	Ticket    Kind = "ticket"
+	Session   Kind = "session"
+	Channel   Kind = "channel"
+	Issuer    Kind = "issuer"
+	Recipient Kind = "recipient"
 
 	// AnyKind is for tools that care for keyrings of every kind. All functions that read
 	// or change a file take AnyKind; Create, CreateFrom and Open refuse it.
 	AnyKind Kind = "any"
 )
 
-const anyKindFault = "is AnyKind; give one kind: Ticket, Session or Channel"
+const anyKindFault = "is AnyKind; give one kind: Ticket, Session, Channel, Issuer or Recipient"
 
 func (k Kind) check() error {
 	switch k {
-	case Ticket, Session, Channel:
+	case Ticket, Session, Channel, Issuer, Recipient, IssuerPublic, RecipientPublic, Trust:
 		return nil
 	}
-	return fmt.Errorf("is %q; a keyring's kind is ticket, session or channel", string(k))
+	return fmt.Errorf("is %q; a keyring's kind is ticket, session, channel, issuer or recipient", string(k))
 }
 
 // algorithms are the algorithms of keys, each kind's default first.
@@ -60,6 +66,31 @@ var algorithms = []struct {
 	{"AES256_SIV", []Kind{Channel}, func() (key.Parameters, error) {
 		return aessiv.NewParameters(64, aessiv.VariantTink) // two AES-256 keys, RFC 5297
 	}},
+	{"ED25519", []Kind{Issuer}, func() (key.Parameters, error) {
+		p, err := ed25519.NewParameters(ed25519.VariantTink)
+		return &p, err
+	}},
+	{"ECDSA_P256", []Kind{Issuer}, func() (key.Parameters, error) {
+		return ecdsa.NewParameters(ecdsa.NistP256, ecdsa.SHA256, ecdsa.IEEEP1363, ecdsa.VariantTink)
+	}},
+	{"HPKE_X25519_AES256_GCM", []Kind{Recipient}, recipientOf(hpke.DHKEM_X25519_HKDF_SHA256)},
+	{"HPKE_P256_AES256_GCM", []Kind{Recipient}, recipientOf(hpke.DHKEM_P256_HKDF_SHA256)},
+	{"HPKE_XWING_AES256_GCM", []Kind{Recipient}, recipientOf(hpke.X_WING)},
+}
+
+// recipientOf returns a function that returns the parameters of a recipient's keys.
+func recipientOf(kem hpke.KEMID) func() (key.Parameters, error) {
+	return func() (key.Parameters, error) {
+		return hpke.NewParameters(hpke.ParametersOpts{
+			KEMID: kem, KDFID: hpke.HKDFSHA256, AEADID: hpke.AES256GCM, Variant: hpke.VariantTink,
+		})
+	}
+}
+
+// hasPublicHalf reports whether an algorithm is for keyrings of kind k, whose public keys others
+// have.
+func hasPublicHalf(k Kind, algorithm string) bool {
+	return (k == Issuer || k == Recipient) && slices.Contains(Algorithms(k), algorithm)
 }
 
 // Algorithms returns the names of the algorithms for keys of kind k, the default first.

@@ -268,6 +268,9 @@ func TestTwoFilesExchanged(t *testing.T) {
 // TestEveryByteOutsideTheKeyset edits each byte of the file's first line, in turn,
 // and sees that each fault has a cause that tells what it is.
 func TestEveryByteOutsideTheKeyset(t *testing.T) {
+	if testing.Short() {
+		t.Skip("opens thousands of files in one goroutine; the whole run has it")
+	}
 	path, c, files := changed(t)
 	line, _, _ := bytes.Cut(files[2], []byte("\n"))
 	causes := make(map[Reason]int)

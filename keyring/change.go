@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -40,14 +41,16 @@ func create(path string, c *Config, p Policy, fill func(*edit) error) error {
 	if c.Kind == AnyKind {
 		return &token.ConfigError{Field: "keyring.Config.Kind", Reason: anyKindFault}
 	}
-	if err := p.Check(c.Kind); err != nil {
-		return err
+	if !c.Kind.isSigned() {
+		if err := p.Check(c.Kind); err != nil {
+			return err
+		}
 	}
 	if err := checkAbsent(path); err != nil {
 		return err
 	}
 	e := &edit{
-		h:   &header{Format: format, Kind: c.Kind, Realm: c.Realm, Policy: p},
+		h:   &header{Format: format, Kind: c.Kind, Realm: c.Realm, Policy: p, Keys: []Key{}},
 		m:   keyset.NewManager(),
 		now: c.now(),
 		kek: c.KEK,
@@ -128,7 +131,7 @@ func Rewrap(path string, c Config, kek KEK, why string) (Info, error) {
 	if err := checkKEK("keyring.Rewrap.kek", kek); err != nil {
 		return Info{}, err
 	}
-	return change(path, &c, why, changeOptions{anyClock: c.UnsafeClockBehind}, func(e *edit, _ Info) error {
+	return change(path, &c, why, changeOptions{anyClock: c.UnsafeClockBehind, rewrap: true}, func(e *edit, _ Info) error {
 		e.kek = kek
 		e.done = append(e.done, Step{Do: rewrapped, KEK: kek.Hint()})
 		return nil
@@ -136,6 +139,8 @@ func Rewrap(path string, c Config, kek KEK, why string) (Info, error) {
 }
 
 type changeOptions struct {
+	document bool // change a signed file
+	rewrap   bool // whether signed or not
 	anyClock bool // accept a clock far behind the file
 	begin    bool // begin a new audit log
 }
@@ -153,6 +158,9 @@ func change(path string, c *Config, why string, o changeOptions, f func(*edit, I
 	first, err := read(path, c)
 	if err != nil {
 		return Info{}, err
+	}
+	if k := first.header.Kind; !o.rewrap && k.isSigned() != o.document {
+		return Info{}, &FileError{path, WrongKind, fmt.Errorf("is of kind %s, which has other commands", k)}
 	}
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -180,14 +188,14 @@ func change(path string, c *Config, why string, o changeOptions, f func(*edit, I
 		log.finish(old, target)
 	}
 	before := old.info()
-	e := &edit{h: old.header, m: keyset.NewManagerFromHandle(old.handle), why: why, kek: c.KEK}
+	e := &edit{h: old.header, m: managerOf(old), why: why, kek: c.KEK, document: old.document}
 	if c.UnsafeClockBehind && e.h.pullBack(c.now()) {
 		e.done = []Step{{Do: redated}}
 	}
 	if e.now, err = e.h.stamp(c.now(), o.anyClock); err != nil {
 		return Info{}, err
 	}
-	if err := f(e, (&contents{e.h, old.handle, old.fingerprint}).info()); err != nil {
+	if err := f(e, (&contents{header: e.h, fingerprint: old.fingerprint}).info()); err != nil {
 		return Info{}, err
 	}
 	if len(e.done) == 0 {
@@ -266,6 +274,10 @@ func (e *edit) prepare(target string, log *auditLog, before *Info, c *Config) (*
 		a.Before, head = before.Fingerprint, before.Audit
 		e.h.Generation = max(e.h.Generation, log.highest(), c.MinGeneration)
 	}
+	if e.h.Generation == math.MaxUint64 {
+		return nil, fmt.Errorf("generation %d is the last that there is: give a lower MinGeneration, or make a new file",
+			e.h.Generation)
+	}
 	e.h.Generation++
 	a.Generation, e.h.KEK = e.h.Generation, e.kek.Hint()
 	line, hash, err := log.intent(a, head)
@@ -273,13 +285,15 @@ func (e *edit) prepare(target string, log *auditLog, before *Info, c *Config) (*
 		return nil, err
 	}
 	e.h.Audit = hash
-	handle, err := e.m.Handle()
-	if err != nil {
-		return nil, err
+	var handle *keyset.Handle
+	if !e.h.Kind.isSigned() {
+		if handle, err = e.m.Handle(); err != nil {
+			return nil, err
+		}
 	}
 	under := *c
 	under.KEK = e.kek
-	data, f, err := encode(target, e.h, handle, &under)
+	data, f, err := encode(target, e.h, handle, e.document, &under)
 	if err != nil {
 		return nil, err
 	}

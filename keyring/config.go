@@ -43,8 +43,9 @@ type Config struct {
 	// cease to fail. OnReload must return soon, and must not call Reload, HasKey or Close.
 	OnReload func(Report)
 
-	at       func(step string) error // called before each step of a write, so that a test can fail or die there
-	patience time.Duration           // of HasKey and Reload, for tests on a busy machine; 0 means the documented times
+	parse    func(Document) (any, error) // of a Follower
+	at       func(step string) error     // called before each step of a write, so that a test can fail or die there
+	patience time.Duration               // of HasKey and Reload, for tests on a busy machine; 0 means the documented times
 }
 
 func (c *Config) check() error {
@@ -59,7 +60,15 @@ func (c *Config) check() error {
 	if fault := textrule.Fault(c.Actor, maxReason); fault != "" {
 		return &token.ConfigError{Field: "keyring.Config.Actor", Reason: fault}
 	}
-	return checkKEK("keyring.Config.KEK", c.KEK)
+	if err := checkKEK("keyring.Config.KEK", c.KEK); err != nil {
+		return err
+	}
+	if c.Kind != AnyKind {
+		if err := kekFault(c.Kind, c.KEK.Hint()); err != nil {
+			return &token.ConfigError{Field: "keyring.Config.KEK", Reason: err.Error()}
+		}
+	}
+	return nil
 }
 
 // step calls c.at.

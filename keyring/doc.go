@@ -21,6 +21,15 @@
 // revoke keys with a Step; see Action for all steps. The policy does the rest: Info.Plan
 // says which steps are due, and Apply does them. Run Apply every few minutes from a timer.
 //
+// The keys of an Issuer keyring sign, and others verify: read "seals" as "signs", and "opens" as
+// "is known to others". For the keys of a Recipient keyring, others seal. Others hold the public
+// halves, so a key of an Issuer is pending for published + skew, and a key of a Recipient is
+// retiring for published + lifetime + 3 × skew.
+//
+// A policy that is made shorter does not shorten what was promised before: a bundle that is out
+// stays good until its end, and a process that has an older file may keep it for as long as that
+// file's policy says. The file keeps these times (Key.Known, Key.Sealed, Key.Needed).
+//
 // A key of an algorithm that older versions of this package do not know comes in staged,
 // and is enabled when all readers know the algorithm. A reader cannot use a file at all
 // if it cannot use one of the keys that open.
@@ -46,6 +55,9 @@
 //	  {"id":"9be40d77","algorithm":"AES256_GCM","state":"primary","created":"2026-02-05T08:57:00Z",
 //	   "enabled":"2026-02-05T08:57:00Z","promoted":"2026-02-05T09:00:00Z"}],
 //	 "tombstones":["71c20a9d"]}
+//
+// After a change to a shorter policy, the field "known" follows the policy: the time until which
+// readers may go on with what they had before the change.
 //
 // Times are UTC with at most milliseconds, durations whole seconds. A duration of 0 is left
 // out, and so is a time that has not come. A key's ID is the ID in the Tink prefix of the
@@ -77,6 +89,23 @@
 // the log. A Ring ignores the log, since other machines get the file alone. The log cannot
 // show that file and log together were replaced by older ones; services remember the
 // generation for this case (Config.MinGeneration).
+//
+// # Signed files
+//
+// Files of the kinds IssuerPublic, RecipientPublic and Trust hold no secret. Their form is that of
+// a keyring file, with an empty policy and no keys in the header, and with "kek":"signed". The
+// second line is
+//
+//	base64(content signature)
+//	content   = JSON, as json.Marshal writes it; see Bundle and package verify/trust
+//	signature = Ed25519, 64 bytes, over "admitone/signed/1" 0x00 length(AD) AD content
+//
+// with the AD from above, its length as u64, big-endian. An Identity verifies the signature, and the
+// KEK of NewIdentity makes it. In a Bundle, "audit" is that of the keyring at the time of Publish,
+// and no audit log is beside the file. The proof of a signing key in a Bundle is a signature of the
+// key, in the form of Tink, over
+//
+//	"admitone/key/1" 0x00 realm 0x00 name 0x00 algorithm 0x00 public
 //
 // # Without this package
 //

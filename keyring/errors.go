@@ -30,6 +30,7 @@ const (
 	NotOpened      Reason = "not_opened"      // does not open: another KEK of this type, or the file was changed
 	KEKUnavailable Reason = "kek_unavailable" // Config.KEK cannot be used now, only later; wraps ErrKEKUnavailable
 	BadKeyset      Reason = "bad_keyset"      // opens, and breaks a rule for keysets
+	BadContent     Reason = "bad_content"     // a signed file whose content cannot be used
 	Disagree       Reason = "disagree"        // header and keyset contradict each other
 	RolledBack     Reason = "rolled_back"     // older than Config.MinGeneration, the file in use or the audit log
 	Forked         Reason = "forked"          // the generation in use or in the audit log, with other contents

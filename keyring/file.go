@@ -40,11 +40,17 @@ type Info struct {
 // contents is the content of a file that opened and was found good.
 type contents struct {
 	header      *header
-	handle      *keyset.Handle
+	handle      *keyset.Handle // or
+	document    []byte         // of a signed file
+	file        []byte         // of a signed file: all its bytes
 	fingerprint [sha256.Size]byte
 }
 
 func (f *contents) info() Info {
+	var primary KeyID
+	if k := f.header.primary(); k != nil {
+		primary = k.ID
+	}
 	return Info{
 		Kind:        f.header.Kind,
 		Realm:       f.header.Realm,
@@ -53,7 +59,7 @@ func (f *contents) info() Info {
 		KEK:         f.header.KEK,
 		Policy:      f.header.Policy,
 		Audit:       f.header.Audit,
-		Primary:     f.header.primary().ID,
+		Primary:     primary,
 		Keys:        slices.Clone(f.header.Keys),
 		Tombstones:  slices.Clone(f.header.Tombstones),
 	}
@@ -156,16 +162,23 @@ func open(data []byte, c *Config) (*contents, *FileError) {
 	if errors.Is(err, ErrKEKUnavailable) {
 		return nil, fileError(KEKUnavailable, "cannot be opened now, whether good or not: %w", err)
 	}
+	if err != nil && h.Kind.isSigned() {
+		return nil, fileError(NotOpened, "does not open: it is signed by another identity than the given identity, "+
+			"or was changed: %w; compare the fingerprint with its owner", err)
+	}
 	if err != nil {
 		return nil, fileError(NotOpened, "does not open: it is under another %s KEK than the given KEK, or was changed: %w",
 			h.KEK, err)
+	}
+	if h.Kind.isSigned() {
+		return &contents{header: h, document: plain, file: data, fingerprint: sha256.Sum256(data)}, nil
 	}
 	defer clear(plain)
 	handle, ferr := parseKeyset(plain, h)
 	if ferr != nil {
 		return nil, ferr
 	}
-	return &contents{h, handle, sha256.Sum256(data)}, nil
+	return &contents{header: h, handle: handle, fingerprint: sha256.Sum256(data)}, nil
 }
 
 // peek reads the header of a file without a KEK. Anybody may have written such a header.
@@ -211,7 +224,11 @@ func (h *header) matches(c *Config) *FileError {
 	hint := c.KEK.Hint()
 	switch {
 	case c.Kind != AnyKind && h.Kind != c.Kind:
-		return fileError(WrongKind, "is a %s keyring instead of a %s keyring; give the right file", h.Kind, c.Kind)
+		what := "keyring"
+		if h.Kind.isSigned() {
+			what = "signed file"
+		}
+		return fileError(WrongKind, "is a %s of kind %s instead of kind %s; give the right file", what, h.Kind, c.Kind)
 	case h.Realm != c.Realm:
 		return fileError(WrongRealm, "belongs to realm %q, and realm %q is configured; give the right file or realm",
 			h.Realm, c.Realm)
@@ -245,24 +262,35 @@ func parseKeyset(plain []byte, h *header) (*keyset.Handle, *FileError) {
 	if ferr := checkKeys(ks); ferr != nil {
 		return nil, ferr
 	}
-	handle, err := insecurecleartextkeyset.Read(keyset.NewBinaryReader(bytes.NewReader(plain)))
+	handle, entries, err := readKeyset(plain)
 	if err != nil {
 		return nil, fileError(BadKeyset, "holds a keyset that Tink refuses: %w", err)
 	}
-	if handle.Len() != len(h.Keys) {
+	if len(entries) != len(h.Keys) {
 		return nil, fileError(Disagree, "disagrees with itself: %d keys in the header, %d in the keyset",
-			len(h.Keys), handle.Len())
+			len(h.Keys), len(entries))
 	}
-	for i := range handle.Len() {
-		entry, err := handle.Entry(i)
-		if err != nil {
-			return nil, fileError(BadKeyset, "holds a keyset that Tink refuses: %w", err)
-		}
+	for _, entry := range entries {
 		if ferr := agrees(entry, h); ferr != nil {
 			return nil, ferr
 		}
 	}
 	return handle, nil
+}
+
+// readKeyset returns the handle of a serialized keyset, and its entries.
+func readKeyset(plain []byte) (handle *keyset.Handle, entries []*keyset.Entry, err error) {
+	handle, err = insecurecleartextkeyset.Read(keyset.NewBinaryReader(bytes.NewReader(plain)))
+	if err != nil {
+		return nil, nil, err
+	}
+	entries = make([]*keyset.Entry, handle.Len())
+	for i := range entries {
+		if entries[i], err = handle.Entry(i); err != nil {
+			return nil, nil, err
+		}
+	}
+	return handle, entries, nil
 }
 
 // checkKeys checks two rules that some versions of Tink do not check. Of two keys with one
@@ -317,19 +345,20 @@ func agrees(entry *keyset.Entry, h *header) *FileError {
 	return nil
 }
 
-// encode wraps a keyset under its header, and checks the result: the file must open, and the
-// KEK must protect the header.
-func encode(path string, h *header, handle *keyset.Handle, c *Config) ([]byte, *contents, error) {
+// encode wraps a keyset, or signs a document, under its header, and checks the result: the file
+// must open, and the KEK must protect the header.
+func encode(path string, h *header, handle *keyset.Handle, plain []byte, c *Config) ([]byte, *contents, error) {
 	line, err := h.encode()
 	if err != nil {
 		return nil, nil, err
 	}
 	ad := associatedData(c.Realm, line)
-	plain, err := proto.Marshal(insecurecleartextkeyset.KeysetMaterial(handle))
-	if err != nil {
-		return nil, nil, err
+	if handle != nil {
+		if plain, err = proto.Marshal(insecurecleartextkeyset.KeysetMaterial(handle)); err != nil {
+			return nil, nil, err
+		}
+		defer clear(plain)
 	}
-	defer clear(plain)
 	wrapped, err := c.KEK.Encrypt(plain, ad)
 	if err != nil {
 		return nil, nil, fmt.Errorf("wrapping the keyset: %w", err)

@@ -22,6 +22,8 @@ import (
 	"github.com/tink-crypto/tink-go/v2/mac"
 	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/admitone/admitone/token"
 )
 
 // TestPlainTink opens a file with tink-go and nothing of this package.
@@ -469,4 +471,30 @@ func TestKEKWithoutAssociatedData(t *testing.T) {
 	_, err = Change(path, blind, "there was none", Step{Do: BeginAudit}, Step{Do: Rotate, Now: true})
 	assert.ErrorContains(t, err, "does not authenticate associated data")
 	assert.Equal(t, before, mustRead(t, path))
+}
+
+// Each of these has words of its own: a link whose file is gone, a header that a look without the
+// KEK cannot read, and settings that no file should have.
+func TestRefusalsInWords(t *testing.T) {
+	link := filepath.Join(t.TempDir(), "keyring")
+	require.NoError(t, os.Symlink("nowhere", link))
+	_, err := Read(link, config(Ticket))
+	var refused *FileError
+	require.ErrorAs(t, err, &refused)
+	assert.Equal(t, Missing, refused.Reason)
+	assert.ErrorContains(t, err, "symbolic link to a missing file")
+	_, err = peek("x", []byte("{}\nAAAA\n"))
+	require.ErrorAs(t, err, &refused)
+	assert.Equal(t, BadHeader, refused.Reason)
+	for field, change := range map[string]func(*Config){
+		"keyring.Config.Actor": func(c *Config) { c.Actor = "two\nlines" },
+		"keyring.Config.KEK":   func(c *Config) { c.KEK = newKEK(7, "two\nlines") },
+	} {
+		c := config(Ticket)
+		change(&c)
+		_, err := Read(link, c)
+		var wrong *token.ConfigError
+		require.ErrorAs(t, err, &wrong)
+		assert.Equal(t, field, wrong.Field)
+	}
 }

@@ -241,8 +241,8 @@ func TestFleetFindsMutants(t *testing.T) {
 		}
 	}
 	for name, apply := range map[string]func(string, Config) error{
-		"from its creation":  disableWhen(func(i Info, k Key, now time.Time) bool { return now.After(k.Created.Add(i.Policy.needed())) }),
-		"from its promotion": disableWhen(func(i Info, k Key, now time.Time) bool { return now.After(k.Promoted.Add(i.Policy.needed())) }),
+		"from its creation":  disableWhen(func(i Info, k Key, now time.Time) bool { return now.After(k.Created.Add(i.Policy.needed(i.Kind))) }),
+		"from its promotion": disableWhen(func(i Info, k Key, now time.Time) bool { return now.After(k.Promoted.Add(i.Policy.needed(i.Kind))) }),
 		"by the number of keys": disableWhen(func(i Info, k Key, _ time.Time) bool {
 			opening := slices.DeleteFunc(slices.Clone(i.Keys), func(k Key) bool { return !k.opens() })
 			return len(opening) > 2 && opening[0].ID == k.ID

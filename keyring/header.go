@@ -39,6 +39,8 @@ type Key struct {
 	Promoted  time.Time `json:"promoted,omitzero"` // when the key first became the primary
 	Demoted   time.Time `json:"demoted,omitzero"`  // when the key last ceased to be the primary
 	Disabled  time.Time `json:"disabled,omitzero"` // when the key was disabled
+	Known     time.Time `json:"known,omitzero"`    // earliest promotion, since an earlier policy let readers lag longer
+	Sealed    time.Time `json:"sealed,omitzero"`   // until when an earlier policy let others seal with the key
 	Needed    time.Time `json:"needed,omitzero"`   // earliest end, since ciphertexts of an earlier policy live on
 	Held      bool      `json:"held,omitempty"`    // the key must not become the primary
 	Revoked   bool      `json:"revoked,omitempty"` // the key was disabled for good
@@ -47,12 +49,17 @@ type Key struct {
 
 // header is the file's first line.
 type header struct {
-	Format     int     `json:"format"`
-	Kind       Kind    `json:"kind"`
-	Realm      string  `json:"realm"`
-	Generation uint64  `json:"generation"`
-	KEK        string  `json:"kek"` // the KEK's hint
-	Policy     Policy  `json:"policy"`
+	Format     int    `json:"format"`
+	Kind       Kind   `json:"kind"`
+	Realm      string `json:"realm"`
+	Generation uint64 `json:"generation"`
+	KEK        string `json:"kek"` // the KEK's hint
+	Policy     Policy `json:"policy"`
+
+	// Known is the end of the time for which an earlier policy let readers go on with files, or
+	// with public keys, of before the present policy.
+	Known time.Time `json:"known,omitzero"`
+
 	Audit      string  `json:"audit"` // SHA-256, in hexadecimal, of this generation's intent in the audit log
 	Keys       []Key   `json:"keys"`
 	Tombstones []KeyID `json:"tombstones,omitempty"` // of destroyed keys, in the order of destruction
@@ -130,11 +137,20 @@ func (h *header) check() error {
 	if h.Generation == 0 {
 		return errors.New("generation is 0; the first is 1")
 	}
+	if !isHash(h.Audit) {
+		return errors.New("audit is not a SHA-256 in hexadecimal")
+	}
+	if err := kekFault(h.Kind, h.KEK); err != nil {
+		return err
+	}
+	if h.Kind.isSigned() {
+		return h.checkSigned()
+	}
 	if err := h.Policy.Check(h.Kind); err != nil {
 		return fmt.Errorf("policy: %w", err)
 	}
-	if !isHash(h.Audit) {
-		return errors.New("audit is not a SHA-256 in hexadecimal")
+	if !isStamp(h.Known) {
+		return errors.New("known is not UTC in whole milliseconds")
 	}
 	primaries := 0
 	seen := make(map[KeyID]bool, len(h.Keys)+len(h.Tombstones))
@@ -189,11 +205,12 @@ func (k *Key) check(kind Kind) error {
 	default:
 		return fmt.Errorf("state %q is unknown", string(k.State))
 	}
-	if k.Created.IsZero() || !fits || !promoted && !k.Needed.IsZero() {
+	if k.Created.IsZero() || !fits || !promoted && !(k.Needed.IsZero() && k.Sealed.IsZero()) ||
+		!enabled && !k.Known.IsZero() {
 		return fmt.Errorf("its times do not fit its state, %s", k.State)
 	}
-	for _, t := range append(k.times(), k.Needed) {
-		if t.Location() != time.UTC || t.Nanosecond()%int(time.Millisecond) != 0 {
+	for _, t := range append(k.times(), k.Known, k.Sealed, k.Needed) {
+		if !isStamp(t) {
 			return errors.New("its times are not all UTC in whole milliseconds")
 		}
 	}
@@ -208,6 +225,11 @@ func (k *Key) check(kind Kind) error {
 	return checkText("reason", k.Reason, maxReason)
 }
 
+// isStamp reports whether t is a time as files have it: UTC, in whole milliseconds.
+func isStamp(t time.Time) bool {
+	return t.Location() == time.UTC && t.Nanosecond()%int(time.Millisecond) == 0
+}
+
 // times returns the times of all steps that were done to k.
 func (k *Key) times() []time.Time {
 	return []time.Time{k.Created, k.Enabled, k.Promoted, k.Demoted, k.Disabled}
@@ -217,6 +239,10 @@ func (k *Key) times() []time.Time {
 func (k *Key) opens() bool {
 	return k.State == Pending || k.State == Primary || k.State == Retiring
 }
+
+// withheld reports whether others are not told of k, which opens: it has made nothing, and a thief
+// may have it.
+func (k *Key) withheld() bool { return k.State == Pending && k.Held }
 
 func isAlgorithmName(s string) bool {
 	return s != "" && len(s) <= 64 && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
@@ -236,8 +262,13 @@ func (h *header) key(id KeyID) *Key {
 	return nil
 }
 
+// primary returns the primary key, or nil for a signed file.
 func (h *header) primary() *Key {
-	return &h.Keys[slices.IndexFunc(h.Keys, func(k Key) bool { return k.State == Primary })]
+	i := slices.IndexFunc(h.Keys, func(k Key) bool { return k.State == Primary })
+	if i < 0 {
+		return nil
+	}
+	return &h.Keys[i]
 }
 
 // last returns the time of the last step that was done to a key.

@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -51,6 +53,9 @@ func (r *Ring) HasKey(id KeyID) bool {
 	_, ok := r.keys.Load().enabled[id]
 	return ok
 }
+
+// KeyIDs returns the IDs of the keys that open, without a look at the file.
+func (r *Ring) KeyIDs() []KeyID { return slices.Collect(maps.Keys(r.keys.Load().enabled)) }
 
 // Lifetime returns the longest lifetime of anything that the keys seal, by the policy
 // of the keys in use; 0 means that nothing runs out, as in a Channel Ring.

@@ -33,7 +33,8 @@ type PlannedStep struct {
 
 // Plan returns the steps that the policy wants, now and later:
 //
-//   - rotate when the primary has been the primary for rotate-every, less propagation + skew
+//   - rotate when the primary has been the primary for rotate-every, less the time for which
+//     the new key will be pending
 //   - promote the pending key that was enabled first
 //   - disable a retiring key when its ciphertexts have run out
 //   - destroy a disabled key after destroy-after
@@ -71,7 +72,7 @@ func (i Info) Plan(now time.Time) Plan {
 	case next != nil:
 		add(i.Policy.PromoteFrom(*next), Step{Do: Promote, Key: next.ID})
 	case primary != nil && i.Policy.RotateEvery != 0:
-		add(primary.Promoted.Add(i.Policy.RotateEvery-i.Policy.spread()), Step{Do: Rotate})
+		add(primary.Promoted.Add(i.Policy.RotateEvery-i.Policy.spread(i.Kind)), Step{Do: Rotate})
 	}
 	slices.SortStableFunc(p.Steps, func(a, b PlannedStep) int { return a.At.Compare(b.At) })
 	return p
@@ -164,7 +165,7 @@ func (i Info) Live(k Key, now time.Time) (from, to time.Time) {
 	from, to = k.Promoted, now
 	if k.State == Retiring {
 		// Other processes seal with the key until they have the new file.
-		if to = k.Demoted.Add(i.Policy.Propagation); to.After(now) {
+		if to = i.Policy.sealedUntil(k); to.After(now) {
 			to = now
 		}
 	}

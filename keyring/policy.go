@@ -22,6 +22,13 @@ type Policy struct {
 	// file refuse the ciphertexts; see Info.Warnings.
 	Propagation time.Duration
 
+	// Published is the longest time for which others go on with an older list of the public
+	// keys of an Issuer or Recipient keyring. A new signing key waits for Published before it
+	// becomes the primary, since others must know the key. A former primary of a recipient
+	// opens for Published longer, since others still seal for it. With 0, others have public
+	// keys as soon as the own processes have the file. Other keyrings must have 0.
+	Published time.Duration
+
 	// Skew is the largest difference between the clocks of two machines.
 	Skew time.Duration
 
@@ -43,34 +50,65 @@ type Policy struct {
 // and destroy old keys 30 days after disabling. Channel keyrings do not rotate by
 // themselves. Propagation is 2 minutes, since a Kubernetes node looks for changed Secrets
 // about once a minute. Skew is 10 seconds.
+//
+// Issuer and Recipient keyrings are as Ticket keyrings, and Published is 7 days. A Recipient
+// keyring destroys old keys 7 days after disabling: a person who gets such a key can read all
+// tickets under it that were ever logged.
 func DefaultPolicy(k Kind) Policy {
-	const month = 30 * 24 * time.Hour
+	const week, month = 7 * 24 * time.Hour, 30 * 24 * time.Hour
 	p := Policy{Propagation: 2 * time.Minute, Skew: 10 * time.Second}
 	switch k {
 	case Ticket:
 		p.Lifetime, p.RotateEvery, p.DestroyAfter = 15*time.Minute, month, month
 	case Session:
 		p.Lifetime, p.RotateEvery, p.DestroyAfter = 24*time.Hour, month, month
+	case Issuer:
+		p.Lifetime, p.RotateEvery, p.DestroyAfter, p.Published = 15*time.Minute, month, month, week
+	case Recipient:
+		p.Lifetime, p.RotateEvery, p.DestroyAfter, p.Published = 15*time.Minute, month, week, week
 	}
 	return p
 }
 
 // PromoteFrom returns the time from which every process has the pending key k: enabled +
-// propagation + skew. The skew is there because another machine's clock may have dated
+// propagation + skew; for a signing key, enabled + published + skew, if published is longer;
+// and not before k.Known. The skew is there because another machine's clock may have dated
 // enabled. PromoteFrom returns the zero time for a key that is not pending.
 func (p Policy) PromoteFrom(k Key) time.Time {
 	if k.State != Pending {
 		return time.Time{}
 	}
-	return k.Enabled.Add(p.spread())
+	return p.knownFrom(k)
 }
 
-// spread returns the time after a change from which every process has the change, by any
-// clock.
-func (p Policy) spread() time.Duration { return p.Propagation + p.Skew }
+// knownFrom returns the time from which every process that opens has the key k.
+func (p Policy) knownFrom(k Key) time.Time {
+	return later(k.Enabled.Add(p.spread(kindOf(k))), k.Known)
+}
+
+// kindOf returns Issuer or Recipient for a key with a public half, and otherwise "".
+func kindOf(k Key) Kind {
+	for _, kind := range []Kind{Issuer, Recipient} {
+		if hasPublicHalf(kind, k.Algorithm) {
+			return kind
+		}
+	}
+	return ""
+}
+
+// spread returns the time after a change of a keyring of kind k from which every process that
+// opens has the change, by any clock.
+func (p Policy) spread(k Kind) time.Duration {
+	if k == Issuer { // others open
+		return max(p.Propagation, p.Published) + p.Skew
+	}
+	return p.Propagation + p.Skew
+}
 
 // DisableFrom returns the time from which the retiring key k opens nothing good any more:
-// demoted + propagation + lifetime + 3 × skew, and not before k.Needed. The three skews are
+// demoted + propagation + lifetime + 3 × skew, and not before k.Sealed + lifetime + 3 × skew or
+// k.Needed. For a recipient's key, published stands for propagation, if published is longer. The
+// three skews are
 // the sealer's clock against ours, the opener's tolerance, and the opener's clock against
 // ours. DisableFrom returns the zero time for a key that is not retiring, and for every key
 // of a Channel keyring.
@@ -79,11 +117,24 @@ func (p Policy) DisableFrom(k Key) time.Time {
 		return time.Time{}
 	}
 	// A key that was disabled and enabled again gets as long as a key that retires now.
-	return later(later(k.Demoted, k.Enabled).Add(p.needed()), k.Needed)
+	last := later(later(k.Demoted, k.Enabled).Add(p.sealing(kindOf(k))), k.Sealed)
+	return later(last.Add(p.lives()), k.Needed)
 }
 
-// needed returns the time from a key's end as the primary to the end of its last ciphertext.
-func (p Policy) needed() time.Duration { return p.Propagation + p.Lifetime + 3*p.Skew }
+// needed returns the time from the end of a key as the primary of a keyring of kind k to the
+// end of the key's last ciphertext.
+func (p Policy) needed(k Kind) time.Duration { return p.sealing(k) + p.lives() }
+
+// lives returns the time from the making of a ciphertext to its end, by any clock.
+func (p Policy) lives() time.Duration { return p.Lifetime + 3*p.Skew }
+
+// sealing returns how long processes may seal with a key that has ceased to be the primary.
+func (p Policy) sealing(k Kind) time.Duration {
+	if k == Recipient { // others seal
+		return max(p.Propagation, p.Published)
+	}
+	return p.Propagation
+}
 
 // DestroyFrom returns the time from which the disabled key k may be destroyed: disabled +
 // destroy-after. DestroyFrom returns the zero time for a key that is not disabled, and if
@@ -93,6 +144,11 @@ func (p Policy) DestroyFrom(k Key) time.Time {
 		return time.Time{}
 	}
 	return k.Disabled.Add(p.DestroyAfter)
+}
+
+// sealedUntil returns the time until which processes may seal with the former primary k.
+func (p Policy) sealedUntil(k Key) time.Time {
+	return later(k.Demoted.Add(p.sealing(kindOf(k))), k.Sealed)
 }
 
 func later(a, b time.Time) time.Time {
@@ -118,7 +174,7 @@ func (p Policy) Check(k Kind) error {
 		field string
 		value time.Duration
 	}{
-		{"Lifetime", p.Lifetime}, {"Propagation", p.Propagation}, {"Skew", p.Skew},
+		{"Lifetime", p.Lifetime}, {"Propagation", p.Propagation}, {"Published", p.Published}, {"Skew", p.Skew},
 		{"RotateEvery", p.RotateEvery}, {"DestroyAfter", p.DestroyAfter},
 	} {
 		if d.value < 0 || d.value > maxPolicy || d.value%time.Second != 0 {
@@ -132,15 +188,24 @@ func (p Policy) Check(k Kind) error {
 		return refuse("Lifetime", "is %v; leave it out: what a channel keyring's keys seal never runs out", p.Lifetime)
 	case k != Channel && p.Lifetime == 0:
 		return refuse("Lifetime", "is 0s; give the longest lifetime of anything that the %s keyring's keys seal", k)
+	case p.Published != 0 && k != Issuer && k != Recipient:
+		return refuse("Published", "is %v; leave it out: the keys of a %s keyring have no public half", p.Published, k)
 	case p.RotateEvery == 0:
 		return nil
-	case p.RotateEvery <= p.spread():
+	case k == Issuer && p.Published > p.Propagation && p.RotateEvery <= p.spread(k):
+		return refuse("RotateEvery", "is %v; it must be longer than published + skew, %v, "+
+			"or a key is due for replacement before others know it", p.RotateEvery, p.spread(k))
+	case p.RotateEvery <= p.spread(k):
 		return refuse("RotateEvery", "is %v; it must be longer than propagation + skew, %v, "+
-			"or a key is due for replacement before every process has it", p.RotateEvery, p.spread())
+			"or a key is due for replacement before every process has it", p.RotateEvery, p.spread(k))
 	case k == Channel:
 		return nil
 	}
-	if n := int64((p.needed() + p.DestroyAfter) / p.RotateEvery); n > maxKeys {
+	if n := int64(p.needed(k)/p.RotateEvery) + 2; k == Issuer && p.Published != 0 && n > MaxIssuerKeys {
+		return refuse("RotateEvery", "is %v, and others would see about %d keys at once; they take at most %d of an issuer: "+
+			"rotate less often, or give a shorter lifetime", p.RotateEvery, n, MaxIssuerKeys)
+	}
+	if n := int64((p.needed(k) + p.DestroyAfter) / p.RotateEvery); n > maxKeys {
 		return refuse("RotateEvery", "is %v, and the file would hold about %d keys at once; the most is %d: "+
 			"rotate less often, or destroy sooner", p.RotateEvery, n, maxKeys)
 	}
@@ -155,6 +220,9 @@ const gcmLimit = 1 << 32
 // without propagation, and more ciphertexts than a key of AES-GCM may make before the next
 // rotation. Create, CreateFrom, Change and a Ring log the same sentences to Config.Log.
 func (i Info) Warnings() []string {
+	if i.Kind.isSigned() {
+		return nil
+	}
 	var w []string
 	p := i.Policy
 	if p.Propagation == 0 {
@@ -192,6 +260,7 @@ func (c *Config) warn(path string, i Info) {
 type policyJSON struct {
 	Lifetime     int64 `json:"lifetime,omitempty"`
 	Propagation  int64 `json:"propagation,omitempty"`
+	Published    int64 `json:"published,omitempty"`
 	Skew         int64 `json:"skew,omitempty"`
 	RotateEvery  int64 `json:"rotateEvery,omitempty"`
 	DestroyAfter int64 `json:"destroyAfter,omitempty"`
@@ -202,8 +271,8 @@ type policyJSON struct {
 // rate. Zero values are left out.
 func (p Policy) MarshalJSON() ([]byte, error) {
 	seconds := func(d time.Duration) int64 { return int64(d / time.Second) }
-	return json.Marshal(policyJSON{seconds(p.Lifetime), seconds(p.Propagation), seconds(p.Skew),
-		seconds(p.RotateEvery), seconds(p.DestroyAfter), p.ExpectedRate})
+	return json.Marshal(policyJSON{seconds(p.Lifetime), seconds(p.Propagation), seconds(p.Published),
+		seconds(p.Skew), seconds(p.RotateEvery), seconds(p.DestroyAfter), p.ExpectedRate})
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -212,13 +281,13 @@ func (p *Policy) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
-	for _, n := range []int64{j.Lifetime, j.Propagation, j.Skew, j.RotateEvery, j.DestroyAfter} {
+	for _, n := range []int64{j.Lifetime, j.Propagation, j.Published, j.Skew, j.RotateEvery, j.DestroyAfter} {
 		if n < 0 || n > int64(maxPolicy/time.Second) {
 			return fmt.Errorf("policy: %d seconds is not from 0 to %v", n, maxPolicy)
 		}
 	}
 	seconds := func(n int64) time.Duration { return time.Duration(n) * time.Second }
-	*p = Policy{seconds(j.Lifetime), seconds(j.Propagation), seconds(j.Skew),
+	*p = Policy{seconds(j.Lifetime), seconds(j.Propagation), seconds(j.Published), seconds(j.Skew),
 		seconds(j.RotateEvery), seconds(j.DestroyAfter), j.ExpectedRate}
 	return nil
 }

@@ -1,6 +1,9 @@
 package keyring
 
 import (
+	"cmp"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +34,18 @@ type KeyUse struct {
 	Opened   uint64    `json:"opened"`
 	FirstUse time.Time `json:"firstUse,omitzero"`
 	LastUse  time.Time `json:"lastUse,omitzero"`
+
+	// By says whose tickets a key of a Recipient Ring opened, in the order of names and keys. So
+	// an operator sees who still uses a retiring key.
+	By []IssuerUse `json:"by,omitempty"`
+}
+
+// IssuerUse counts the verified tickets of an issuer that a key opened.
+type IssuerUse struct {
+	Issuer     string    `json:"issuer"`
+	SigningKey KeyID     `json:"signingKey"`
+	Opened     uint64    `json:"opened"`
+	LastUse    time.Time `json:"lastUse"`
 }
 
 // Report returns the Ring's state, without a look at the file.
@@ -54,6 +69,57 @@ type counter struct {
 	mu          sync.Mutex
 	seen        uint64 // sealed + opened at the last look
 	first, last time.Time
+
+	issuersMu sync.RWMutex
+	byIssuer  map[issuerKey]*tally // of trusted issuers, so that their number is bounded
+}
+
+// issuerKey is a signing key of an issuer.
+type issuerKey struct {
+	issuer string
+	key    KeyID
+}
+
+// tally counts the tickets that a signing key signed.
+type tally struct {
+	opened atomic.Uint64
+	seen   uint64 // at the last look
+	last   time.Time
+}
+
+func (u *counter) openedBy(issuer string, key KeyID) {
+	k := issuerKey{issuer, key}
+	u.issuersMu.RLock()
+	t := u.byIssuer[k]
+	u.issuersMu.RUnlock()
+	if t == nil {
+		u.issuersMu.Lock()
+		if t = u.byIssuer[k]; t == nil {
+			if u.byIssuer == nil {
+				u.byIssuer = make(map[issuerKey]*tally)
+			}
+			t = new(tally)
+			u.byIssuer[k] = t
+		}
+		u.issuersMu.Unlock()
+	}
+	t.opened.Add(1)
+}
+
+// issuers is sample for the issuers.
+func (u *counter) issuers(now time.Time) (all []IssuerUse) {
+	u.issuersMu.RLock()
+	defer u.issuersMu.RUnlock()
+	for of, t := range u.byIssuer {
+		if n := t.opened.Load(); n != t.seen {
+			t.seen, t.last = n, now
+		}
+		all = append(all, IssuerUse{of.issuer, of.key, t.seen, t.last})
+	}
+	slices.SortFunc(all, func(a, b IssuerUse) int {
+		return cmp.Or(strings.Compare(a.Issuer, b.Issuer), cmp.Compare(a.SigningKey, b.SigningKey))
+	})
+	return all
 }
 
 // sample returns the counts, and records now as the time of a change.
@@ -67,7 +133,7 @@ func (u *counter) sample(id KeyID, now time.Time) KeyUse {
 			u.first = now
 		}
 	}
-	k.FirstUse, k.LastUse = u.first, u.last
+	k.FirstUse, k.LastUse, k.By = u.first, u.last, u.issuers(now)
 	return k
 }
 

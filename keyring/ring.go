@@ -13,27 +13,35 @@ import (
 	"time"
 
 	"github.com/tink-crypto/tink-go/v2/daead"
+	"github.com/tink-crypto/tink-go/v2/signature"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/admitone/admitone/internal/sealing"
 	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/token/signed"
 )
 
 // keySet holds the keys of a generation, ready for use. A keySet never changes.
 type keySet struct {
 	*contents
 	loaded  time.Time
-	aead    tink.AEAD              // kinds ticket and session
+	aead    *sealing.AEAD          // kinds ticket and session
 	daead   tink.DeterministicAEAD // kind channel
+	signer  tink.Signer            // kind issuer
+	opening *signed.OpeningKeys    // kind recipient
+	sealing *signed.SealingKey     // kind recipient: the public half of the primary
 	enabled map[KeyID]*counter
 	primary *counter
+	parsed  any // content of a signed file
 }
 
 var (
 	canary = []byte("admitone keyring self-test")
 
-	errNotAEAD  = errors.New("a channel keyring seals deterministically only")
-	errNotDAEAD = errors.New("only a channel keyring seals deterministically")
+	errNotAEAD      = errors.New("only a ticket or session keyring seals and opens by itself")
+	errNotDAEAD     = errors.New("only a channel keyring seals deterministically")
+	errNotIssuer    = errors.New("only an issuer keyring signs")
+	errNotRecipient = errors.New("only a recipient keyring has keys to seal for")
 )
 
 // newKeySet makes and tries the primitives of a file's keys. The counters of old, if old is
@@ -54,19 +62,39 @@ func newKeySet(f *contents, old *keySet, now time.Time) (*keySet, error) {
 			s.primary = s.enabled[id]
 		}
 	}
-	var err error
-	if f.header.Kind == Channel {
-		s.daead, err = daead.New(f.handle)
-	} else {
-		s.aead, err = sealing.NewAEAD(f.handle)
+	if f.header.Kind.isSigned() {
+		return s, nil
 	}
-	if err != nil {
+	if err := s.make(); err != nil {
 		return nil, err
 	}
 	if err := s.opens(s); err != nil {
 		return nil, fmt.Errorf("the primary key does not open what it seals: %w", err)
 	}
 	return s, nil
+}
+
+// make makes the primitives of the keyring's kind.
+func (s *keySet) make() (err error) {
+	switch s.header.Kind {
+	case Channel:
+		s.daead, err = daead.New(s.handle)
+	case Issuer:
+		s.signer, err = signed.NewSigner(s.handle)
+	case Recipient:
+		if s.opening, err = signed.NewOpeningKeys(s.handle); err != nil {
+			return err
+		}
+		public, err := s.handle.Public()
+		if err != nil {
+			return err
+		}
+		s.sealing, err = signed.NewSealingKey(public)
+		return err
+	default:
+		s.aead, err = sealing.NewAEAD(s.handle)
+	}
+	return err
 }
 
 func (s *keySet) encrypt(plaintext, ad []byte) ([]byte, error) {
@@ -83,8 +111,17 @@ func (s *keySet) decrypt(ciphertext, ad []byte) ([]byte, error) {
 	return s.aead.Decrypt(ciphertext, ad)
 }
 
-// opens reports whether s opens what old's primary seals.
+// opens reports whether s opens what old's primary seals, or verifies what it signs.
 func (s *keySet) opens(old *keySet) error {
+	switch s.header.Kind {
+	case Issuer:
+		return s.verifies(old)
+	case Recipient:
+		if !s.opening.Opens(old.sealing) {
+			return errors.New("the private key is another")
+		}
+		return nil
+	}
 	sealed, err := old.encrypt(canary, canary)
 	if err != nil {
 		return err
@@ -96,6 +133,24 @@ func (s *keySet) opens(old *keySet) error {
 	return err
 }
 
+// verifies reports whether the public keys of s verify what old's primary signs. No ticket
+// begins as the canary does.
+func (s *keySet) verifies(old *keySet) error {
+	public, err := s.handle.Public()
+	if err != nil {
+		return err
+	}
+	verifier, err := signature.NewVerifier(public)
+	if err != nil {
+		return err
+	}
+	sig, err := old.signer.Sign(canary)
+	if err != nil {
+		return err
+	}
+	return verifier.Verify(sig, canary)
+}
+
 // Ring holds the keys of a keyring file and keeps them up to date. A Ring looks at the file
 // every second (Config.Poll). It loads and checks a changed file, and then takes all keys of
 // the file at once. After a failure the Ring keeps the last good keys, and tells the failure
@@ -103,7 +158,9 @@ func (s *keySet) opens(old *keySet) error {
 // else after a second, two, four and so on up to a minute.
 //
 // A Ring of kind Ticket or Session is a tink.AEAD, a Ring of kind Channel a
-// tink.DeterministicAEAD. A Ring is safe for concurrent use.
+// tink.DeterministicAEAD, a Ring of kind Issuer a tink.Signer, and a Ring of kind Recipient a
+// signed.Unsealer and a signed.Recipient. The methods of other kinds return errors. A Ring is
+// safe for concurrent use.
 type Ring struct {
 	path string
 	c    Config
@@ -130,6 +187,15 @@ func Open(path string, c Config) (*Ring, error) {
 	if c.Kind == AnyKind {
 		return nil, &token.ConfigError{Field: "keyring.Config.Kind", Reason: anyKindFault}
 	}
+	if c.Kind.isSigned() {
+		return nil, &token.ConfigError{Field: "keyring.Config.Kind",
+			Reason: fmt.Sprintf("is %q, the kind of a signed file, which has no Ring; see Follow", string(c.Kind))}
+	}
+	return openRing(path, c)
+}
+
+// openRing is Open after the checks of c.
+func openRing(path string, c Config) (*Ring, error) {
 	if c.Poll < 0 {
 		return nil, &token.ConfigError{
 			Field: "keyring.Config.Poll", Reason: fmt.Sprintf("is %v; it must not be negative", c.Poll),
@@ -162,7 +228,7 @@ func (r *Ring) Close() error {
 	return nil
 }
 
-// Encrypt seals under the primary key. A Channel Ring returns an error.
+// Encrypt seals under the primary key of a Ticket or Session Ring.
 func (r *Ring) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
 	s := r.keys.Load()
 	if s.aead == nil {
@@ -182,15 +248,14 @@ func (r *Ring) AppendEncrypt(dst, plaintext, associatedData []byte) ([]byte, err
 	if s.aead == nil {
 		return nil, errNotAEAD
 	}
-	sealed, err := sealing.Append(s.aead, dst, plaintext, associatedData)
+	sealed, err := s.aead.AppendEncrypt(dst, plaintext, associatedData)
 	if err == nil && !sealing.IsProbe(associatedData) {
 		s.primary.sealed.Add(1)
 	}
 	return sealed, err
 }
 
-// Decrypt opens a ciphertext of Encrypt under any key that opens. A Channel Ring returns an
-// error.
+// Decrypt opens a ciphertext of Encrypt under any key that opens.
 func (r *Ring) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
 	s := r.keys.Load()
 	if s.aead == nil {
@@ -204,8 +269,7 @@ func (r *Ring) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
 }
 
 // EncryptDeterministically seals under the primary key of a Channel Ring. The same plaintext
-// and associated data give the same ciphertext, until the keyring is rotated. A Ring of
-// another kind returns an error.
+// and associated data give the same ciphertext, until the keyring is rotated.
 func (r *Ring) EncryptDeterministically(plaintext, associatedData []byte) ([]byte, error) {
 	s := r.keys.Load()
 	if s.daead == nil {
@@ -219,7 +283,7 @@ func (r *Ring) EncryptDeterministically(plaintext, associatedData []byte) ([]byt
 }
 
 // DecryptDeterministically opens a ciphertext of EncryptDeterministically under any key that
-// opens. A Ring of another kind than Channel returns an error.
+// opens.
 func (r *Ring) DecryptDeterministically(ciphertext, associatedData []byte) ([]byte, error) {
 	s := r.keys.Load()
 	if s.daead == nil {
@@ -230,6 +294,50 @@ func (r *Ring) DecryptDeterministically(ciphertext, associatedData []byte) ([]by
 		s.opened(ciphertext)
 	}
 	return plain, err
+}
+
+// Sign signs under the primary key of an Issuer Ring: a ticket of format 2 for a signed.Sealer.
+func (r *Ring) Sign(data []byte) ([]byte, error) {
+	s := r.keys.Load()
+	if s.signer == nil {
+		return nil, errNotIssuer
+	}
+	sig, err := s.signer.Sign(data)
+	if err == nil && !sealing.IsProbe(data) {
+		s.primary.sealed.Add(1)
+	}
+	return sig, err
+}
+
+// OpeningKey returns the key of a Recipient Ring with this ID, for signed.Open, or nil. For an
+// unknown ID, OpeningKey looks at the file as HasKey does.
+func (r *Ring) OpeningKey(id KeyID) *signed.OpeningKey {
+	s := r.keys.Load()
+	if s.opening == nil {
+		return nil
+	}
+	if k := s.opening.OpeningKey(id); k != nil || !r.HasKey(id) {
+		return k
+	}
+	return r.keys.Load().opening.OpeningKey(id)
+}
+
+// Opened counts a ticket that signed.Open has opened and verified: the issuer's key signed it.
+func (r *Ring) Opened(id KeyID, issuer string, signingKey KeyID) {
+	if u := r.keys.Load().enabled[id]; u != nil {
+		u.opened.Add(1)
+		u.openedBy(issuer, signingKey)
+	}
+}
+
+// SealingKey returns the public half of the primary key of a Recipient Ring, for programs that
+// issue to their own login service. Other organisations get public keys alone.
+func (r *Ring) SealingKey() (*signed.SealingKey, error) {
+	s := r.keys.Load()
+	if s.sealing == nil {
+		return nil, errNotRecipient
+	}
+	return s.sealing, nil
 }
 
 // load reads the file, and takes the keys of a changed file that may follow the file in use.
@@ -290,10 +398,17 @@ func (r *Ring) take(data []byte, stat fs.FileInfo) error {
 			return err
 		}
 	}
+	if err := s.parseDocument(r.path, &r.c); err != nil {
+		return err
+	}
 	r.keys.Store(s)
 	r.changed = old != nil
+	if s.header.Kind.isSigned() {
+		r.c.Log.Info("signed file loaded", "file", r.path, "generation", s.header.Generation)
+		return nil
+	}
 	r.c.Log.Info("keyring loaded", "file", r.path, "generation", s.header.Generation,
-		"primary", s.header.primary().ID.String(), "keys", len(s.header.Keys))
+		"primary", s.info().Primary.String(), "keys", len(s.header.Keys))
 	if old == nil || old.header.Policy != s.header.Policy {
 		r.c.warn(r.path, s.info())
 	}
@@ -323,6 +438,9 @@ func (s *keySet) follows(old *keySet) *FileError {
 			return fileError(LostKey, "does not know that key %v was destroyed, so it is another keyring; "+
 				"put the right file back", id)
 		}
+	}
+	if s.header.Kind.isSigned() {
+		return nil
 	}
 	// The old primary may have been disabled or destroyed since.
 	k := s.header.key(old.header.primary().ID)

@@ -34,14 +34,18 @@ const (
 	// since the key was enabled refuse the key's ciphertexts.
 	Promote Action = "promote"
 
-	// Hold keeps Key from becoming the primary, until Unhold.
+	// Hold keeps Key from becoming the primary, until Unhold. Others are not told of a pending key
+	// that is held: it is in no bundle. So a pending key of an Issuer keyring counts as enabled by
+	// Unhold, and waits for Policy.PromoteFrom again.
 	Hold   Action = "hold"
 	Unhold Action = "unhold"
 
 	// Rollback makes the previous primary the primary again. The current primary retires
 	// and is held. Key may be zero; if not, it must be the previous primary. A key that was
 	// disabled in between is blocked until every process has it again. With Unsafe,
-	// processes that have not read the new file refuse the key's ciphertexts.
+	// processes that have not read the new file refuse the key's ciphertexts. After a Rollback
+	// of an Issuer keyring, others refuse good tickets as forged until they have a new bundle:
+	// an older one names the time of the key's last ticket. Publish at once.
 	Rollback Action = "rollback"
 
 	// Disable makes Key open nothing. A retiring key is blocked until Policy.DisableFrom.
@@ -58,7 +62,7 @@ const (
 
 	// Revoke disables Key for good, for example because the key leaked. If Key is the
 	// primary, a new key becomes the primary at once, and all waiting keys are held, since
-	// they leaked with the file. Revoke needs a reason.
+	// they leaked with the file. The next bundle is without them. Revoke needs a reason.
 	Revoke Action = "revoke"
 
 	// SetPolicy sets Policy.
@@ -67,6 +71,14 @@ const (
 	// BeginAudit begins a new audit log if the old log is lost or damaged. The rest of the
 	// old log is kept beside the new log. BeginAudit needs a reason.
 	BeginAudit Action = "begin-audit"
+
+	// The steps of a trust list, which package verify/trust makes.
+	TrustAdd    Action = "trust-add"    // Issuer, with the grant in Detail
+	TrustGrant  Action = "trust-grant"  // of Issuer, in Detail
+	TrustBundle Action = "trust-bundle" // a bundle of Issuer was taken
+	TrustKey    Action = "trust-key"    // with it, Key of Issuer
+	TrustDrop   Action = "trust-drop"   // Key of Issuer is no more
+	TrustDeny   Action = "trust-deny"   // Key of Issuer, or all of Issuer
 
 	// The audit log also records these actions, which are not steps: redated comes from
 	// Config.UnsafeClockBehind, the others have functions of their own.
@@ -85,7 +97,9 @@ type Step struct {
 	Now       bool    `json:"now,omitempty"`
 	Unsafe    bool    `json:"unsafe,omitempty"`
 	Policy    *Policy `json:"policy,omitempty"`
-	KEK       string  `json:"kek,omitempty"` // in the log only: hint of the KEK of a rewrap, export or import
+	Issuer    string  `json:"issuer,omitempty"` // of a trust list
+	Detail    string  `json:"detail,omitempty"` // in the log of a trust list: a grant in words, for example
+	KEK       string  `json:"kek,omitempty"`    // in the log only: hint of the KEK of a rewrap, export or import
 }
 
 // edit is a change before the write.
@@ -95,6 +109,8 @@ type edit struct {
 	now time.Time
 	why string
 	kek KEK // for the new file
+
+	document []byte // of a signed file, in place of m
 
 	done []Step // for the log
 }
@@ -123,7 +139,7 @@ func (e *edit) doStep(s *Step) error {
 		if err := e.checkRoom(); err != nil {
 			return err
 		}
-		k.State, k.Enabled = Staged, time.Time{}
+		k.State, k.Enabled, k.Known = Staged, time.Time{}, time.Time{}
 		s.Key, s.Algorithm = k.ID, k.Algorithm
 		return e.m.Disable(uint32(k.ID))
 	case Rollback:
@@ -162,6 +178,10 @@ func (e *edit) doStep(s *Step) error {
 		k.Held = false
 		if k.State != Disabled {
 			k.Reason = ""
+		}
+		if k.State == Pending && e.h.Kind == Issuer { // bundles were without it
+			k.Enabled = e.now
+			e.spread(k)
 		}
 		return nil
 	case Disable:
@@ -226,7 +246,17 @@ func (e *edit) add(algorithm string) (*Key, error) {
 		return nil, fmt.Errorf("making a key: %w", err)
 	}
 	e.h.Keys = append(e.h.Keys, Key{ID: id, Algorithm: algorithm, State: Pending, Created: e.now, Enabled: e.now})
-	return &e.h.Keys[len(e.h.Keys)-1], nil
+	k := &e.h.Keys[len(e.h.Keys)-1]
+	e.spread(k)
+	return k, nil
+}
+
+// spread sets Known of the key k, which was enabled now.
+func (e *edit) spread(k *Key) {
+	k.Known = time.Time{}
+	if e.h.Known.After(k.Enabled.Add(e.h.Policy.spread(e.h.Kind))) {
+		k.Known = e.h.Known
+	}
 }
 
 // checkRoom refuses a key for which the file has no room. A revocation may use the reserve,
@@ -297,7 +327,8 @@ func (e *edit) rollback(s *Step) error {
 		return fmt.Errorf("the key to go back to is %v, not %v; hold %v to go back further", to.ID, s.Key, to.ID)
 	}
 	// A key that was disabled meanwhile does not open everywhere yet.
-	if from := to.Enabled.Add(e.h.Policy.spread()); to.Enabled.After(to.Demoted) && e.now.Before(from) && !s.Unsafe {
+	from := e.h.Policy.knownFrom(*to)
+	if to.Enabled.After(to.Demoted) && e.now.Before(from) && !s.Unsafe {
 		return &BlockedError{Do: Rollback, ID: to.ID, State: to.State, From: from}
 	}
 	s.Key = to.ID
@@ -336,6 +367,7 @@ func (e *edit) enable(k *Key) error {
 			k.ID, k.Algorithm)
 	}
 	k.State, k.Enabled, k.Disabled = Pending, e.now, time.Time{}
+	e.spread(k)
 	if !k.Promoted.IsZero() {
 		k.State = Retiring
 	}
@@ -390,8 +422,8 @@ func (e *edit) revoke(k *Key) error {
 	return e.m.Disable(uint32(id))
 }
 
-// setPolicy changes the policy. Ciphertexts of a longer policy keep their keys for as long as
-// the longer policy said.
+// setPolicy changes the policy. What a longer policy promised stays so: readers that may lag,
+// public keys that others may hold, and ciphertexts.
 func (e *edit) setPolicy(p *Policy) error {
 	if p == nil {
 		return &token.ConfigError{Field: "keyring.Step.Policy", Reason: "is nil; give the new policy"}
@@ -399,22 +431,35 @@ func (e *edit) setPolicy(p *Policy) error {
 	if err := p.Check(e.h.Kind); err != nil {
 		return err
 	}
-	if *p == e.h.Policy {
+	old, kind := e.h.Policy, e.h.Kind
+	if *p == old {
 		return fmt.Errorf("the policy is so %w", ErrAlready)
 	}
-	if old := e.h.Policy; p.needed() < old.needed() {
-		for i := range e.h.Keys {
-			switch k := &e.h.Keys[i]; k.State {
-			case Primary:
-				k.Needed = later(k.Needed, e.now.Add(old.needed()))
-			case Retiring:
-				k.Needed = later(k.Needed, old.DisableFrom(*k))
-			case Disabled:
-				// The key may be enabled again.
-				if until := k.Demoted.Add(old.needed()); !k.Promoted.IsZero() && until.After(e.now) {
-					k.Needed = later(k.Needed, until)
-				}
-			}
+	sooner := p.spread(kind) < old.spread(kind)
+	if sooner {
+		e.h.Known = later(e.h.Known, e.now.Add(old.spread(kind)))
+	}
+	for i := range e.h.Keys {
+		k := &e.h.Keys[i]
+		if from := old.knownFrom(*k); sooner && k.opens() && from.After(e.now) {
+			k.Known = from
+		}
+		if k.Promoted.IsZero() {
+			continue
+		}
+		sealed, needed := old.sealedUntil(*k), old.DisableFrom(*k)
+		switch k.State {
+		case Primary:
+			sealed = later(e.now.Add(old.sealing(kind)), k.Sealed)
+			needed = sealed.Add(old.lives())
+		case Disabled: // the key may be enabled again
+			needed = sealed.Add(old.lives())
+		}
+		if p.sealing(kind) < old.sealing(kind) { // also in the past: see PublicKey.LastIssue
+			k.Sealed = later(k.Sealed, sealed)
+		}
+		if (p.lives() < old.lives() || p.needed(kind) < old.needed(kind)) && needed.After(e.now) {
+			k.Needed = later(k.Needed, needed)
 		}
 	}
 	e.h.Policy = *p

@@ -483,6 +483,9 @@ func TestFull(t *testing.T) {
 // TestHeaderRoom has so many destroyed keys that there is no room for more keys,
 // but for a revocation's.
 func TestHeaderRoom(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes the largest files in one goroutine; the whole run has it")
+	}
 	path, c, _ := timed(t)
 	ks, h := material(t, path, c), headerOf(t, path)
 	for i := range (maxHeader - headerReserve - len(encodeHeader(t, h)) - 50) / len(`"00000000",`) {

@@ -63,6 +63,48 @@ func Export(path string, c Config, e Encoding, kek KEK, why string) ([]byte, err
 	return out.Bytes(), nil
 }
 
+// ExportPublic returns the public halves of an Issuer or Recipient keyring's keys, in the form of
+// Tink and Tinkey. Keys that are pending and held are disabled there. The public halves are no
+// secret. Who relies on them must know that they are the right keys: transfer them so that nobody
+// can exchange them.
+func ExportPublic(path string, c Config, e Encoding) ([]byte, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	f, _, err := readBoth(path, &c)
+	if err != nil {
+		return nil, err
+	}
+	if f.header.Kind != Issuer && f.header.Kind != Recipient {
+		return nil, fmt.Errorf("the keys of a %s keyring have no public half", f.header.Kind)
+	}
+	m := keyset.NewManagerFromHandle(f.handle)
+	for _, k := range f.header.Keys {
+		if k.withheld() {
+			if err := m.Disable(uint32(k.ID)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	handle, err := m.Handle()
+	if err != nil {
+		return nil, err
+	}
+	public, err := handle.Public()
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	var w keyset.Writer = keyset.NewBinaryWriter(&out)
+	if e == JSON {
+		w = keyset.NewJSONWriter(&out)
+	}
+	if err := public.WriteWithNoSecrets(w); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
 // errorKeeper keeps a KEK's error. Tink would keep only the text.
 type errorKeeper struct {
 	KEK
@@ -101,8 +143,8 @@ func CreateFrom(path string, c Config, p Policy, tinkKeyset []byte, kek KEK) err
 
 // Import adds the keys of a Tink keyset, in the forms of CreateFrom, to the keyring at path.
 // The new keys open their ciphertexts from elsewhere, and are held: only people make them
-// the primary (Unhold, Promote), and the policy does not disable them. Import refuses keys
-// whose IDs are or were in the keyring.
+// the primary (Unhold, Promote), and the policy does not disable them. Bundles of an Issuer
+// keyring have them after Unhold only. Import refuses keys whose IDs are or were in the keyring.
 func Import(path string, c Config, tinkKeyset []byte, kek KEK, why string) (Info, error) {
 	handle, err := readTink(tinkKeyset, kek)
 	if err != nil {

@@ -22,9 +22,8 @@ import (
 // The names ascend strictly. Uvarints are minimal. One Ticket has one payload, and one
 // payload is one Ticket.
 //
-// To extend: a new field takes the next free tag below 64. A reader of this format refuses
-// the new tag, so the new field needs a new format number, unless every verifier is updated
-// first. Flags and audiences follow the same rule.
+// Nothing can be added: each reader of formats 1 and 2 refuses flags, tags, audiences and lengths
+// that are not here. A payload with anything new needs a format of another number.
 const (
 	flagOneTime  = 1 << 0
 	flagOverride = 1 << 1
@@ -71,6 +70,18 @@ func (t *Ticket) appendPayload(b []byte) []byte {
 		}
 	}
 	return b
+}
+
+// DecodePayload fills t from a payload, whose texts become those of t. It is for readers of
+// tickets whose payload was authenticated in another way than Open does. The error wraps
+// ErrMalformed, and leaves t zero.
+func (t *Ticket) DecodePayload(payload string) error {
+	*t = Ticket{}
+	err := t.decodePayload(payload)
+	if err != nil {
+		*t = Ticket{}
+	}
+	return err
 }
 
 // decodePayload fills t, which must be zero, from a payload. The texts of t are parts of p.
@@ -143,7 +154,7 @@ func splitClaim(s string) (name, value string, ok bool) {
 		return "", "", false
 	}
 	name, value = s[m:m+int(n)], s[m+int(n):]
-	return name, value, validClaimName(name) && value != "" && textrule.Fault(value, maxClaimValue) == ""
+	return name, value, validName(name) && value != "" && textrule.Fault(value, maxClaimValue) == ""
 }
 
 // uvarint reads the minimal uvarint at the beginning of p. It returns the value and the

@@ -17,6 +17,9 @@
 // package verify for that: it checks times, audience, brand and channel, and redeems a
 // one-time ticket once.
 //
+// That is format 1. Package signed has format 2, in which the issuer signs and the login service
+// cannot make tickets. An Issuer makes either.
+//
 // Keys are Tink's, as a tink.AEAD. A keyring.Ring follows the rotation of its file;
 // NewKeyset takes a Tink keyset. The keys are symmetric: a service that can open tickets can
 // make tickets, too. Give the keys only to services that may do both. Tink's hybrid keys are

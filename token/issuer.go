@@ -12,9 +12,10 @@ import (
 
 	"github.com/admitone/admitone/internal/base64url"
 	"github.com/admitone/admitone/internal/sealing"
+	"github.com/admitone/admitone/token/internal/armor"
 )
 
-// Config says how an Issuer works. Sealer is mandatory.
+// Config says how an Issuer works. Either Sealer or Signed is mandatory.
 type Config struct {
 	// Sealer seals the tickets: a keyring.Ring of kind ticket, a Keyset, or another
 	// tink.AEAD whose keys have the TINK prefix. NewIssuer tries the Sealer, and refuses a
@@ -24,14 +25,28 @@ type Config struct {
 	// If the Sealer has the method AppendEncrypt of a Keyset, Issue seals with this method.
 	Sealer tink.AEAD
 
+	// Signed makes tickets of format 2: a signed.Sealer. The lifetime of Signed bounds
+	// MaxLifetime as the Sealer's does. Sealer must be nil then.
+	Signed Envelope
+
 	Realm       string           // the deployment's name, the same for issuer and verifier; see CheckRealm
 	MaxLifetime time.Duration    // the longest lifetime of a ticket; 0 means the constant MaxLifetime
 	Now         func() time.Time // the clock; nil means time.Now
 }
 
+// Envelope seals payloads in another format than 1. A signed.Sealer is the Envelope of
+// format 2; there are no others.
+type Envelope interface {
+	// Seal seals the payload of t, and appends the sealed bytes to dst, which must not overlap
+	// the payload. Seal sets t.KeyID, t.Issuer and t.SigningKey.
+	Seal(dst []byte, realm string, payload []byte, t *Ticket) ([]byte, error)
+}
+
 // Issuer makes tickets. An Issuer is safe for concurrent use.
 type Issuer struct {
-	sealer tink.AEAD
+	sealer sealing.Sealer
+	signed Envelope // instead of sealer, or nil
+	realm  string
 	ad     []byte
 	max    time.Duration
 	now    func() time.Time
@@ -39,8 +54,14 @@ type Issuer struct {
 
 // NewIssuer returns an Issuer. The error is a *ConfigError.
 func NewIssuer(c Config) (*Issuer, error) {
-	if err := CheckKeys("token.Config.Sealer", c.Sealer); err != nil {
-		return nil, err
+	if c.Signed == nil {
+		if err := CheckKeys("token.Config.Sealer", c.Sealer); err != nil {
+			return nil, err
+		}
+	} else if sealing.IsNil(c.Signed) {
+		return nil, &ConfigError{Field: "token.Config.Signed", Reason: "is nil; give the answer of signed.NewSealer"}
+	} else if c.Sealer != nil {
+		return nil, &ConfigError{Field: "token.Config.Sealer", Reason: "stands beside Signed; choose one of the two"}
 	}
 	if err := CheckRealm("token.Config.Realm", c.Realm); err != nil {
 		return nil, err
@@ -49,7 +70,9 @@ func NewIssuer(c Config) (*Issuer, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &Issuer{sealer: c.Sealer, ad: ad, max: c.MaxLifetime, now: c.Now}
+	i := &Issuer{
+		sealer: sealing.NewSealer(c.Sealer), signed: c.Signed, realm: c.Realm, ad: ad, max: c.MaxLifetime, now: c.Now,
+	}
 	if i.max == 0 {
 		i.max = MaxLifetime
 	}
@@ -61,8 +84,10 @@ func NewIssuer(c Config) (*Issuer, error) {
 		return nil, &ConfigError{Field: field, Reason: fmt.Sprintf(
 			"is %v; it must be from 1ms to %v", i.max, maxLifetime*time.Millisecond)}
 	}
-	if fault := sealing.LifetimeFault(c.Sealer, i.max); fault != "" {
-		return nil, &ConfigError{Field: field, Reason: fault}
+	for _, keys := range []any{c.Sealer, c.Signed} {
+		if fault := sealing.LifetimeFault(keys, i.max); fault != "" {
+			return nil, &ConfigError{Field: field, Reason: fault}
+		}
 	}
 	return i, nil
 }
@@ -70,7 +95,8 @@ func NewIssuer(c Config) (*Issuer, error) {
 // Issue seals t and returns the ticket: at most 2,048 characters of A-Z a-z 0-9 '-' '_',
 // which need no escaping in a URL. The last character is a letter or a digit.
 //
-// Issue sets t.ID to 16 new random bytes, t.IssuedAt to the time of the clock, and t.KeyID.
+// Issue sets t.ID to 16 new random bytes, t.IssuedAt to the time of the clock, and the fields
+// that name keys.
 // If t.Lifetime is 0, Issue sets t.Lifetime to AgentLifetime, CustomerLifetime or
 // AdministratorLifetime, or to the Issuer's maximum if the maximum is less.
 //
@@ -103,37 +129,43 @@ func (i *Issuer) Issue(t *Ticket) (string, error) {
 	defer pool.Put(s)
 	t.ID = s.ids.next()
 	payload := t.appendPayload(s.bytes[:0])
-	if len(payload) > maxSealed {
+	if len(payload) > armor.MaxSealed {
 		return "", errTooLong
 	}
 	for again := 0; ; again++ {
-		sealed, key, err := sealing.Seal(i.sealer, s.sealed[:], payload, i.ad)
+		sealed, err := i.seal(s.sealed[:0], payload, t)
 		if err != nil {
 			return "", fmt.Errorf("sealing a ticket: %w", err)
 		}
-		if len(sealed) > maxSealed {
+		if len(sealed) > armor.MaxSealed {
 			return "", errTooLong
 		}
-		if again < mostAgain && endsInMark(sealed) {
+		if again < mostAgain && armor.EndsInMark(sealed) {
 			t.ID = s.ids.next()
 			copy(payload[idOffset:], t.ID[:])
 			continue
 		}
-		t.KeyID = KeyID(key)
+		if i.signed != nil {
+			return base64url.Encode(prefix2, sealed), nil
+		}
 		return base64url.Encode(prefix, sealed), nil
 	}
+}
+
+// seal seals the payload of t in the Issuer's format, and sets the fields of t that name keys.
+// The sealed bytes may be in buffer, which is empty and must not overlap the payload.
+func (i *Issuer) seal(buffer, payload []byte, t *Ticket) ([]byte, error) {
+	if i.signed != nil {
+		return i.signed.Seal(buffer, i.realm, payload, t)
+	}
+	sealed, key, err := sealing.Seal(i.sealer, buffer, payload, i.ad)
+	t.KeyID, t.Issuer, t.SigningKey = KeyID(key), "", 0
+	return sealed, err
 }
 
 // mostAgain is how often Issue seals a ticket again, under a new ID, if the ticket ends in
 // '-' or '_'. Programs that find links in text leave such an ending out of the link.
 const mostAgain = 16
-
-// endsInMark reports whether the base64url text of sealed ends in '-' or '_', whose values
-// are 62 and 63. The last character of a text stands for 6 bits only if the length of sealed
-// is a multiple of 3. Otherwise its unused bits are 0.
-func endsInMark(sealed []byte) bool {
-	return len(sealed)%3 == 0 && sealed[len(sealed)-1]&0x3f >= 62
-}
 
 var errTooLong = &FieldError{"ticket",
 	"would be longer than 2048 characters; shorten or leave out claims, remark and other fields"}

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"bytes"
 	"encoding/base64"
 	"reflect"
 	"strings"
@@ -10,8 +11,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/daead"
+	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
+	"github.com/tink-crypto/tink-go/v2/keyset"
 	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
 	"github.com/tink-crypto/tink-go/v2/tink"
+	"google.golang.org/protobuf/proto"
 )
 
 // Issuers take full AEADs only, so that no half of Tink's hybrid encryption, whose other
@@ -71,5 +75,23 @@ func TestChannelsRefuseTextsOfNoChannel(t *testing.T) {
 		assert.Empty(t, id)
 		_, err = c.ID(bad, sealed(bad, "web"))
 		assert.ErrorIs(t, err, ErrChannelCode, "brand %q", bad)
+	}
+}
+
+// Tink makes no handle of two keys with one ID, so that NewKeyset need not look for such keys: a
+// ticket would name both.
+func TestTwinKeys(t *testing.T) {
+	material := insecurecleartextkeyset.KeysetMaterial(newHandle(t, 2, aead.AES256GCMKeyTemplate()))
+	for _, status := range []tinkpb.KeyStatusType{tinkpb.KeyStatusType_ENABLED, tinkpb.KeyStatusType_DISABLED} {
+		for i := range material.Key {
+			twins := proto.Clone(material).(*tinkpb.Keyset)
+			twin := proto.Clone(twins.Key[i]).(*tinkpb.Keyset_Key)
+			twin.Status = status
+			twins.Key = append(twins.Key, twin)
+			data, err := proto.Marshal(twins)
+			require.NoError(t, err)
+			_, err = insecurecleartextkeyset.Read(keyset.NewBinaryReader(bytes.NewReader(data)))
+			assert.ErrorContains(t, err, "duplicate")
+		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 // the keyring package. A Keyset knows the IDs of its keys, unlike the tink.AEAD of
 // aead.New: Open can tell a ticket under an unknown key from a forgery.
 type Keyset struct {
-	tink.AEAD
+	aead    *sealing.AEAD
 	enabled []KeyID
 }
 
@@ -28,33 +28,41 @@ func NewKeyset(handle *keyset.Handle) (*Keyset, error) {
 		return nil, &ConfigError{Field: field, Reason: "is nil; give a keyset of AEAD keys"}
 	}
 	k := new(Keyset)
-	var seen []KeyID
 	for _, info := range handle.KeysetInfo().GetKeyInfo() {
 		id, prefix := KeyID(info.GetKeyId()), info.GetOutputPrefixType()
 		if prefix != tinkpb.OutputPrefixType_TINK {
 			return nil, &ConfigError{Field: field, Reason: fmt.Sprintf(
 				"has key %v with output prefix %v; make the keyset's keys with the TINK prefix", id, prefix)}
 		}
-		if slices.Contains(seen, id) {
-			return nil, &ConfigError{Field: field, Reason: fmt.Sprintf("has two keys with the ID %v; remove one", id)}
-		}
-		seen = append(seen, id)
 		if info.GetStatus() == tinkpb.KeyStatusType_ENABLED {
 			k.enabled = append(k.enabled, id)
 		}
 	}
 	var err error
-	if k.AEAD, err = sealing.NewAEAD(handle); err != nil {
+	if k.aead, err = sealing.NewAEAD(handle); err != nil {
 		return nil, &ConfigError{Field: field, Reason: "is not a keyset of AEAD keys", Cause: err}
 	}
 	return k, nil
 }
 
+// Encrypt seals under the primary key.
+func (k *Keyset) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
+	return k.aead.Encrypt(plaintext, associatedData)
+}
+
+// Decrypt opens a ciphertext of Encrypt under the key that the ciphertext names.
+func (k *Keyset) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
+	return k.aead.Decrypt(ciphertext, associatedData)
+}
+
 // AppendEncrypt is Encrypt, and appends the ciphertext to dst, which must not overlap the
 // plaintext.
 func (k *Keyset) AppendEncrypt(dst, plaintext, associatedData []byte) ([]byte, error) {
-	return sealing.Append(k.AEAD, dst, plaintext, associatedData)
+	return k.aead.AppendEncrypt(dst, plaintext, associatedData)
 }
+
+// KeyIDs returns the IDs of the enabled keys.
+func (k *Keyset) KeyIDs() []KeyID { return slices.Clone(k.enabled) }
 
 // HasKey reports whether the keyset has an enabled key with this ID.
 func (k *Keyset) HasKey(id KeyID) bool {
@@ -68,7 +76,7 @@ func (k *Keyset) HasKey(id KeyID) bool {
 //
 // CheckKeys cannot see keys other than the primary key. NewKeyset looks at every key.
 func CheckKeys(field string, keys tink.AEAD) error {
-	if keys == nil {
+	if sealing.IsNil(keys) {
 		return &ConfigError{Field: field, Reason: "is nil; give a keyring.Ring, a token.Keyset or another tink.AEAD"}
 	}
 	_, err := sealing.Try(keys)

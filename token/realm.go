@@ -17,6 +17,16 @@ func CheckRealm(field, realm string) error {
 	return nil
 }
 
+// CheckIssuer refuses a name that no issuer can have. An issuer's name is 1 to 64 characters of
+// a-z, 0-9, '_', '.' and '-'. The error is a *ConfigError for field, as CheckRealm's.
+func CheckIssuer(field, name string) error {
+	if !validName(name) {
+		return &ConfigError{Field: field,
+			Reason: "is not 1 to 64 characters of a-z, 0-9, '_', '.' and '-'; rename the issuer"}
+	}
+	return nil
+}
+
 // AssociatedData returns the associated data with which the tickets of a realm are sealed:
 // "admitone/ticket/1", a zero byte, and the realm. The error is CheckRealm's.
 func AssociatedData(realm string) ([]byte, error) {

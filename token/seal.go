@@ -8,23 +8,22 @@ import (
 
 	"github.com/tink-crypto/tink-go/v2/tink"
 
-	"github.com/admitone/admitone/internal/base64url"
 	"github.com/admitone/admitone/internal/sealing"
+	"github.com/admitone/admitone/token/internal/armor"
 )
 
 // Errors of Open. Open wraps them with details for operators. Tell a stranger the same
 // for all four.
 var (
-	ErrMalformed          = errors.New("malformed ticket")
-	ErrUnsupportedVersion = errors.New("unsupported ticket version")
+	ErrMalformed          = armor.ErrMalformed
+	ErrUnsupportedVersion = armor.ErrUnsupportedVersion
 	ErrUnknownKey         = errors.New("ticket sealed with an unknown key")
 	ErrForged             = errors.New("forged ticket, or a ticket of another realm")
 )
 
 const (
-	prefix    = "tkt1_"
-	maxLength = 2048 // of a ticket, in characters
-	maxSealed = (maxLength - len(prefix)) * 6 / 8
+	prefix  = "tkt1_"
+	prefix2 = "tkt2_" // of format 2, which package signed opens
 )
 
 // Pattern is a regular expression (RE2, PCRE) that finds tickets of every version in text:
@@ -33,8 +32,8 @@ const Pattern = `tkt[0-9]+_[A-Za-z0-9_-]{60,}`
 
 // scratch is the working memory of a call of Issue or Open.
 type scratch struct {
-	bytes  [maxLength]byte
-	sealed [maxSealed]byte
+	bytes  [armor.MaxLength]byte
+	sealed [armor.MaxSealed]byte
 	ids    idSource
 }
 
@@ -52,7 +51,8 @@ var pool = sync.Pool{New: func() any { return new(scratch) }}
 func Open(keys tink.AEAD, associatedData []byte, ticket string, t *Ticket) error {
 	*t = Ticket{}
 	s := pool.Get().(*scratch)
-	sealed, key, err := unarmor(s, ticket)
+	sealed, id, err := armor.Decode(s.bytes[:], prefix, ticket)
+	key := KeyID(id)
 	var payload string
 	if err == nil {
 		payload, err = decrypt(keys, key, sealed, associatedData)
@@ -80,46 +80,15 @@ func decrypt(keys tink.AEAD, key KeyID, sealed, associatedData []byte) (string, 
 	return "", fmt.Errorf("%w: key %v does not open it", ErrForged, key)
 }
 
-// UnverifiedKeyID returns the ID of the key that a ticket names. It needs no key, and
-// proves nothing: anybody can write any ID. The error is as Open's.
+// UnverifiedKeyID returns the ID of the key that a ticket of either format names. It needs no
+// key, and proves nothing: anybody can write any ID. The error is as Open's.
 func UnverifiedKeyID(ticket string) (KeyID, error) {
 	s := pool.Get().(*scratch)
 	defer pool.Put(s)
-	_, key, err := unarmor(s, ticket)
-	return key, err
-}
-
-// unarmor decodes a ticket's text into s. It returns the sealed bytes and the ID of their
-// key.
-func unarmor(s *scratch, ticket string) ([]byte, KeyID, error) {
-	if len(ticket) > maxLength {
-		return nil, 0, fmt.Errorf("%w: longer than %d characters", ErrMalformed, maxLength)
+	format := prefix
+	if strings.HasPrefix(ticket, prefix2) {
+		format = prefix2
 	}
-	body, ok := strings.CutPrefix(ticket, prefix)
-	if !ok {
-		return nil, 0, prefixFault(ticket)
-	}
-	sealed, ok := base64url.Decode(s.bytes[:], body)
-	if !ok {
-		return nil, 0, fmt.Errorf("%w: not base64url without padding", ErrMalformed)
-	}
-	key, ok := sealing.KeyID(sealed)
-	if !ok {
-		return nil, 0, fmt.Errorf("%w: no key ID", ErrMalformed)
-	}
-	return sealed, KeyID(key), nil
-}
-
-// prefixFault returns the error for a text without the prefix of this version.
-func prefixFault(ticket string) error {
-	version, _, ok := strings.Cut(strings.TrimPrefix(ticket, "tkt"), "_")
-	if !ok || !strings.HasPrefix(ticket, "tkt") || !isVersion(version) {
-		return fmt.Errorf("%w: does not begin with %q", ErrMalformed, prefix)
-	}
-	return fmt.Errorf("%w: %s", ErrUnsupportedVersion, version)
-}
-
-// isVersion reports whether s is a number from 1 to 999 without leading zeros.
-func isVersion(s string) bool {
-	return s != "" && len(s) <= 3 && s[0] != '0' && strings.Trim(s, "0123456789") == ""
+	_, key, err := armor.Decode(s.bytes[:], format, ticket)
+	return KeyID(key), err
 }

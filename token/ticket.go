@@ -1,6 +1,7 @@
 package token
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"slices"
 	"strconv"
@@ -33,8 +34,8 @@ func (a Audience) String() string {
 	return "audience(" + strconv.Itoa(int(a)) + ")"
 }
 
-// ID is a ticket's random identifier: the nonce of the replay cache, and the name of the
-// ticket in logs. An ID is no secret: nobody enters with an ID.
+// ID is a ticket's random identifier: the name of the ticket in logs, and the source of the
+// nonce of the replay cache (see Ticket.Nonce). An ID is no secret: nobody enters with an ID.
 type ID [16]byte
 
 // String returns the ID as 32 lower-case hexadecimal digits.
@@ -59,7 +60,13 @@ const (
 // empty field is absent.
 type Ticket struct {
 	ID    ID    // set by Issue
-	KeyID KeyID // ID of the key that sealed it; set by Issue and Open, not part of the payload
+	KeyID KeyID // ID of the key that opens it; set by Issue and Open, not part of the payload
+
+	// Issuer is the name by which the verifier knows the issuer, and SigningKey the ID of the
+	// issuer's key. Both are set by opening, and never from the payload. The keyring without a
+	// name leaves Issuer empty, and format 1 leaves SigningKey 0.
+	Issuer     string
+	SigningKey KeyID
 
 	Audience         Audience
 	OneTime          bool // may be redeemed once only; administrators: always
@@ -84,6 +91,22 @@ type Ticket struct {
 	Claims map[string]string
 }
 
+// Nonce returns what a replay store remembers of a redeemed ticket: the ID for the issuer
+// without a name, and for a named issuer a hash of the name and the ID. The sealer chooses
+// the ID, and logs show it; so the hash keeps each issuer from spending the tickets of the
+// others.
+func (t *Ticket) Nonce() ID {
+	if t.Issuer == "" {
+		return t.ID
+	}
+	b := make([]byte, 0, 128) // on the stack for every name of at most 64 bytes
+	b = append(b, "admitone/nonce/2\x00"...)
+	b = append(b, t.Issuer...)
+	b = append(b, 0)
+	sum := sha256.Sum256(append(b, t.ID[:]...))
+	return ID(sum[:len(ID{})])
+}
+
 // Expires returns the end of the ticket's lifetime. The ticket is good before this moment,
 // and no longer at this moment.
 func (t *Ticket) Expires() time.Time { return t.IssuedAt.Add(t.Lifetime) }
@@ -99,7 +122,7 @@ type FieldError struct {
 func (e *FieldError) Error() string { return e.Field + " " + e.Reason }
 
 // fields are the payload's text fields, in the order of their tags 1 to 10, with their
-// names in JSON and their greatest lengths in bytes. Tags 11 to 63 are free.
+// names in JSON and their greatest lengths in bytes. Tags 11 to 63 stay unused.
 var fields = [...]struct {
 	name string
 	max  int
@@ -122,9 +145,10 @@ const (
 	maxClaimValue = 512
 )
 
-// texts returns pointers to the text fields, in the order of their tags.
-func (t *Ticket) texts() [len(fields)]*string {
-	return [...]*string{
+// texts returns pointers to the text fields, in the order of their tags. The array is on the
+// caller's stack; to return the array itself would copy it, and the processor would wait.
+func (t *Ticket) texts() *[len(fields)]*string {
+	return &[...]*string{
 		&t.Brand, &t.Username, &t.Email, &t.UniqueID, &t.FirstName,
 		&t.LastName, &t.Phone1, &t.Remark, &t.Channel, &t.Actor,
 	}
@@ -166,7 +190,7 @@ func (t *Ticket) ValidateTexts() error {
 
 func (t *Ticket) validateClaims() error {
 	for name, v := range t.Claims {
-		if !validClaimName(name) {
+		if !validName(name) {
 			return &FieldError{"claims",
 				"has a name that is not 1 to 64 characters of a-z, 0-9, '_', '.' and '-'; rename it"}
 		}
@@ -251,7 +275,7 @@ func isE164(s string) bool {
 	return true
 }
 
-func validClaimName(s string) bool {
+func validName(s string) bool {
 	if len(s) < 1 || len(s) > maxClaimName {
 		return false
 	}

@@ -2,6 +2,8 @@ package token
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -19,6 +21,8 @@ import (
 	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
 	"github.com/tink-crypto/tink-go/v2/tink"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/admitone/admitone/token/internal/armor"
 )
 
 var t0 = time.Date(2025, 1, 19, 14, 18, 47, 630_000_000, time.UTC)
@@ -101,7 +105,7 @@ func TestIssueOpen(t *testing.T) {
 			assert.Equal(t, *want, got, "what was issued, with ID, KeyID, IssuedAt and Lifetime filled in, is what is read")
 			assert.Equal(t, t0, got.IssuedAt)
 			assert.NotZero(t, got.ID)
-			assert.LessOrEqual(t, len(s), maxLength)
+			assert.LessOrEqual(t, len(s), armor.MaxLength)
 			assert.Regexp(t, `^`+Pattern+`$`, s)
 			id, err := UnverifiedKeyID(s)
 			require.NoError(t, err)
@@ -268,7 +272,7 @@ func TestIssueWithBadSealer(t *testing.T) {
 		"failing":        func([]byte) ([]byte, error) { return nil, errors.New("no key") },
 		"empty":          func([]byte) ([]byte, error) { return nil, nil },
 		"without prefix": func(p []byte) ([]byte, error) { return append([]byte{7}, p...), nil },
-		"too long":       func([]byte) ([]byte, error) { return append([]byte{1}, make([]byte, maxSealed)...), nil },
+		"too long":       func([]byte) ([]byte, error) { return append([]byte{1}, make([]byte, armor.MaxSealed)...), nil },
 	} {
 		s, err := newIssuer(t, turning{newKeyset(t, 1), bad}, "").Issue(reference())
 		assert.Error(t, err, name)
@@ -332,7 +336,7 @@ func TestOpenErrors(t *testing.T) {
 	require.NoError(t, err)
 	foreign, err := newIssuer(t, others, "prod").Issue(reference())
 	require.NoError(t, err)
-	bare := keys.AEAD
+	bare := keys.aead
 	for name, row := range map[string]struct {
 		opener tink.AEAD
 		realm  string
@@ -363,8 +367,13 @@ func TestOpenErrors(t *testing.T) {
 			assert.ErrorIs(t, err, row.want)
 		})
 	}
-	_, err = UnverifiedKeyID("tkt2_AAAA")
+	_, err = UnverifiedKeyID("tkt3_AAAA")
 	assert.ErrorIs(t, err, ErrUnsupportedVersion)
+	id, err := UnverifiedKeyID("tkt2_" + s[5:])
+	require.NoError(t, err)
+	want, err := UnverifiedKeyID(s)
+	require.NoError(t, err)
+	assert.Equal(t, want, id, "both formats name the key at the same place")
 }
 
 // flip changes the character at i to another of the alphabet.
@@ -528,6 +537,15 @@ func TestChannelCodeOfSpec(t *testing.T) {
 	spec, err := os.ReadFile("SPEC.md")
 	require.NoError(t, err)
 	assert.Contains(t, string(spec), "    "+code+"\n")
+	sealed, err := base64.RawURLEncoding.DecodeString(code)
+	require.NoError(t, err)
+	shown := strings.Join(strings.Fields(string(spec)), "")
+	for name, value := range map[string][]byte{
+		"plaintext": []byte("commbox\x00webchat"), "ad": []byte("admitone/channel/1\x00prod"),
+		"syntheticIV": sealed[5:21], "ciphertext": sealed[21:], "sealed": sealed,
+	} {
+		assert.True(t, strings.Contains(shown, name+hex.EncodeToString(value)), name)
+	}
 }
 
 func second(_ string, err error) error { return err }
@@ -588,4 +606,28 @@ func TestStrings(t *testing.T) {
 	_, err = AssociatedData("x\xff")
 	assert.ErrorContains(t, err, "UTF-8")
 	assert.True(t, bytes.Equal([]byte("admitone/ticket/1\x00r"), ad(t, "r")))
+}
+
+// FuzzChannelCode: a text that is read as a code is the only code of its place.
+func FuzzChannelCode(f *testing.F) {
+	d, err := daead.New(newHandle(f, 2, daead.AESSIVKeyTemplate()))
+	require.NoError(f, err)
+	c, err := NewChannels(d, "prod")
+	require.NoError(f, err)
+	for _, id := range []string{"web-1", "12345678", strings.Repeat("c", 64)} {
+		code, err := c.Code("commbox", id)
+		require.NoError(f, err)
+		f.Add(code)
+	}
+	f.Add("")
+	f.Fuzz(func(t *testing.T, code string) {
+		brand, id, err := c.Place(code)
+		if err != nil {
+			require.ErrorIs(t, err, ErrChannelCode)
+			return
+		}
+		again, err := c.Code(brand, id)
+		require.NoError(t, err)
+		require.Equal(t, again, code)
+	})
 }

@@ -1,10 +1,12 @@
 package verify_test
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/admitone/admitone/verify/replay"
 )
@@ -109,7 +111,8 @@ func (s *schedule) crash() error {
 }
 
 // linkFiles keeps the journal's files from being removed, under other names: a
-// copy would not be the same journal. It returns how long each was.
+// copy would not be the same journal. It returns how long each was, without the room behind
+// a segment's records.
 func linkFiles(dir, image string) (map[string]int64, error) {
 	if err := os.MkdirAll(image, 0o700); err != nil {
 		return nil, err
@@ -127,13 +130,28 @@ func linkFiles(dir, image string) (map[string]int64, error) {
 		if err != nil {
 			return nil, err
 		}
-		info, err := os.Stat(filepath.Join(image, name))
+		b, err := os.ReadFile(filepath.Join(image, name))
 		if err != nil {
 			return nil, err
 		}
-		synced[name] = info.Size()
+		synced[name] = int64(len(b))
+		if strings.HasPrefix(name, "window.") {
+			synced[name] = withoutRoom(b)
+		}
 	}
 	return synced, nil
+}
+
+// The sizes of a segment's parts, in bytes.
+const header, record = 52, 76
+
+// withoutRoom returns how long a segment is without the zero bytes that are no record's.
+func withoutRoom(b []byte) int64 {
+	end := len(bytes.TrimRight(b, "\x00"))
+	if records := (end - header + record - 1) / record; end > header {
+		end = header + records*record
+	}
+	return int64(min(end, len(b)))
 }
 
 // linkFile is os.Link for a file that may just be replaced, as a journal's state
@@ -173,9 +191,19 @@ func (s *schedule) tear(image string, synced map[string]int64) error {
 		if err != nil {
 			return err
 		}
-		size := synced[name] + s.rng.Int64N(info.Size()-synced[name]+1)
-		if err := os.Truncate(path, size); err != nil {
-			return err
+		written := max(info.Size(), synced[name]) // the end has taken back the room
+		size := synced[name] + s.rng.Int64N(written-synced[name]+1)
+		room := int64(0)
+		// Nobody writes to a segment again that ends in a torn record.
+		whole := synced[name] >= header && (synced[name]-header)%record == 0
+		if strings.HasPrefix(name, "window.") && whole && s.rng.IntN(2) == 0 {
+			size = max(synced[name], size&^511) // before room, disks cut at the end of a sector
+			room = s.rng.Int64N(1000)
+		}
+		for _, length := range []int64{size, size + room} {
+			if err := os.Truncate(path, length); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -43,3 +43,36 @@ func Example() {
 	// john.d <nil>
 	// already_used: the one-time ticket was redeemed before; ask for a new one true
 }
+
+// A service knows two organisations as issuers. Each has keys of its own, and issues for its
+// own brand only.
+func ExampleNewIssuers() {
+	newKeys := func() *token.Keyset {
+		return must(token.NewKeyset(must(keyset.NewHandle(aead.AES256GCMKeyTemplate()))))
+	}
+	acmeKeys, betaKeys := newKeys(), newKeys()
+	issuers := must(verify.NewIssuers(
+		verify.Issuer{Name: "acme", Keys: acmeKeys, Grant: verify.Grant{
+			Brands: []string{"acme"}, Audiences: []token.Audience{token.Agent},
+		}},
+		verify.Issuer{Name: "beta", Keys: betaKeys, Grant: verify.Grant{
+			Brands: []string{"beta"}, Audiences: []token.Audience{token.Agent},
+		}},
+	))
+	store := must(memory.Open(context.Background(), memory.Config{NoBarrier: true}))
+	verifier := must(verify.New(verify.Config{Issuers: issuers, Realm: "prod", AnyBrand: true, Store: store}))
+
+	beta := must(token.NewIssuer(token.Config{Sealer: betaKeys, Realm: "prod"}))
+	for _, brand := range []string{"beta", "acme"} {
+		ticket := must(beta.Issue(&token.Ticket{Audience: token.Agent, Brand: brand, Username: "john.d", OneTime: true}))
+		t, err := verifier.Redeem(context.Background(), ticket, verify.Use{Audience: token.Agent})
+		if err != nil {
+			fmt.Println(brand, verify.AsError(err).Reason)
+			continue
+		}
+		fmt.Println(brand, "by", t.Issuer)
+	}
+	// Output:
+	// beta by beta
+	// acme issuer_not_allowed
+}

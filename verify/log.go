@@ -30,17 +30,28 @@ func (v *Verifier) Log(ctx context.Context, log *slog.Logger, t token.Ticket, er
 		attrs = append(attrs, slog.Time("first_used", e.FirstUsed))
 	}
 	attrs = append(attrs, more...)
-	if e.Reason.CannotTell() {
+	switch {
+	case e.Reason == IssuerOverRate:
+		log.LogAttrs(ctx, slog.LevelWarn, "ticket not decided", attrs...)
+	case e.Reason.CannotTell():
 		log.LogAttrs(ctx, slog.LevelError, "ticket not decided", attrs...)
-	} else {
+	default:
 		log.LogAttrs(ctx, slog.LevelWarn, "ticket refused", attrs...)
 	}
 }
 
 // Identity returns the attributes of a ticket in all events of the audit trail. They
-// contain neither the ticket nor its details of the person.
+// contain neither the ticket nor its details of the person. The attribute issuer is there for
+// named issuers, and signing_key for tickets of format 2. The actor is the issuer's word.
 func Identity(t *token.Ticket) []slog.Attr {
-	return append(make([]slog.Attr, 0, 12), // with room for what events add
+	attrs := append(make([]slog.Attr, 0, 12), // with room for what events add
 		slog.String("ticket", t.ID.String()), slog.String("key", t.KeyID.String()), slog.String("brand", t.Brand),
 		slog.String("audience", t.Audience.String()), slog.String("actor", t.Actor))
+	if t.Issuer != "" {
+		attrs = append(attrs, slog.String("issuer", t.Issuer))
+	}
+	if t.SigningKey != 0 {
+		attrs = append(attrs, slog.String("signing_key", t.SigningKey.String()))
+	}
+	return attrs
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/token/signed"
 )
 
 // Reason tells why a ticket was not accepted: a stable word, the same in Go, JSON,
@@ -16,11 +17,13 @@ const (
 	Malformed          Reason = "malformed"
 	UnsupportedVersion Reason = "unsupported_version"
 	UnknownKey         Reason = "unknown_key"
+	UnknownIssuer      Reason = "unknown_issuer"
 	Forged             Reason = "forged"
 )
 
 // Genuine, but refused.
 const (
+	IssuerNotAllowed  Reason = "issuer_not_allowed"
 	NotYetValid       Reason = "not_yet_valid"
 	Expired           Reason = "expired"
 	LifetimeTooLong   Reason = "lifetime_too_long"
@@ -35,6 +38,7 @@ const (
 
 // Cannot tell now: the ticket may be good, and is not admitted.
 const (
+	IssuerOverRate   Reason = "issuer_over_rate"
 	StoreUnavailable Reason = "store_unavailable"
 	StoreFull        Reason = "store_full"
 	ClockBehind      Reason = "clock_behind"
@@ -46,7 +50,12 @@ var explanations = map[Reason]string{
 	UnsupportedVersion: "this verifier does not know the ticket's format; update the verifier",
 	UnknownKey: "the ticket was sealed with a key that is not in the keyring or is disabled; " +
 		"check that issuer and verifier share a keyring",
-	Forged: "the ticket does not open under its key; it was altered, made up, or issued in another realm",
+	UnknownIssuer: "the ticket was signed with a key of no issuer here; " +
+		"check that this service has the issuer's present public keys, or whether somebody made the ticket up",
+	Forged: "the ticket does not open under its key, or its signature is not good; it was altered, made up, " +
+		"or issued for another realm or another recipient",
+	IssuerNotAllowed: "the issuer may not issue such a ticket; " +
+		"let the issuer ask for less, or extend the issuer's grant",
 	NotYetValid: "the ticket was issued in the future; " +
 		"check the clocks of issuer and verifier, and the skew",
 	Expired: "the ticket's lifetime is over; ask for a new one",
@@ -61,6 +70,8 @@ var explanations = map[Reason]string{
 		"ask for a new one",
 	IssuedBeforeStart: "the one-time ticket was issued before the replay store's memory begins, " +
 		"or less than the skew after that; ask for a new one",
+	IssuerOverRate: "the issuer's tickets come faster than the issuer's grant allows; " +
+		"try again later, or raise the grant's rate",
 	StoreUnavailable: "the replay store, or what the service's own check depends on, could not be asked; " +
 		"try again when it is back",
 	StoreFull: "the replay store's memory is at its bound; raise the bound, or try again later",
@@ -68,11 +79,11 @@ var explanations = map[Reason]string{
 		"set it right, or try again later",
 }
 
-// CannotTell reports whether the reason is an outage on the verifier's side
-// rather than a refusal: the same ticket may be good later. All other reasons
+// CannotTell reports whether the reason is an outage on the verifier's side, or the rate of
+// an issuer, rather than a refusal: the same ticket may be good later. All other reasons
 // are final. Do not tell a stranger which of the final reasons applied.
 func (r Reason) CannotTell() bool {
-	return r == StoreUnavailable || r == StoreFull || r == ClockBehind
+	return r == StoreUnavailable || r == StoreFull || r == ClockBehind || r == IssuerOverRate
 }
 
 // Error tells why a ticket was not accepted. Its text is for operators.
@@ -110,6 +121,8 @@ func openReason(err error) Reason {
 		return UnsupportedVersion
 	case errors.Is(err, token.ErrUnknownKey):
 		return UnknownKey
+	case errors.Is(err, signed.ErrUnknownIssuer):
+		return UnknownIssuer
 	case errors.Is(err, token.ErrForged):
 		return Forged
 	}

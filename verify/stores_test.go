@@ -16,11 +16,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/tink-crypto/tink-go/v2/aead"
+	"github.com/tink-crypto/tink-go/v2/hybrid"
 	"github.com/tink-crypto/tink-go/v2/keyset"
+	"github.com/tink-crypto/tink-go/v2/signature"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
 	"github.com/admitone/admitone/internal/servers"
 	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/token/signed"
 	"github.com/admitone/admitone/verify"
 	"github.com/admitone/admitone/verify/replay"
 	"github.com/admitone/admitone/verify/replay/journal"
@@ -133,6 +136,11 @@ type realWorld struct {
 	realStore
 	keys *token.Keyset
 	all  []*verify.Verifier
+
+	issuers  map[string]token.Config // by name: "", acme of format 1 and beta of format 2
+	issuer   string                  // of the tickets of issue
+	trusted  verify.Issuers
+	unsealer opening
 }
 
 func newRealWorld(t *testing.T, s realStore) *realWorld {
@@ -141,7 +149,18 @@ func newRealWorld(t *testing.T, s realStore) *realWorld {
 	require.NoError(t, err)
 	keys, err := token.NewKeyset(h)
 	require.NoError(t, err)
-	w := &realWorld{realStore: s, keys: keys}
+	w := &realWorld{realStore: s, keys: keys, issuers: map[string]token.Config{"": {Sealer: keys}}}
+	grant := verify.Grant{Brands: []string{"acme"}, Audiences: []token.Audience{token.Agent, token.Customer},
+		MaxLifetime: time.Hour, ManyTimes: true}
+	h, err = keyset.NewHandle(aead.AES256GCMKeyTemplate())
+	require.NoError(t, err)
+	named, err := token.NewKeyset(h)
+	require.NoError(t, err)
+	w.issuers["acme"] = token.Config{Sealer: named}
+	w.issuers["beta"], w.unsealer = signedBy(t, "beta")
+	w.trusted, err = verify.NewIssuers(verify.Issuer{Name: "acme", Keys: named, Grant: grant},
+		verify.Issuer{Name: "beta", SigningKeys: w.unsealer.by, Grant: grant})
+	require.NoError(t, err)
 	w.open(t)
 	return w
 }
@@ -170,22 +189,62 @@ func (w *realWorld) settle(t *testing.T) {
 
 func (w *realWorld) verifier(t *testing.T, store replay.Store, now func() time.Time) *verify.Verifier {
 	t.Helper()
-	v, err := verify.New(verify.Config{Opener: w.keys, Realm: "r", Brands: []string{"acme"}, Store: store,
-		Skew: verify.Skew, Now: now})
+	v, err := verify.New(w.config(store, now))
 	require.NoError(t, err)
 	return v
+}
+
+func (w *realWorld) config(store replay.Store, now func() time.Time) verify.Config {
+	return verify.Config{Opener: w.keys, Issuers: w.trusted, Unsealer: w.unsealer.OpeningKeys, Realm: "r",
+		Brands: []string{"acme"}, Store: store, Skew: verify.Skew, Now: now}
+}
+
+// opening has the keys of a login service, and those of the one issuer of format 2.
+type opening struct {
+	*signed.OpeningKeys
+	by []*signed.VerifyingKey
+}
+
+// signedBy makes an issuer of format 2 and its recipient.
+func signedBy(t *testing.T, name string) (token.Config, opening) {
+	t.Helper()
+	h, err := keyset.NewHandle(signature.ED25519KeyTemplate())
+	require.NoError(t, err)
+	signer, err := signed.NewSigner(h)
+	require.NoError(t, err)
+	public, err := h.Public()
+	require.NoError(t, err)
+	by, err := signed.NewVerifyingKeys(name, public)
+	require.NoError(t, err)
+	h, err = keyset.NewHandle(hybrid.DHKEM_X25519_HKDF_SHA256_HKDF_SHA256_AES_256_GCM_Key_Template())
+	require.NoError(t, err)
+	keys, err := signed.NewOpeningKeys(h)
+	require.NoError(t, err)
+	public, err = h.Public()
+	require.NoError(t, err)
+	to, err := signed.NewSealingKey(public)
+	require.NoError(t, err)
+	sealer, err := signed.NewSealer(name, signer, to)
+	require.NoError(t, err)
+	return token.Config{Signed: sealer}, opening{keys, by}
 }
 
 func off(d time.Duration) func() time.Time { return func() time.Time { return time.Now().Add(d) } }
 
 func (w *realWorld) issue(t *testing.T, change func(*token.Ticket)) string {
 	t.Helper()
-	return w.issueBy(t, w.keys, verify.Skew, change)
+	return issueAs(t, w.issuers[w.issuer], verify.Skew, change)
 }
 
 func (w *realWorld) issueBy(t *testing.T, sealer tink.AEAD, ahead time.Duration, change func(*token.Ticket)) string {
 	t.Helper()
-	issuer, err := token.NewIssuer(token.Config{Sealer: sealer, Realm: "r", Now: off(ahead)})
+	return issueAs(t, token.Config{Sealer: sealer}, ahead, change)
+}
+
+func issueAs(t *testing.T, c token.Config, ahead time.Duration, change func(*token.Ticket)) string {
+	t.Helper()
+	c.Realm, c.Now = "r", off(ahead)
+	issuer, err := token.NewIssuer(c)
 	require.NoError(t, err)
 	tk := &token.Ticket{Audience: token.Agent, OneTime: true, Brand: "acme", Username: "jo", Lifetime: 15 * time.Minute}
 	if change != nil {
@@ -253,13 +312,77 @@ func TestVerifierOnEveryStore(t *testing.T) {
 			for name, trap := range map[string]func(*realWorld, *testing.T){
 				"Malleability": malleability, "Forgery": forgery, "Refusals": refusals, "Race": raceOnStores,
 				"ZeroID": zeroID, "Binding": bindingOnStores, "IDs": idsAreOurs, "Late": lateClaim,
+				"Issuers": issuersOnStores,
 			} {
 				t.Run(name, func(t *testing.T) { trap(w, t) })
+			}
+			// The same with tickets of issuers with a name, in both formats.
+			for _, issuer := range []string{"acme", "beta"} {
+				for name, trap := range map[string]func(*realWorld, *testing.T){
+					"Refusals": refusals, "Race": raceOnStores, "Binding": bindingOnStores, "Late": lateClaim,
+				} {
+					t.Run(name+" of "+issuer, func(t *testing.T) {
+						w.issuer = issuer
+						defer func() { w.issuer = "" }()
+						trap(w, t)
+					})
+				}
 			}
 			// These leave other handles behind.
 			t.Run("Outage", func(t *testing.T) { outage(w, t) })
 			t.Run("Restart", func(t *testing.T) { restart(w, t) })
 		})
+	}
+}
+
+// Two named issuers, and the one without a name, seal tickets with one ID: each is spent by
+// itself, once.
+//
+// trap F15
+func issuersOnStores(w *realWorld, t *testing.T) {
+	keys := map[string]*token.Keyset{"": w.keys}
+	var all []verify.Issuer
+	for _, name := range []string{"acme", "beta"} {
+		h, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
+		require.NoError(t, err)
+		keys[name], err = token.NewKeyset(h)
+		require.NoError(t, err)
+		all = append(all, verify.Issuer{Name: name, Keys: keys[name], Grant: verify.Grant{
+			Brands: []string{"acme"}, Audiences: []token.Audience{token.Agent}, MaxLifetime: time.Hour,
+		}})
+	}
+	issuers, err := verify.NewIssuers(all...)
+	require.NoError(t, err)
+	var verifiers []*verify.Verifier
+	for _, store := range w.handles(t) {
+		v, err := verify.New(verify.Config{Opener: w.keys, Issuers: issuers, Realm: "r", Brands: []string{"acme"},
+			Store: store, Skew: verify.Skew})
+		require.NoError(t, err)
+		verifiers = append(verifiers, v)
+	}
+	bound := agent
+	bound.Binding = sha256.Sum256([]byte(t.Name()))
+	for i, use := range []verify.Use{agent, bound} {
+		tickets := map[string]string{}
+		for name, k := range keys {
+			tickets[name] = w.issueBy(t, sealing{k, func(payload []byte) []byte {
+				id := sha256.Sum256([]byte(w.name + string(rune('0'+i))))
+				copy(payload[2:18], id[:])
+				return payload
+			}}, verify.Skew, nil)
+		}
+		for _, name := range []string{"beta", "", "acme"} {
+			for _, v := range verifiers {
+				_, err := v.Inspect(context.Background(), tickets[name], use)
+				require.NoError(t, err, "nobody has spent the ticket of %q", name)
+			}
+			tk, err := verifiers[0].Redeem(context.Background(), tickets[name], use)
+			require.NoError(t, err)
+			require.Equal(t, name, tk.Issuer)
+			for _, v := range verifiers {
+				wantReason(t, v, verify.AlreadyUsed, tickets[name], agent)
+			}
+		}
 	}
 }
 
@@ -319,14 +442,16 @@ func refusals(w *realWorld, t *testing.T) {
 	w.wantAll(t, verify.WrongChannel, customer, verify.Use{Audience: token.Customer, Channel: "app"})
 	w.wantAll(t, verify.WrongChannel, customer, verify.Use{Audience: token.Customer})
 	store := w.handles(t)[0]
-	elsewhere, err := verify.New(verify.Config{Opener: w.keys, Realm: "r", Brands: []string{"other"}, Store: store,
-		Skew: verify.Skew})
+	c := w.config(store, time.Now)
+	c.Brands = []string{"other"}
+	elsewhere, err := verify.New(c)
 	require.NoError(t, err)
 	wantReason(t, elsewhere, verify.WrongBrand, ticket, agent)
 	wantReason(t, w.verifier(t, store, off(-time.Minute)), verify.NotYetValid, ticket, agent)
 	wantReason(t, w.verifier(t, store, off(time.Hour)), verify.Expired, ticket, agent)
-	short, err := verify.New(verify.Config{Opener: w.keys, Realm: "r", AnyBrand: true, Store: store, Skew: verify.Skew,
-		MaxLifetime: time.Minute})
+	c = w.config(store, time.Now)
+	c.MaxLifetime = time.Minute
+	short, err := verify.New(c)
 	require.NoError(t, err)
 	wantReason(t, short, verify.LifetimeTooLong, ticket, agent)
 	w.once(t, ticket, agent)
@@ -418,7 +543,7 @@ func idsAreOurs(w *realWorld, t *testing.T) {
 //
 // trap R29
 func lateClaim(w *realWorld, t *testing.T) {
-	old := w.issueBy(t, w.keys, -2*time.Hour, nil)
+	old := issueAs(t, w.issuers[w.issuer], -2*time.Hour, nil)
 	for _, store := range w.handles(t) {
 		wantReason(t, w.verifier(t, store, off(-2*time.Hour)), verify.Expired, old, agent)
 	}
@@ -439,9 +564,13 @@ func outage(w *realWorld, t *testing.T) {
 		w.once(t, fresh, agent)
 		return
 	}
+	kept := w.pairs(t)
 	restore := w.outage(t)
 	for range 2 {
 		w.wantAll(t, verify.StoreUnavailable, fresh, agent)
+	}
+	for _, p := range kept {
+		w.wantAll(t, verify.StoreUnavailable, p.fresh, agent)
 	}
 	_, err := w.all[0].Redeem(context.Background(), many, agent)
 	assert.NoError(t, err, "a ticket of many uses asks no store")
@@ -449,6 +578,29 @@ func outage(w *realWorld, t *testing.T) {
 	w.settle(t)
 	w.wantAll(t, verify.AlreadyUsed, spent, agent)
 	w.once(t, fresh, agent)
+	w.still(t, kept)
+}
+
+// A pair is a ticket that was spent and one that was not, of an issuer with a name.
+type pair struct{ spent, fresh string }
+
+func (w *realWorld) pairs(t *testing.T) (all []pair) {
+	t.Helper()
+	for _, issuer := range []string{"acme", "beta"} {
+		p := pair{issueAs(t, w.issuers[issuer], verify.Skew, nil), issueAs(t, w.issuers[issuer], verify.Skew, nil)}
+		w.once(t, p.spent, agent)
+		all = append(all, p)
+	}
+	return all
+}
+
+// still wants the spent tickets spent, and the fresh ones good.
+func (w *realWorld) still(t *testing.T, all []pair) {
+	t.Helper()
+	for _, p := range all {
+		w.wantAll(t, verify.AlreadyUsed, p.spent, agent)
+		w.once(t, p.fresh, agent)
+	}
 }
 
 // trap R2: what was redeemed is known after a restart, and what was not is good,
@@ -465,8 +617,10 @@ func restart(w *realWorld, t *testing.T) {
 		wantReason(t, v, verify.IssuedBeforeStart, fresh, agent)
 		return
 	}
+	kept := w.pairs(t)
 	w.restart(t)
 	w.open(t)
 	w.wantAll(t, verify.AlreadyUsed, spent, agent)
 	w.once(t, fresh, agent)
+	w.still(t, kept)
 }

@@ -3,20 +3,24 @@
 // A Verifier checks in a fixed order, and the first check that fails decides:
 //
 //  1. shape: malformed, unsupported_version
-//  2. opening: unknown_key, forged
+//  2. opening: unknown_key, forged; and for format 2, unknown_issuer between decrypting and
+//     verifying
 //  3. decoding: malformed
-//  4. the caller's answer to "what is this ticket used for?" (Use.Complete), if the
+//  4. the grant of a named issuer (Config.Issuers): issuer_not_allowed
+//  5. the caller's answer to "what is this ticket used for?" (Use.Complete), if the
 //     answer depends on the ticket: refused_by_caller
-//  5. times: not_yet_valid, expired, lifetime_too_long
-//  6. purpose: wrong_audience, wrong_brand, wrong_channel
-//  7. the caller's own check (Use.Check): refused_by_caller
-//  8. for a one-time ticket, and last of all, one atomic claim in the replay
-//     store: already_used, possibly_used, issued_before_start,
-//     store_unavailable, store_full, clock_behind
+//  6. times: not_yet_valid, expired, lifetime_too_long
+//  7. purpose: wrong_audience, wrong_brand, wrong_channel
+//  8. the caller's own check (Use.Check): refused_by_caller
+//  9. for a one-time ticket, the rate of a named issuer: issuer_over_rate; and last of all,
+//     one atomic claim in the replay store: already_used, possibly_used,
+//     issued_before_start, store_unavailable, store_full, clock_behind
 //
 // So a forged, expired or misdirected ticket spends nothing. After the claim, the
 // Verifier reads the clock again: a request that took too long is refused as expired.
-// Nothing else refuses a ticket after the claim.
+// Nothing else refuses a ticket after the claim. The Verifier does not read the clock again
+// if nothing can have taken time: there is no Use.Check, and the store is Immediate (see
+// replay.Store), as that of package memory is.
 //
 // Redeem does all of this in one call and opens the ticket once. Inspect stops before
 // the claim and spends nothing. Neither call needs another step before or after.
@@ -24,6 +28,11 @@
 // A ticket is in time if issuedAt ≤ now + skew and now < issuedAt + lifetime +
 // skew. The store keeps a claim until expiry + 3 × MaxSkew + 60 s. By then, no clock
 // of any verifier accepts the ticket.
+//
+// Config.Opener has the keys of a deployment with one keyring: whoever has these keys may
+// issue every ticket. Config.Issuers adds named issuers, each with keys of its own and a
+// Grant that says which tickets it may issue. The key that opens a ticket decides whose the
+// ticket is, and no field of the ticket does.
 package verify
 
 import (
@@ -31,11 +40,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/admitone/admitone/internal/sealing"
 	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/token/signed"
 	"github.com/admitone/admitone/verify/replay"
 )
 
@@ -50,13 +62,23 @@ const longestSkew = 24 * time.Hour
 // the largest skew. It covers a slow request between check and claim.
 const retainSlack = 60 * time.Second
 
-// Config says which tickets a Verifier accepts. Opener, Store and either Brands or
-// AnyBrand are mandatory.
+// Config says which tickets a Verifier accepts. Opener or Issuers, Store, and either Brands
+// or AnyBrand are mandatory.
 type Config struct {
 	// Opener opens tickets: a keyring.Ring of kind ticket, a token.Keyset, or another
 	// tink.AEAD whose keys have the TINK prefix. New tries the Opener, and refuses a primary
 	// key without the prefix; see token.CheckKeys.
 	Opener tink.AEAD
+
+	// Issuers, if not nil, are named issuers with keys of their own, whose tickets are good
+	// as far as their grants go. Opener may be nil then: only named issuers' tickets are good.
+	Issuers Issuers
+
+	// Unsealer opens the tickets of format 2 of those Issuers that have SigningKeys: a
+	// keyring.Ring of kind recipient, or the answer of signed.NewOpeningKeys. With nil, format 2
+	// is an unsupported version. If the Opener is nil and no issuer has Keys, nobody can make
+	// tickets with what this service has.
+	Unsealer signed.Unsealer
 
 	Realm string       // the deployment's name; the issuer's must be the same
 	Store replay.Store // remembers the redeemed one-time tickets; see package replay
@@ -92,14 +114,19 @@ type Config struct {
 
 // Verifier checks tickets. It is safe for concurrent use.
 type Verifier struct {
-	c  Config
-	ad []byte
+	c         Config
+	ad        []byte
+	rates     rates
+	immediate bool      // the Store is
+	pool      sync.Pool // of *search
 }
 
 // New returns a Verifier. The error is a *token.ConfigError.
 func New(c Config) (*Verifier, error) {
-	if err := token.CheckKeys("verify.Config.Opener", c.Opener); err != nil {
-		return nil, err
+	if c.Opener != nil || c.Issuers == nil {
+		if err := token.CheckKeys("verify.Config.Opener", c.Opener); err != nil {
+			return nil, err
+		}
 	}
 	if err := token.CheckRealm("verify.Config.Realm", c.Realm); err != nil {
 		return nil, err
@@ -109,6 +136,7 @@ func New(c Config) (*Verifier, error) {
 		return nil, err
 	}
 	v := &Verifier{c: c, ad: ad}
+	v.pool.New = func() any { return &search{v: v} }
 	if c.MaxLifetime == 0 {
 		v.c.MaxLifetime = token.MaxLifetime
 	}
@@ -122,6 +150,9 @@ func New(c Config) (*Verifier, error) {
 		return nil, &token.ConfigError{Field: "verify.Config." + field, Reason: reason}
 	}
 	v.c.Brands = slices.Clone(c.Brands)
+	if s, ok := c.Store.(interface{ Immediate() bool }); ok {
+		v.immediate = s.Immediate()
+	}
 	return v, nil
 }
 
@@ -130,7 +161,17 @@ func New(c Config) (*Verifier, error) {
 func (c *Config) invalid() (field, reason string) {
 	tooLong := fmt.Sprintf("exceeds %v; set the clocks right instead", longestSkew)
 	switch {
-	case c.Store == nil:
+	case c.Unsealer != nil && sealing.IsNil(c.Unsealer):
+		return "Unsealer", "is a nil pointer; give a keyring.Ring of kind recipient, or leave it out"
+	case c.Issuers != nil && sealing.IsNil(c.Issuers):
+		return "Issuers", "is a nil pointer; give a trust.Ring or the answer of NewIssuers, or leave it out"
+	case c.Unsealer != nil && c.Issuers == nil:
+		return "Unsealer", "stands without Issuers, so nobody's tickets of format 2 would be good; " +
+			"give Issuers with SigningKeys"
+	case c.Opener != nil && sharesKey(c.Issuers, c.Opener):
+		return "Issuers", "has an issuer with a key of the Opener, so the issuer's grant would bind nobody; " +
+			"give each its own keys"
+	case sealing.IsNil(c.Store):
 		return "Store", "is nil; give a replay store, such as the store of memory.Open"
 	case c.MaxLifetime < 0:
 		return "MaxLifetime", "is negative; give a longer time, or 0 for token.MaxLifetime"
@@ -195,14 +236,18 @@ var ErrAskFirst = errors.New("the person must be asked first")
 //
 // The error is always an *Error.
 func (v *Verifier) Redeem(ctx context.Context, ticket string, use Use) (t token.Ticket, err error) {
-	if err := v.examine(ctx, &t, ticket, &use); err != nil {
+	by, err := v.examine(ctx, &t, ticket, &use)
+	if err != nil {
 		return token.Ticket{}, err
 	}
 	if !t.OneTime {
 		return t, nil
 	}
-	if err := verdict(v.c.Store.Claim(ctx, v.claim(&t, &use))); err != nil {
+	if err := v.spend(ctx, v.claim(&t, &use), by); err != nil {
 		return token.Ticket{}, refuse(t, err)
+	}
+	if v.immediate && use.Check == nil {
+		return t, nil
 	}
 	// A clock set back during the claim would say not_yet_valid. The ticket was in time before
 	// the claim, and is spent now: only the end of its lifetime still refuses it.
@@ -218,13 +263,39 @@ func (v *Verifier) Redeem(ctx context.Context, ticket string, use Use) (t token.
 //
 // The error is always an *Error.
 func (v *Verifier) Inspect(ctx context.Context, ticket string, use Use) (t token.Ticket, err error) {
-	if err := v.examine(ctx, &t, ticket, &use); err != nil {
+	if _, err := v.examine(ctx, &t, ticket, &use); err != nil {
 		return token.Ticket{}, err
 	}
 	if err := v.peek(ctx, &t, &use); err != nil {
 		return token.Ticket{}, refuse(t, err)
 	}
 	return t, nil
+}
+
+// spend claims a nonce of the issuer by, which is nil for the issuer without a name. An
+// issuer's rate counts the nonces that the store remembers. The store is asked first whether
+// the ticket is spent: else somebody with one used link of the issuer could hold all its room
+// while a slow store answers.
+func (v *Verifier) spend(ctx context.Context, c replay.Claim, by *Issuer) *Error {
+	if by == nil || by.Rate == 0 {
+		return verdict(v.c.Store.Claim(ctx, c))
+	}
+	seen, err := v.c.Store.Peek(ctx, c)
+	if e := verdict(seen, err); e != nil {
+		return e
+	}
+	if seen.Repeated { // the same binding again
+		return verdict(v.c.Store.Claim(ctx, c))
+	}
+	room, ok := v.rates.take(by.Name, by.Rate, v.c.Now())
+	if !ok {
+		return &Error{Reason: IssuerOverRate}
+	}
+	a, err := v.c.Store.Claim(ctx, c)
+	if err == nil && (a.Status != replay.Admitted || a.Repeated) {
+		room.give(by.Rate)
+	}
+	return verdict(a, err)
 }
 
 // peek asks the store about a ticket and spends nothing.
@@ -242,11 +313,23 @@ func refuse(t token.Ticket, e *Error) *Error {
 	return e
 }
 
-// examine opens the ticket into t and makes all checks before the claim.
-func (v *Verifier) examine(ctx context.Context, t *token.Ticket, ticket string, use *Use) error {
-	if err := token.Open(v.c.Opener, v.ad, ticket, t); err != nil {
-		return &Error{Reason: openReason(err), Cause: err}
+// examine opens the ticket into t and makes all checks before the claim. It returns the
+// issuer of the ticket, or nil for the issuer without a name.
+func (v *Verifier) examine(ctx context.Context, t *token.Ticket, ticket string, use *Use) (*Issuer, error) {
+	by, err := v.open(t, ticket)
+	if err != nil {
+		return nil, &Error{Reason: openReason(err), Cause: err}
 	}
+	if by != nil {
+		if fault := by.Grant.refuses(t, v.c.Now()); fault != "" {
+			return nil, refuse(*t, &Error{Reason: IssuerNotAllowed, Cause: errors.New(fault)})
+		}
+	}
+	return by, v.checkUse(ctx, t, use)
+}
+
+// checkUse makes the checks of a ticket that its issuer may issue.
+func (v *Verifier) checkUse(ctx context.Context, t *token.Ticket, use *Use) error {
 	if use.Complete != nil {
 		completed := *use // a Use whose address leaves this function would be on the heap
 		if err := use.Complete(*t, &completed); err != nil {
@@ -329,7 +412,7 @@ func (v *Verifier) checkPurpose(t *token.Ticket, use *Use) Reason {
 func (v *Verifier) claim(t *token.Ticket, use *Use) replay.Claim {
 	expires := t.Expires()
 	return replay.Claim{
-		Nonce:       t.ID,
+		Nonce:       t.Nonce(),
 		Issued:      t.IssuedAt,
 		NotBefore:   t.IssuedAt.Add(-v.c.MaxSkew),
 		Expires:     expires,

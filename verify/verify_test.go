@@ -15,7 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/token/signed"
 	"github.com/admitone/admitone/verify/replay"
 	"github.com/admitone/admitone/verify/replay/memory"
 )
@@ -40,6 +42,11 @@ func TestNewRefuses(t *testing.T) {
 		"maximum past all clocks": func(c *Config) { c.MaxSkew = 24*time.Hour + 1 },
 		"realm with newline":      func(c *Config) { c.Realm = "\n" },
 		"zero":                    func(c *Config) { *c = Config{} },
+		// Nil pointers would fail at the first ticket.
+		"nil opener":   func(c *Config) { c.Opener = (*keyring.Ring)(nil) },
+		"nil issuers":  func(c *Config) { c.Issuers = (*nobody)(nil) },
+		"nil unsealer": func(c *Config) { c.Issuers, c.Unsealer = issuersOf(t), (*signed.OpeningKeys)(nil) },
+		"nil store":    func(c *Config) { c.Store = (*memory.Store)(nil) },
 	} {
 		bad := good
 		c(&bad)
@@ -49,6 +56,8 @@ func TestNewRefuses(t *testing.T) {
 		assert.Regexp(t, `^verify\.Config\.[A-Z][A-Za-z]+$`, config.Field, name)
 	}
 }
+
+type nobody struct{ Issuers }
 
 func TestRedeemOnce(t *testing.T) {
 	w := newWorld(t, nil)
@@ -686,6 +695,37 @@ func TestLateAnswer(t *testing.T) {
 	}})
 }
 
+// immediate is a stub that waits for nothing, or says that it does not know.
+type immediate struct {
+	stub
+	sure bool
+}
+
+func (i immediate) Immediate() bool { return i.sure }
+
+// After the claim of an immediate store, a ticket is refused as expired only if the caller's own
+// check can have taken long.
+func TestImmediateStore(t *testing.T) {
+	for _, row := range []struct {
+		sure, check bool
+		want        Reason
+	}{
+		{true, false, ""}, {true, true, Expired}, {false, false, Expired}, {false, true, Expired},
+	} {
+		var w *world
+		w = newWorld(t, func(c *Config) {
+			c.Store = immediate{stub{
+				answer: replay.Answer{Status: replay.Admitted}, onCall: func() { w.step(2 * time.Minute) },
+			}, row.sure}
+		})
+		use := agent
+		if row.check {
+			use.Check = func(token.Ticket) error { return nil }
+		}
+		w.want(t, row.want, w.issue(t, nil), use)
+	}
+}
+
 // trap R41: a clock set back during the claim does not refuse the ticket that the claim has
 // spent; a clock set forward does, since the lifetime is over.
 func TestClockSteppedDuringClaim(t *testing.T) {
@@ -735,7 +775,7 @@ func TestErrorsAreForOperators(t *testing.T) {
 	for r, text := range explanations {
 		assert.Equal(t, string(r)+": "+text, (&Error{Reason: r}).Error())
 	}
-	assert.Len(t, explanations, 17, "every reason is explained")
+	assert.Len(t, explanations, 20, "every reason is explained")
 	w := newWorld(t, nil)
 	ticket := w.issue(t, nil)
 	for _, s := range []string{ticket[:40], ticket + "=", "tkt2_" + ticket[5:], ticket[:len(ticket)-4]} {

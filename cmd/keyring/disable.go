@@ -75,7 +75,8 @@ func (a *app) revokeCommand() *cobra.Command {
 		Short: "Disable at once, and for good, a key that others may have",
 		Long: `revoke is for a key that others may have. In one step revoke disables the key for good.
 If the key is the primary, revoke also makes a new primary, which seals at once.
-Pending keys are held, since a person who had the file has those keys too.
+Pending keys are held, since a person who had the file has those keys too. The next
+bundle of an issuer is without them: run "keyring publish" at once.
 
 revoke first tells which tickets, sessions or channel codes will be refused: those that
 the key sealed and that are still good. With --dry-run revoke stops there. revoke waits

@@ -10,7 +10,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
 )
@@ -59,6 +58,14 @@ func TestSystemdExample(t *testing.T) {
 		k, v, _ := strings.Cut(e, "=")
 		env[k] = v
 	}
+	require.Equal(t, []string{"/etc/ticketd/ticketd.env"}, service["EnvironmentFile"])
+	settings, err := os.ReadFile("../../release/etc/ticketd.env")
+	require.NoError(t, err)
+	for line := range strings.Lines(string(settings)) {
+		if k, v, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(line, "#") {
+			env[k] = v
+		}
+	}
 	require.Len(t, service["ExecStart"], 1)
 	words := strings.Fields(service["ExecStart"][0])
 	accepts(t, words, env)
@@ -90,60 +97,4 @@ func TestSystemdExample(t *testing.T) {
 		filepath.Join(dir, "keyring-rotate@.timer")).CombinedOutput()
 	require.NoError(t, err, string(out))
 	assert.NotContains(t, string(out), "keyring-rotate", "nothing to complain of")
-}
-
-func TestCronJobExample(t *testing.T) {
-	f, err := os.Open(examples + "cronjob.yaml")
-	require.NoError(t, err)
-	defer f.Close()
-	type container struct {
-		Command, Args []string
-		Env           []struct{ Name, Value string }
-		VolumeMounts  []struct {
-			Name      string
-			MountPath string `yaml:"mountPath"`
-		} `yaml:"volumeMounts"`
-	}
-	var job struct {
-		APIVersion string `yaml:"apiVersion"`
-		Kind       string
-		Spec       struct {
-			Schedule          string
-			ConcurrencyPolicy string `yaml:"concurrencyPolicy"`
-			JobTemplate       struct {
-				Spec struct {
-					Template struct {
-						Spec struct {
-							RestartPolicy string `yaml:"restartPolicy"`
-							Containers    []container
-							Volumes       []struct{ Name string }
-						}
-					}
-				}
-			} `yaml:"jobTemplate"`
-		}
-	}
-	require.NoError(t, yaml.NewDecoder(f).Decode(&job))
-	assert.Equal(t, "batch/v1", job.APIVersion)
-	assert.Equal(t, "CronJob", job.Kind)
-	assert.Len(t, strings.Fields(job.Spec.Schedule), 5)
-	assert.Equal(t, "Forbid", job.Spec.ConcurrencyPolicy)
-	pod := job.Spec.JobTemplate.Spec.Template.Spec
-	assert.Equal(t, "Never", pod.RestartPolicy)
-	require.Len(t, pod.Volumes, 1)
-	var names []string
-	for _, c := range pod.Containers {
-		env := make(map[string]string)
-		for _, e := range c.Env {
-			env[e.Name] = e.Value
-		}
-		words := append(c.Command, c.Args...)
-		accepts(t, words, env)
-		require.Len(t, c.VolumeMounts, 1)
-		assert.Equal(t, c.VolumeMounts[0].MountPath, filepath.Dir(words[2]))
-		assert.Equal(t, c.VolumeMounts[0].Name, pod.Volumes[0].Name)
-		names = append(names, filepath.Base(words[2]))
-	}
-	// Those that ticketd makes, and that have a policy which rotates them.
-	assert.Equal(t, []string{"ticket.keyring", "session.keyring"}, names)
 }

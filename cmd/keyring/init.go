@@ -32,22 +32,31 @@ key file stays if init then fails.
 With --keyset the keys come from a Tink keyset (JSON or binary), and the keyset's primary
 is the keyring's primary; see "keyring import --help".
 
+Keyrings of kind issuer and recipient are for tickets of format 2, which a login service
+can open and not make. issuer holds the signing keys of an organisation that issues
+tickets, and recipient the decryption keys of a login service. Each side gets the other
+side's public keys: see "keyring export --public".
+
 With --fips the key has an algorithm that runs where Go admits only its FIPS 140-3 module
-(GODEBUG=fips140=only): XAES_256_GCM, or AES256_SIV for channels, which runs there although
-FIPS has not approved AES-SIV. Rotation keeps the algorithm.
+(GODEBUG=fips140=only): XAES_256_GCM, ED25519 for issuers, HPKE_P256_AES256_GCM for
+recipients, or AES256_SIV for channels, which runs there although FIPS has not approved
+AES-SIV. Rotation keeps the algorithm.
 
 Without flags the policy is: lifetime 15m for tickets and 24h for sessions, rotate
 every 30d, destroy after 30d, propagation 2m, skew 10s. Channel keyrings have no
-lifetime, since published URLs have none, and are rotated by hand only.`,
+lifetime, since published URLs have none, and are rotated by hand only. Issuers and
+recipients are as tickets, with published 7d; recipients destroy after 7d.`,
 		Example: `  keyring init tickets.keyring --kind ticket --realm prod --kek file:/etc/admitone/kek
   keyring init sessions.keyring --kind session --realm prod --kek passphrase: --lifetime 12h --rotate-every 7d
   keyring init channels.keyring --kind channel --realm prod --kek file:/etc/admitone/kek
+  keyring init acme.keyring --kind issuer --realm prod --kek file:/etc/admitone/kek
+  keyring init login.keyring --kind recipient --realm prod --kek file:/etc/admitone/kek
   keyring init tickets.keyring --kind ticket --keyset tink.json --keyset-insecure-cleartext --realm prod --kek file:/etc/admitone/kek`,
 		Args: cobra.ExactArgs(1),
 	}
 	f := cmd.Flags()
-	f.StringVar(&kind, "kind", "", "`kind` of the keyring, which tells what the keys seal: ticket, session or channel")
-	completeWords(cmd, "kind", string(keyring.Ticket), string(keyring.Session), string(keyring.Channel))
+	f.StringVar(&kind, "kind", "", "`kind` of the keyring, which tells the use of the keys: "+kindNames)
+	completeWords(cmd, "kind", kindWords()...)
 	a.algorithmFlag(cmd, &algorithm)
 	f.BoolVar(&fips, "fips", false, "choose the algorithm for programs that run under GODEBUG=fips140=only")
 	policy.flags(f, defaults)
@@ -57,7 +66,7 @@ lifetime, since published URLs have none, and are rotated by hand only.`,
 	return cli.Command(cmd, func(_ *cobra.Command, args []string) error {
 		names := keyring.Algorithms(keyring.Kind(kind))
 		if names == nil {
-			return cli.Usagef("init needs --kind ticket, session or channel")
+			return cli.Usagef("init needs --kind " + kindNames)
 		}
 		if algorithm != "" && !slices.Contains(names, algorithm) {
 			return cli.Flagf("algorithm", "is not an algorithm of --kind %s; give one of %s", kind, strings.Join(names, ", "))
@@ -90,9 +99,24 @@ lifetime, since published URLs have none, and are rotated by hand only.`,
 // fipsAlgorithm is the choice of --fips. AES256_GCM runs as well, but a key is good for 2^32
 // messages only, since the nonces are random.
 var fipsAlgorithm = map[keyring.Kind]string{
-	keyring.Ticket:  "XAES_256_GCM",
-	keyring.Session: "XAES_256_GCM",
-	keyring.Channel: "AES256_SIV",
+	keyring.Ticket:    "XAES_256_GCM",
+	keyring.Session:   "XAES_256_GCM",
+	keyring.Channel:   "AES256_SIV",
+	keyring.Issuer:    "ED25519",
+	keyring.Recipient: "HPKE_P256_AES256_GCM",
+}
+
+// kinds are the kinds of keyrings.
+var kinds = []keyring.Kind{keyring.Ticket, keyring.Session, keyring.Channel, keyring.Issuer, keyring.Recipient}
+
+const kindNames = "ticket, session, channel, issuer or recipient"
+
+// kindWords returns the kinds for a shell's completion.
+func kindWords() (words []string) {
+	for _, k := range kinds {
+		words = append(words, string(k))
+	}
+	return words
 }
 
 func (a *app) init(file string, kind keyring.Kind, p keyring.Policy, algorithm string, from keyset) error {

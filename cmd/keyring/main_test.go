@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -31,11 +32,13 @@ func TestMain(m *testing.M) {
 
 func TestScripts(t *testing.T) {
 	clitest.Run(t, 20, func(e *testscript.Env) { e.Setenv("LINES", "two\nlines") }, map[string]clitest.Command{
-		"eventually": cmdEventually,
-		"keyid":      cmdKeyID,
-		"made":       cmdMade,
-		"object":     cmdObject,
-		"rotated":    cmdRotated,
+		"eventually":  cmdEventually,
+		"fingerprint": cmdFingerprint,
+		"keyid":       cmdKeyID,
+		"made":        cmdMade,
+		"object":      cmdObject,
+		"published":   cmdPublished,
+		"rotated":     cmdRotated,
 	})
 }
 
@@ -47,6 +50,11 @@ func cmdKeyID(ts *testscript.TestScript, _ bool, args []string) {
 	n, err := strconv.Atoi(args[2])
 	ts.Check(err)
 	ts.Setenv(args[0], header.Keys[n].ID)
+}
+
+// cmdFingerprint sets a variable to the line of a file: fingerprint VARIABLE FILE
+func cmdFingerprint(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
 }
 
 // cmdObject requires standard output to be one JSON object with certain fields; a dot
@@ -101,6 +109,19 @@ func cmdRotated(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(keyring.Create(ts.MkAbs(args[0]), c, keyring.DefaultPolicy(c.Kind), ""))
 	_, err := keyring.Change(ts.MkAbs(args[0]), c, "", keyring.Step{Do: keyring.Rotate, Now: true})
 	ts.Check(err)
+}
+
+// cmdPublished makes a keyring, its key file and its bundle, all of a while ago: published BUNDLE FILE
+// KEYFILE IDENTITY KIND DURATION
+func cmdPublished(ts *testscript.TestScript, _ bool, args []string) {
+	c := agedConfig(ts, args[2], args[5])
+	c.Kind = keyring.Kind(args[4])
+	ts.Check(keyring.Create(ts.MkAbs(args[1]), c, keyring.DefaultPolicy(c.Kind), ""))
+	id, err := kms.Open("signed:"+ts.MkAbs(args[3]), nil)
+	ts.Check(err)
+	data, _, err := keyring.Publish(ts.MkAbs(args[1]), c, keyring.Publication{Name: "acme", Identity: id})
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o644))
 }
 
 // TestConcurrentInit has several make keyrings under one key file that is not

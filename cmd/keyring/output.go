@@ -89,6 +89,12 @@ func (a *app) sayNext(verb, file string, args ...string) {
 
 // suggest names the next sensible command for the present state of a keyring.
 func (a *app) suggest(file string, info keyring.Info, now time.Time) {
+	if isSigned(info.Kind) {
+		if info.Kind == keyring.Trust {
+			a.sayNext("trust list", file)
+		}
+		return
+	}
 	p := info.Plan(now)
 	var staged *keyring.Key
 	for i := range info.Keys {

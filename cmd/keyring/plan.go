@@ -101,8 +101,14 @@ func (a *app) tellPlan(file string, info keyring.Info, p keyring.Plan) {
 // describe returns a step in words.
 func describe(s keyring.Step) string {
 	text := string(s.Do)
+	if s.Issuer != "" {
+		text += " " + s.Issuer
+	}
 	if s.Key != 0 {
 		text += " " + s.Key.String()
+	}
+	if s.Detail != "" {
+		text += " (" + s.Detail + ")"
 	}
 	if s.Do == keyring.Rotate && s.Key == 0 {
 		text = "rotate: make a new key"
@@ -171,8 +177,8 @@ func (a *app) applyCommand() *cobra.Command {
 		Long: `apply does all due steps in one write: it makes a new key, promotes the pending key,
 disables the retiring key, destroys the disabled key. If nothing is due, apply changes
 nothing, and the exit code is 0 too. Run apply every few minutes, from a systemd timer
-or a Kubernetes CronJob; examples/rotate has both. If a run fails, the next run does the
-steps.
+(examples/rotate) or a Kubernetes CronJob (examples/kubernetes). If a run fails, the next
+run does the steps.
 
 With --plan apply does the steps that were due when the plan was made, if FILE has not
 changed and all the steps are still due. If not, apply does nothing, and the exit code

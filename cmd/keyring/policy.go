@@ -16,8 +16,8 @@ import (
 
 // policyFlags are the flags for the fields of a policy.
 type policyFlags struct {
-	lifetime, propagation, skew, rotateEvery, destroyAfter span
-	rate                                                   int64
+	lifetime, propagation, published, skew, rotateEvery, destroyAfter span
+	rate                                                              int64
 }
 
 // flags adds the flags to f. The help of each flag ends with the default that otherwise
@@ -32,6 +32,8 @@ func (p *policyFlags) flags(f *pflag.FlagSet, otherwise func(func(keyring.Policy
 			func(p keyring.Policy) time.Duration { return p.RotateEvery }},
 		{&p.propagation, "propagation", "longest time until a changed keyring file has reached every service",
 			func(p keyring.Policy) time.Duration { return p.Propagation }},
+		{&p.published, "published", "longest time for which others go on with older public keys of an issuer or recipient",
+			func(p keyring.Policy) time.Duration { return p.Published }},
 		{&p.lifetime, "lifetime", "longest lifetime of the tickets or sessions that the keys seal",
 			func(p keyring.Policy) time.Duration { return p.Lifetime }},
 		{&p.skew, "skew", "largest difference between the clocks of two machines",
@@ -50,14 +52,20 @@ func (p *policyFlags) flags(f *pflag.FlagSet, otherwise func(func(keyring.Policy
 // defaults tells the default of a policy's field, which may depend on the keyring's kind.
 func defaults(field func(keyring.Policy) time.Duration) string {
 	var texts []string
-	for _, kind := range []keyring.Kind{keyring.Ticket, keyring.Session, keyring.Channel} {
-		texts = append(texts, fmt.Sprintf("%s for %s", span(field(keyring.DefaultPolicy(kind))), sealedBy[kind]))
+	for _, kind := range kinds {
+		texts = append(texts, fmt.Sprintf("%s for %s", span(field(keyring.DefaultPolicy(kind))), owners[kind]))
 	}
 	if all := span(field(keyring.DefaultPolicy(keyring.Ticket))).String(); !slices.ContainsFunc(texts,
 		func(text string) bool { return !strings.HasPrefix(text, all+" ") }) {
 		return "default " + all
 	}
 	return "default " + strings.Join(texts, ", ")
+}
+
+// owners are the words for keyrings of a kind in the help of a policy's fields.
+var owners = map[keyring.Kind]string{
+	keyring.Ticket: "tickets", keyring.Session: "sessions", keyring.Channel: "channel codes",
+	keyring.Issuer: "issuers", keyring.Recipient: "recipients",
 }
 
 // unchanged is the default of a flag that changes a policy's field.
@@ -68,6 +76,7 @@ func (p *policyFlags) set(f *pflag.FlagSet, to *keyring.Policy) (any bool) {
 	for name, set := range map[string]func(){
 		"lifetime":      func() { to.Lifetime = time.Duration(p.lifetime) },
 		"propagation":   func() { to.Propagation = time.Duration(p.propagation) },
+		"published":     func() { to.Published = time.Duration(p.published) },
 		"skew":          func() { to.Skew = time.Duration(p.skew) },
 		"rotate-every":  func() { to.RotateEvery = time.Duration(p.rotateEvery) },
 		"destroy-after": func() { to.DestroyAfter = time.Duration(p.destroyAfter) },
@@ -95,10 +104,15 @@ flags name. A key is
   retiring   for propagation + lifetime + 3 x skew, until the tickets that it sealed have expired
   disabled   for destroy-after
 
-The flags are checked together. After a change to a shorter lifetime, a key stays for the
-longer lifetime of the tickets that it has sealed. A key of AES256_GCM may seal 2^32
-tickets; if --expected-rate needs more before the next rotation, policy warns and tells
-what to do.`,
+A key of an issuer is pending for published + skew, until others know it. A key of a
+recipient is retiring for published + lifetime + 3 x skew, since others seal for it until
+then.
+
+The flags are checked together. A change to shorter times does not shorten what others
+rely on: a key stays for the longer lifetime of the tickets that it has sealed. While
+others may hold a bundle from before the change, new signing keys wait, and old decryption
+keys stay. A key of AES256_GCM may seal 2^32 tickets; if --expected-rate needs more before
+the next rotation, policy warns and tells what to do.`,
 		Example: `  keyring policy tickets.keyring --realm prod --kek file:/etc/admitone/kek
   keyring policy tickets.keyring --rotate-every 7d --expected-rate 500 --realm prod --kek file:/etc/admitone/kek`,
 		Args: cobra.ExactArgs(1),
@@ -123,6 +137,10 @@ what to do.`,
 		return a.changed(args[0], c, info, err, func(info keyring.Info) {
 			a.say("the policy of %s is changed (generation %d)", args[0], info.Generation)
 			a.tellPolicy(info)
+			if p.Published < old.Published {
+				fmt.Fprintf(a.stderr, "note: bundles from before this change may be good until %s; until then, new signing keys "+
+					"wait and old decryption keys stay as before\n", stampFrom(time.Now().Add(old.Published)))
+			}
 			if p.Lifetime < old.Lifetime {
 				fmt.Fprintf(a.stderr, "warning: from now on a ticket or session with a lifetime over %s may lose its key "+
 					"before it expires; let no service issue such a lifetime (ticketd: --max-lifetime)\n", span(p.Lifetime))
@@ -141,6 +159,9 @@ func (a *app) tellPolicy(info keyring.Info) {
 	}
 	a.say("rotate-every   %s", never(p.RotateEvery, "never by itself"))
 	a.say("propagation    %s", span(p.Propagation))
+	if p.Published != 0 {
+		a.say("published      %s", span(p.Published))
+	}
 	a.say("lifetime       %s", never(p.Lifetime, "without end"))
 	a.say("skew           %s", span(p.Skew))
 	a.say("destroy-after  %s", never(p.DestroyAfter, "never by itself"))

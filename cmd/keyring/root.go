@@ -33,6 +33,8 @@ type app struct {
 	json  bool
 	actor string
 
+	fetch *fetcher // of trust refresh; nil means newFetcher
+
 	colour bool // standard output is a terminal that takes colours
 	code   int  // exit code of a command that did its work
 }
@@ -83,9 +85,13 @@ var fields = cli.Fields{
 	"keyring.Config.Actor":             "actor",
 	"keyring.Config.UnsafeClockBehind": "unsafe-clock-behind",
 	"keyring.Change.why":               "reason",
+	"keyring.Publication.Name":         "name",
+	"keyring.Publication.Valid":        "valid",
+	"keyring.Publication.Refresh":      "refresh",
 	"keyring.Policy.Lifetime":          "lifetime",
 	"keyring.Policy.Propagation":       "propagation",
 	"keyring.Policy.Skew":              "skew",
+	"keyring.Policy.Published":         "published",
 	"keyring.Policy.RotateEvery":       "rotate-every",
 	"keyring.Policy.DestroyAfter":      "destroy-after",
 	"keyring.Policy.ExpectedRate":      "expected-rate",
@@ -118,10 +124,11 @@ func exitCode(err error) int {
 	return failureCode(err)
 }
 
-// wrongText reports whether the audit log cannot take a text of the command line.
+// wrongText reports whether a text of the command line cannot be written.
 func wrongText(err error) bool {
 	e, ok := errors.AsType[*token.ConfigError](err)
-	return ok && (e.Field == "keyring.Change.why" || e.Field == "keyring.Config.Actor")
+	return ok && slices.Contains([]string{"keyring.Change.why", "keyring.Config.Actor", "keyring.Publication.Name",
+		"keyring.Publication.Valid", "keyring.Publication.Refresh"}, e.Field)
 }
 
 // failureCode returns the exit code of an error that is not about the command line.
@@ -143,6 +150,9 @@ func (a *app) afterError(err error, cmd *cobra.Command) string {
 	file := cmd.Flags().Arg(0)
 	if exitCode(err) == exitUsage {
 		return fmt.Sprintf("next: %s --help", cmd.CommandPath())
+	}
+	if isTrust(cmd) {
+		return a.afterTrust(err, file)
 	}
 	if b, ok := errors.AsType[blockedError](err); ok {
 		return b.next
@@ -169,8 +179,9 @@ func (a *app) afterError(err error, cmd *cobra.Command) string {
 			return "next: " + hint
 		}
 	}
-	if cmd.Name() == "doctor" {
-		return ""
+	f, ok := errors.AsType[*keyring.FileError](err)
+	if cmd.Name() == "doctor" || cmd.Name() == "publish" && ok && f.Path != file {
+		return "" // or the fault is of another file
 	}
 	return a.next("doctor", file)
 }
@@ -228,6 +239,8 @@ The URI of a KEK has one of the forms
   gcp-kms://NAME        a key of Google Cloud KMS
   hcvault://HOST/PATH   a key of Vault's transit engine; without HOST, at VAULT_ADDR
   pkcs11:ATTRIBUTES     an AES key in a token (needs a program built with -tags pkcs11)
+  signed:PATH           the identity key that signs bundles and trust lists
+  verify:PATH           the public half of an identity key, to read them
 for example
   aws-kms://arn:aws:kms:eu-west-1:123456789012:key/3ee50705-5a82-4f5b-9753-05c4f473922f
   gcp-kms://projects/p/locations/europe-west1/keyRings/r/cryptoKeys/admitone
@@ -275,6 +288,9 @@ fish, powershell) prints a script for the shell's completion.`,
 		{"By hand", []*cobra.Command{
 			a.rotateCommand(), a.stageCommand(), a.promoteCommand(), a.holdCommand(), a.unholdCommand(),
 			a.rollbackCommand(), a.disableCommand(), a.enableCommand(), a.destroyCommand(),
+		}},
+		{"Public keys, for tickets of format 2", []*cobra.Command{
+			a.identityCommand(), a.publishCommand(), a.trustCommand(),
 		}},
 		{"A key that others may have", []*cobra.Command{a.revokeCommand()}},
 		{"The keyring itself", []*cobra.Command{

@@ -127,7 +127,12 @@ service does not know the key's algorithm. When every service knows the algorith
 }
 
 func (a *app) algorithmFlag(cmd *cobra.Command, algorithm *string) {
-	names := append(keyring.Algorithms(keyring.Ticket), keyring.Algorithms(keyring.Channel)...)
+	var names []string
+	for _, kind := range kinds {
+		if kind != keyring.Session { // has the algorithms of tickets
+			names = append(names, keyring.Algorithms(kind)...)
+		}
+	}
 	cmd.Flags().StringVar(algorithm, "algorithm", "",
 		"algorithm of the new key, by its `name`: "+strings.Join(names, ", "))
 	completeWords(cmd, "algorithm", names...)
@@ -195,16 +200,18 @@ func (a *app) holdCommand() *cobra.Command {
 		Use:   "hold FILE KEYID",
 		Short: "Keep a key from becoming the primary",
 		Long: `hold keeps a pending key from becoming the primary, by the policy or by hand, until
-"unhold". The key still opens. When a rotation is due, the policy makes another key.`,
+"unhold". The key still opens. When a rotation is due, the policy makes another key.
+A held key of an issuer that has signed nothing yet is in no later bundle.`,
 		Example: `  keyring hold tickets.keyring 2f6a01c4 --reason suspect --realm prod --kek file:/etc/admitone/kek`,
 	}, func(id keyring.KeyID) keyring.Step { return keyring.Step{Do: keyring.Hold, Key: id} }, "is held")
 }
 
 func (a *app) unholdCommand() *cobra.Command {
 	return a.onKey(&cobra.Command{
-		Use:     "unhold FILE KEYID",
-		Short:   "End a hold",
-		Long:    `unhold ends a hold: the key can become the primary, as the policy says.`,
+		Use:   "unhold FILE KEYID",
+		Short: "End a hold",
+		Long: `unhold ends a hold: the key can become the primary, as the policy says. A pending key of
+an issuer waits from now on like a new key, since bundles were without it.`,
 		Example: `  keyring unhold tickets.keyring 2f6a01c4 --realm prod --kek file:/etc/admitone/kek`,
 	}, func(id keyring.KeyID) keyring.Step { return keyring.Step{Do: keyring.Unhold, Key: id} }, "is held no more")
 }
@@ -221,7 +228,11 @@ it sealed stay good, and the policy does not choose the key again. With KEYID, r
 does nothing if another key would become the primary.
 
 If the previous primary was disabled and enabled in the meantime, the key must first
-reach every service: until then rollback refuses with exit code 5.`,
+reach every service: until then rollback refuses with exit code 5.
+
+After a rollback of an issuer, run "keyring publish" at once. A bundle that names the key
+as retiring also names the time of its last ticket. Login services with such a bundle
+refuse later tickets of the key as forged, until they have the new bundle.`,
 		Example: `  keyring rollback tickets.keyring --reason slow --realm prod --kek file:/etc/admitone/kek`,
 		Args:    cobra.RangeArgs(1, 2),
 	}
@@ -239,6 +250,10 @@ reach every service: until then rollback refuses with exit code 5.`,
 		return a.change(args[0], o, func(info keyring.Info) {
 			a.say("key %v is the primary of %s again (generation %d); key %v is held, and still opens",
 				info.Primary, args[0], info.Generation, latestRetiring(info).ID)
+			if info.Kind == keyring.Issuer {
+				fmt.Fprintln(a.stderr, "warning: login services with a bundle that names the key as retiring refuse "+
+					"its new tickets; publish at once (keyring publish), and let them take the bundle")
+			}
 		}, s)
 	})
 }

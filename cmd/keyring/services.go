@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/token"
 )
 
 // services are the services of a flag.
@@ -70,6 +72,8 @@ type serviceStatus struct {
 	Stale  float64         `json:"stale"` // seconds since the service last read its file
 	Clock  time.Time       `json:"clock,omitzero"`
 	Report *keyring.Report `json:"report,omitempty"`
+
+	whole serviceReport // on all keyrings
 }
 
 // match compares the keyring of a service with the keyring in the file.
@@ -98,60 +102,68 @@ func (s *services) ask(ctx context.Context, info keyring.Info) []serviceStatus {
 	for i, u := range s.urls {
 		wg.Go(func() {
 			all[i].URL = u.Redacted()
-			r, at, err := ask(ctx, u, info)
+			report, err := ask(ctx, u)
+			r := report.of(info.Kind, info.Realm)
+			if err == nil && r == nil {
+				err = fmt.Errorf("has no %s keyring of realm %q", info.Kind, info.Realm)
+			}
+			if err == nil {
+				if sum, wrong := hex.DecodeString(r.Fingerprint); wrong != nil || len(sum) != sha256.Size {
+					err = errors.New("gives a report with a fingerprint that is not a SHA-256")
+				}
+			}
 			if err != nil {
 				all[i].Error = cli.Printable(err.Error())
 				return
 			}
 			r.Error = cli.Printable(r.Error)
-			all[i].Report, all[i].Clock = r, at
+			all[i].Report, all[i].Clock, all[i].whole = r, report.Time, report
 			all[i].Match = compare(info, r)
-			all[i].Stale = max(0, at.Sub(r.Good).Seconds())
+			all[i].Stale = max(0, report.Time.Sub(r.Good).Seconds())
 		})
 	}
 	wg.Wait()
 	return all
 }
 
-// ask asks a service for its report on the keyring of info's kind and realm.
-func ask(ctx context.Context, u *url.URL, info keyring.Info) (*keyring.Report, time.Time, error) {
+// ask asks a service for its report.
+func ask(ctx context.Context, u *url.URL) (all serviceReport, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return nil, time.Time{}, err
+		return all, err
 	}
 	res, err := http.DefaultClient.Do(req)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return nil, time.Time{}, errNoAnswer
+		return all, errNoAnswer
 	}
 	if uerr, ok := errors.AsType[*url.Error](err); ok {
 		err = uerr.Err // without the URL, which may have a password
 	}
 	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("cannot be asked: %w", err)
+		return all, fmt.Errorf("cannot be asked: %w", err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return nil, time.Time{}, fmt.Errorf("answers %s; "+
+		return all, fmt.Errorf("answers %s; "+
 			"give the URL of the service's report, for ticketd the URL of --metrics-listen", res.Status)
 	}
-	var all serviceReport
 	if err := json.NewDecoder(io.LimitReader(res.Body, maxReport)).Decode(&all); errors.Is(err, context.DeadlineExceeded) {
-		return nil, time.Time{}, errNoAnswer
+		return all, errNoAnswer
 	} else if err != nil {
-		return nil, time.Time{}, fmt.Errorf("gives a report that cannot be read: %w", err)
+		return all, fmt.Errorf("gives a report that cannot be read: %w", err)
 	}
-	for _, r := range all.Keyrings {
-		if r.Kind != info.Kind || r.Realm != info.Realm {
-			continue
-		}
-		if sum, err := hex.DecodeString(r.Fingerprint); err != nil || len(sum) != sha256.Size {
-			return nil, time.Time{}, errors.New("gives a report with a fingerprint that is not a SHA-256")
-		}
-		return &r, all.Time, nil
+	return all, nil
+}
+
+// of returns the report on a keyring of a kind and realm, or nil.
+func (s *serviceReport) of(kind keyring.Kind, realm string) *keyring.Report {
+	i := slices.IndexFunc(s.Keyrings, func(r keyring.Report) bool { return r.Kind == kind && r.Realm == realm })
+	if i < 0 {
+		return nil
 	}
-	return nil, time.Time{}, fmt.Errorf("has no %s keyring of realm %q", info.Kind, info.Realm)
+	return &s.Keyrings[i]
 }
 
 var errNoAnswer = errors.New("gave no answer in time")
@@ -160,7 +172,7 @@ func compare(info keyring.Info, r *keyring.Report) match {
 	switch {
 	case r.Fingerprint == info.Fingerprint:
 		return same
-	case !slices.ContainsFunc(r.Keys, func(k keyring.Key) bool {
+	case !isSigned(info.Kind) && !slices.ContainsFunc(r.Keys, func(k keyring.Key) bool {
 		_, ok := keyOf(info, k.ID)
 		return ok || slices.Contains(info.Tombstones, k.ID)
 	}):
@@ -181,6 +193,8 @@ type keyTotal struct {
 	Opened  uint64        `json:"opened"`
 	LastUse time.Time     `json:"lastUse,omitzero"`
 	Budget  float64       `json:"budget,omitempty"` // Sealed divided by the 2^32 messages of AES-GCM
+
+	By []keyring.IssuerUse `json:"by,omitempty"` // of a recipient's key: whose verified tickets came under it
 }
 
 // gcmBudget is the number of messages that a key of AES-GCM may seal with random nonces
@@ -200,6 +214,7 @@ func totals(info keyring.Info, reports []serviceStatus) []keyTotal {
 				if u.LastUse.After(t.LastUse) {
 					t.LastUse = u.LastUse
 				}
+				t.By = addUses(t.By, u.By)
 			}
 		}
 		if k.Algorithm == "AES256_GCM" {
@@ -207,6 +222,28 @@ func totals(info keyring.Info, reports []serviceStatus) []keyTotal {
 		}
 		if found {
 			all = append(all, t)
+		}
+	}
+	return all
+}
+
+// addUses adds the uses that a service tells to those of others, in the order of issuers and
+// keys. What is no issuer's name is left out.
+func addUses(all, more []keyring.IssuerUse) []keyring.IssuerUse {
+	for _, u := range more {
+		if token.CheckIssuer("", u.Issuer) != nil {
+			continue
+		}
+		i, found := slices.BinarySearchFunc(all, u, func(a, b keyring.IssuerUse) int {
+			return cmp.Or(strings.Compare(a.Issuer, b.Issuer), cmp.Compare(a.SigningKey, b.SigningKey))
+		})
+		if !found {
+			all = slices.Insert(all, i, u)
+			continue
+		}
+		all[i].Opened += u.Opened
+		if u.LastUse.After(all[i].LastUse) {
+			all[i].LastUse = u.LastUse
 		}
 	}
 	return all
@@ -229,21 +266,9 @@ func (a *app) tellServices(s status) {
 	if len(s.Services) == 0 {
 		return
 	}
-	rows := [][]string{{"SERVICE", "GENERATION", "FILE", "STALE", "ERROR"}}
-	for _, r := range s.Services {
-		if r.Report == nil {
-			rows = append(rows, []string{r.URL, "-", "-", "-", r.Error})
-			continue
-		}
-		rows = append(rows, []string{
-			r.URL, fmt.Sprint(r.Report.Generation), string(r.Match) + " " + r.Report.Fingerprint[:8],
-			fmt.Sprintf("%.0fs", r.Stale), r.Report.Error,
-		})
-	}
-	a.say("")
-	a.table(rows, nil)
+	a.tellReports(s.Services)
 	a.say("\n%s", "use of the keys since the services were started:")
-	rows = [][]string{{"KEY", "STATE", "SEALED", "OF 2^32", "OPENED", "LAST USE", "BY"}}
+	rows := [][]string{{"KEY", "STATE", "SEALED", "OF 2^32", "OPENED", "LAST USE", "BY"}}
 	for _, t := range s.Use {
 		budget := "-"
 		if t.Budget > 0 {
@@ -252,6 +277,11 @@ func (a *app) tellServices(s status) {
 		rows = append(rows, []string{
 			t.ID.String(), string(t.State), fmt.Sprint(t.Sealed), budget, fmt.Sprint(t.Opened), lastUse(t.LastUse), "all",
 		})
+		for _, u := range t.By {
+			rows = append(rows, []string{
+				"", "", "", "", fmt.Sprint(u.Opened), lastUse(u.LastUse), fmt.Sprintf("issuer %s, key %v", u.Issuer, u.SigningKey),
+			})
+		}
 		for _, r := range s.Services {
 			if u, ok := r.keyUse(t.ID); ok && !r.bad() && u.Sealed+u.Opened > 0 {
 				rows = append(rows, []string{
@@ -266,6 +296,23 @@ func (a *app) tellServices(s status) {
 		}
 		return ""
 	})
+}
+
+// tellReports shows what services have loaded.
+func (a *app) tellReports(services []serviceStatus) {
+	rows := [][]string{{"SERVICE", "GENERATION", "FILE", "STALE", "ERROR"}}
+	for _, r := range services {
+		if r.Report == nil {
+			rows = append(rows, []string{r.URL, "-", "-", "-", r.Error})
+			continue
+		}
+		rows = append(rows, []string{
+			r.URL, fmt.Sprint(r.Report.Generation), string(r.Match) + " " + r.Report.Fingerprint[:8],
+			fmt.Sprintf("%.0fs", r.Stale), r.Report.Error,
+		})
+	}
+	a.say("")
+	a.table(rows, nil)
 }
 
 func lastUse(t time.Time) string {

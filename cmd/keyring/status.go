@@ -63,12 +63,28 @@ or has another keyring.`,
 		if err != nil {
 			return err
 		}
+		if isSigned(info.Kind) {
+			return a.showSigned(args[0], info)
+		}
 		s := newStatus(args[0], info, time.Now())
 		if len(from.urls) > 0 {
 			s.addServices(from.ask(cmd.Context(), info))
 		}
 		return a.showStatus(s)
 	})
+}
+
+// isSigned reports whether files of a kind are signed, and hold public keys only.
+func isSigned(k keyring.Kind) bool {
+	return k == keyring.IssuerPublic || k == keyring.RecipientPublic || k == keyring.Trust
+}
+
+// showSigned shows a signed file, which has no keys in its header.
+func (a *app) showSigned(file string, info keyring.Info) error {
+	a.say("%s: signed file of kind %s, realm %q, generation %d", file, info.Kind, info.Realm, info.Generation)
+	a.say("sha256 %s", info.Fingerprint)
+	a.suggest(file, info, time.Now())
+	return a.printJSON(status{File: file, Info: info})
 }
 
 func newStatus(file string, info keyring.Info, now time.Time) status {
@@ -100,11 +116,13 @@ func (a *app) showStatus(s status) error {
 	return a.printJSON(s)
 }
 
-// sealedBy tells what the keys of a kind seal.
+// sealedBy tells what the keys of a kind seal, or sign.
 var sealedBy = map[keyring.Kind]string{
-	keyring.Ticket:  "tickets",
-	keyring.Session: "sessions",
-	keyring.Channel: "channel codes",
+	keyring.Ticket:    "tickets",
+	keyring.Session:   "sessions",
+	keyring.Channel:   "channel codes",
+	keyring.Issuer:    "tickets",
+	keyring.Recipient: "tickets",
 }
 
 func (a *app) tellStatus(s status) {
@@ -149,6 +167,7 @@ func policyLine(p keyring.Policy) string {
 	}
 	add("rotate every", p.RotateEvery, "rotated by hand only")
 	add("propagation", p.Propagation, "propagation 0s")
+	add("published", p.Published, "")
 	add("lifetime", p.Lifetime, "lifetime without end")
 	add("skew", p.Skew, "skew 0s")
 	add("destroy after", p.DestroyAfter, "destroyed by hand only")
@@ -159,15 +178,33 @@ func policyLine(p keyring.Policy) string {
 func effect(kind keyring.Kind, k keyStatus) string {
 	switch k.State {
 	case keyring.Primary:
+		switch kind {
+		case keyring.Issuer:
+			return "signs tickets since " + stamp(k.Promoted)
+		case keyring.Recipient:
+			return "opens tickets, sealed for it since " + stamp(k.Promoted)
+		}
 		return fmt.Sprintf("seals %s since %s", sealedBy[kind], stamp(k.Promoted))
 	case keyring.Retiring:
+		if kind == keyring.Issuer {
+			return "signed tickets until " + stamp(k.Demoted)
+		}
 		return fmt.Sprintf("opens %s sealed until %s", sealedBy[kind], stamp(k.Demoted))
 	case keyring.Pending:
+		switch kind {
+		case keyring.Issuer:
+			return "signs nothing yet, until others know it"
+		case keyring.Recipient:
+			return "opens, nothing is sealed for it yet"
+		}
 		return "opens, does not seal yet"
 	case keyring.Staged:
 		return "opens nothing yet"
 	}
 	text := "opens nothing since " + stamp(k.Disabled)
+	if kind == keyring.Issuer {
+		text = "signs nothing since " + stamp(k.Disabled)
+	}
 	if k.Revoked {
 		text = "revoked, " + text
 	}

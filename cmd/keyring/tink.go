@@ -83,8 +83,8 @@ func (a *app) importCommand() *cobra.Command {
 		Short: "Add the keys of a Tink keyset",
 		Long: `import adds the keys of a Tink keyset, JSON or binary, from the file KEYSET (- is
 standard input). The keys open, and are held: the policy neither promotes nor disables
-them. After "unhold" a key can become the primary. To begin a keyring with the keys of a
-keyset, see "init --keyset".
+them. After "unhold" a key can become the primary, and only then is a key of an issuer in
+its bundles. To begin a keyring with the keys of a keyset, see "init --keyset".
 
 The keys must have an algorithm of keyrings and Tink's own output prefix. import refuses
 key IDs that FILE has or had.`,
@@ -125,6 +125,7 @@ func (a *app) exportCommand() *cobra.Command {
 	var o changeFlags
 	var k keyset
 	var encoding string
+	var public bool
 	cmd := &cobra.Command{
 		Use:   "export FILE -o KEYSET",
 		Short: "Write the keys as a Tink keyset",
@@ -137,9 +138,14 @@ is a new generation of FILE.
 
 Tinkey, and Tink in other languages, read the keyset in clear, or under a key of AWS KMS,
 Google Cloud KMS or Vault. Under file:PATH, which is AES-256-GCM of a raw key, a program
-needs a line of code more. Only package keyring/kms reads passphrase: and pkcs11:.`,
+needs a line of code more. Only package keyring/kms reads passphrase: and pkcs11:.
+
+With --public, export writes the public keys of an issuer or recipient, for the other side.
+They are no secret, and the audit log has no entry of it. See that nobody can exchange
+them on their way: compare the SHA-256 of the two files, by telephone for example.`,
 		Example: `  keyring export tickets.keyring -o tink.json --keyset-insecure-cleartext --realm prod --kek file:/etc/admitone/kek
-  keyring export tickets.keyring -o tink.bin --encoding binary --keyset-kek file:/etc/other/kek --realm prod --kek file:/etc/admitone/kek`,
+  keyring export tickets.keyring -o tink.bin --encoding binary --keyset-kek file:/etc/other/kek --realm prod --kek file:/etc/admitone/kek
+  keyring export login.keyring -o login.json --public --realm prod --kek file:/etc/admitone/kek`,
 		Args: cobra.ExactArgs(1),
 	}
 	o.flags(cmd)
@@ -147,6 +153,8 @@ needs a line of code more. Only package keyring/kms reads passphrase: and pkcs11
 	cmd.Flags().StringVarP(&k.file, "output", "o", "", "`file` to which the Tink keyset is written; - is standard output")
 	cmd.Flags().StringVar(&encoding, "encoding", string(keyring.JSON), "`encoding` of the Tink keyset: json or binary")
 	completeWords(cmd, "encoding", string(keyring.JSON), string(keyring.Binary))
+	cmd.Flags().BoolVar(&public, "public", false,
+		"write only the public keys of an issuer or recipient, which are no secret")
 	return cli.Command(cmd, func(_ *cobra.Command, args []string) error {
 		switch {
 		case k.file == "":
@@ -156,49 +164,59 @@ needs a line of code more. Only package keyring/kms reads passphrase: and pkcs11
 		case encoding != string(keyring.JSON) && encoding != string(keyring.Binary):
 			return cli.Flagf("encoding", "must be json or binary")
 		}
+		c, err := a.changeConfig(o)
+		if err != nil {
+			return err
+		}
+		if public {
+			if k.kek != "" || k.cleartext {
+				return cli.Usagef("--public excludes --keyset-kek and --keyset-insecure-cleartext: public keys are no secret")
+			}
+			return a.export(args[0], k.file, keyring.Encoding(encoding), func() ([]byte, error) {
+				return keyring.ExportPublic(args[0], c, keyring.Encoding(encoding))
+			})
+		}
 		if err := k.check(true); err != nil {
 			return err
 		}
-		return a.export(args[0], o, k, keyring.Encoding(encoding))
+		kek, err := k.open(true)
+		if err != nil {
+			return err
+		}
+		return a.export(args[0], k.file, keyring.Encoding(encoding), func() ([]byte, error) {
+			return keyring.Export(args[0], c, keyring.Encoding(encoding), kek, o.reason)
+		})
 	})
 }
 
-func (a *app) export(file string, o changeFlags, k keyset, e keyring.Encoding) error {
-	c, err := a.changeConfig(o)
-	if err != nil {
-		return err
-	}
-	kek, err := k.open(true)
-	if err != nil {
-		return err
-	}
+func (a *app) export(file, output string, e keyring.Encoding, keys func() ([]byte, error)) error {
 	// The file is made before the export, so that the log tells of no export without a file.
 	out := io.WriteCloser(nopCloser{a.stdout})
-	if k.file != "-" {
-		f, err := os.OpenFile(k.file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if output != "-" {
+		f, err := os.OpenFile(output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("%s: %w; export never overwrites", k.file, fs.ErrExist)
+			return fmt.Errorf("%s: %w; export never overwrites", output, fs.ErrExist)
 		}
 		if err != nil {
 			return fmt.Errorf("the Tink keyset cannot be written: %w", err)
 		}
 		out = f
 	}
-	data, err := keyring.Export(file, c, e, kek, o.reason)
+	data, err := keys()
 	if err == nil {
 		_, err = out.Write(data)
 	}
 	if err = errors.Join(err, out.Close()); err != nil {
-		if k.file != "-" {
-			err = errors.Join(err, os.Remove(k.file))
+		if output != "-" {
+			err = errors.Join(err, os.Remove(output))
 		}
 		return err
 	}
-	if k.file != "-" {
-		a.say("exported the keys of %s to %s", file, k.file)
+	if output != "-" {
+		a.say("exported the keys of %s to %s", file, output)
 	}
 	a.sayNext("audit", file)
-	return a.printJSON(export{file, k.file, e})
+	return a.printJSON(export{file, output, e})
 }
 
 // export is the JSON of export.

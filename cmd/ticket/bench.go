@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -16,11 +14,7 @@ import (
 	"github.com/admitone/admitone/client"
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/cmd/ticket/internal/load"
-	"github.com/admitone/admitone/internal/durable"
 )
-
-// apiKeyVariable is the environment variable with the API key.
-const apiKeyVariable = "ADMITONE_API_KEY"
 
 // Bounds of bench's flags.
 const (
@@ -68,7 +62,7 @@ Exit codes:
   4  cannot tell: requests failed, or had no answer; 4 goes before 5
   5  the rate was not kept: of the tickets, over %v%% began more than %v late,
      or did not begin. The service, this machine or --in-flight is the limit`,
-			apiKeyVariable, load.LateShare*100, load.Tolerance),
+			cli.APIKeyVariable, load.LateShare*100, load.Tolerance),
 		Example: `  ticket bench --url http://localhost:8080 --brand commbox --rate 10 --duration 10s --api-key-file api.key
   ticket bench --url https://tickets.example.com --brand trial --username john.d --email john.d@example.com
   ticket bench --url https://tickets.example.com --brand trial --rate 500 --duration 5m --replays 1 --json`,
@@ -80,7 +74,7 @@ Exit codes:
 	f.BoolVar(&c.Service.InsecureHTTP, "insecure-http", false,
 		"allow http:// to another machine, although the API key and the tickets are then sent in clear")
 	f.StringVar(&keyFile, "api-key-file", "",
-		"`file` with the API key, in place of the variable "+apiKeyVariable)
+		"`file` with the API key, in place of the variable "+cli.APIKeyVariable)
 	f.StringVar(&c.Person.Brand, "brand", "", "the business account that the tickets are for; mandatory")
 	f.StringVar(&c.Person.Username, "username", "",
 		"username of the agent; without it the tickets are for made-up customers")
@@ -107,7 +101,7 @@ Exit codes:
 			return err
 		}
 		var err error
-		if c.Service.APIKey, err = apiKey(keyFile); err != nil {
+		if c.Service.APIKey, err = cli.APIKey(keyFile); err != nil {
 			return err
 		}
 		return a.bench(c)
@@ -137,36 +131,11 @@ func checkBench(c load.Config) error {
 	return nil
 }
 
-// apiKey returns the API key from a file, or else from the environment.
-func apiKey(file string) (string, error) {
-	if file == "" {
-		if key := os.Getenv(apiKeyVariable); key != "" {
-			return key, nil
-		}
-		return "", cli.Usagef("no API key: give --api-key-file or set %s; ticketd apikey add makes one", apiKeyVariable)
-	}
-	const longest = 4096
-	data, err := durable.ReadPrivate(file, longest)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "", cli.Flagf("api-key-file", "names no file; write the output of ticketd apikey add to %s", file)
-	case err != nil:
-		return "", &cli.FlagError{Flag: "api-key-file", Reason: "cannot be used", Cause: err}
-	}
-	key := strings.TrimRight(string(data), "\r\n")
-	if key == "" {
-		return "", cli.Flagf("api-key-file", "is an empty file; write the output of ticketd apikey add to %s", file)
-	}
-	return key, nil
-}
-
 // bench makes the load, and prints what was measured.
 func (a *app) bench(c load.Config) error {
 	l, err := load.New(c)
-	if fault, ok := errors.AsType[*client.ConfigError](err); ok {
-		return benchUsage(fault)
-	} else if err != nil {
-		return err
+	if err != nil {
+		return cli.ForService(err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -178,7 +147,7 @@ func (a *app) bench(c load.Config) error {
 		if e, ok := errors.AsType[*client.Error](err); ok && e.Status == 0 {
 			advice = "; check --url and that the service runs"
 		}
-		return fmt.Errorf("the first ticket, a trial before the load, failed: %s%s", inFlags(err.Error()), advice)
+		return fmt.Errorf("the first ticket, a trial before the load, failed: %s%s", cli.InFlags(err.Error()), advice)
 	}
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program
 	p := a.showProgress(l, c.Duration)
@@ -187,16 +156,4 @@ func (a *app) bench(c load.Config) error {
 	})
 	p.end()
 	return a.reportBench(l.Report(), c)
-}
-
-// benchUsage turns an error about the client's configuration into wrong usage.
-func benchUsage(fault *client.ConfigError) error {
-	flag := map[string]string{"client.Config.URL": "url", "client.Config.APIKey": "api-key-file"}[fault.Field]
-	return cli.Usage(&cli.FlagError{Flag: flag, Reason: inFlags(fault.Reason), Cause: fault.Cause})
-}
-
-// inFlags puts flags in the place of the client's fields in a text.
-func inFlags(text string) string {
-	return strings.NewReplacer("client.Config.URL", "--url", "client.Config.APIKey", "--api-key-file",
-		"set InsecureHTTP", "give --insecure-http").Replace(text)
 }

@@ -30,7 +30,7 @@ func (a *app) reportBench(r load.Report, c load.Config) error {
 	a.worst = verdict(r.Verdict)
 	b := benched{r, c.Service.URL, explainBench(r)}
 	for i, f := range b.Failures {
-		b.Failures[i].Example = cli.Printable(scrub(inFlags(f.Example)))
+		b.Failures[i].Example = cli.Printable(scrub(cli.InFlags(f.Example)))
 	}
 	var err error
 	if a.json {
@@ -87,7 +87,7 @@ func explainBench(r load.Report) []string {
 			r.GoodRefused, exampleList(r.GoodRefusedIDs))
 	}
 	for _, f := range r.Failures {
-		say("failed requests: %d; the first: %s", f.Count, inFlags(f.Example))
+		say("failed requests: %d; the first: %s", f.Count, cli.InFlags(f.Example))
 	}
 	if slices.ContainsFunc(r.Failures, func(f load.Failure) bool { return f.Status == http.StatusTooManyRequests }) {
 		say("the service limits the requests of the API key: lower --rate, or raise the service's --rate-limit")

@@ -3,7 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
+	"math"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,7 +18,9 @@ import (
 	"github.com/admitone/admitone/client"
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/cmd/internal/view"
+	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/token/signed"
 	"github.com/admitone/admitone/verify"
 	"github.com/admitone/admitone/verify/replay/memory"
 )
@@ -27,6 +33,7 @@ type inspectFlags struct {
 	channel     *string // nil: the ticket's own
 	maxLifetime time.Duration
 	skew        time.Duration
+	issuers     []string // NAME=FILE: format 2
 }
 
 // inspection is the JSON form of a result of inspect. If the ticket opened, the
@@ -63,12 +70,17 @@ A ticket that is bound to a channel is good in that channel only. Without
 --channel, the ticket's own channel is taken as the channel that is entered. With
 --channel '', only tickets without a channel are good.
 
+With --issuer, inspect opens tickets of format 2. The keyring is the login service's, of
+kind recipient, and each --issuer names an issuer and the file with its public keys. All
+of them may issue every ticket here: inspect knows no grants.
+
 --unverified needs no keyring and shows the parts that are readable without a key:
 version, key ID and length. They prove nothing about the ticket, since anybody can
 write them, and the exit code is 4 (cannot tell).`,
 		Example: `  ticket inspect --keyring tickets.keyring < ticket.txt
   ticket inspect --keyring tickets.keyring --audience agent --brand commbox --json < tickets.txt
   ticket issue --brand commbox --username john.d | ticket inspect
+  ticket inspect --keyring login.keyring --issuer acme=acme.json < ticket.txt
   ticket inspect --unverified < ticket.txt`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
@@ -83,8 +95,10 @@ write them, and the exit code is 4 (cannot tell).`,
 		"internal `ID` of the channel that is entered (default: the ticket's channel)")
 	f.DurationVar(&o.maxLifetime, "max-lifetime", token.MaxLifetime, "refuse tickets with a longer lifetime than this")
 	f.DurationVar(&o.skew, "skew", verify.Skew, "tolerated difference between the clocks of issuer and verifier")
+	f.StringArrayVar(&o.issuers, "issuer", nil,
+		"open tickets of format 2 of an issuer, given as `name=file` with its public keys; repeatable")
 	for _, name := range []string{
-		"keyring", "kek", "insecure-cleartext", "brand", "audience", "channel", "max-lifetime", "skew",
+		"issuer", "keyring", "kek", "insecure-cleartext", "brand", "audience", "channel", "max-lifetime", "skew",
 	} {
 		cmd.MarkFlagsMutuallyExclusive("unverified", name)
 	}
@@ -110,24 +124,41 @@ func (a *app) inspect(args []string, o inspectFlags) error {
 	if err != nil {
 		return err
 	}
-	if _, err := newInspector(o, standIn, a.keys.Realm, time.Now); err != nil {
+	if _, err := newInspector(o, verify.Config{Opener: standIn, Realm: a.keys.Realm, Now: time.Now}); err != nil {
 		return cli.Usage(err)
 	}
-	ring, err := a.openKeyring(" (or --unverified, which needs no key)")
+	issuers, err := readIssuers(o.issuers)
+	if err != nil {
+		return err
+	}
+	kind := keyring.Ticket
+	if len(issuers) > 0 {
+		kind = keyring.Recipient
+	}
+	ring, err := a.openKeyring(kind, " (or --unverified, which needs no key)")
 	if err != nil {
 		return err
 	}
 	defer ring.Close()
-	in, err := newInspector(o, ring, a.keys.Realm, time.Now)
+	c := verify.Config{Realm: a.keys.Realm, Now: time.Now}
+	if kind == keyring.Ticket {
+		c.Opener = ring
+	} else if c.Issuers, err = verify.NewIssuers(issuers...); err != nil {
+		return err
+	} else {
+		c.Unsealer = ring
+	}
+	in, err := newInspector(o, c)
 	if err != nil {
 		return err
 	}
+	in.issuers = issuers
 	oneTime, foreign := false, false
 	err = a.eachTicket(args, func(number int, ticket string) error {
 		i := in.inspect(ticket)
 		i.Number = number
 		oneTime = oneTime || i.Verdict == good && i.OneTimeUse
-		foreign = foreign || i.Reason == verify.UnknownKey || i.Reason == verify.Forged
+		foreign = foreign || i.Reason == verify.UnknownKey || i.Reason == verify.Forged || i.Reason == verify.UnknownIssuer
 		var details pairs
 		if i.Ticket != nil {
 			details = ticketPairs(i.Ticket)
@@ -143,6 +174,29 @@ func (a *app) inspect(args []string, o inspectFlags) error {
 	return err
 }
 
+// readIssuers reads the issuers of --issuer. Each may issue every ticket.
+func readIssuers(flags []string) (all []verify.Issuer, err error) {
+	for _, flag := range flags {
+		name, file, ok := strings.Cut(flag, "=")
+		if !ok {
+			return nil, cli.Flagf("issuer", "is not name=file")
+		}
+		public, err := readPublic("issuer", file)
+		if err != nil {
+			return nil, err
+		}
+		is := verify.Issuer{Name: name, Grant: verify.Grant{
+			AnyBrand: true, Audiences: []token.Audience{token.Agent, token.Customer, token.Administrator},
+			MaxLifetime: math.MaxInt64, ManyTimes: true, Override: true,
+		}}
+		if is.SigningKeys, err = signed.NewVerifyingKeys(name, public); err != nil {
+			return nil, err
+		}
+		all = append(all, is)
+	}
+	return all, nil
+}
+
 // keysOfNobody returns a new key, as a stand-in for a keyring that is not open yet.
 func keysOfNobody() (tink.AEAD, error) {
 	handle, err := keyset.NewHandle(aead.AES256GCMSIVKeyTemplate())
@@ -154,12 +208,15 @@ func keysOfNobody() (tink.AEAD, error) {
 
 // inspector checks tickets and spends none.
 type inspector struct {
+	config   verify.Config
 	verifier *verify.Verifier
+	issuers  []verify.Issuer // of config
 	audience token.Audience
 	channel  *string
 }
 
-func newInspector(o inspectFlags, keys tink.AEAD, realm string, now func() time.Time) (*inspector, error) {
+// newInspector returns an inspector. c has the keys, the realm and the clock.
+func newInspector(o inspectFlags, c verify.Config) (*inspector, error) {
 	in := &inspector{channel: o.channel}
 	switch o.audience {
 	case "":
@@ -181,20 +238,33 @@ func newInspector(o inspectFlags, keys tink.AEAD, realm string, now func() time.
 	if o.maxLifetime <= 0 {
 		return nil, cli.Flagf("max-lifetime", "is not positive; give a duration such as %v", token.MaxLifetime)
 	}
-	if err := token.CheckRealm("verify.Config.Realm", realm); err != nil {
+	if err := token.CheckRealm("verify.Config.Realm", c.Realm); err != nil {
 		return nil, cli.Usage(err)
 	}
 	// The store stays empty, and NoBarrier keeps it from refusing tickets that were
 	// issued before now.
-	store, err := memory.Open(context.Background(), memory.Config{NoBarrier: true, Now: now})
+	store, err := memory.Open(context.Background(), memory.Config{NoBarrier: true, Now: c.Now})
 	if err != nil {
 		return nil, err
 	}
-	in.verifier, err = verify.New(verify.Config{
-		Opener: keys, Realm: realm, Brands: o.brands, AnyBrand: len(o.brands) == 0,
-		Store: store, MaxLifetime: o.maxLifetime, Skew: o.skew, Now: now,
-	})
+	c.Brands, c.AnyBrand, c.Store, c.MaxLifetime, c.Skew = o.brands, len(o.brands) == 0, store, o.maxLifetime, o.skew
+	in.config = c
+	in.verifier, err = verify.New(c)
 	return in, err
+}
+
+// allow returns a verifier whose issuers may make the claims of a ticket: a grant names them.
+func (in *inspector) allow(claims map[string]string) (*verify.Verifier, error) {
+	c := in.config
+	all := slices.Clone(in.issuers)
+	for i := range all {
+		all[i].Claims = slices.Collect(maps.Keys(claims))
+	}
+	var err error
+	if c.Issuers, err = verify.NewIssuers(all...); err != nil {
+		return nil, err
+	}
+	return verify.New(c)
 }
 
 func (in *inspector) inspect(ticket string) inspection {
@@ -202,16 +272,24 @@ func (in *inspector) inspect(ticket string) inspection {
 	if in.channel != nil {
 		use.Channel = *in.channel
 	}
-	t, err := in.verifier.Inspect(context.Background(), ticket, use)
+	verifier := in.verifier
+	t, err := verifier.Inspect(context.Background(), ticket, use)
 	e, _ := errors.AsType[*verify.Error](err)
+	if e != nil && e.Reason == verify.IssuerNotAllowed {
+		if allowing, fault := in.allow(e.Refused.Claims); fault == nil {
+			verifier = allowing
+			t, err = verifier.Inspect(context.Background(), ticket, use)
+			e, _ = errors.AsType[*verify.Error](err)
+		}
+	}
 	if e != nil && e.Reason == verify.WrongAudience && in.audience == verify.AnyAudience {
 		use.Audience = e.Refused.Audience // an administrator's, which is never accepted unless it is named
-		t, err = in.verifier.Inspect(context.Background(), ticket, use)
+		t, err = verifier.Inspect(context.Background(), ticket, use)
 		e, _ = errors.AsType[*verify.Error](err)
 	}
 	if e != nil && e.Reason == verify.WrongChannel && in.channel == nil {
 		use.Channel = e.Refused.Channel
-		t, err = in.verifier.Inspect(context.Background(), ticket, use)
+		t, err = verifier.Inspect(context.Background(), ticket, use)
 		e, _ = errors.AsType[*verify.Error](err)
 	}
 	if e == nil {
@@ -237,8 +315,9 @@ func (a *app) inspectUnverified(args []string) error {
 		if err != nil {
 			u.outcome = malformed(number, err)
 		} else {
-			u.Version, u.KeyID = 1, &id // UnverifiedKeyID takes no other version
-			details = append(pairs{{"version", "1"}, {"keyId", u.KeyID.String()}}, details...)
+			version := ticket[len("tkt"):][:1] // UnverifiedKeyID takes only 1 and 2
+			u.Version, u.KeyID = int(version[0]-'0'), &id
+			details = append(pairs{{"version", version}, {"keyId", u.KeyID.String()}}, details...)
 		}
 		return a.report(u.outcome, u, details)
 	})

@@ -12,7 +12,9 @@ import (
 	"github.com/admitone/admitone/client"
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/cmd/internal/view"
+	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/token/signed"
 )
 
 // issueFlags are the flags of the issue command.
@@ -25,6 +27,10 @@ type issueFlags struct {
 	loginURL  string
 	chatURL   string
 	code      string
+	signed    bool // format 2
+	issuer    string
+	recipient string // file
+	identity  string // of the bundle in recipient, or ""
 }
 
 // issued is the JSON form of the result of issue.
@@ -79,11 +85,18 @@ brand and person exist or belong together; the login service does.
 Only with --audience administrator is the ticket an administrator's, for the console.
 Such a ticket works once, needs no --brand, and is good for %v at most.
 
+With --signed the ticket is of format 2: signed with the keyring, which is an issuer's,
+and encrypted to the login service whose public keys are in the file of --recipient: a
+bundle of keyring publish, with --recipient-identity, or a keyset of keyring export
+--public. --issuer is the name by which the login service knows the issuer.
+
 Whoever has the ticket is let in as that person: keep the ticket out of logs and of
 the shell's history.`, token.AgentLifetime, token.CustomerLifetime, token.AdministratorLifetime),
 		Example: `  ticket issue --keyring tickets.keyring --brand commbox --username john.d --one-time
   ticket issue --brand commbox --email jane@example.com --claim tier=gold --expires-in 2m
   ticket issue --brand commbox --username john.d --login-url https://login.example.com/login
+  ticket issue --keyring acme.keyring --signed --issuer acme --recipient login.json --brand acme --username ann
+  ticket issue --keyring acme.keyring --signed --issuer acme --recipient login.pub --recipient-identity verify:login-id.pub --brand acme --username ann
   ticket issue --brand commbox --unique-id C-1 --channel web --chat-url https://apps.example.com --code CODE --json`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -109,6 +122,13 @@ the shell's history.`, token.AgentLifetime, token.CustomerLifetime, token.Admini
 	f.StringVar(&i.chatURL, "chat-url", "",
 		"print URL/chat/CODE with the ticket, for customers; `URL` is like https://apps.example.com, CODE comes from --code")
 	f.StringVar(&i.code, "code", "", "the channel's `code` in chat URLs, for --chat-url")
+	f.BoolVar(&i.signed, "signed", false, "make a ticket of format 2, with a keyring of kind issuer")
+	f.StringVar(&i.issuer, "issuer", "", "`name` by which the login service knows the issuer, with --signed")
+	f.StringVar(&i.recipient, "recipient", "",
+		"`file` with the public keys of the login service, from keyring publish or keyring export --public, with --signed")
+	f.StringVar(&i.identity, "recipient-identity", "",
+		"`identity` that signs the bundle in the file of --recipient: a fingerprint, or verify:PATH")
+	cmd.MarkFlagsRequiredTogether("signed", "issuer", "recipient")
 	cmd.MarkFlagsRequiredTogether("chat-url", "code")
 	cmd.MarkFlagsMutuallyExclusive("chat-url", "login-url")
 	return cli.Command(cmd, func(*cobra.Command, []string) error {
@@ -119,7 +139,7 @@ the shell's history.`, token.AgentLifetime, token.CustomerLifetime, token.Admini
 			}
 			i.ticket.OneTime = true
 		}
-		names := []string{"login-url", "chat-url", "code", "audience"}
+		names := []string{"login-url", "chat-url", "code", "audience", "issuer", "recipient", "recipient-identity"}
 		for _, text := range issueTexts {
 			names = append(names, text.flag)
 		}
@@ -141,14 +161,31 @@ func (a *app) issue(i issueFlags) error {
 	if err := token.CheckRealm("token.Config.Realm", a.keys.Realm); err != nil {
 		return cli.Usage(err)
 	}
-	ring, err := a.openKeyring("")
+	c := token.Config{Realm: a.keys.Realm}
+	kind := keyring.Ticket
+	if i.identity != "" && !i.signed {
+		return cli.Flagf("recipient-identity", "is for the bundle of --recipient; give --signed, --issuer and --recipient")
+	}
+	if i.signed {
+		kind = keyring.Issuer
+		if err := token.CheckIssuer("signed.NewSealer.issuer", i.issuer); err != nil {
+			return cli.Usage(err)
+		}
+	}
+	ring, err := a.openKeyring(kind, "")
 	if err != nil {
 		return err
 	}
 	defer ring.Close()
-	// Format 1 has room for lifetimes of at most 2³²-1 ms.
+	if !i.signed {
+		c.Sealer = ring
+	} else if c.Signed, err = a.sealer(&i, ring); err != nil {
+		return err
+	}
+	// A ticket has room for lifetimes of at most 2³²-1 ms.
 	longest := min(ring.Report().Policy.Lifetime, math.MaxUint32*time.Millisecond)
-	issuer, err := token.NewIssuer(token.Config{Sealer: ring, Realm: a.keys.Realm, MaxLifetime: longest})
+	c.MaxLifetime = longest
+	issuer, err := token.NewIssuer(c)
 	if err != nil {
 		return err
 	}
@@ -175,6 +212,9 @@ func (a *app) issue(i issueFlags) error {
 	default:
 		_, err = fmt.Fprintln(a.stdout, text)
 	}
+	if i.signed {
+		return err // inspecting needs the login service's own keyring
+	}
 	next := []string{"ticket", "inspect"}
 	if a.keyring != os.Getenv(keyringVariable) {
 		next = append(next, "--keyring", a.keyring)
@@ -182,6 +222,49 @@ func (a *app) issue(i issueFlags) error {
 	a.sayNext(next...)
 	return err
 }
+
+// sealer returns the sealer of --signed.
+func (a *app) sealer(i *issueFlags, ring *keyring.Ring) (*signed.Sealer, error) {
+	if i.identity != "" {
+		to, err := a.bundleKey(i.recipient, i.identity)
+		if err != nil {
+			return nil, err
+		}
+		return signed.NewSealer(i.issuer, ring, to)
+	}
+	public, err := readPublic("recipient", i.recipient)
+	if err != nil {
+		return nil, err
+	}
+	to, err := signed.NewSealingKey(public)
+	if err != nil {
+		return nil, err
+	}
+	return signed.NewSealer(i.issuer, ring, to)
+}
+
+// bundleKey returns the key of the bundle of a login service.
+func (a *app) bundleKey(file, identity string) (*signed.SealingKey, error) {
+	id, err := cli.Identity("recipient-identity", identity)
+	if err != nil {
+		return nil, err
+	}
+	b, err := keyring.ReadBundle(file, keyring.Config{Kind: keyring.RecipientPublic, Realm: a.keys.Realm, KEK: id})
+	if err != nil {
+		return nil, recipientFault{err}
+	}
+	if now := time.Now(); !now.Before(b.Until) {
+		return nil, fmt.Errorf("the bundle %s of %q ended on %s: the login service may open its tickets no more; "+
+			"get its new bundle (the login service makes it with keyring publish)", file, b.Name, b.Until.Format(time.RFC3339))
+	} else if !now.Before(b.Until.Add(-b.Until.Sub(b.Published) / 3)) {
+		a.note(fmt.Sprintf("the bundle of %q ends on %s; get its new bundle before that",
+			b.Name, b.Until.Format(time.RFC3339)))
+	}
+	return b.Primary().SealingKey()
+}
+
+// recipientFault is an error of the file of --recipient, which no command for keyrings explains.
+type recipientFault struct{ error }
 
 // check completes the ticket, and makes every check that needs no keyring.
 func (i *issueFlags) check() error {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -40,7 +41,7 @@ func TestScripts(t *testing.T) {
 	out, err := exec.Command("go", "build", "-o", ticketd, "../ticketd").CombinedOutput()
 	require.NoError(t, err, string(out))
 
-	clitest.Run(t, 11, func(e *testscript.Env) {
+	clitest.Run(t, 12, func(e *testscript.Env) {
 		for _, name := range []string{"ADMITONE_KEYRING", "ADMITONE_REALM", "ADMITONE_KEK", "ADMITONE_API_KEY"} {
 			e.Setenv(name, "")
 		}
@@ -57,8 +58,11 @@ func TestScripts(t *testing.T) {
 		"issued":    cmdIssued,
 		"kept":      cmdKept,
 		"keyring":   cmdKeyring,
+		"logged":    cmdLogged,
 		"object":    cmdObject,
 		"page":      cmdPage,
+		"bundle":    cmdBundle,
+		"public":    cmdPublic,
 		"shredded":  cmdShredded,
 		"write":     cmdWrite,
 	})
@@ -71,10 +75,14 @@ func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
 	cmdShredded(ts, false, nil)
 }
 
-// cmdKeyring makes a ticket keyring of realm prod, and its key file if need be:
-// keyring FILE KEYFILE [LIFETIME]
+// cmdKeyring makes a keyring of realm prod, for tickets unless told otherwise, and its key file if need be:
+// keyring FILE KEYFILE [LIFETIME [KIND]]
 func cmdKeyring(ts *testscript.TestScript, _ bool, args []string) {
-	policy := keyring.DefaultPolicy(keyring.Ticket)
+	kind := keyring.Ticket
+	if len(args) > 3 {
+		kind = keyring.Kind(args[3])
+	}
+	policy := keyring.DefaultPolicy(kind)
 	if len(args) > 2 {
 		var err error
 		policy.Lifetime, err = time.ParseDuration(args[2])
@@ -86,8 +94,40 @@ func cmdKeyring(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	kek, err := kms.Open("file:"+keyFile, nil)
 	ts.Check(err)
-	c := keyring.Config{Kind: keyring.Ticket, Realm: "prod", KEK: kek}
+	c := keyring.Config{Kind: kind, Realm: "prod", KEK: kek}
 	ts.Check(keyring.Create(ts.MkAbs(args[0]), c, policy, ""))
+}
+
+// cmdPublic writes the public keys of a keyring of realm prod: public KEYRING KEYFILE FILE
+func cmdPublic(ts *testscript.TestScript, _ bool, args []string) {
+	kek, err := kms.Open("file:"+ts.MkAbs(args[1]), nil)
+	ts.Check(err)
+	c := keyring.Config{Kind: keyring.AnyKind, Realm: "prod", KEK: kek}
+	data, err := keyring.ExportPublic(ts.MkAbs(args[0]), c, keyring.JSON)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), data, 0o644))
+}
+
+// cmdBundle makes the bundle of a keyring as of a while ago, a new identity key and its public half:
+// bundle FILE KEYRING KEYFILE IDENTITY AGO
+func cmdBundle(ts *testscript.TestScript, _ bool, args []string) {
+	ago, err := time.ParseDuration(args[4])
+	ts.Check(err)
+	id, err := kms.CreateIdentity(ts.MkAbs(args[3]))
+	ts.Check(err)
+	data, err := kms.PublicIdentity(id)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[3]+".pub"), data, 0o644))
+	signer, err := kms.Open("signed:"+ts.MkAbs(args[3]), nil)
+	ts.Check(err)
+	kek, err := kms.Open("file:"+ts.MkAbs(args[2]), nil)
+	ts.Check(err)
+	now := func() time.Time { return time.Now().Add(-ago) }
+	c := keyring.Config{Kind: keyring.AnyKind, Realm: "prod", KEK: kek, Now: now}
+	data, _, err = keyring.Publish(ts.MkAbs(args[1]), c,
+		keyring.Publication{Name: "login.example.com", Identity: signer})
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o644))
 }
 
 // cmdCleartext makes a keyring in clear of no realm: cleartext FILE [KIND]
@@ -180,6 +220,17 @@ func cmdDemo(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Setenv("LOGIN", info.LoginURL)
 	ts.Setenv("CHAT", info.ChatURL)
 	ts.Setenv("CODE", info.ChatURL[strings.LastIndex(info.ChatURL, "/")+1:])
+}
+
+// cmdLogged waits until a log, which is written a moment after the answer, has a match of a
+// regular expression: logged REGEXP FILE
+func cmdLogged(ts *testscript.TestScript, _ bool, args []string) {
+	want := regexp.MustCompile(args[0])
+	for end := time.Now().Add(time.Minute); !want.MatchString(ts.ReadFile(args[1])); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			ts.Fatalf("no %q in %s within a minute", args[0], args[1])
+		}
+	}
 }
 
 // cmdPage serves a page that gives one answer to all, and sets a variable to its

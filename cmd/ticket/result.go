@@ -89,6 +89,7 @@ func ticketPairs(t *client.Ticket) pairs {
 		{"issuedAt", t.IssuedAt.Format(time.RFC3339Nano)}, {"expiresAt", t.ExpiresAt.Format(time.RFC3339Nano)},
 	}
 	for _, text := range (pairs{
+		{"issuer", t.Issuer}, {"signingKey", t.SigningKey},
 		{"brand", t.Brand}, {"username", t.Username}, {"email", t.Email}, {"uniqueId", t.UniqueID},
 		{"firstName", t.FirstName}, {"lastName", t.LastName}, {"phone1", t.Phone1}, {"remark", t.Remark},
 		{"channel", t.Channel}, {"actor", t.Actor},

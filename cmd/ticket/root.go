@@ -1,13 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"regexp"
 
 	"github.com/spf13/cobra"
+	"github.com/tink-crypto/tink-go/v2/keyset"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/keyring"
@@ -80,11 +83,17 @@ var fields = cli.Fields{
 	"claims":           "claim",
 	"claims.*":         "claim",
 
-	"token.Config.Realm":   "realm",
-	"verify.Config.Realm":  "realm",
-	"verify.Config.Skew":   "skew",
-	"keyring.Config.Realm": "realm",
-	"keyring.Config.KEK":   "kek",
+	"token.Config.Realm":             "realm",
+	"verify.Config.Realm":            "realm",
+	"verify.Config.Skew":             "skew",
+	"keyring.Config.Realm":           "realm",
+	"keyring.Config.KEK":             "kek",
+	"signed.NewSealer.issuer":        "issuer",
+	"signed.NewSealingKey.handle":    "recipient",
+	"signed.NewVerifyingKeys.handle": "issuer",
+	"signed.NewVerifyingKeys.issuer": "issuer",
+	"verify.Issuer":                  "issuer",
+	"verify.Issuer.SigningKeys":      "issuer",
 }
 
 // errorReport is the JSON form of a command's failure.
@@ -149,22 +158,48 @@ a service under load, has also 5: the rate was not kept.`,
 // keyringFlags adds the flags for opening the keyring.
 func (a *app) keyringFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&a.keyring, "keyring", "", "`file` that holds the ticket keys")
+	f.StringVar(&a.keyring, "keyring", "", "`file` that holds the keys")
 	cli.Variable(f, "keyring", keyringVariable)
 	a.keys.AddFlags(f)
 }
 
 // openKeyring opens the keyring of --keyring. The error about a missing --keyring names
 // the alternative, if there is one.
-func (a *app) openKeyring(alternative string) (*keyring.Ring, error) {
+func (a *app) openKeyring(kind keyring.Kind, alternative string) (*keyring.Ring, error) {
 	if a.keyring == "" {
 		return nil, cli.Usagef("no keyring: give --keyring or set %s%s", keyringVariable, alternative)
 	}
-	c, err := a.keys.Config(keyring.Ticket, false)
+	c, err := a.keys.Config(kind, false)
 	if err != nil {
 		return nil, err
 	}
 	return keyring.Open(a.keyring, c)
+}
+
+// readPublic reads a Tink keyset of public keys, in JSON, as keyring export --public writes it.
+func readPublic(flag, file string) (*keyset.Handle, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("the public keys of --%s cannot be read: %w", flag, err)
+	}
+	if bytes.HasPrefix(data, []byte(`{"format":`)) && bytes.Contains(data, []byte(`"kek":"signed"`)) {
+		return nil, bundleFault(flag, file)
+	}
+	handle, err := keyset.ReadWithNoSecrets(keyset.NewJSONReader(bytes.NewReader(data)))
+	if err != nil {
+		return nil, fmt.Errorf("%s holds no public keys in the form of keyring export --public: %w", file, err)
+	}
+	return handle, nil
+}
+
+// bundleFault is the error for a bundle where a keyset was expected.
+func bundleFault(flag, file string) error {
+	if flag == "recipient" {
+		return cli.Usagef("%s is a bundle: give --recipient-identity too, the fingerprint of the login service's identity "+
+			"key or verify:PATH", file)
+	}
+	return fmt.Errorf("%s is a bundle, and --%s takes the keyset of keyring export --public; "+
+		"a login service takes bundles into its trust list (keyring trust add)", file, flag)
 }
 
 // print writes v to standard output as a line of JSON.

@@ -37,7 +37,7 @@ func completeAll(cmd *cobra.Command) {
 		if _, known := cmd.GetFlagCompletionFunc(f.Name); known || fileFlags[f.Name] {
 			return
 		}
-		if f.Name == "data" {
+		if f.Name == "data" || f.Name == "pages" {
 			_ = cmd.MarkFlagDirname(f.Name) // the flag exists; so below
 			return
 		}

@@ -109,7 +109,7 @@ func manyTickets() int {
 	if testing.Short() {
 		return 300
 	}
-	return 10_000
+	return 3_000
 }
 
 // decided returns the first answer to a ticket that is none of an outage, and

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	// All share it, so no httptest.Server may close its idle connections: one on which
 	// an answer without a body has just come is idle before its client has the answer.
 	http.DefaultTransport = struct{ http.RoundTripper }{transport}
-	testscript.Main(everything{m}, map[string]func(){"ticketd": main})
+	testscript.Main(everything{m}, map[string]func(){"ticketd": mainByURL})
 }
 
 // everything is all tests, and removes in the end what they share.
@@ -44,24 +44,33 @@ func (e everything) Run() int {
 // shared is what is built once for all tests.
 var shared struct {
 	sync.Mutex
-	dir, keyring string
+	dir   string
+	built map[string]bool
 }
 
 // buildKeyring builds the keyring command, and returns its path.
 func buildKeyring(t *testing.T) string {
 	t.Helper()
+	return build(t, "keyring")
+}
+
+// build builds another command of this module, and returns its path.
+func build(t *testing.T, name string) string {
+	t.Helper()
 	shared.Lock()
 	defer shared.Unlock()
-	if shared.keyring == "" {
+	if shared.dir == "" {
 		dir, err := os.MkdirTemp("", "ticketd-test-")
 		require.NoError(t, err)
-		shared.dir = dir
-		exe := filepath.Join(dir, "keyring")
-		out, err := exec.Command("go", "build", "-o", exe, "../keyring").CombinedOutput()
-		require.NoError(t, err, string(out))
-		shared.keyring = exe
+		shared.dir, shared.built = dir, make(map[string]bool)
 	}
-	return shared.keyring
+	exe := filepath.Join(shared.dir, name)
+	if !shared.built[name] {
+		out, err := exec.Command("go", "build", "-o", exe, "../"+name).CombinedOutput()
+		require.NoError(t, err, string(out))
+		shared.built[name] = true
+	}
+	return exe
 }
 
 // needs skips a test where a program is missing; in CI that is a failure.

@@ -42,6 +42,12 @@ func TestDirectoryOutage(t *testing.T) {
 	administer(t, "agent", "set", "gone", "--brand", "commbox", "--active=false", "--database", postgres.URL)
 	revoked := administer(t, "apikey", "add", "--brands", "commbox", "--database", postgres.URL)
 	administer(t, "apikey", "revoke", strings.Split(revoked, "_")[1], "--database", postgres.URL)
+	// A change is in force within a second.
+	require.Eventually(t, func() bool {
+		ofGone, _ := statusOf(t, info, info.APIKey, `{"brand":"commbox","username":"gone","email":"gone@example.com"}`)
+		ofRevoked, _ := statusOf(t, info, revoked, info.request(true))
+		return ofGone == http.StatusNotFound && ofRevoked == http.StatusUnauthorized
+	}, time.Minute, 50*time.Millisecond)
 
 	var stop atomic.Bool
 	var good, failed, customers atomic.Int64

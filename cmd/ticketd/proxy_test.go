@@ -40,7 +40,8 @@ import (
 // identity are the headers by which an application behind a proxy knows who it is.
 var identity = []string{"Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups", "Admitone-Brand",
 	"Admitone-Audience",
-	"Admitone-Channel", "Admitone-Ticket-Id", "Admitone-Key-Id", "Admitone-Actor"}
+	"Admitone-Channel", "Admitone-Ticket-Id", "Admitone-Key-Id", "Admitone-Actor", "Admitone-Issuer",
+	"Admitone-Signing-Key"}
 
 // spellings returns the names that many applications read as a header's name: all
 // characters except letters and digits are the same to them (CVE-2026-88011).
@@ -363,7 +364,25 @@ func (b *behind) tryOtherBrand(ticket string) {
 func TestNginx(t *testing.T) {
 	t.Parallel()
 	b := newBehind(t)
-	b.try(b.nginx())
+	end := b.nginx()
+	b.tryRequestID()
+	b.try(end)
+}
+
+// tryRequestID wants the proxy, ticketd and the application to have the same ID of a request, which no
+// client chooses.
+func (b *behind) tryRequestID() {
+	john, chosen := b.person(), http.Header{"X-Request-Id": {"chosen"}}
+	entered := john.do(http.MethodGet, "/login?ta="+b.info.ticket(b.t, b.info.request(true)), chosen)
+	require.Equal(b.t, http.StatusSeeOther, entered.StatusCode)
+	id := entered.Header.Get("X-Request-Id")
+	assert.NotEqual(b.t, "chosen", id)
+	b.demo.logs("request_id=" + id)
+	require.Equal(b.t, http.StatusOK, john.do(http.MethodGet, "/inbox", chosen).StatusCode)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	assert.Regexp(b.t, "^[0-9a-f-]{32,36}$", b.request.Get("X-Request-Id"))
+	b.request = nil
 }
 
 // signsIn runs an organisation's own sign-in page, for somebody who has signed in there. It
@@ -397,7 +416,7 @@ func (b *behind) tryDeepLink() {
 	assert.Contains(b.t, lost.body, `<a class="button" href="http://127.0.0.1:`)
 }
 
-// trap W17: through nginx and Caddy.
+// trap W17: through nginx, Caddy and HAProxy.
 func TestDeepLink(t *testing.T) {
 	t.Parallel()
 	t.Run("nginx", func(t *testing.T) {
@@ -410,6 +429,13 @@ func TestDeepLink(t *testing.T) {
 		caddy := needs(t, "caddy")
 		b := newBehind(t)
 		b.caddy(caddy)
+		b.tryDeepLink()
+		b.walk()
+	})
+	t.Run("haproxy", func(t *testing.T) {
+		haproxy := needsHAProxy(t)
+		b := newBehind(t)
+		b.haproxy(haproxy)
 		b.tryDeepLink()
 		b.walk()
 	})
@@ -442,6 +468,10 @@ func TestProxyWithoutDirectory(t *testing.T) {
 	t.Run("caddy", func(t *testing.T) {
 		caddy := needs(t, "caddy")
 		try(t, func(b *behind) { b.caddy(caddy) })
+	})
+	t.Run("haproxy", func(t *testing.T) {
+		haproxy := needsHAProxy(t)
+		try(t, func(b *behind) { b.haproxy(haproxy) })
 	})
 }
 
@@ -526,15 +556,20 @@ func TestNginxForwarded(t *testing.T) {
 
 // nginx runs examples/nginx, with what is different here.
 func (b *behind) nginx(different ...string) (end func()) {
+	return b.nginxWith(recipe(b.t, "nginx/admitone.conf", append(different,
+		"127.0.0.1:8080", b.local, "127.0.0.1:3000", b.app,
+		"listen 443 ssl", "listen 127.0.0.1:"+b.port+" ssl",
+		"app.example.com;", "_;", "/etc/ssl/app.example.com.pem", b.cert, "/etc/ssl/app.example.com.key", b.key,
+		"/var/log/nginx", b.logs)...))
+}
+
+// nginxWith runs nginx with a site.
+func (b *behind) nginxWith(site []byte) (end func()) {
 	t := b.t
 	nginx := "/usr/sbin/nginx" // where Debian has it, off the PATH of users
 	if _, err := os.Stat(nginx); err != nil {
 		nginx = needs(t, "nginx")
 	}
-	site := recipe(t, "nginx/admitone.conf", append(different, "127.0.0.1:8080", b.local, "127.0.0.1:3000", b.app,
-		"listen 443 ssl", "listen 127.0.0.1:"+b.port+" ssl",
-		"app.example.com;", "_;", "/etc/ssl/app.example.com.pem", b.cert, "/etc/ssl/app.example.com.key", b.key,
-		"/var/log/nginx", b.logs)...)
 	dir := t.TempDir()
 	user := ""
 	if os.Geteuid() == 0 {
@@ -598,7 +633,9 @@ func TestCaddy(t *testing.T) {
 	t.Parallel()
 	caddy := needs(t, "caddy")
 	b := newBehind(t)
-	b.try(b.caddy(caddy))
+	end := b.caddy(caddy)
+	b.tryRequestID()
+	b.try(end)
 }
 
 // caddy runs examples/caddy, with what is different here.
@@ -614,4 +651,47 @@ func (b *behind) caddy(caddy string, different ...string) (end func()) {
 	cmd := exec.Command(caddy, "run", "--config", config, "--adapter", "caddyfile")
 	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
 	return b.start(cmd)
+}
+
+// traps W2, W5: examples/haproxy, with a real HAProxy.
+func TestHAProxy(t *testing.T) {
+	t.Parallel()
+	haproxy := needsHAProxy(t)
+	b := newBehind(t)
+	b.try(b.haproxy(haproxy))
+}
+
+// needsHAProxy returns the path of HAProxy, which Debian has off the PATH of users.
+func needsHAProxy(t *testing.T) string {
+	t.Helper()
+	const path = "/usr/sbin/haproxy"
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	return needs(t, "haproxy")
+}
+
+// haproxy runs examples/haproxy, with what is different here.
+func (b *behind) haproxy(haproxy string) (end func()) {
+	t := b.t
+	dir := t.TempDir()
+	var pair []byte
+	for _, file := range []string{b.cert, b.key} {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		pair = append(pair, text...)
+	}
+	pem, lua := filepath.Join(dir, "pair.pem"), filepath.Join(dir, "admitone.lua")
+	config := filepath.Join(dir, "haproxy.cfg")
+	for path, text := range map[string][]byte{
+		pem: pair,
+		lua: recipe(t, "haproxy/admitone.lua", "127.0.0.1:8080", b.local),
+		config: recipe(t, "haproxy/haproxy.cfg", "127.0.0.1:8080", b.local, "127.0.0.1:3000", b.app,
+			// The tests send hundreds of headers. More than 101 are a 400 by default.
+			"tune.bufsize", "tune.http.maxhdr 1000\n    tune.bufsize", "bind :443", "bind 127.0.0.1:"+b.port, "/etc/ssl/app.example.com.pem", pem, "/etc/haproxy/admitone.lua", lua),
+	} {
+		require.NoError(t, os.WriteFile(path, text, 0o600))
+	}
+	log := filepath.Join(b.logs, "haproxy.log")
+	return b.start(exec.Command("sh", "-c", `exec "$0" -db -f "$1" >"$2" 2>&1`, haproxy, config, log))
 }

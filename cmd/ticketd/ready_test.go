@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"path/filepath"
@@ -16,7 +17,8 @@ import (
 	"github.com/admitone/admitone/keyring/kms"
 )
 
-// /readyz says no while the replay store is away, and yes again after it.
+// /readyz says no while the replay store is away, and yes again after it. The command health
+// ends with the answer.
 func TestReadyz(t *testing.T) {
 	t.Parallel()
 	redis := servers.Redis(t, servers.RedisPrograms(t)[0])
@@ -28,9 +30,22 @@ func TestReadyz(t *testing.T) {
 			return status == wantStatus && body == wantBody
 		}, time.Minute, 20*time.Millisecond)
 	}
+	health := func() (int, string) {
+		var out, stderr bytes.Buffer
+		args := []string{"health", "--listen", strings.TrimPrefix(info.URL, "http://"), "--json"}
+		code := run(t.Context(), args, &out, &stderr)
+		return code, out.String()
+	}
 	says(http.StatusOK, "ready\n")
+	code, out := health()
+	assert.Equal(t, exitOK, code, out)
+	assert.Equal(t, `{"checks":[{"name":"service","result":"ok","text":"`+info.URL+`/readyz answers: ready"}],"exit":0}`+"\n",
+		out)
 	redis.Stop()
 	says(http.StatusServiceUnavailable, "not ready: replay store\n")
+	code, out = health()
+	assert.Equal(t, exitFailed, code, out)
+	assert.Contains(t, out, "503 Service Unavailable: not ready: replay store")
 	p.logs(`msg="not ready" check="replay store"`)
 	status, _ := fetch(t, info.URL+"/healthz")
 	assert.Equal(t, http.StatusOK, status, "restarting the process would not help")

@@ -326,7 +326,7 @@ func TestEnvoyRecipe(t *testing.T) {
 	require.Equal(t, name, manager.Filters[1].Name)
 	auth := manager.Filters[1].Config
 	assert.False(t, auth.FailOpen)
-	assert.Equal(t, []string{"cookie", "x-forwarded-for"}, exact(auth.Allowed))
+	assert.Equal(t, []string{"cookie", "x-forwarded-for", "x-request-id"}, exact(auth.Allowed))
 	assert.Equal(t, "ticketd", auth.Service.URI.Cluster)
 	assert.Equal(t, "http://"+clusters["ticketd"], auth.Service.URI.URI)
 	s.headers(exact(auth.Service.Response.Upstream))

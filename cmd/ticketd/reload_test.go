@@ -100,3 +100,49 @@ func TestReload(t *testing.T) {
 		assert.True(t, json.Valid([]byte(line)), line)
 	}
 }
+
+// Texts and logos are in use when their files have changed. A mistake changes nothing and is told.
+func TestReloadPages(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p, info := startDemo(t, "--data", dir, "--listen", freeAddress(t))
+	require.Equal(t, 0, p.end(syscall.SIGTERM))
+	folder := t.TempDir()
+	texts := filepath.Join(folder, "texts", "en.yaml")
+	require.NoError(t, os.Mkdir(filepath.Dir(texts), 0o700))
+	write := func(path, text string) {
+		t.Helper()
+		require.NoError(t, os.WriteFile(path+".new", []byte(text), 0o600))
+		require.NoError(t, os.Rename(path+".new", path))
+	}
+	page := func() string {
+		res, err := http.Get(info.LoginURL + "?brand=" + info.Brand)
+		require.NoError(t, err)
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		return string(body)
+	}
+	shows := func(text string) {
+		t.Helper()
+		require.Eventually(t, func() bool { return strings.Contains(page(), text) }, time.Minute, 10*time.Millisecond, text)
+	}
+	write(texts, "nobodyTitle: Who are you?\n")
+	p = start(t, "serve", "--data", dir, "--pages", folder, "--listen", strings.TrimPrefix(info.URL, "http://"))
+	healthy(t, p, info.URL)
+	shows("Who are you?")
+	write(texts, "nobodyTitle: Please come in\n")
+	shows("Please come in")
+	p.logs(`msg="texts and logos read"`)
+
+	write(texts, "nobodyTitel: Mistake\n")
+	p.logs("texts and logos were not taken; those before stay in use")
+	p.logs("nobodyTitel")
+	shows("Please come in")
+	logos := filepath.Join(folder, "logos")
+	require.NoError(t, os.Mkdir(logos, 0o700))
+	write(texts, "nobodyTitle: Please come in again\n")
+	write(filepath.Join(logos, info.Brand+".svg"), `<svg xmlns="http://www.w3.org/2000/svg"/>`)
+	shows("Please come in again")
+	shows(`class="logo"`)
+}

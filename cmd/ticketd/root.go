@@ -59,6 +59,8 @@ is wrong as written.`,
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.AddCommand(serveCommand(stderr), demoCommand(stdout, stderr), initCommand(stdout), replayCommand(stdout))
+	root.AddCommand(checkConfigCommand(stdout), doctorCommand(stdout), healthCommand(stdout))
+	root.AddCommand(backupCommand(stdout, stderr), restoreCommand(stdout, stderr))
 	root.AddCommand(admin.Commands(stdout, stderr)...)
 	cli.Finish(root)
 	completeAll(root)

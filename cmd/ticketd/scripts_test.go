@@ -1,14 +1,17 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/state"
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
@@ -29,8 +32,9 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"apikeyid": cmdAPIKeyID, "issue": cmdIssue,
+			"apikeyid": cmdAPIKeyID, "issue": cmdIssue, "administer": cmdAdminister, "seeissuers": cmdSeeIssuers,
 		},
+		Condition: func(cond string) (bool, error) { return false, checkCondition(cond) },
 	})
 }
 
@@ -61,4 +65,23 @@ func cmdIssue(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Setenv(args[0], ticket)
 	ts.Setenv(args[0]+"_ID", t.ID.String())
+}
+
+// cmdSeeIssuers notes issuers in the directory of a data folder, as a service with a file of
+// issuers does: seeissuers DATA.
+func cmdSeeIssuers(ts *testscript.TestScript, _ bool, args []string) {
+	db, err := directory.Open(context.Background(), state.Place{Data: ts.MkAbs(args[0])}.Directory())
+	ts.Check(err)
+	defer db.Close()
+	ts.Check(db.SeeIssuers(context.Background(), "another service", time.Now(), []directory.IssuerEntry{
+		{Name: "acme-hr", Brands: []string{"acme"}, Audiences: []string{"agent"}, MaxLifetime: 90 * time.Second, Format: 1,
+			Until: time.Now().Add(10*24*time.Hour + time.Hour), Keys: []string{"0000000a"}},
+		{Name: "portal", AllBrands: true, Audiences: []string{"agent", "customer"}, Rate: 2.5, Format: 2,
+			Keys: []string{"0000000b"}, DeniedKeys: []string{"0000000c"}, Generation: 3,
+			BundleUntil: time.Now().Add(100 * time.Hour)},
+		{Name: "stolen", Brands: []string{"acme"}, Denied: true, Format: 1},
+	}))
+	ts.Check(db.NoteIssuerUses(context.Background(), map[directory.IssuerKey]time.Time{
+		{Issuer: "portal", Key: "0000000b"}: time.Unix(1.8e9, 0),
+	}))
 }

@@ -33,6 +33,12 @@ their number). With --replay memory, one-time tickets issued before a restart ar
 refused after it. "ticketd replay plan" says how much memory and disk each store
 needs.
 
+With --issuers, tickets of other organisations are good as well, under keyrings of their
+own: a file says which tickets each of them may issue. With --trust, signed tickets of other
+organisations (format 2) are good as well. serve opens them with recipient.keyring, which
+lies beside the other keyrings, and cannot make them. serve does not make this keyring: the
+issuers have to get its public half.
+
 Prometheus metrics are served on --metrics-listen, and otherwise not at all. They
 need no login, so let only Prometheus reach that address.
 
@@ -42,8 +48,9 @@ file of --config, such as "public-url: https://login.example.com". The file is r
 again on SIGHUP and when it changes. log-level, rate-limit, rate-burst,
 trusted-proxies, proxy-header, integer-status, nameless-ticket, agent-home,
 agent-sign-in-url, check-headers and check-any-brand take effect at once, the others
-at the next start. A file with a mistake changes nothing. Certificates are read again
-in the same way. Changes of keyrings and of the directory need no signal.
+at the next start. A file with a mistake changes nothing. Certificates and the file of
+--issuers are read again in the same way. Changes of keyrings, of the list of --trust and of
+the directory need no signal.
 
 serve ends on SIGINT and SIGTERM, when all accepted requests are answered. During
 --drain-delay /readyz answers 503, and requests are answered as before; then serve
@@ -95,5 +102,8 @@ func serve(cmd *cobra.Command, flags *settings.Service, stderr io.Writer) error 
 	ctx, stop := context.WithCancel(cmd.Context())
 	defer stop()
 	go source.Keep(ctx, hangup, s)
+	if err := notifyReady(); err != nil {
+		return err
+	}
 	return s.Serve(cmd.Context())
 }

@@ -38,6 +38,7 @@ func TestTraces(t *testing.T) {
 	ticket := info.ticket(t, info.request(true))
 	r, err := http.NewRequest(http.MethodGet, info.LoginURL+"?ta="+ticket, nil)
 	require.NoError(t, err)
+	r.Header.Set("X-Request-Id", "from-a-proxy.1")
 	r.Header.Set("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 	res, err := http.DefaultTransport.RoundTrip(r)
 	require.NoError(t, err)
@@ -55,6 +56,7 @@ func TestTraces(t *testing.T) {
 	assert.Equal(t, 3, strings.Count(spans, `"stringValue":"`+id+`"`), spans)
 	for _, want := range []string{`"name":"POST/auth/ticket"`, `"name":"GET/login"`, `"stringValue":"ticketd"`,
 		`"intValue":"303"`, `"intValue":"403"`,
+		"\"key\":\"admitone.request.id\",\n\"value\":{\n\"stringValue\":\"from-a-proxy.1\"\n}",
 		`"traceId":"S/kvNXezTaajzpKdDg5HNg=="`} {
 		assert.Contains(t, spans, want)
 	}

@@ -25,8 +25,8 @@ import (
 // eighth less time so, and works under GODEBUG=fips140=only. There, Go's module must draw the
 // nonces of AES-GCM. Tink draws the nonces itself, so Tink's AES256_GCM and XAES_256_GCM refuse
 // to run.
-func NewAEAD(handle *keyset.Handle) (tink.AEAD, error) {
-	a := &keys{byID: make(map[uint32]tink.AEAD)}
+func NewAEAD(handle *keyset.Handle) (*AEAD, error) {
+	a := &AEAD{byID: make(map[uint32]tink.AEAD)}
 	for i := range handle.Len() {
 		entry, err := handle.Entry(i)
 		if err != nil {
@@ -47,25 +47,30 @@ func NewAEAD(handle *keyset.Handle) (tink.AEAD, error) {
 	if a.primary == nil {
 		return nil, errors.New("the keyset has no primary key")
 	}
+	a.sealer = NewSealer(a.primary)
 	return a, nil
 }
 
-// keys is the AEAD of a keyset: its enabled keys by their IDs.
-type keys struct {
+// AEAD is the AEAD of a keyset: its enabled keys by their IDs.
+type AEAD struct {
+	sealer    Sealer    // of the primary key
 	primary   tink.AEAD // sealed nearly everything that is opened: found without the map
 	primaryID uint32
 	byID      map[uint32]tink.AEAD
 }
 
-func (k *keys) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
+// Encrypt implements tink.AEAD.
+func (k *AEAD) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
 	return k.primary.Encrypt(plaintext, associatedData)
 }
 
-func (k *keys) AppendEncrypt(dst, plaintext, associatedData []byte) ([]byte, error) {
-	return Append(k.primary, dst, plaintext, associatedData)
+// AppendEncrypt implements Sealer.
+func (k *AEAD) AppendEncrypt(dst, plaintext, associatedData []byte) ([]byte, error) {
+	return k.sealer.AppendEncrypt(dst, plaintext, associatedData)
 }
 
-func (k *keys) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
+// Decrypt implements tink.AEAD. A key that is not in the keyset is ErrUnknownKey.
+func (k *AEAD) Decrypt(ciphertext, associatedData []byte) ([]byte, error) {
 	id, ok := KeyID(ciphertext)
 	if !ok {
 		return nil, ErrUnknownKey

@@ -3,6 +3,7 @@ package sealing
 import (
 	"bytes"
 	"errors"
+	"reflect"
 
 	"github.com/tink-crypto/tink-go/v2/tink"
 )
@@ -18,6 +19,20 @@ var (
 	probeData = []byte("admitone/probe/1")
 	otherData = []byte("admitone/probe/2")
 )
+
+// ShareKey reports whether one of two keysets opens what the primary key of the other seals.
+// It cannot see a key that is the primary of neither.
+func ShareKey(a, b tink.AEAD) bool {
+	return opensPrimary(a, b) || opensPrimary(b, a)
+}
+
+func opensPrimary(keys, of tink.AEAD) bool {
+	sealed, err := of.Encrypt([]byte("probe"), probeData)
+	if err == nil {
+		_, err = keys.Decrypt(sealed, probeData)
+	}
+	return err == nil
+}
 
 // IsProbe reports whether associated data belong to a probe. A Ring does not count probes
 // as uses of its keys.
@@ -80,4 +95,11 @@ func tryOnce(seal, open func(text, associatedData []byte) ([]byte, error)) (key 
 		}
 	}
 	return key, nil
+}
+
+// IsNil reports whether x is nil, or an interface that holds a nil pointer: such keys fail at their first
+// use.
+func IsNil(x any) bool {
+	v := reflect.ValueOf(x)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }

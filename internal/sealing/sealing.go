@@ -47,15 +47,24 @@ func KeyID(sealed []byte) (id uint32, ok bool) {
 // key's output begins with a random byte, and names no key.
 var ErrNoPrefix = errors.New("the primary key has no TINK output prefix; rotate to a key that has")
 
-// Append encrypts and appends the ciphertext to dst, which must not overlap the plaintext. Keys
-// with the method AppendEncrypt use the room of dst; the ciphertext of other keys is copied.
-func Append(keys tink.AEAD, dst, plaintext, associatedData []byte) ([]byte, error) {
-	if k, ok := keys.(interface {
-		AppendEncrypt(dst, plaintext, associatedData []byte) ([]byte, error)
-	}); ok {
-		return k.AppendEncrypt(dst, plaintext, associatedData)
+// Sealer encrypts and appends the ciphertext to dst, which must not overlap the plaintext.
+type Sealer interface {
+	AppendEncrypt(dst, plaintext, associatedData []byte) ([]byte, error)
+}
+
+// NewSealer returns the Sealer of keys: the keys themselves, if they have the method, or a
+// Sealer that copies their ciphertexts.
+func NewSealer(keys tink.AEAD) Sealer {
+	if s, ok := keys.(Sealer); ok {
+		return s
 	}
-	sealed, err := keys.Encrypt(plaintext, associatedData)
+	return copying{keys}
+}
+
+type copying struct{ keys tink.AEAD }
+
+func (c copying) AppendEncrypt(dst, plaintext, associatedData []byte) ([]byte, error) {
+	sealed, err := c.keys.Encrypt(plaintext, associatedData)
 	if err != nil {
 		return nil, err
 	}
@@ -64,8 +73,8 @@ func Append(keys tink.AEAD, dst, plaintext, associatedData []byte) ([]byte, erro
 
 // Seal encrypts, and returns the ID of the key used. The sealed bytes may be in buffer, which is
 // empty and must not overlap the plaintext.
-func Seal(keys tink.AEAD, buffer, plaintext, associatedData []byte) (sealed []byte, key uint32, err error) {
-	sealed, err = Append(keys, buffer[:0], plaintext, associatedData)
+func Seal(keys Sealer, buffer, plaintext, associatedData []byte) (sealed []byte, key uint32, err error) {
+	sealed, err = keys.AppendEncrypt(buffer[:0], plaintext, associatedData)
 	if err != nil {
 		return nil, 0, err
 	}

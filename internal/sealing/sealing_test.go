@@ -48,15 +48,15 @@ func (c *prefixed) Decrypt(ciphertext, _ []byte) ([]byte, error) {
 }
 
 func TestSeal(t *testing.T) {
-	sealed, key, err := Seal(&prefixed{prefix: []byte{1, 0, 0, 0, 7}}, nil, []byte("x"), nil)
+	sealed, key, err := Seal(NewSealer(&prefixed{prefix: []byte{1, 0, 0, 0, 7}}), nil, []byte("x"), nil)
 	require.NoError(t, err)
 	assert.EqualValues(t, 7, key)
 	assert.Equal(t, []byte{1, 0, 0, 0, 7, 'x'}, sealed)
 
-	_, _, err = Seal(&prefixed{prefix: []byte{9, 0, 0, 0, 7}}, nil, []byte("x"), nil)
+	_, _, err = Seal(NewSealer(&prefixed{prefix: []byte{9, 0, 0, 0, 7}}), nil, []byte("x"), nil)
 	assert.ErrorIs(t, err, ErrNoPrefix)
 	broken := errors.New("broken")
-	_, _, err = Seal(&prefixed{prefix: []byte{1, 0, 0, 0, 7}, err: broken}, nil, []byte("x"), nil)
+	_, _, err = Seal(NewSealer(&prefixed{prefix: []byte{1, 0, 0, 0, 7}, err: broken}), nil, []byte("x"), nil)
 	assert.ErrorIs(t, err, broken)
 }
 

@@ -254,6 +254,32 @@ func RedisCluster(t testing.TB, program string, options ...string) (nodes []*Red
 	return nodes
 }
 
+// ClusterReplicas adds a replica to each node of a Cluster of three, and returns when all
+// replicas follow.
+func ClusterReplicas(nodes []*RedisServer) (replicas []*RedisServer) {
+	t := nodes[0].t
+	t.Helper()
+	for _, node := range nodes {
+		replica := newRedis(t, node.program, nil)
+		replica.options = append(replica.options, node.options[len(replica.options):]...)
+		replica.Start()
+		replica.Do("CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(nodes[0].Port))
+		replicas = append(replicas, replica)
+	}
+	for i, replica := range replicas {
+		replica.await("cluster_known_nodes:6", "CLUSTER", "INFO")
+		eventually(t, "CLUSTER REPLICATE on "+replica.Address, func() error {
+			_, err := replica.do("CLUSTER", "REPLICATE", nodes[i].Do("CLUSTER", "MYID"))
+			return err
+		})
+	}
+	for i, replica := range replicas {
+		replica.await("master_link_status:up", "INFO", "replication")
+		nodes[i].await("state=online", "INFO", "replication")
+	}
+	return replicas
+}
+
 // AwaitCluster returns when the node sees all three nodes of the Cluster, and all
 // slots are served.
 func (s *RedisServer) AwaitCluster() {

@@ -46,7 +46,7 @@ func (f *fakeAWS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if f.hang.Load() {
 		io.Copy(io.Discard, r.Body) // or it is not seen that the caller went away
 		<-r.Context().Done()
-		return
+		panic(http.ErrAbortHandler) // an answer could still arrive
 	}
 	reject := func(code string) {
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")

@@ -1,32 +1,25 @@
 package kms
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"hash/crc32"
-	"net"
+	"io"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"cloud.google.com/go/kms/apiv1/kmspb"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"google.golang.org/api/option"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/admitone/admitone/keyring"
 )
@@ -36,91 +29,107 @@ const gcpName = "projects/p/locations/europe-west1/keyRings/r/cryptoKeys/admiton
 // fakeGCP answers as Google Cloud KMS does, with its limits: 64 KiB, and the
 // CRC32C of all that it is sent and sends.
 type fakeGCP struct {
-	kmspb.UnimplementedKeyManagementServiceServer
 	sealer
 	t       *testing.T
-	fail    atomic.Pointer[status.Status]
+	fail    atomic.Pointer[gcpFault]
+	failed  atomic.Int32
+	quota   atomic.Pointer[string]
 	blind   atomic.Bool // ignores associated data, as Google does not
 	hang    atomic.Bool
 	corrupt atomic.Bool // a bit of each answer changes on its way
 	deaf    atomic.Bool // looks at no checksum
 }
 
-func crc32c(b []byte) int64 {
-	return int64(crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
+// gcpFault is an answer with an error. With the status "", the answer is a proxy's.
+type gcpFault struct {
+	code            int
+	status, message string
 }
 
-// begin is what both operations do first.
-func (f *fakeGCP) begin(
-	ctx context.Context, name string, data, ad []byte, dataSum, adSum *wrapperspb.Int64Value,
-) error {
-	md, _ := metadata.FromIncomingContext(ctx)
-	if assert.Len(f.t, md.Get("authorization"), 1) {
-		assert.True(f.t, strings.HasPrefix(md.Get("authorization")[0], "Bearer ey"))
-	}
+func crc32c(b []byte) string {
+	return strconv.FormatUint(uint64(crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))), 10)
+}
+
+// gcpRequest has the fields as Google writes them.
+type gcpRequest struct {
+	Plaintext, Ciphertext, AdditionalAuthenticatedData                   []byte
+	PlaintextCrc32c, CiphertextCrc32c, AdditionalAuthenticatedDataCrc32c *string
+}
+
+func (f *fakeGCP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	assert.True(f.t, strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ey"))
+	f.quota.Store(new(r.Header.Get("X-Goog-User-Project")))
 	if f.hang.Load() {
-		<-ctx.Done()
-		return status.FromContextError(ctx.Err()).Err()
+		_, _ = io.Copy(io.Discard, r.Body) // so that the end of the connection is noticed
+		<-r.Context().Done()
+		panic(http.ErrAbortHandler) // an answer could still arrive
 	}
-	if s := f.fail.Load(); s != nil {
-		return s.Err()
+	if fault := f.fail.Load(); fault != nil {
+		f.failed.Add(1)
+		fault.write(w)
+		return
 	}
-	if name != gcpName {
-		return status.Errorf(codes.NotFound, "CryptoKey %s not found.", name)
+	var q gcpRequest
+	if !assert.NoError(f.t, json.NewDecoder(r.Body).Decode(&q)) {
+		return
 	}
-	if dataSum == nil || adSum == nil || dataSum.Value != crc32c(data) || adSum.Value != crc32c(ad) {
-		return status.Error(codes.InvalidArgument, "The checksum in field plaintext_crc32c did not match the data.")
+	path, method, _ := strings.Cut(r.URL.Path, ":")
+	data, sum := q.Plaintext, q.PlaintextCrc32c
+	if method == "decrypt" {
+		data, sum = q.Ciphertext, q.CiphertextCrc32c
 	}
-	if len(data)+len(ad) > 64<<10 {
-		return status.Error(codes.InvalidArgument, "too large")
+	ad, adSum := q.AdditionalAuthenticatedData, q.AdditionalAuthenticatedDataCrc32c
+	switch {
+	case r.Method != http.MethodPost || path != "/v1/"+gcpName:
+		gcpFault{404, "NOT_FOUND", "CryptoKey not found."}.write(w)
+		return
+	case sum == nil || adSum == nil || *sum != crc32c(data) || *adSum != crc32c(ad):
+		gcpFault{400, "INVALID_ARGUMENT", "The checksum in field plaintext_crc32c did not match the data."}.write(w)
+		return
+	case len(data)+len(ad) > 64<<10:
+		gcpFault{400, "INVALID_ARGUMENT", "too large"}.write(w)
+		return
 	}
-	return nil
-}
-
-func (f *fakeGCP) ad(ad []byte) string {
 	if f.blind.Load() {
-		return ""
+		ad = nil
 	}
-	return string(ad)
-}
-
-func (f *fakeGCP) Encrypt(ctx context.Context, r *kmspb.EncryptRequest) (*kmspb.EncryptResponse, error) {
-	err := f.begin(ctx, r.Name, r.Plaintext, r.AdditionalAuthenticatedData,
-		r.PlaintextCrc32C, r.AdditionalAuthenticatedDataCrc32C)
-	if err != nil {
-		return nil, err
+	var out []byte
+	answer := map[string]any{}
+	if method == "encrypt" {
+		out = f.seal(data, string(ad))
+		answer["ciphertextCrc32c"] = crc32c(out)
+		answer["name"] = gcpName + "/cryptoKeyVersions/1"
+		if !f.deaf.Load() {
+			answer["verifiedPlaintextCrc32c"], answer["verifiedAdditionalAuthenticatedDataCrc32c"] = true, true
+		}
+	} else {
+		var err error
+		if out, err = f.open(data, string(ad)); err != nil {
+			gcpFault{400, "INVALID_ARGUMENT", "Decryption failed: verify that 'name' refers to the correct CryptoKey."}.write(w)
+			return
+		}
+		answer["plaintextCrc32c"] = crc32c(out)
 	}
-	out := f.seal(r.Plaintext, f.ad(r.AdditionalAuthenticatedData))
-	sum := wrapperspb.Int64(crc32c(out))
 	if f.corrupt.Load() {
 		out[len(out)-1] ^= 1
 	}
-	return &kmspb.EncryptResponse{
-		Name: r.Name + "/cryptoKeyVersions/1", Ciphertext: out, CiphertextCrc32C: sum,
-		VerifiedPlaintextCrc32C: !f.deaf.Load(), VerifiedAdditionalAuthenticatedDataCrc32C: !f.deaf.Load(),
-	}, nil
+	answer[map[string]string{"encrypt": "ciphertext", "decrypt": "plaintext"}[method]] = out
+	assert.NoError(f.t, json.NewEncoder(w).Encode(answer))
 }
 
-func (f *fakeGCP) Decrypt(ctx context.Context, r *kmspb.DecryptRequest) (*kmspb.DecryptResponse, error) {
-	err := f.begin(ctx, r.Name, r.Ciphertext, r.AdditionalAuthenticatedData,
-		r.CiphertextCrc32C, r.AdditionalAuthenticatedDataCrc32C)
-	if err != nil {
-		return nil, err
+func (f gcpFault) write(w http.ResponseWriter) {
+	w.WriteHeader(f.code)
+	if f.status == "" {
+		_, _ = io.WriteString(w, "<html>a proxy")
+		return
 	}
-	out, err := f.open(r.Ciphertext, f.ad(r.AdditionalAuthenticatedData))
-	if err != nil {
-		return nil, status.Error(codes.InvalidArgument,
-			"Decryption failed: verify that 'name' refers to the correct CryptoKey.")
-	}
-	sum := wrapperspb.Int64(crc32c(out))
-	if f.corrupt.Load() {
-		out[0] ^= 1
-	}
-	return &kmspb.DecryptResponse{Plaintext: out, PlaintextCrc32C: sum}, nil
+	_ = json.NewEncoder(w).Encode(map[string]any{
+		"error": map[string]any{"code": f.code, "message": f.message, "status": f.status},
+	})
 }
 
-// setGCP makes an environment in which the SDK finds a service account's key,
-// which it signs its own tokens with, and asks nobody.
+// setGCP makes an environment with a service account's key: tokens are signed with this key,
+// and nobody is asked.
 func setGCP(t *testing.T, address string) {
 	t.Helper()
 	k, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -145,29 +154,14 @@ func setGCP(t *testing.T, address string) {
 
 func newGCP(t *testing.T) (*fakeGCP, keyring.KEK) {
 	t.Helper()
-	// httptest has the certificate.
-	web := httptest.NewTLSServer(nil)
-	defer web.Close()
-	pool := x509.NewCertPool()
-	pool.AddCert(web.Certificate())
-
 	f := &fakeGCP{sealer: newSealer(t), t: t}
-	server := grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(&web.TLS.Certificates[0])))
-	kmspb.RegisterKeyManagementServiceServer(server, f)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	go server.Serve(l)
-	t.Cleanup(server.Stop)
-	setGCP(t, l.Addr().String())
-	kek, err := openGCP(gcpName, trusting(pool))
+	web := httptest.NewTLSServer(f)
+	t.Cleanup(web.Close)
+	setGCP(t, web.Listener.Addr().String())
+	kek, err := openGCP(gcpName, web.Client().Transport)
 	require.NoError(t, err)
 	shrink(kek, patience)
 	return f, kek
-}
-
-// trusting makes the SDK trust the fake's certificate.
-func trusting(pool *x509.CertPool) option.ClientOption {
-	return option.WithGRPCDialOption(grpc.WithTransportCredentials(credentials.NewClientTLSFromCert(pool, "")))
 }
 
 func TestGCP(t *testing.T) {
@@ -189,42 +183,65 @@ func TestGCPChecksums(t *testing.T) {
 	wrapped, err := kek.Encrypt([]byte("text"), []byte("ad"))
 	require.NoError(t, err)
 	f.corrupt.Store(true)
-	assertOutage(t, kek, wrapped, "did not match the data")
+	assertOutage(t, kek, wrapped, "does not have its checksum")
 	f.corrupt.Store(false)
 	f.deaf.Store(true)
 	_, err = kek.Encrypt([]byte("text"), []byte("ad"))
 	assert.ErrorIs(t, err, keyring.ErrKEKUnavailable)
-	assert.ErrorContains(t, err, "plaintext_crc32c")
+	assert.ErrorContains(t, err, "did not look at the checksums")
 }
 
 func TestGCPErrors(t *testing.T) {
 	f, kek := newGCP(t)
 	wrapped, err := kek.Encrypt([]byte("text"), []byte("ad"))
 	require.NoError(t, err)
-	for code, text := range map[codes.Code]string{
-		codes.PermissionDenied:   "useToEncrypt",
-		codes.Unauthenticated:    "does not accept the credentials",
-		codes.NotFound:           "there is no Google Cloud KMS key " + gcpName,
-		codes.FailedPrecondition: "is disabled or destroyed",
-		codes.ResourceExhausted:  "too many requests",
-		codes.Internal:           "Google Cloud KMS failed; try again",
+	for fault, text := range map[gcpFault]string{
+		{403, "PERMISSION_DENIED", "no"}:   "useToEncrypt",
+		{401, "UNAUTHENTICATED", "no"}:     "does not accept the credentials",
+		{404, "NOT_FOUND", "no"}:           "there is no Google Cloud KMS key " + gcpName,
+		{400, "FAILED_PRECONDITION", "no"}: "is disabled or destroyed",
+		{429, "RESOURCE_EXHAUSTED", "no"}:  "too many requests",
+		{500, "INTERNAL", "no"}:            "Google Cloud KMS failed; try again: INTERNAL: no",
+		{407, "", ""}:                      "Google Cloud KMS failed; try again: status 407",
+		{302, "", ""}:                      "Google Cloud KMS failed; try again: status 302",
+		// A damaged request is not a ciphertext that does not open.
+		{400, "INVALID_ARGUMENT", "The checksum in field ciphertext_crc32c did not match."}: "Google Cloud KMS failed",
 	} {
-		f.fail.Store(status.New(code, "said the\nservice"))
+		f.fail.Store(&fault)
 		assertOutage(t, kek, wrapped, text)
 	}
-	// A damaged request is not a ciphertext that does not open.
-	f.fail.Store(status.New(codes.InvalidArgument,
-		"The checksum in field ciphertext_crc32c did not match the data in field ciphertext."))
-	assertOutage(t, kek, wrapped, "Google Cloud KMS failed")
 
-	// The SDK repeats these until the time is over.
+	// These are repeated until the time is over.
+	for _, fault := range []gcpFault{{503, "UNAVAILABLE", "away"}, {504, "DEADLINE_EXCEEDED", "late"}, {502, "", ""}} {
+		f.failed.Store(0)
+		f.fail.Store(&fault)
+		done := make(chan error, 1)
+		go func() {
+			_, err := kek.Decrypt(wrapped, []byte("ad"))
+			done <- err
+		}()
+		require.Eventually(t, func() bool { return f.failed.Load() >= 2 }, patience, time.Millisecond)
+		f.fail.Store(nil)
+		require.NoError(t, <-done)
+	}
 	shrink(kek, 200*time.Millisecond)
-	f.fail.Store(status.New(codes.Unavailable, "away"))
+	f.fail.Store(&gcpFault{503, "UNAVAILABLE", "away"})
 	_, err = kek.Decrypt(wrapped, []byte("ad"))
 	assert.ErrorIs(t, err, keyring.ErrKEKUnavailable)
 	f.fail.Store(nil)
 	f.hang.Store(true)
 	assertOutage(t, kek, wrapped, "did not answer within 200ms")
+}
+
+func TestGCPQuotaProject(t *testing.T) {
+	f, kek := newGCP(t)
+	_, err := kek.Encrypt([]byte("text"), []byte("ad"))
+	require.NoError(t, err)
+	assert.Empty(t, *f.quota.Load())
+	kek.(*remoteKEK).service.(*gcpService).quota = "pays"
+	_, err = kek.Encrypt([]byte("text"), []byte("ad"))
+	require.NoError(t, err)
+	assert.Equal(t, "pays", *f.quota.Load())
 }
 
 func TestGCPEnvironment(t *testing.T) {

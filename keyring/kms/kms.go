@@ -11,6 +11,11 @@
 //	gcp-kms://projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY
 //	hcvault://HOST:PORT/transit/keys/NAME
 //	pkcs11:token=LABEL;object=LABEL?module-path=PATH&pin-source=file:PATH
+//	signed:PATH           the identity key that signs bundles and trust lists, see CreateIdentity
+//	verify:PATH           the public half of an identity key, for readers
+//
+// The last two are for signed files only, which hold no secret: everybody can read them, and only
+// the identity key writes them. The files are PEM, as OpenSSL reads and writes them.
 //
 // Newlines at the end of a passphrase do not count, wherever the passphrase comes from.
 //
@@ -19,7 +24,7 @@
 //
 // # Services
 //
-// The last four URIs name keys that never leave a service or a token. Such a key
+// The URIs from aws-kms to pkcs11 name keys that never leave a service or a token. Such a key
 // encrypts a data key of 32 random bytes, and the data key encrypts the keyset. Every
 // writing of a keyring makes a new data key. So the size of a keyring does not meet the
 // size limit of a service. The format:
@@ -62,7 +67,8 @@
 // Google Cloud. Credentials are application default credentials:
 // GOOGLE_APPLICATION_CREDENTIALS, gcloud auth application-default login, the service
 // account of the machine or pod. CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDKMS sets another
-// endpoint.
+// endpoint. Calls count for the project of GOOGLE_CLOUD_QUOTA_PROJECT, or of the credentials,
+// or of the key. They go over HTTPS, by HTTPS_PROXY if set, and not over gRPC.
 //
 // Vault, from version 1.13 on, and OpenBao. The key is a key of the transit engine, of a
 // type with associated data (aes256-gcm96) and not derived. Without a host
@@ -111,7 +117,7 @@ func CheckURI(uri string) error {
 		scheme = ""
 	}
 	switch scheme {
-	case "file":
+	case "file", "signed", "verify":
 		if rest != "" {
 			return nil
 		}
@@ -144,7 +150,8 @@ func CheckURI(uri string) error {
 		return err
 	}
 	return uriError("is not a key-encryption key; give file:PATH, passphrase:, passphrase:env:NAME, " +
-		"passphrase:file:PATH, aws-kms://ARN, gcp-kms://NAME, hcvault://HOST/PATH or pkcs11:ATTRIBUTES")
+		"passphrase:file:PATH, aws-kms://ARN, gcp-kms://NAME, hcvault://HOST/PATH or pkcs11:ATTRIBUTES; " +
+		"for signed files signed:PATH or verify:PATH")
 }
 
 // Open opens the KEK of a URI. Open calls prompt for "passphrase:" only; services give
@@ -160,10 +167,14 @@ func Open(uri string, prompt Prompt) (keyring.KEK, error) {
 	switch scheme {
 	case "file":
 		return openKeyFile(rest)
+	case "signed":
+		return openIdentity(rest)
+	case "verify":
+		return openVerifier(rest)
 	case "aws-kms":
 		return opened(openAWS(strings.TrimPrefix(uri, awsPrefix)))
 	case "gcp-kms":
-		return opened(openGCP(strings.TrimPrefix(uri, gcpPrefix)))
+		return opened(openGCP(strings.TrimPrefix(uri, gcpPrefix), nil))
 	case "hcvault":
 		return opened(openVault(strings.TrimPrefix(uri, vaultPrefix)))
 	case "pkcs11":

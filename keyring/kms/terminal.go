@@ -23,21 +23,24 @@ func Terminal(repeat bool) Prompt {
 			return "", err
 		}
 		defer in.Close()
-		p, err := ask(in, out, "Passphrase: ")
-		if err != nil {
-			return "", err
-		}
-		if repeat {
-			again, err := ask(in, out, "The same again: ")
-			if err != nil {
-				return "", err
-			}
-			if subtle.ConstantTimeCompare([]byte(p), []byte(again)) == 0 {
-				return "", errors.New("the two passphrases are not the same")
-			}
-		}
-		return p, nil
+		return passphraseFrom(in, out, repeat)
 	}
+}
+
+// passphraseFrom asks for a passphrase at a terminal, with repeat twice.
+func passphraseFrom(in *os.File, out io.Writer, repeat bool) (string, error) {
+	p, err := ask(in, out, "Passphrase: ")
+	if err != nil || !repeat {
+		return p, err
+	}
+	again, err := ask(in, out, "The same again: ")
+	if err != nil {
+		return "", err
+	}
+	if subtle.ConstantTimeCompare([]byte(p), []byte(again)) == 0 {
+		return "", errors.New("the two passphrases are not the same")
+	}
+	return p, nil
 }
 
 // terminal opens the controlling terminal. Standard input and output may be elsewhere.

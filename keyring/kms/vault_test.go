@@ -39,7 +39,7 @@ func (f *fakeVault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if f.hang.Load() {
 		io.Copy(io.Discard, r.Body) // or it is not seen that the caller went away
 		<-r.Context().Done()
-		return
+		panic(http.ErrAbortHandler) // an answer could still arrive
 	}
 	reject := func(status int, text string) {
 		w.WriteHeader(status)

@@ -20,6 +20,10 @@
 // clock steps both ways, with verifiers of different lifetimes and skews on the same store,
 // from any number of goroutines.
 //
+// The nonce of a ticket is the ticket's ID, scoped by the issuer if the issuer has a name
+// (token.Ticket.Nonce). So two issuers may choose the same ID, by chance or on purpose, and
+// each ticket is good once.
+//
 // A nonce is never forgotten while its ticket may still be accepted. A store admits no
 // nonce without room to remember the nonce, and refuses the tickets of a past unknown to
 // the store. A mistake of a store costs somebody a new ticket, and lets nobody in.

@@ -11,8 +11,9 @@ import (
 // Claim asks to spend a nonce. All fields but Binding come from the authenticated
 // content of a ticket and the verifier's own configuration.
 type Claim struct {
-	// Nonce is the ticket's authenticated ID, never the string of the ticket: a ticket can be
-	// spelt in several ways, and has a single ID.
+	// Nonce is the ticket's authenticated ID, scoped by the issuer (token.Ticket.Nonce), so
+	// that no issuer spends another issuer's ticket. Never give the string of the ticket: a
+	// ticket can be spelt in several ways, and has a single ID.
 	Nonce [16]byte
 
 	// Issued is issuedAt. Every claim of a nonce has the same Issued, from any verifier.
@@ -142,6 +143,10 @@ func Unavailable(err error) error {
 // Store remembers the nonces of one-time tickets. All methods are safe for concurrent use.
 // No method forgets a nonce, and no store may have a method for this: a nonce is forgotten
 // at the RetainUntil and never before.
+//
+// A Store may have the method Immediate() bool. The answer true says that a claim waits for
+// nothing but a lock in memory. Then a verifier need not look, after a claim, whether the
+// ticket has expired in the meantime.
 type Store interface {
 	// Claim spends the nonce if the nonce was never spent. Looking and spending are a single
 	// atomic step: of any number of claims of a nonce, from anywhere, a single claim is

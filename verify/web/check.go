@@ -26,11 +26,16 @@ type Headers struct {
 	Channel  string // Admitone-Channel
 	TicketID string // Admitone-Ticket-Id: 32 hexadecimal digits
 	KeyID    string // Admitone-Key-Id: 8 hexadecimal digits, of the key that sealed the ticket
-	Actor    string // Admitone-Actor: the API key that asked for the ticket
+	Actor    string // Admitone-Actor: the API key that asked for the ticket; ISSUER/KEY for a named issuer's
+	Issuer   string // Admitone-Issuer: the issuer's name; empty for the service's own tickets
+
+	// SigningKey is Admitone-Signing-Key: 8 hexadecimal digits, of the issuer's key that signed
+	// the ticket; empty for format 1.
+	SigningKey string
 }
 
 const (
-	headerCount  = 10
+	headerCount  = 12
 	groupsHeader = 3 // the place of Groups
 )
 
@@ -38,10 +43,12 @@ const (
 func (h Headers) names() (names [headerCount]string, err error) {
 	given := [headerCount]string{
 		h.User, h.Name, h.Email, h.Groups, h.Brand, h.Audience, h.Channel, h.TicketID, h.KeyID, h.Actor,
+		h.Issuer, h.SigningKey,
 	}
 	names = [headerCount]string{
 		"Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups", "Admitone-Brand", "Admitone-Audience",
 		"Admitone-Channel", "Admitone-Ticket-Id", "Admitone-Key-Id", "Admitone-Actor",
+		"Admitone-Issuer", "Admitone-Signing-Key",
 	}
 	taken := map[string]bool{ // by the answer itself, or by the proxy
 		"Cache-Control": true, "Connection": true, "Content-Length": true,
@@ -224,13 +231,29 @@ func identify(values []string, s *Session) {
 	}
 	for i, v := range [headerCount]string{
 		s.User, s.Name, s.Email, groups.String(), s.Brand, s.Audience.String(),
-		s.Channel, s.TicketID.String(), s.KeyID.String(), s.Actor,
+		s.Channel, s.TicketID.String(), s.KeyID.String(), actorOf(s), s.Issuer, signingKey(s),
 	} {
 		values[i] = v
 		if v != "" && i != groupsHeader {
 			values[i] = headerValue(v, 0)
 		}
 	}
+}
+
+func signingKey(s *Session) string {
+	if s.SigningKey == 0 {
+		return ""
+	}
+	return s.SigningKey.String()
+}
+
+// actorOf returns the actor of a session as a check tells it. The actor of a named issuer is
+// that issuer's word, and never looks like an API key of this service.
+func actorOf(s *Session) string {
+	if s.Issuer == "" {
+		return s.Actor
+	}
+	return s.Issuer + "/" + s.Actor
 }
 
 // headerValue percent-encodes the bytes that a header should not have, and the byte also.

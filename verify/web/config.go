@@ -67,8 +67,8 @@ type Config struct {
 	NamelessTicket bool
 
 	// Texts are the pages' texts in other languages, or other texts, by BCP 47 tag, such as
-	// "fr" or "pt-BR". Fields left empty are taken from English. English, German and Hebrew
-	// are built in.
+	// "it" or "pt-BR". Fields left empty are taken from English. English, French, German,
+	// Hebrew and Spanish are built in.
 	Texts map[string]Texts
 
 	// Decided, if not nil, is told the outcome of each ticket, for counting: err is nil

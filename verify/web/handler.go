@@ -172,7 +172,8 @@ func (a *attempt) check(t token.Ticket) (err error) {
 func (a *attempt) completeSession(t token.Ticket) {
 	s := &a.entry.Session
 	s.Audience, s.Brand, s.Channel = t.Audience, t.Brand, a.use.Channel
-	s.TicketID, s.KeyID, s.OneTime, s.Actor, s.Issued = t.ID, t.KeyID, t.OneTime, t.Actor, t.IssuedAt
+	s.TicketID, s.KeyID, s.SigningKey, s.Issuer = t.ID, t.KeyID, t.SigningKey, t.Issuer
+	s.OneTime, s.Actor, s.Issued = t.OneTime, t.Actor, t.IssuedAt
 	if s.User == "" {
 		s.User = firstOf(t.Username, t.UniqueID, t.Email, t.Phone1)
 	}
@@ -200,7 +201,7 @@ func (a *attempt) mayEnterNow(t token.Ticket) error {
 		return &verify.Error{Reason: verify.StoreUnavailable, Cause: err}
 	}
 	signedIn := err == nil
-	if signedIn && a.bought(&current, t.ID) {
+	if signedIn && a.bought(&current, &t) {
 		return alreadyIn
 	}
 	inFrame, elsewhere := framed(a.r)
@@ -302,7 +303,8 @@ func (a *attempt) redirect(w http.ResponseWriter, p Page) {
 	}
 	if next, ok := nextOf(a.r); next != "" || !ok {
 		if _, safe := safeReturn(next, p.ReturnOrigins); !safe && a.c.MayLog(a.r) {
-			a.c.Log.Warn("the parameter next leads elsewhere, and is not followed", "remote", remote(a.r))
+			a.c.Log.WarnContext(a.r.Context(), "the parameter next leads elsewhere, and is not followed",
+				"remote", remote(a.r))
 		}
 	}
 	seeOther(w, to)
@@ -351,11 +353,12 @@ func (a *attempt) refused(w http.ResponseWriter, e *verify.Error) {
 		return
 	}
 	a.c.Decided(a.r, token.Ticket{}, e)
-	if e.Reason.CannotTell() || a.c.MayLog(a.r) {
+	// An outage always gets its line, since strangers cannot cause an outage.
+	if e.Reason.CannotTell() && e.Reason != verify.IssuerOverRate || a.c.MayLog(a.r) {
 		a.c.Verifier.Log(a.r.Context(), a.c.Log, token.Ticket{}, e, slog.String("remote", remote(a.r)))
 	}
 	if e.Reason.CannotTell() {
-		a.showLater(w, a.r)
+		a.showLaterAs(w, a.r, e.Reason)
 		return
 	}
 	a.showRefused(w)
@@ -377,13 +380,14 @@ func (a *attempt) ownTicket(e *verify.Error) (bool, error) {
 	if errors.Is(err, ErrNoSession) {
 		return false, nil
 	}
-	return err == nil && a.bought(&s, e.Refused.ID), err
+	return err == nil && a.bought(&s, e.Refused), err
 }
 
-// bought reports whether a session came of the ticket with an ID, at the place where the
-// ticket is now shown again. A ticket for many uses may enter another channel as well.
-func (a *attempt) bought(s *Session, id token.ID) bool {
-	return s.TicketID == id && s.Channel == a.use.Channel
+// bought reports whether a session came of a ticket, at the place where the ticket is now
+// shown again. A ticket for many uses may enter another channel as well. Two issuers may
+// choose the same ID.
+func (a *attempt) bought(s *Session, t *token.Ticket) bool {
+	return s.TicketID == t.ID && s.Issuer == t.Issuer && s.Channel == a.use.Channel
 }
 
 // remote returns the client's address, or "unknown". Middleware that takes the address from a proxy's

@@ -9,10 +9,17 @@ import (
 	"github.com/admitone/admitone/token"
 )
 
-// CheckLanguage returns an error that names the languages of the built-in texts, if none
-// of the texts is in the language of a BCP 47 tag. The error is a *token.ConfigError.
-func CheckLanguage(tag string) error {
-	l, err := newLanguages(nil)
+// BuiltIn returns the built-in texts of a language, such as "en" or "fr", if there are any.
+func BuiltIn(language string) (t Texts, ok bool) {
+	t, ok = builtIn[language]
+	return t, ok
+}
+
+// CheckLanguage returns an error that names the languages of the texts, if none of the built-in
+// texts and of more, as in Config.Texts, is in the language of a BCP 47 tag. The error is a
+// *token.ConfigError.
+func CheckLanguage(tag string, more map[string]Texts) error {
+	l, err := newLanguages(more)
 	if err != nil {
 		return err
 	}

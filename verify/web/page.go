@@ -28,6 +28,10 @@ type Page struct {
 	// or white, whichever is easier to read.
 	Colour string
 
+	// Logo is a data: URL of the brand's logo, an image, which stands above the brand's name.
+	// Empty means no logo.
+	Logo string
+
 	// Language is the language of the page, a BCP 47 tag. Empty means the browser's
 	// language, and so does a language without texts.
 	Language string
@@ -143,6 +147,7 @@ type view struct {
 	Lang, Dir string
 	Sheet     string
 	Brand     string
+	Logo      template.URL
 	Title     string
 	Text      []string
 
@@ -152,7 +157,12 @@ type view struct {
 	On     string // where the first link leads; "" for no link
 	OnText string
 	Form   *form
+
+	Reference *fact // the request's ID, for the support; nil for none
 }
+
+// requestID is the header of an answer with the ID of its request. An outer handler may set the header.
+const requestID = "X-Request-Id"
 
 type fact struct{ Label, Value string }
 
@@ -169,6 +179,12 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, status int, p Pag
 	v.Lang, v.Dir = l.tag, l.direction
 	v.Sheet = colourDigits(p.Colour) + "." + sheetVersion
 	v.Brand = visible(p.Brand)
+	if strings.HasPrefix(p.Logo, "data:image/") {
+		v.Logo = template.URL(p.Logo) // in img alone, where no script runs
+	}
+	if id := w.Header().Get(requestID); id != "" && status >= http.StatusBadRequest {
+		v.Reference = &fact{l.texts.Reference, id}
+	}
 	var b bytes.Buffer
 	if err := pages.Execute(&b, v); err != nil {
 		panic(err) // our own template: any test shows a mistake in it
@@ -225,8 +241,12 @@ func (a *attempt) showRefused(w http.ResponseWriter) {
 }
 
 func (h *Handler) showLater(w http.ResponseWriter, r *http.Request) {
+	h.showTryLater(w, r, http.StatusServiceUnavailable)
+}
+
+func (h *Handler) showTryLater(w http.ResponseWriter, r *http.Request, status int) {
 	w.Header().Set("Retry-After", retryAfter)
-	h.showGeneral(w, r, http.StatusServiceUnavailable, func(t *Texts) (string, string) {
+	h.showGeneral(w, r, status, func(t *Texts) (string, string) {
 		return t.LaterTitle, t.LaterText
 	})
 }
@@ -235,6 +255,15 @@ func (h *Handler) showFailed(w http.ResponseWriter, r *http.Request) {
 	h.showGeneral(w, r, http.StatusInternalServerError, func(t *Texts) (string, string) {
 		return t.FailedTitle, t.FailedText
 	})
+}
+
+// showLaterAs is showLater for a ticket that cannot be judged now, for a reason.
+func (h *Handler) showLaterAs(w http.ResponseWriter, r *http.Request, reason verify.Reason) {
+	status := http.StatusServiceUnavailable
+	if reason == verify.IssuerOverRate {
+		status = http.StatusTooManyRequests // no outage, which a proxy might hold against this service
+	}
+	h.showTryLater(w, r, status)
 }
 
 // showSession says who is signed in, or that nobody is.

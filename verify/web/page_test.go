@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/admitone/admitone/token"
 )
 
 func TestStylesheet(t *testing.T) {
@@ -77,6 +79,15 @@ func TestLanguages(t *testing.T) {
 	}
 }
 
+// A language without texts is refused, with the languages that have texts.
+func TestCheckLanguage(t *testing.T) {
+	require.NoError(t, CheckLanguage("fr-CA", nil))
+	require.NoError(t, CheckLanguage("ja-JP", map[string]Texts{"ja": {}}))
+	var wrong *token.ConfigError
+	require.ErrorAs(t, CheckLanguage("ja", nil), &wrong)
+	assert.Contains(t, wrong.Reason, "en, de, es, fr, he")
+}
+
 // Every text is there in every language, with the same placeholders.
 func TestTexts(t *testing.T) {
 	english := reflect.ValueOf(builtIn["en"])
@@ -89,5 +100,20 @@ func TestTexts(t *testing.T) {
 				assert.Equal(t, strings.Contains(english.Field(i).String(), p), strings.Contains(v.Field(i).String(), p), field)
 			}
 		}
+	}
+}
+
+// A logo stands on the pages as an image, and nothing but a data: URL of an image does.
+func TestLogo(t *testing.T) {
+	for logo, want := range map[string]bool{
+		"data:image/png;base64,AA==": true, "": false, "data:text/html,<b>": false, "https://example.com/logo.png": false,
+		"javascript:alert(1)": false,
+	} {
+		w := newWorld(t)
+		w.looks(Page{Logo: logo})
+		w.start()
+		body := w.browser().get("/login").body
+		assert.Equal(t, want, strings.Contains(body, `<img class="logo" src="data:image/png;base64,AA==" alt="">`), logo)
+		assert.Equal(t, want, strings.Contains(body, "<img"), logo)
 	}
 }

@@ -42,10 +42,13 @@ type Session struct {
 
 	TicketID token.ID
 	KeyID    token.KeyID // of the key that sealed the ticket
-	OneTime  bool
-	Actor    string    // the API key that asked for the ticket
-	Issued   time.Time // when the ticket was issued; whole milliseconds, as is Entered
-	Entered  time.Time // when the ticket was redeemed
+	Issuer   string      // the ticket's issuer; "" for the one without a name
+	// SigningKey is the issuer's key that signed the ticket, in format 2; otherwise 0.
+	SigningKey token.KeyID
+	OneTime    bool
+	Actor      string    // the API key that asked for the ticket, by the issuer's word
+	Issued     time.Time // when the ticket was issued; whole milliseconds, as is Entered
+	Entered    time.Time // when the ticket was redeemed
 }
 
 // SessionStore is where a Handler keeps sessions. A *Sessions is a SessionStore. A service
@@ -59,7 +62,7 @@ type SessionStore interface {
 	Start(w http.ResponseWriter, r *http.Request, s Session) error
 
 	// Current returns the session of an audience that r carries, if the session is still
-	// good, with the Brand, User, Channel and TicketID of Start. The error wraps
+	// good, with the Brand, User, Channel, TicketID and Issuer of Start. The error wraps
 	// ErrNoSession if r carries no good session. Any other error means: Current cannot
 	// tell now. Then ask for another try, since the person may be signed in. Current may
 	// renew the session's cookie on w, unless w is nil.
@@ -120,6 +123,7 @@ var ErrNoSession = errors.New("nobody is signed in")
 // user's entry, the browser has the old session again.
 type Sessions struct {
 	c       SessionConfig
+	sealer  sealing.Sealer
 	ad      []byte
 	origin  origin
 	primary atomic.Uint32 // the key that sealed last
@@ -175,7 +179,9 @@ func NewSessions(c SessionConfig) (*Sessions, error) {
 		return nil, invalidSessions("PublicURL", "is no http or https URL without a path; "+
 			"write it like https://login.example.com")
 	}
-	return &Sessions{c: c, ad: sealing.AssociatedData("admitone/session/1", c.Realm), origin: site}, nil
+	return &Sessions{
+		c: c, sealer: sealing.NewSealer(c.Keys), ad: sealing.AssociatedData("admitone/session/1", c.Realm), origin: site,
+	}, nil
 }
 
 func invalidSessions(field, reason string) error {
@@ -184,7 +190,7 @@ func invalidSessions(field, reason string) error {
 
 // seal encrypts a session and notes the key.
 func (s *Sessions) seal(plaintext []byte) ([]byte, error) {
-	sealed, key, err := sealing.Seal(s.c.Keys, nil, plaintext, s.ad)
+	sealed, key, err := sealing.Seal(s.sealer, nil, plaintext, s.ad)
 	if err != nil {
 		return nil, fmt.Errorf("cannot seal a session: %w", err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
 
+	"github.com/admitone/admitone/internal/base64url"
 	"github.com/admitone/admitone/internal/floor"
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
@@ -423,9 +424,10 @@ func TestSessionCodec(t *testing.T) {
 		whole := i == groupsFrom || i == groupsFrom+2 // cut between groups
 		assert.Equal(t, whole, ok, i)
 	}
-	b[0] = 2
+	assert.EqualValues(t, 2, b[0])
+	b[0] = 1
 	_, ok = out.decode(string(b))
-	assert.False(t, ok, "another format")
+	assert.False(t, ok, "the format without the signing key")
 }
 
 // FuzzSessionDecode: whatever the bytes, they are read or refused, and what is read
@@ -444,6 +446,36 @@ func FuzzSessionDecode(f *testing.F) {
 		require.True(t, ok)
 		require.Equal(t, s, again)
 		require.Equal(t, renewed, at)
+	})
+}
+
+// FuzzSessionCookie: no text opens but the cookies that were made here, and of these the ones
+// whose contents can be read.
+func FuzzSessionCookie(f *testing.F) {
+	handle, err := keyset.NewHandle(aead.AES256GCMKeyTemplate()) // others in each process
+	require.NoError(f, err)
+	keys, err := token.NewKeyset(handle)
+	require.NoError(f, err)
+	s := mustSessions(f, SessionConfig{Keys: keys, Realm: "prod"})
+	cookie := started(f, s, john).Value
+	f.Add(cookie)
+	f.Add(string(john.append(nil, john.Issued)))
+	f.Add("")
+	f.Fuzz(func(t *testing.T, text string) {
+		var got, want Session
+		if _, _, ok := s.open(text, &got); ok {
+			require.Equal(t, cookie, text)
+		}
+		sealed, err := s.seal([]byte(text))
+		require.NoError(t, err)
+		value := base64url.Encode("", sealed)
+		at, ok := want.decode(text)
+		renewed, _, opened := s.open(value, &got)
+		require.Equal(t, ok && len(value) <= maxCookie, opened)
+		if opened {
+			require.Equal(t, want, got)
+			require.Equal(t, at, renewed)
+		}
 	})
 }
 

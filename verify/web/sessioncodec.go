@@ -11,15 +11,15 @@ import (
 
 // The plaintext of a session, which every request can read at little cost:
 //
-//	format u8 (1) · audience u8 · flags u8 (bit 0: one-time) · key ID u32 · ticket ID 16 bytes
+//	format u8 (2) · audience u8 · flags u8 (bit 0: one-time) · key ID u32 · signing key ID u32 · ticket ID 16 bytes
 //	issued, entered, renewed   i64 each, milliseconds since the Unix epoch
-//	ID, brand, user, name, email, record, channel, actor, then each group   length uvarint, bytes
+//	ID, brand, user, name, email, record, channel, actor, issuer, then each group   length uvarint, bytes
 //
 // Numbers are big-endian, and the groups fill the rest. A session of another format is
 // refused, and the person enters again.
 const (
-	sessionFormat = 1
-	sessionFixed  = 3 + 4 + 16 + 3*8
+	sessionFormat = 2
+	sessionFixed  = 3 + 2*4 + 16 + 3*8
 )
 
 // The limits of a session. Browsers keep 4,096 bytes of a cookie's name, value and
@@ -39,7 +39,7 @@ func tooLarge(has, most int, unit string) error {
 
 // CheckSize returns an error if Sessions cannot keep s in a cookie. Nobody enters with such a
 // session. So call CheckSize when a person's record is added or changed, with the longest
-// values of the fields that the ticket decides: Brand, Channel and Actor. CheckSize is right
+// values of the fields that the ticket decides: Brand, Channel, Actor and Issuer. CheckSize is right
 // for the keys of every keyring of kind session.
 func (s Session) CheckSize() error {
 	if n := s.size() + idLength - len(s.ID); n > maxPlaintext {
@@ -48,8 +48,8 @@ func (s Session) CheckSize() error {
 	return nil
 }
 
-func (s *Session) texts() [8]string {
-	return [...]string{s.ID, s.Brand, s.User, s.Name, s.Email, s.Record, s.Channel, s.Actor}
+func (s *Session) texts() [9]string {
+	return [...]string{s.ID, s.Brand, s.User, s.Name, s.Email, s.Record, s.Channel, s.Actor, s.Issuer}
 }
 
 // size returns the number of bytes that append adds.
@@ -78,6 +78,7 @@ func (s *Session) append(b []byte, renewed time.Time) []byte {
 	}
 	b = append(b, sessionFormat, byte(s.Audience), flags)
 	b = binary.BigEndian.AppendUint32(b, uint32(s.KeyID))
+	b = binary.BigEndian.AppendUint32(b, uint32(s.SigningKey))
 	b = append(b, s.TicketID[:]...)
 	for _, t := range []time.Time{s.Issued, s.Entered, renewed} {
 		b = binary.BigEndian.AppendUint64(b, uint64(t.UnixMilli()))
@@ -103,10 +104,13 @@ func (s *Session) decode(text string) (renewed time.Time, ok bool) {
 	}
 	s.Audience, s.OneTime = token.Audience(text[1]), text[2] == 1
 	s.KeyID = token.KeyID(binary.BigEndian.Uint32([]byte(text[3:7])))
-	copy(s.TicketID[:], text[7:23])
-	s.Issued, s.Entered, renewed = moment(text[23:31]), moment(text[31:39]), moment(text[39:47])
+	s.SigningKey = token.KeyID(binary.BigEndian.Uint32([]byte(text[7:11])))
+	copy(s.TicketID[:], text[11:27])
+	s.Issued, s.Entered, renewed = moment(text[27:35]), moment(text[35:43]), moment(text[43:51])
 	text = text[sessionFixed:]
-	for _, to := range [...]*string{&s.ID, &s.Brand, &s.User, &s.Name, &s.Email, &s.Record, &s.Channel, &s.Actor} {
+	for _, to := range []*string{
+		&s.ID, &s.Brand, &s.User, &s.Name, &s.Email, &s.Record, &s.Channel, &s.Actor, &s.Issuer,
+	} {
 		if *to, text, ok = cutText(text); !ok {
 			return renewed, false
 		}

@@ -42,6 +42,8 @@ type Texts struct {
 	FailedTitle, FailedText     string // after a failure of the service, with the ticket spent
 	NobodyTitle, NobodyText     string // without a ticket: nobody is signed in
 	SignedInTitle, SignedInText string // {name} in the title; without a ticket: a user is signed in
+
+	Reference string // label of the request's ID, on pages about a failure, if the answer has X-Request-Id
 }
 
 var builtIn = map[string]Texts{
@@ -79,6 +81,7 @@ var builtIn = map[string]Texts{
 		NobodyText:    "This page is opened by a link. Go back to where you came from and open the link there again.",
 		SignedInTitle: "You are signed in as {name}",
 		SignedInText:  "You can close this page.",
+		Reference:     "Reference for support:",
 	},
 	"de": {
 		ConfirmTitle: "Als {name} fortfahren?",
@@ -116,6 +119,83 @@ var builtIn = map[string]Texts{
 			"öffnen Sie den Link dort noch einmal.",
 		SignedInTitle: "Sie sind als {name} angemeldet",
 		SignedInText:  "Sie können diese Seite schließen.",
+		Reference:     "Kennung für den Support:",
+	},
+	"fr": {
+		ConfirmTitle: "Continuer en tant que {name} ?",
+		ConfirmText: "Vous avez ouvert un lien qui vous connecte. Si ce n’est pas vous, fermez cette page : rien ne " +
+			"s’est encore passé.",
+		ConfirmButton:  "Continuer",
+		ReplaceText:    "Vous êtes connecté en tant que {current}. Si vous continuez, {current} sera déconnecté.",
+		Name:           "Nom",
+		User:           "Utilisateur",
+		Email:          "E-mail",
+		Brand:          "Chez",
+		OtherUserTitle: "Vous êtes connecté en tant que {current}",
+		OtherUserText: "Le lien est destiné à {name} et n’a pas été utilisé. Pour l’utiliser, déconnectez-vous " +
+			"d’abord, puis ouvrez-le de nouveau.",
+		OtherUserButton: "Se déconnecter",
+		NoCookieTitle:   "Encore une étape",
+		NoCookieText: "Votre navigateur ne conserve ici aucun cookie pour cette page. Ouvrez-la dans un onglet " +
+			"séparé. Si ce message y apparaît aussi, autorisez les cookies pour ce site.",
+		NoCookieButton: "Ouvrir dans un nouvel onglet",
+		SignInButton:   "Se connecter",
+		PreviewTitle:   "Se connecter",
+		PreviewText: "Ce lien connecte quelqu’un. S’il vous est destiné, ouvrez-le et continuez ; ne le " +
+			"transmettez pas.",
+		RefusedTitle: "Ce lien ne fonctionne plus",
+		RefusedText: "Un tel lien fonctionne peu de temps, et souvent une seule fois. Retournez là où vous l’avez " +
+			"obtenu et demandez-en un nouveau.",
+		LaterTitle: "Veuillez réessayer dans un instant",
+		LaterText: "Votre lien n’a pas pu être vérifié. Rechargez cette page dans quelques secondes ; si cela " +
+			"n’aide pas, retournez là où vous avez obtenu le lien et demandez-en un nouveau.",
+		FailedTitle: "Un problème est survenu de notre côté",
+		FailedText: "Vous n’avez pas pu être connecté. Rechargez cette page maintenant ; si cela n’aide pas, " +
+			"retournez là où vous avez obtenu le lien et demandez-en un nouveau.",
+		NobodyTitle: "Vous n’êtes pas connecté",
+		NobodyText: "Cette page s’ouvre par un lien. Retournez là d’où vous venez et ouvrez-y le lien de " +
+			"nouveau.",
+		SignedInTitle: "Vous êtes connecté en tant que {name}",
+		SignedInText:  "Vous pouvez fermer cette page.",
+		Reference:     "Référence pour l’assistance :",
+	},
+	"es": {
+		ConfirmTitle: "¿Continuar como {name}?",
+		ConfirmText: "Ha abierto un enlace que inicia su sesión. Si no es usted, cierre esta página: todavía no ha " +
+			"ocurrido nada.",
+		ConfirmButton:  "Continuar",
+		ReplaceText:    "Ha iniciado sesión como {current}. Si continúa, se cerrará la sesión de {current}.",
+		Name:           "Nombre",
+		User:           "Usuario",
+		Email:          "Correo electrónico",
+		Brand:          "En",
+		OtherUserTitle: "Ha iniciado sesión como {current}",
+		OtherUserText: "El enlace es para {name} y no se ha utilizado. Para utilizarlo, cierre primero la sesión y " +
+			"ábralo de nuevo.",
+		OtherUserButton: "Cerrar sesión",
+		NoCookieTitle:   "Un paso más",
+		NoCookieText: "Su navegador no guarda aquí cookies para esta página. Ábrala en una pestaña propia. Si allí " +
+			"también ve este mensaje, permita las cookies para este sitio.",
+		NoCookieButton: "Abrir en una pestaña nueva",
+		SignInButton:   "Iniciar sesión",
+		PreviewTitle:   "Iniciar sesión",
+		PreviewText: "Este enlace inicia la sesión de alguien. Si es para usted, ábralo y continúe; no lo comparta " +
+			"con nadie.",
+		RefusedTitle: "Este enlace ya no funciona",
+		RefusedText: "Un enlace así funciona durante poco tiempo, y a menudo una sola vez. Vuelva al lugar donde lo " +
+			"obtuvo y pida uno nuevo.",
+		LaterTitle: "Inténtelo de nuevo en un momento",
+		LaterText: "No se ha podido comprobar su enlace. Recargue esta página dentro de unos segundos; si no ayuda, " +
+			"vuelva al lugar donde obtuvo el enlace y pida uno nuevo.",
+		FailedTitle: "Algo ha fallado por nuestra parte",
+		FailedText: "No se ha podido iniciar su sesión. Recargue esta página ahora; si no ayuda, vuelva al lugar " +
+			"donde obtuvo el enlace y pida uno nuevo.",
+		NobodyTitle: "No ha iniciado sesión",
+		NobodyText: "Esta página se abre con un enlace. Vuelva al lugar de donde viene y abra allí el enlace de " +
+			"nuevo.",
+		SignedInTitle: "Ha iniciado sesión como {name}",
+		SignedInText:  "Puede cerrar esta página.",
+		Reference:     "Referencia para soporte:",
 	},
 	"he": {
 		ConfirmTitle:    "להמשיך בתור {name}?",
@@ -148,6 +228,7 @@ var builtIn = map[string]Texts{
 		NobodyText:    "דף זה נפתח באמצעות קישור. יש לחזור למקום שממנו הגעת ולפתוח שם את הקישור שוב.",
 		SignedInTitle: "הכניסה בוצעה בתור {name}",
 		SignedInText:  "אפשר לסגור את הדף.",
+		Reference:     "מספר לפנייה לתמיכה:",
 	},
 }
 

@@ -95,20 +95,34 @@ func Command(cmd *cobra.Command, body func(cmd *cobra.Command, args []string) er
 // cobra's own, the help command fails for an unknown command.
 func Finish(root *cobra.Command) {
 	root.Version = version()
-	root.Flags().Bool("version", false, "print the versions of this program and of Go, and stop")
+	root.Flags().Bool("version", false, "print the version, commit and date of this program, and stop")
 	root.SetHelpCommand(helpCommand(root))
 	root.SetFlagErrorFunc(parseError)
 	explainUsage(root)
 }
 
-// version returns the version of the module that the go command recorded in the build, or
-// "(devel)".
+// version returns what the go command recorded in the build: the version of the module, or
+// "(devel)", and the version of Go. In a build from a checkout, the commit and its date are
+// between them.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "(unknown)"
 	}
-	return info.Main.Version + " (" + info.GoVersion + ")"
+	return describeBuild(info)
+}
+
+func describeBuild(info *debug.BuildInfo) string {
+	details := []string{info.GoVersion}
+	recorded := make(map[string]string)
+	for _, s := range info.Settings {
+		recorded[s.Key] = s.Value
+	}
+	if commit := recorded["vcs.revision"]; commit != "" {
+		date, _, _ := strings.Cut(recorded["vcs.time"], "T")
+		details = []string{"commit " + commit[:min(12, len(commit))], date, info.GoVersion}
+	}
+	return info.Main.Version + " (" + strings.Join(details, ", ") + ")"
 }
 
 func helpCommand(root *cobra.Command) *cobra.Command {

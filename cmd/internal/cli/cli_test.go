@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"os/exec"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -113,4 +114,15 @@ func TestIsUsage(t *testing.T) {
 	assert.False(t, IsUsage(body(errors.New("disk full"))))
 	assert.True(t, IsUsage(body(Usagef("--x is wrong"))))
 	assert.True(t, IsUsage(errors.New("unknown flag: --y")), "cobra's own")
+}
+
+func TestDescribeBuild(t *testing.T) {
+	info := &debug.BuildInfo{GoVersion: "go1.26.0", Main: debug.Module{Version: "v1.2.3"}}
+	assert.Equal(t, "v1.2.3 (go1.26.0)", describeBuild(info), "installed from a module")
+	info.Settings = []debug.BuildSetting{
+		{Key: "vcs", Value: "git"},
+		{Key: "vcs.revision", Value: "0123456789abcdef0123456789abcdef01234567"},
+		{Key: "vcs.time", Value: "2026-12-01T05:00:00Z"},
+	}
+	assert.Equal(t, "v1.2.3 (commit 0123456789ab, 2026-12-01, go1.26.0)", describeBuild(info), "built in a checkout")
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -96,6 +97,26 @@ func OpenKEK(flag, uri string, repeat bool) (keyring.KEK, error) {
 		return nil, ForFlag(flag, err)
 	}
 	return kek, err
+}
+
+// Identity opens the public identity key of a flag: a fingerprint, or verify:PATH.
+func Identity(flag, text string) (keyring.Identity, error) {
+	if !strings.Contains(text, ":") {
+		id, err := keyring.ParseIdentity(text)
+		if err != nil {
+			return id, Flagf(flag, "is no identity: %v, or verify:PATH", err)
+		}
+		return id, nil
+	}
+	kek, err := OpenKEK(flag, text, false)
+	if err != nil {
+		return keyring.Identity{}, err
+	}
+	id, ok := kek.(keyring.Identity)
+	if !ok {
+		return id, Flagf(flag, "is no public identity key; give verify:PATH, or the fingerprint that keyring identity prints")
+	}
+	return id, nil
 }
 
 // Next returns the line with the next sensible command. The arguments are Command's.

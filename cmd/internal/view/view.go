@@ -12,9 +12,15 @@ func Ticket(t *token.Ticket) *client.Ticket {
 	if t == nil {
 		return nil
 	}
+	signingKey := ""
+	if t.SigningKey != 0 {
+		signingKey = t.SigningKey.String()
+	}
 	return &client.Ticket{
 		ID:               t.ID.String(),
 		KeyID:            t.KeyID.String(),
+		Issuer:           t.Issuer,
+		SigningKey:       signingKey,
 		Audience:         client.Audience(t.Audience.String()),
 		OneTimeUse:       t.OneTime,
 		OverrideUserInfo: t.OverrideUserInfo,

@@ -23,7 +23,8 @@ import (
 func TestTicket(t *testing.T) {
 	assert.Nil(t, Ticket(nil))
 	v := Ticket(&ticket.Ticket{
-		ID: ticket.ID{0xab}, KeyID: 0x56b5a0c3, Audience: ticket.Agent, OneTime: true, OverrideUserInfo: true,
+		ID: ticket.ID{0xab}, KeyID: 0x56b5a0c3, Issuer: "n", SigningKey: 0x0b0b0b0b,
+		Audience: ticket.Agent, OneTime: true, OverrideUserInfo: true,
 		IssuedAt: time.Unix(1e9, 0).UTC(), Lifetime: time.Minute, Brand: "b", Username: "u", Email: "e", UniqueID: "i",
 		FirstName: "f", LastName: "l", Phone1: "p", Remark: "r", Channel: "c", Actor: "a",
 		Claims: map[string]string{"k": "v"},
@@ -34,7 +35,7 @@ func TestTicket(t *testing.T) {
 	}
 	got, err := json.Marshal(v)
 	require.NoError(t, err)
-	assert.JSONEq(t, `{"id":"ab000000000000000000000000000000","keyId":"56b5a0c3","audience":"agent","oneTimeUse":true,
+	assert.JSONEq(t, `{"id":"ab000000000000000000000000000000","keyId":"56b5a0c3","issuer":"n","signingKey":"0b0b0b0b","audience":"agent","oneTimeUse":true,
 		"overrideUserInfo":true,"issuedAt":"2001-09-09T01:46:40Z","expiresAt":"2001-09-09T01:47:40Z","brand":"b",
 		"username":"u","email":"e","uniqueId":"i","firstName":"f","lastName":"l","phone1":"p","remark":"r","channel":"c","actor":"a",
 		"claims":{"k":"v"}}`, string(got))

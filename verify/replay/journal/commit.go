@@ -62,17 +62,20 @@ func (j *Store) commitAll() {
 	}
 }
 
-// maxYields bounds how often the committer lets other goroutines run before a commit.
-const maxYields = 16
+// maxYields bounds how often the committer lets other goroutines run before a commit, and
+// quietYields how often it does so in vain.
+const maxYields, quietYields = 16, 3
 
 // gather lets claims under way join the batch, as long as some do. On a fast disk, the
 // processor time of many small commits is the limit. A claim alone waits for nobody.
 func (j *Store) gather() {
-	size := j.waiting()
+	size, same := j.waiting(), 0
 	for range maxYields {
 		runtime.Gosched()
 		before := size
-		if size = j.waiting(); size == before {
+		if size = j.waiting(); size != before {
+			same = 0
+		} else if same++; same == quietYields || size < 2 {
 			return
 		}
 	}
@@ -122,10 +125,10 @@ func (j *Store) commit(b batch) {
 			j.abandon(s)
 		}
 	}
+	j.finish(b, segments)
 	for len(j.files) > maxOpenFiles {
 		j.closeOldest()
 	}
-	j.finish(b, made)
 }
 
 // write writes the records of a batch to their segments, and notes the failures.
@@ -210,7 +213,14 @@ func (j *Store) closeOldest() {
 			oldest = index
 		}
 	}
-	j.abandon(j.files[oldest])
+	s := j.files[oldest]
+	s.close()
+	delete(j.files, oldest)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if w := j.index.live[oldest]; w != nil && slices.Contains(w.numbers, s.number) {
+		j.countDisk(w, s)
+	}
 }
 
 // abandon closes a segment. The window's next record begins another.
@@ -220,7 +230,7 @@ func (j *Store) abandon(s *segment) {
 }
 
 // finish takes the outcome into the index and wakes the waiting claims.
-func (j *Store) finish(b batch, made []*segment) {
+func (j *Store) finish(b batch, segments map[int64]*segment) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.commits++
@@ -232,18 +242,21 @@ func (j *Store) finish(b batch, made []*segment) {
 	if j.err != nil {
 		j.failures++
 	}
-	for _, s := range made {
-		j.addDisk(j.index.live[s.index], headerSize)
-	}
 	for index, records := range b.records {
 		for i := range records {
 			j.index.finish(index, &records[i], b.failed[index])
 		}
-		if b.failed[index] == nil {
-			j.addDisk(j.index.live[index], int64(len(records))*recordSize)
+		if s := segments[index]; s != nil {
+			j.countDisk(j.index.live[index], s)
 		}
 	}
 	close(b.done)
+}
+
+// countDisk counts the present size of a window's segment.
+func (j *Store) countDisk(w *window, s *segment) {
+	j.addDisk(w, s.size-s.counted)
+	s.counted = s.size
 }
 
 // addDisk counts bytes on the disk.

@@ -1,9 +1,11 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -67,6 +69,88 @@ func TestTornHeader(t *testing.T) {
 		require.NoFileExists(t, segment)
 		require.Equal(t, replay.Admitted, claim(t, j, claims[0]).Status)
 		requireSpent(t, j, []replay.Claim{elsewhere})
+	}
+}
+
+// overwrite puts bytes at an offset of a file.
+func overwrite(t *testing.T, path string, offset int64, b []byte) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	require.NoError(t, err)
+	_, err = f.WriteAt(b, offset)
+	require.NoError(t, errors.Join(err, f.Close()))
+}
+
+// A large segment has room behind its records, so that a write there keeps the length of the
+// file. A kill leaves the room. A power failure can leave the beginning of a record there, up
+// to the end of a sector. Nothing of this is damage.
+//
+// trap R28
+func TestRoom(t *testing.T) {
+	clock := claimtest.NewClock()
+	j, dir := newJournal(t, clock, Config{})
+	var claims []replay.Claim
+	var segment string
+	size, grown := int64(0), 0
+	for n := range uint64(80) {
+		c := ticket(n, start, lifetime, skew)
+		require.Equal(t, replay.Admitted, claim(t, j, c).Status)
+		claims = append(claims, c)
+		segment = segmentsIn(t, dir)[0]
+		info, err := os.Stat(segment)
+		require.NoError(t, err)
+		require.Equal(t, info.Size(), stats(t, j).DiskBytes)
+		if info.Size() > size {
+			size, grown = info.Size(), grown+1
+		}
+	}
+	assert.Less(t, grown, 60, "the first 4 KiB have no room")
+	whole, err := os.ReadFile(segment) // as a kill leaves it
+	require.NoError(t, err)
+	end := headerSize + len(claims)*recordSize
+	require.Greater(t, len(whole), end)
+	require.NoError(t, j.Close())
+	closed, err := os.ReadFile(segment)
+	require.NoError(t, err)
+	require.Equal(t, whole[:end], closed, "the room is taken back")
+
+	check := func(name string, damaged int, spent []replay.Claim, change func(b []byte) []byte) {
+		require.NoError(t, os.WriteFile(segment, change(slices.Clone(whole)), 0o600), name)
+		j = reopen(t, dir, clock, Config{})
+		st := stats(t, j)
+		require.Equal(t, damaged, st.Damaged, name)
+		require.EqualValues(t, len(spent), st.Live, name)
+		requireSpent(t, j, spent)
+		if damaged == 0 {
+			for _, c := range claims[len(spent):] {
+				require.Equal(t, replay.Admitted, peek(t, j, c).Status, name)
+			}
+		}
+		require.NoError(t, j.Close())
+	}
+	check("killed", 0, claims, func(b []byte) []byte { return b })
+	zero := func(from, to int) func([]byte) []byte {
+		return func(b []byte) []byte { clear(b[from:to]); return b }
+	}
+	tears := 0
+	for i := 60; i < len(claims); i++ {
+		at := headerSize + i*recordSize
+		check("a record that was never written, and all after it", 0, claims[:i], zero(at, len(whole)))
+		rest := append(slices.Clone(claims[:i]), claims[i+1:]...)
+		if i < len(claims)-1 {
+			check("a record that was written after others", 1, rest, zero(at, at+recordSize))
+		}
+		if tear := (at + sectorSize - 1) &^ (sectorSize - 1); tear > at && tear < at+recordSize {
+			tears++
+			check("torn", 0, claims[:i], zero(tear, len(whole)))
+			if whole[tear] != 0 && tear+1 < at+recordSize && !isZero(whole[tear+1:at+recordSize]) {
+				check("cut elsewhere", 1, claims[:i], zero(tear+1, len(whole)))
+			}
+		}
+	}
+	assert.Positive(t, tears)
+	for _, at := range []int{end + recordSize, len(whole) - 1} {
+		check("something in the room", 1, claims, func(b []byte) []byte { b[at] = 1; return b })
 	}
 }
 

@@ -10,7 +10,8 @@
 //
 // Nobody is refused as used by mistake. The store knows every live nonce exactly, in
 // memory, and never answers PossiblyUsed. A replay reads no disk. The price is memory,
-// at most 60 bytes for a nonce (Config.MaxBytes), and 76 bytes on the disk.
+// at most 60 bytes for a nonce (Config.MaxBytes), and 76 bytes on the disk. A file in use has
+// up to a quarter more, as room for further records.
 //
 // Each window of ticket expiry has a file or a few; see segment.go for the format. A window
 // is noted in the state file before the window's files are removed. So spent tickets of the
@@ -38,17 +39,21 @@
 // ErrUnavailable. Each claim tries again, so service resumes when the disk does.
 //
 // After a failed write or fsync, a record may be on the disk or not, and the store begins
-// another file. From then on the record's nonce is AlreadyUsed, with an exception: a claim
-// with the same binding, within replay.Grace, is admitted once the record is safe. If the
+// another file. The nonce then belongs to the claim that failed. The next claim of the nonce
+// writes the record again, and is answered once the record is safe: AlreadyUsed, or Admitted to
+// the same binding within replay.Grace. If the process ends before, the nonce may be unspent. If the
 // disk failed before the record was written, as a full disk does, the nonce is not spent.
+//
+// A record that Open finds may be in the operating system's memory only. So the first retry
+// with the same binding after Open writes the record again, too.
 //
 // # Damage
 //
 // Open ignores a record cut short at the end of a file: no claim was answered by this
 // record. A whole record with a wrong checksum may have been any nonce of the window. In
 // this window, tickets issued before Open and not known to be used are IssuedBeforeStart. A
-// power failure during a write can lead to this state if the file system lengthens files
-// before filling them. If the state file is lost or damaged, all tickets issued before Open
+// power failure during a write can lead to this state if the disk writes the sectors of the
+// records in another order. If the state file is lost or damaged, all tickets issued before Open
 // are IssuedBeforeStart. The state file names all segments. If one of these is missing at
 // Open, its window is damaged in the same way.
 //
@@ -61,9 +66,9 @@
 // changes neither. Windows, and file systems without lasting inodes, cannot tell a copy.
 //
 // Three things cannot be seen: a volume or a whole machine put back from a snapshot; old
-// contents written over new ones in place; and segments cut by hand between whole records.
-// After any of these, remove the directory before the service
-// starts; the new epoch makes up for the loss.
+// contents written over new ones in place; and segments cut by hand between whole records,
+// or with zeros from there to the end. After any of these, remove the directory before the
+// service starts; the new epoch makes up for the loss.
 //
 // The barrier and the recognition of damage use the clock. When the directory is opened,
 // the clock must not be behind the time of the lost records.

@@ -122,34 +122,44 @@ func TestFailingSteps(t *testing.T) {
 	}
 }
 
-// After a failed write the disk may hold the record, half of it or nothing.
+// After a failed write the disk may hold the record, half of it or nothing. Nobody is told that
+// the ticket is used before the record is there again: after a crash it could be good.
 //
 // trap R28
 func TestAfterAFailedWrite(t *testing.T) {
 	for _, kept := range []int64{0, 1, recordSize - 1, recordSize} {
-		clock := claimtest.NewClock()
-		j, d := newFaultyJournal(t, clock)
-		first := ticket(1, start, lifetime, skew)
-		require.Equal(t, replay.Admitted, claim(t, j, first).Status)
-		segment := segmentsIn(t, j.dir)[0]
-		lost := ticket(2, start, lifetime, skew)
-		d.failAt("sync") // the write was done
-		unavailableClaim(t, j, lost)
-		d.failAt("")
-		require.NoError(t, os.Truncate(segment, headerSize+recordSize+kept))
-		require.Equal(t, replay.AlreadyUsed, claim(t, j, lost).Status)
-		next := ticket(3, start, lifetime, skew)
-		require.Equal(t, replay.Admitted, claim(t, j, next).Status)
-		assert.Len(t, segmentsIn(t, j.dir), 2, "a new segment was begun")
+		for _, binding := range []byte{0, 7} {
+			clock := claimtest.NewClock()
+			j, d := newFaultyJournal(t, clock)
+			first := ticket(1, start, lifetime, skew)
+			require.Equal(t, replay.Admitted, claim(t, j, first).Status)
+			segment := segmentsIn(t, j.dir)[0]
+			lost := bound(ticket(2, start, lifetime, skew), binding)
+			d.failAt("sync") // the write was done
+			unavailableClaim(t, j, lost)
+			unavailableClaim(t, j, bound(lost, 8))
+			d.failAt("")
+			require.NoError(t, os.Truncate(segment, headerSize+recordSize+kept))
+			for _, path := range segmentsIn(t, j.dir) {
+				if path != segment {
+					require.NoError(t, os.Truncate(path, headerSize))
+				}
+			}
+			used := replay.Answer{Status: replay.AlreadyUsed, FirstUsed: start}
+			require.Equal(t, used, claim(t, j, bound(lost, 8)))
+			next := ticket(3, start, lifetime, skew)
+			require.Equal(t, replay.Admitted, claim(t, j, next).Status)
+			assert.Len(t, segmentsIn(t, j.dir), 3, "a failed write is the end of a segment")
 
-		j = restarted(t, j, clock)
-		requireSpent(t, j, []replay.Claim{first, next})
-		want := replay.Admitted // for the first time
-		if kept == recordSize {
-			want = replay.AlreadyUsed
+			j = restarted(t, j, clock)
+			requireSpent(t, j, []replay.Claim{first, next})
+			require.Equal(t, used, claim(t, j, bound(lost, 8)))
+			again := used
+			if binding != 0 {
+				again.Status, again.Repeated = replay.Admitted, true
+			}
+			require.Equal(t, again, claim(t, j, lost))
 		}
-		assert.Equal(t, want, claim(t, j, lost).Status)
-		assert.Equal(t, replay.AlreadyUsed, claim(t, j, lost).Status)
 	}
 }
 
@@ -384,4 +394,39 @@ func TestAbsurdClock(t *testing.T) {
 	unavailableClaim(t, j, c)
 	now = clock.Now
 	assert.Equal(t, replay.Admitted, claim(t, j, c).Status)
+}
+
+// A record that Open finds may be in the operating system's memory only: the process was
+// killed between write and fsync, or the fsync had failed. So nobody is admitted again by this
+// record before the record is written once more, and a power failure then loses nothing.
+//
+// trap R25
+func TestFoundRecordIsWrittenAgain(t *testing.T) {
+	clock := claimtest.NewClock()
+	j, d := newFaultyJournal(t, clock)
+	c := bound(ticket(1, start, lifetime, skew), 7)
+	d.failAt("sync") // the write was done
+	unavailableClaim(t, j, c)
+	unsafe := segmentsIn(t, j.dir)
+	require.Len(t, unsafe, 1)
+	require.NoError(t, j.Close())
+
+	d.failAt("write")
+	j, err := openSteps(t.Context(), Config{Dir: j.dir, Now: clock.Now}, d.at)
+	require.NoError(t, err)
+	unavailableClaim(t, j, c)
+	d.failAt("create")
+	unavailableClaim(t, j, c)
+	assert.Equal(t, replay.AlreadyUsed, claim(t, j, bound(c, 8)).Status)
+	d.failAt("")
+	again := replay.Answer{Status: replay.Admitted, FirstUsed: start, Repeated: true}
+	require.Equal(t, again, claim(t, j, c))
+	commits := stats(t, j).Commits
+	require.Equal(t, again, claim(t, j, c))
+	assert.Equal(t, commits, stats(t, j).Commits, "once more is enough")
+	require.NoError(t, j.Close())
+
+	require.NoError(t, os.Truncate(unsafe[0], headerSize))
+	j = reopen(t, j.dir, clock, Config{})
+	assert.Equal(t, replay.AlreadyUsed, claim(t, j, bound(c, 8)).Status)
 }

@@ -233,6 +233,8 @@ func TestShortWrites(t *testing.T) {
 		require.Equal(t, replay.AlreadyUsed, claim(t, j, bound(c, 9)).Status)
 		require.True(t, claim(t, j, c).Repeated)
 	}
+	// After a restart, retries write the records again.
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &old))
 	j = restarted(t, j, clock)
 	assert.Zero(t, stats(t, j).Damaged)
 	assert.GreaterOrEqual(t, len(segmentsIn(t, dir)), 11)

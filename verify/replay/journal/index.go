@@ -26,15 +26,23 @@ type nonceIndex struct {
 	// The bindings of the latest admissions, for replay.Grace at least. Bindings go into the
 	// first table for a Grace. Then the first table becomes the older table, and the older
 	// table is forgotten.
-	bindings, older map[[16]byte][32]byte
+	bindings, older map[[16]byte]binding
 	since           time.Time // when bindings was begun
+}
+
+// binding is the binding of an admission. If sure is false, the admission's record may be
+// missing on the disk. Then a claim with the same binding writes the record again before the
+// answer: a record that was loaded may be in the operating system's memory only.
+type binding struct {
+	to   [32]byte
+	sure bool
 }
 
 // window has the nonces of a span of ticket expiry.
 type window struct {
 	cache.Window
 	used    map[[16]byte]int64 // the first use, Unix ns
-	notSure map[[16]byte]bool  // records that may be missing on the disk; nobody was admitted on them
+	notSure map[[16]byte]bool  // nonces whose only record may be missing on the disk: its write failed
 	pending int                // records that are being written
 	numbers []uint64           // of its segments, missing ones included
 	disk    int64              // bytes of its segments
@@ -48,7 +56,7 @@ func newNonceIndex() nonceIndex {
 	return nonceIndex{
 		live:     make(map[int64]*window),
 		inFlight: make(map[[16]byte]*commit),
-		bindings: make(map[[16]byte][32]byte),
+		bindings: make(map[[16]byte]binding),
 	}
 }
 
@@ -93,12 +101,18 @@ func (x *nonceIndex) load(index int64, r *record, now time.Time) *window {
 		w.used[r.nonce] = r.first
 		w.Records++
 		x.records++
+		x.bind(r, now)
 	} else {
 		w.used[r.nonce] = min(first, r.first)
+		if x.binding(r.nonce).to != r.binding {
+			// An owner that was taken over wrote one of the records, and a later owner the other one.
+			// One of the two admitted, and nobody knows which.
+			delete(x.bindings, r.nonce)
+			delete(x.older, r.nonce)
+		}
 	}
 	x.queue.Extend(w, time.Unix(r.retain, 0).UTC())
 	w.Issued = max(w.Issued, r.issued)
-	x.bind(r, now)
 	return w
 }
 
@@ -110,7 +124,7 @@ func (x *nonceIndex) insert(index int64, r *record, now time.Time) {
 func (x *nonceIndex) bind(r *record, now time.Time) {
 	x.rotate(now)
 	if r.binding != [32]byte{} && now.Sub(time.Unix(0, r.first)) < replay.Grace {
-		x.bindings[r.nonce] = r.binding
+		x.bindings[r.nonce] = binding{to: r.binding}
 	}
 }
 
@@ -120,20 +134,21 @@ func (x *nonceIndex) rotate(now time.Time) {
 	if age >= 0 && age < replay.Grace {
 		return
 	}
-	x.older, x.bindings, x.since = x.bindings, make(map[[16]byte][32]byte), now
+	x.older, x.bindings, x.since = x.bindings, make(map[[16]byte]binding), now
 	if age >= 2*replay.Grace {
 		x.older = nil
 	}
 }
 
 // binding returns the nonce's binding, or zero if none counts any more.
-func (x *nonceIndex) binding(nonce [16]byte) [32]byte {
+func (x *nonceIndex) binding(nonce [16]byte) binding {
 	if b, ok := x.bindings[nonce]; ok {
 		return b
 	}
 	return x.older[nonce]
 }
 
+// unsure reports whether the write of the nonce's record failed, and none succeeded since.
 func (x *nonceIndex) unsure(c *replay.Claim) bool {
 	w := x.live[cache.WindowOf(c.Expires)]
 	return w != nil && w.notSure[c.Nonce]
@@ -147,7 +162,14 @@ func (x *nonceIndex) finish(index int64, r *record, err error) {
 	switch {
 	case err == nil:
 		delete(w.notSure, r.nonce)
-	case isNotWritten(err) && !w.notSure[r.nonce]:
+		for _, table := range []map[[16]byte]binding{x.bindings, x.older} {
+			if b, ok := table[r.nonce]; ok {
+				b.sure = true
+				table[r.nonce] = b
+			}
+		}
+	case r.again: // the earlier record is as it was
+	case isNotWritten(err):
 		// Nobody was admitted, and no record can ever say otherwise.
 		delete(w.used, r.nonce)
 		delete(x.bindings, r.nonce)

@@ -180,7 +180,7 @@ func (j *Store) loadSegment(named map[int64][]uint64, index int64, number uint64
 	}
 	w := j.index.window(index)
 	w.numbers = append(w.numbers, number)
-	j.addDisk(w, headerSize+n*recordSize)
+	j.addDisk(w, st.size)
 	return st, nil
 }
 

@@ -13,8 +13,8 @@ type Needs struct {
 	// Bytes is the memory in use, as Stats.Bytes counts. MaxBytes is a Config.MaxBytes with a
 	// quarter to spare: DefaultBytes, if large enough.
 	Bytes, MaxBytes int64
-	// DiskBytes is the size of the segments in blocks of 4 KiB, and Segments
-	// their number.
+	// DiskBytes is the size of the segments in blocks of 4 KiB, with their room for further
+	// records, and Segments is their number.
 	DiskBytes int64
 	Segments  int
 }
@@ -30,7 +30,7 @@ func Plan(load replay.Load) (Needs, error) {
 	bindings := int64(math.Ceil(load.Rate * (2 * replay.Grace).Seconds()))
 	n := Needs{
 		Bytes:     live*nonceBytes + windows*windowBytes + min(live, bindings)*bindingBytes,
-		DiskBytes: live*recordSize + windows*(headerSize+diskBlock),
+		DiskBytes: live*recordSize + min(live*recordSize/roomShare, windows*mostRoom) + windows*(headerSize+diskBlock),
 		Segments:  load.Windows(),
 	}
 	n.MaxBytes = cache.Bound(DefaultBytes, func(int64) int64 { return n.Bytes })

@@ -250,3 +250,29 @@ func TestManyOwners(t *testing.T) {
 		}
 	}
 }
+
+// A process that is taken over in the middle of a claim leaves a record of a ticket that the
+// new owner admits without the binding. Nobody knows later which of the two records admitted,
+// so no binding is admitted again.
+func TestTakenOverWithAnotherBinding(t *testing.T) {
+	clock := claimtest.NewClock()
+	dir := t.TempDir()
+	clock.Step(-time.Hour)
+	p := newPause("write")
+	defer p.end()
+	first := openUnlocked(t, dir, clock, p.at)
+	clock.Step(time.Hour)
+	require.Equal(t, replay.Admitted, claim(t, first, ticket(1, start, lifetime, skew)).Status)
+	late := bound(ticket(2, start, lifetime, skew), 7)
+	slow := 0
+	returned := p.hold(func() { slow = admits(first, late) })
+	second := openUnlocked(t, dir, clock, nothing)
+	require.Equal(t, replay.Answer{Status: replay.Admitted}, claim(t, second, ticket(2, start, lifetime, skew)))
+	p.end()
+	<-returned
+	require.Zero(t, slow)
+	require.NoError(t, second.Close())
+	third := openUnlocked(t, dir, clock, nothing)
+	assert.Equal(t, replay.AlreadyUsed, claim(t, third, late).Status)
+	assert.Equal(t, replay.AlreadyUsed, claim(t, third, bound(late, 8)).Status)
+}

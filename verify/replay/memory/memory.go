@@ -160,6 +160,9 @@ func (s *Store) Claim(ctx context.Context, c replay.Claim) (replay.Answer, error
 	return sh.claim(&c, k, s.now), nil
 }
 
+// Immediate reports true: a claim waits for nothing but a lock. See replay.Store.
+func (s *Store) Immediate() bool { return true }
+
 // Peek implements replay.Store.
 func (s *Store) Peek(ctx context.Context, c replay.Claim) (replay.Answer, error) {
 	if err := s.check(ctx, &c); err != nil {

@@ -43,10 +43,10 @@ type shard struct {
 	due    time.Time // no window's retention ends before
 
 	recent   cache.Recent
-	records  int
+	admitted uint64 // without the repeated
 	repeated uint64
 
-	answers [replay.ClockBehind + 1]uint64
+	answers [replay.ClockBehind + 1]uint64 // all others
 
 	barrier bool
 	epoch   time.Time
@@ -80,11 +80,14 @@ func (s *shard) claim(c *replay.Claim, k cache.Key, clock func() time.Time) repl
 	}
 	place := s.recent.Place(k)
 	a := s.judge(c, k, now)
-	s.answers[a.Status]++
-	if a.Repeated {
+	switch {
+	case a.Repeated:
 		s.repeated++
-	} else if a.Status == replay.Admitted {
+	case a.Status == replay.Admitted:
+		s.admitted++
 		s.insert(c, k, place, now)
+	default:
+		s.answers[a.Status]++
 	}
 	return a
 }
@@ -168,7 +171,6 @@ func (s *shard) insert(c *replay.Claim, k cache.Key, place cache.Place, now time
 	s.queue.Extend(w, retain)
 	w.Issued = max(w.Issued, c.Issued.UnixMilli())
 	w.add(k)
-	s.records++
 	place.Add(&c.Nonce, &c.Binding, now)
 }
 
@@ -244,7 +246,6 @@ func (s *shard) dropExpired(now time.Time) bool {
 	s.last = nil
 	s.dropped.Add(w.Index, w.Issued)
 	s.bytes -= w.bytes()
-	s.records -= w.Records
 	return true
 }
 
@@ -252,14 +253,15 @@ func (s *shard) dropExpired(now time.Time) bool {
 func (s *shard) addTo(st *replay.Stats, clock func() time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.Live += int64(s.records)
 	st.Windows += len(s.queue)
 	st.Bytes += s.bytes
 	for _, w := range s.queue {
+		st.Live += int64(w.Records)
 		st.LongestChain = max(st.LongestChain, len(w.Filters))
 		st.ErrorRate = max(st.ErrorRate, w.ErrorRate())
 	}
-	for status := replay.Admitted; status <= replay.ClockBehind; status++ {
+	st.Answers[replay.Admitted] += s.admitted + s.repeated
+	for status := replay.AlreadyUsed; status <= replay.ClockBehind; status++ {
 		st.Answers[status] += s.answers[status]
 	}
 	st.Repeated += s.repeated

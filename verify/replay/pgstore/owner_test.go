@@ -84,10 +84,7 @@ func TestReplacedFunction(t *testing.T) {
 	squatter, service := role(t, url, "replacer", ""), role(t, url, "served", "")
 	exec1(t, url, "BEGIN;"+Schema()+"; GRANT USAGE ON SCHEMA admitone_replay TO served; COMMIT")
 	var log bytes.Buffer
-	s, err := Open(context.Background(), Config{URL: service, PurgeEvery: -1, Timeout: patience,
-		Log: slog.New(slog.NewTextHandler(&log, nil))})
-	require.NoError(t, err)
-	t.Cleanup(func() { s.Close() })
+	s := open(t, service, func(c *Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
 	c := fresh()
 	require.Equal(t, replay.Admitted, claim(t, s, c).Status)
 

@@ -179,3 +179,34 @@ func TestUnfit(t *testing.T) {
 		}
 	}
 }
+
+// FuzzURL: a URL is refused without quoting any of it, or names servers and has no parameter but
+// the known ones.
+func FuzzURL(f *testing.F) {
+	for _, url := range []string{
+		"redis://user:" + secret + "@host:6379/0", "rediss://host?addr=b:2&addr=c:3", "unix:///run/redis.sock?db=1",
+		"redis://a?master_set=m&sentinel_username=u&sentinel_password=" + secret, "valkeys://[::1]:1/7?client_name=x",
+		"redis://host/x", "redis://h?skip_verify=1", "http://h", "redis://user:" + secret + "/@host",
+	} {
+		f.Add(url)
+	}
+	f.Add("")
+	f.Fuzz(func(t *testing.T, url string) {
+		c := Config{URL: url}
+		opt, u, query, err := c.parseURL()
+		if err != nil {
+			var mistake *token.ConfigError
+			require.ErrorAs(t, err, &mistake)
+			require.NoError(t, mistake.Cause)
+			return
+		}
+		require.NotEmpty(t, opt.InitAddress)
+		for name := range query {
+			require.True(t, parameters[name], name)
+		}
+		require.Equal(t, u.Scheme == "rediss" || u.Scheme == "valkeys", opt.TLSConfig != nil, u.Scheme)
+		if opt.TLSConfig != nil {
+			require.False(t, opt.TLSConfig.InsecureSkipVerify)
+		}
+	})
+}

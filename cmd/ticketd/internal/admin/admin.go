@@ -1,11 +1,11 @@
 // Package admin has the commands that manage the records of the directory at a shell:
-// brands, agents, customers, channels, API keys and administrators; and the command that
-// shows the audit trail. Each kind of record has a file with
+// brands, agents, customers, channels, API keys and administrators; and the commands that
+// show the named issuers and the audit trail. Each kind of record has a file with
 // its fields; record.go makes the commands that all kinds have from such a table.
 //
-// The commands work on the directory itself, beside a ticketd that may be running. The
-// rules for records belong to package directory. Starting a service or making a data
-// folder belongs to package main.
+// The commands work on a store: the directory itself, beside a ticketd that may be running, or
+// with --url a running service, by package remote. The rules for records belong to package
+// directory. Starting a service or making a data folder belongs to package main.
 package admin
 
 import (
@@ -19,6 +19,6 @@ func Commands(stdout, stderr io.Writer) []*cobra.Command {
 	s := &shell{stdout: stdout, stderr: stderr}
 	return []*cobra.Command{
 		brandCommand(s), agentCommand(s), customerCommand(s), channelCommand(s), apiKeyCommand(s), ticketCommand(s),
-		administratorCommand(s), consoleCommand(s), auditCommand(s),
+		administratorCommand(s), issuerCommand(s), consoleCommand(s), auditCommand(s),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/spf13/cobra"
 
@@ -32,14 +33,14 @@ func administratorCommand(s *shell) *cobra.Command {
 			}
 			return dash("")
 		},
-		prepare: func(_ context.Context, _ *directory.DB, cmd *cobra.Command, _ string, a *directory.Administrator) error {
+		prepare: func(_ context.Context, _ store, cmd *cobra.Command, _ string, a *directory.Administrator) error {
 			if cmd.Name() == "add" && !cmd.Flags().Changed("active") {
 				a.Active = true
 			}
 			return nil
 		},
 		add: func(
-			db *directory.DB, ctx context.Context, _, username string, a directory.Administrator,
+			db store, ctx context.Context, _, username string, a directory.Administrator,
 		) (directory.Administrator, error) {
 			a.Username = username
 			if err := db.AddAdministrator(ctx, a); err != nil {
@@ -47,21 +48,19 @@ func administratorCommand(s *shell) *cobra.Command {
 			}
 			return db.Administrator(ctx, username)
 		},
-		get: func(db *directory.DB, ctx context.Context, _, username string) (directory.Administrator, error) {
+		get: func(db store, ctx context.Context, _, username string) (directory.Administrator, error) {
 			return db.Administrator(ctx, username)
 		},
 		update: func(
-			db *directory.DB, ctx context.Context, _, username string, edit func(*directory.Administrator) error,
+			db store, ctx context.Context, _, username string, edit func(*directory.Administrator) error,
 		) (directory.Administrator, error) {
 			a, err := db.UpdateAdministrator(ctx, username, last, edit)
 			return a, withLast(err)
 		},
-		list: func(
-			db *directory.DB, ctx context.Context, _, after string, limit int,
-		) ([]directory.Administrator, error) {
-			return db.Administrators(ctx, after, limit)
+		list: func(db store, ctx context.Context, _, after string) iter.Seq2[directory.Administrator, error] {
+			return db.Administrators(ctx, after)
 		},
-		remove: func(db *directory.DB, ctx context.Context, _, username string) error {
+		remove: func(db store, ctx context.Context, _, username string) error {
 			return withLast(db.RemoveAdministrator(ctx, username, last))
 		},
 	}
@@ -71,7 +70,7 @@ ticketd console link lets an administrator in.`)
 	cmd.AddCommand(k.endSessionsCommand(s,
 		"end-sessions ends the administrator's sessions in the console, and the links that\n"+
 			"are not used yet, at once. To prevent new ones, use ticketd administrator set\n--active=false.",
-		func(ctx context.Context, db *directory.DB, _, username string) (directory.Administrator, error) {
+		func(ctx context.Context, db store, _, username string) (directory.Administrator, error) {
 			return db.EndAdministratorSessions(ctx, username)
 		}))
 	for _, name := range []string{"set", "remove"} {

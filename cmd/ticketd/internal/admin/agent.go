@@ -25,18 +25,18 @@ func agentCommand(s *shell) *cobra.Command {
 			"end-sessions": "  ticketd agent end-sessions john.d --brand commbox --data /var/lib/ticketd",
 		},
 		name: func(a *directory.Agent) string { return a.Username },
-		note: func(ctx context.Context, db *directory.DB, _ *cobra.Command, a *directory.Agent) (string, error) {
+		note: func(ctx context.Context, db store, _ *cobra.Command, a *directory.Agent) (string, error) {
 			b, err := db.Brand(ctx, a.Brand)
 			return ticketNote(b, a), err
 		},
-		prepare: func(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand string, a *directory.Agent) error {
+		prepare: func(ctx context.Context, db store, cmd *cobra.Command, brand string, a *directory.Agent) error {
 			if cmd.Name() == "add" && !cmd.Flags().Changed("active") {
 				a.Active = true
 			}
 			return preparePhone(ctx, db, brand, &a.Phone1)
 		},
 		add: func(
-			db *directory.DB, ctx context.Context, brand, username string, a directory.Agent,
+			db store, ctx context.Context, brand, username string, a directory.Agent,
 		) (directory.Agent, error) {
 			a.Brand, a.Username = brand, username
 			if err := db.AddAgent(ctx, a); err != nil {
@@ -44,17 +44,17 @@ func agentCommand(s *shell) *cobra.Command {
 			}
 			return db.Agent(ctx, brand, username)
 		},
-		get:    (*directory.DB).Agent,
-		update: (*directory.DB).UpdateAgent,
-		list:   (*directory.DB).Agents,
-		remove: (*directory.DB).RemoveAgent,
+		get:    store.Agent,
+		update: store.UpdateAgent,
+		list:   store.Agents,
+		remove: store.RemoveAgent,
 	}
 	cmd := k.command(s, "Manage agents",
 		"An agent is a user of a brand's management system. An agent who is inactive or not in\n"+
 			"the directory gets no ticket and enters with none.")
 	cmd.AddCommand(importCommand(s), k.endSessionsCommand(s, "end-sessions signs the agent out, within 5 seconds. "+
 		"The agent may enter again; to\nprevent that, use ticketd agent set --active=false.",
-		func(ctx context.Context, db *directory.DB, brand, username string) (directory.Agent, error) {
+		func(ctx context.Context, db store, brand, username string) (directory.Agent, error) {
 			return db.EndAgentSessions(ctx, brand, username)
 		}))
 	return cmd
@@ -85,7 +85,7 @@ func ticketNote(b directory.Brand, a *directory.Agent) string {
 }
 
 // preparePhone rewrites a phone number in the E.164 form. The empty number stays empty.
-func preparePhone(ctx context.Context, db *directory.DB, brand string, phone *string) error {
+func preparePhone(ctx context.Context, db store, brand string, phone *string) error {
 	if *phone == "" {
 		return nil
 	}

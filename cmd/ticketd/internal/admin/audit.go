@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"os"
 	"os/user"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,8 +25,8 @@ const (
 	maxAudit     = 1_000_000        // largest --limit
 )
 
-// shellActor returns the user of this machine who runs the command.
-func shellActor() directory.Actor {
+// Actor returns the user of this machine who runs the command.
+func Actor() directory.Actor {
 	a := directory.Actor{Kind: directory.ActorShell}
 	if u, err := user.Current(); err == nil {
 		a.Name = u.Username
@@ -61,10 +63,11 @@ audit.dropped says that some may be missing.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&a.ticket, "ticket", "", "events of one `ticket`: its ID, the ticket, or the URL with the ticket")
+	f.StringVar(&a.filter.Issuer, "issuer", "", "events of tickets of this named `issuer`")
 	f.StringVar(&a.agent, "agent", "", "events about the agent with this `username`")
 	f.StringVar(&a.filter.Brand, "brand", "", "events of this `brand` (default: all, and the deployment's)")
 	f.StringVar(&a.since, "since", "",
-		"events from this `time` on: a duration before now such as 24h, or 2026-11-21T12:00:00Z")
+		"events from this `time` on: a duration before now such as 24h or 30d, 2026-11-21 (UTC), or 2026-11-21T12:00:00Z")
 	f.StringVar(&a.until, "until", "", "events before this `time`, as --since")
 	f.StringVar(&a.filter.Action, "action", "",
 		"events of this `action`, such as agent.set, or with a dot at the end: agent.")
@@ -74,7 +77,7 @@ audit.dropped says that some may be missing.`,
 	f.BoolVar(&a.follow, "follow", false, "go on printing events as they are written")
 	s.offerBrands(cmd, "brand")
 	settings.AddKeyFlags(f, &s.place)
-	return s.command(cmd, func(ctx context.Context, db *directory.DB, cmd *cobra.Command, _ []string) error {
+	return s.command(cmd, func(ctx context.Context, db store, cmd *cobra.Command, _ []string) error {
 		if err := settings.FromEnvironment(cmd, "keyrings", "realm", "kek"); err != nil {
 			return err
 		}
@@ -86,7 +89,7 @@ audit.dropped says that some may be missing.`,
 }
 
 // complete completes the filter from the flags.
-func (a *auditor) complete(ctx context.Context, db *directory.DB) (err error) {
+func (a *auditor) complete(ctx context.Context, db store) (err error) {
 	if a.limit < 1 || a.limit > maxAudit {
 		return cli.Flagf("limit", "%d is not from 1 to %d", a.limit, maxAudit)
 	}
@@ -106,20 +109,18 @@ func (a *auditor) complete(ctx context.Context, db *directory.DB) (err error) {
 	}
 	if !a.filter.AllBrands {
 		// The trail of a removed brand stays, so an unknown brand is no error if it has events.
-		page, err := db.Events(ctx, directory.EventFilter{Brand: a.filter.Brand}, "", 1)
+		events, err := newest(db.Events(ctx, directory.EventFilter{Brand: a.filter.Brand}), 1)
+		if err == nil && len(events) == 0 {
+			_, err = db.Brand(ctx, a.filter.Brand)
+		}
 		if err != nil {
 			return err
-		}
-		if len(page.Events) == 0 {
-			if _, err := db.Brand(ctx, a.filter.Brand); err != nil {
-				return err
-			}
 		}
 	}
 	if ticketIn(a.ticket) != "" {
 		r := revoker{shell: a.shell, db: db}
 		defer r.close()
-		t, err := r.open(ticketIn(a.ticket))
+		t, err := r.open(ctx, ticketIn(a.ticket))
 		if err != nil {
 			return err
 		}
@@ -134,7 +135,7 @@ func (a *auditor) complete(ctx context.Context, db *directory.DB) (err error) {
 	return nil
 }
 
-// auditTime parses a time: a duration before now, or a time of RFC 3339.
+// auditTime parses a time: a duration before now, a date in UTC, or a time of RFC 3339.
 func auditTime(flag, text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
@@ -142,28 +143,29 @@ func auditTime(flag, text string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
 		return now.Add(-d), nil
 	}
-	if t, err := time.Parse(time.RFC3339, text); err == nil {
-		return t, nil
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
+			return now.AddDate(0, 0, -int(n)), nil
+		}
 	}
-	return time.Time{}, cli.Flagf(flag, "is neither a duration such as 24h nor a time such as 2026-11-21T12:00:00Z")
+	for _, form := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(form, text); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, cli.Flagf(flag,
+		"is neither a duration such as 24h or 30d, nor a time such as 2026-11-21 or 2026-11-21T12:00:00Z")
 }
 
 // run prints the newest events, and then, if asked, the events to come.
-func (a *auditor) run(ctx context.Context, db *directory.DB) error {
-	last, err := db.LastEvent(ctx)
+func (a *auditor) run(ctx context.Context, db store) error {
+	last, err := db.LastEvent(ctx, a.filter)
 	if err != nil {
 		return err
 	}
-	var events []directory.Event
-	for cursor := ""; len(events) < a.limit; {
-		page, err := db.Events(ctx, a.filter, cursor, min(a.limit-len(events), 1000))
-		if err != nil {
-			return err
-		}
-		events = append(events, page.Events...)
-		if cursor = page.Next; cursor == "" {
-			break
-		}
+	events, err := newest(db.Events(ctx, a.filter), a.limit)
+	if err != nil {
+		return err
 	}
 	slices.Reverse(events)
 	for i := range events {
@@ -177,9 +179,22 @@ func (a *auditor) run(ctx context.Context, db *directory.DB) error {
 	return a.goOn(ctx, db, last, events)
 }
 
+// newest returns up to limit events.
+func newest(all iter.Seq2[directory.Event, error], limit int) (events []directory.Event, err error) {
+	for e, err := range all {
+		if err != nil {
+			return nil, err
+		}
+		if events = append(events, e); len(events) == limit {
+			break
+		}
+	}
+	return events, nil
+}
+
 // goOn prints the events that are written after the event with the ID last. Events that
 // appear after others with a higher ID are printed when they appear.
-func (a *auditor) goOn(ctx context.Context, db *directory.DB, last int64, printed []directory.Event) error {
+func (a *auditor) goOn(ctx context.Context, db store, last int64, printed []directory.Event) error {
 	seen := make(map[int64]time.Time)
 	for _, e := range printed {
 		seen[e.ID] = time.Now()
@@ -247,6 +262,8 @@ func (a *auditor) print(e *directory.Event) error {
 		add(e.Kind+"=", e.Name)
 	}
 	add("ticket=", e.Ticket)
+	add("issuer=", e.Issuer)
+	add("signing_key=", e.SigningKey)
 	add("fields=", strings.Join(e.Fields, ","))
 	add("reason=", quoted(e.Reason))
 	if e.Count > 1 {
@@ -279,7 +296,7 @@ func eventMembers(e *directory.Event) map[string]any {
 	}
 	for name, text := range map[string]string{
 		"actor": e.Actor.Name, "machine": e.Actor.Machine, "remote": e.Actor.Remote, "kind": e.Kind, "name": e.Name,
-		"ticket": e.Ticket, "issuer": e.Issuer, "ticketKey": e.TicketKey, "reason": e.Reason,
+		"ticket": e.Ticket, "issuer": e.Issuer, "ticketKey": e.TicketKey, "signingKey": e.SigningKey, "reason": e.Reason,
 	} {
 		if text != "" {
 			object[name] = text

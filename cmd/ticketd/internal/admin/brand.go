@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,23 +15,36 @@ import (
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/cmd/ticketd/internal/attribute"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/cmd/ticketd/internal/looks"
+	"github.com/admitone/admitone/cmd/ticketd/internal/settings"
 	"github.com/admitone/admitone/token"
-	"github.com/admitone/admitone/verify/web"
 )
 
-// checkPages refuses a --language without texts: the pages would stay in the browser's.
-func checkPages(cmd *cobra.Command) error {
+// checkPages refuses a --language without texts: the pages would stay in the browser's. A
+// running service knows its own texts.
+func (s *shell) checkPages(cmd *cobra.Command) error {
 	f := cmd.Flags().Lookup("language")
-	if f == nil || f.Value.String() == "" {
+	if f == nil || f.Value.String() == "" || s.service.URL != "" {
 		return nil
+	}
+	folder, err := looks.Open(s.pages)
+	if err != nil {
+		return err
 	}
 	if _, err := language.Parse(f.Value.String()); err != nil {
 		return nil // which the directory refuses
 	}
-	if err := web.CheckLanguage(f.Value.String()); err != nil {
+	if err := folder.CheckLanguage(f.Value.String()); err != nil {
 		return cli.Usage(cli.ForFlag("language", err))
 	}
 	return nil
+}
+
+// addPagesFlag adds --pages to a command that has --language.
+func (s *shell) addPagesFlag(cmd *cobra.Command) {
+	if cmd.Flags().Lookup("language") != nil {
+		settings.AddPagesFlag(cmd.Flags(), &s.pages)
+	}
 }
 
 // lifetimeNote says that a lifetime over the service's default maximum needs a flag of the
@@ -63,26 +77,26 @@ func brandCommand(s *shell) *cobra.Command {
 			"end-sessions": "  ticketd brand end-sessions commbox --data /var/lib/ticketd",
 		},
 		name: func(b *directory.Brand) string { return b.Name },
-		note: func(_ context.Context, _ *directory.DB, cmd *cobra.Command, _ *directory.Brand) (string, error) {
+		note: func(_ context.Context, _ store, cmd *cobra.Command, _ *directory.Brand) (string, error) {
 			return lifetimeNote(cmd), nil
 		},
-		add: func(db *directory.DB, ctx context.Context, _, name string, b directory.Brand) (directory.Brand, error) {
+		add: func(db store, ctx context.Context, _, name string, b directory.Brand) (directory.Brand, error) {
 			b.Name = name
 			if err := db.AddBrand(ctx, b); err != nil {
 				return b, err
 			}
 			return db.Brand(ctx, name)
 		},
-		get: func(db *directory.DB, ctx context.Context, _, name string) (directory.Brand, error) {
+		get: func(db store, ctx context.Context, _, name string) (directory.Brand, error) {
 			return db.Brand(ctx, name)
 		},
 		update: func(
-			db *directory.DB, ctx context.Context, _, name string, edit func(*directory.Brand) error,
+			db store, ctx context.Context, _, name string, edit func(*directory.Brand) error,
 		) (directory.Brand, error) {
 			return db.UpdateBrand(ctx, name, edit)
 		},
-		list: func(db *directory.DB, ctx context.Context, _, after string, limit int) ([]directory.Brand, error) {
-			return db.Brands(ctx, after, limit)
+		list: func(db store, ctx context.Context, _, after string) iter.Seq2[directory.Brand, error] {
+			return db.Brands(ctx, after)
 		},
 	}
 	cmd := k.command(s, "Manage brands",
@@ -92,7 +106,7 @@ func brandCommand(s *shell) *cobra.Command {
 API keys is removed only with --with-all. remove then says how many there are, and
 asks for the brand's name at a terminal; elsewhere, give --yes. An API key of several
 brands stays.`, true}
-	remove := k.verb(s, v, func(ctx context.Context, db *directory.DB, cmd *cobra.Command, _, name string) error {
+	remove := k.verb(s, v, func(ctx context.Context, db store, cmd *cobra.Command, _, name string) error {
 		how.stdin = cmd.InOrStdin()
 		return s.removeBrand(ctx, db, name, how)
 	})
@@ -101,11 +115,8 @@ brands stays.`, true}
 	remove.Flags().BoolVar(&how.yes, "yes", false, "with --with-all: remove these records for good, without a question")
 	cmd.AddCommand(remove)
 	cmd.AddCommand(k.endSessionsCommand(s, "end-sessions signs out everybody who entered the brand before now.",
-		func(ctx context.Context, db *directory.DB, _, name string) (directory.Brand, error) {
-			return db.UpdateBrand(ctx, name, func(b *directory.Brand) error {
-				b.SessionsSince = time.Now()
-				return nil
-			})
+		func(ctx context.Context, db store, _, name string) (directory.Brand, error) {
+			return db.EndBrandSessions(ctx, name)
 		}))
 	return cmd
 }
@@ -118,13 +129,15 @@ type brandRemoval struct {
 
 // removeBrand removes a brand, and with all its records only if the caller has
 // confirmed that. It prints how much was removed.
-func (s *shell) removeBrand(ctx context.Context, db *directory.DB, name string, how brandRemoval) error {
+func (s *shell) removeBrand(ctx context.Context, db store, name string, how brandRemoval) error {
 	err := db.RemoveBrand(ctx, name, false)
 	has, inUse := errors.AsType[*directory.InUseError](err)
 	if err == nil {
 		has = &directory.InUseError{Brand: name}
-	} else if !inUse || !how.withAll {
+	} else if !inUse {
 		return err
+	} else if !how.withAll {
+		return fmt.Errorf("%w (--with-all)", err)
 	}
 	if inUse && !how.yes {
 		question := fmt.Sprintf("this removes brand %q with %s, for good", name, has.Records())

@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"path"
 
 	"github.com/spf13/cobra"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/cmd/ticketd/internal/attribute"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/cmd/ticketd/internal/remote"
 	"github.com/admitone/admitone/cmd/ticketd/internal/settings"
 	"github.com/admitone/admitone/cmd/ticketd/internal/state"
 	"github.com/admitone/admitone/keyring"
@@ -29,11 +31,11 @@ func channelCommand(s *shell) *cobra.Command {
 				"--public-url https://chat.example.com",
 		},
 		name: func(c *directory.Channel) string { return c.ID },
-		note: func(_ context.Context, _ *directory.DB, cmd *cobra.Command, _ *directory.Channel) (string, error) {
+		note: func(_ context.Context, _ store, cmd *cobra.Command, _ *directory.Channel) (string, error) {
 			return lifetimeNote(cmd), nil
 		},
 		add: func(
-			db *directory.DB, ctx context.Context, brand, id string, c directory.Channel,
+			db store, ctx context.Context, brand, id string, c directory.Channel,
 		) (directory.Channel, error) {
 			c.Brand, c.ID = brand, id
 			if err := db.AddChannel(ctx, c); err != nil {
@@ -41,10 +43,10 @@ func channelCommand(s *shell) *cobra.Command {
 			}
 			return db.Channel(ctx, brand, id)
 		},
-		get:    (*directory.DB).Channel,
-		update: (*directory.DB).UpdateChannel,
-		list:   (*directory.DB).Channels,
-		remove: (*directory.DB).RemoveChannel,
+		get:    store.Channel,
+		update: store.UpdateChannel,
+		list:   store.Channels,
+		remove: store.RemoveChannel,
 	}
 	cmd := k.command(s, "Manage channels",
 		"A channel is one place of a brand where its customers enter. The settings of a channel\n"+
@@ -60,8 +62,16 @@ func channelURLCommand(s *shell, k *kind[directory.Channel]) *cobra.Command {
 		`url prints the address of a channel's page, to which ?ta=TICKET is appended. The
 address contains the ID of the channel, sealed under the channel keyring of the
 data folder. It stays the same until that keyring rotates. Addresses published
-before a rotation work as long as their key is kept.`, true}
-	cmd := k.verb(s, v, func(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand, id string) error {
+before a rotation work as long as their key is kept. With --url, the running service
+makes the address with its own --public-url.`, true}
+	cmd := k.verb(s, v, func(ctx context.Context, db store, cmd *cobra.Command, brand, id string) error {
+		if service, ok := db.(*remote.Directory); ok {
+			url, err := service.ChatURL(ctx, brand, id)
+			if err != nil {
+				return err
+			}
+			return s.printURL(brand, id, url)
+		}
 		if err := settings.FromEnvironment(cmd, "keyrings", "realm", "kek", "public-url"); err != nil {
 			return err
 		}
@@ -81,16 +91,22 @@ before a rotation work as long as their key is kept.`, true}
 		if err != nil {
 			return err
 		}
-		url := publicURL + "/chat/" + code
-		if s.json {
-			return json.NewEncoder(s.stdout).Encode(map[string]string{"brand": brand, "id": id, "code": code, "url": url})
-		}
-		_, err = fmt.Fprintln(s.stdout, url)
-		return err
+		return s.printURL(brand, id, publicURL+"/chat/"+code)
 	})
 	settings.AddKeyFlags(cmd.Flags(), &s.place)
 	settings.AddPublicURLFlag(cmd.Flags(), &publicURL, " (environment: ADMITONE_PUBLIC_URL)")
 	return cmd
+}
+
+// printURL prints the address of a channel, which ends in the channel's code.
+func (s *shell) printURL(brand, id, url string) error {
+	if s.json {
+		return json.NewEncoder(s.stdout).Encode(map[string]string{
+			"brand": brand, "id": id, "code": path.Base(url), "url": url,
+		})
+	}
+	_, err := fmt.Fprintln(s.stdout, url)
+	return err
 }
 
 // channelCode returns the sealed ID of a channel.

@@ -6,9 +6,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
-	"github.com/admitone/admitone/cmd/ticketd/internal/settings"
 )
 
 // maxOffered is the largest number of names offered to a shell.
@@ -18,7 +15,7 @@ const maxOffered = 200
 const offerTimeout = 5 * time.Second
 
 // namePage lists names of records behind the name after, in order.
-type namePage func(ctx context.Context, db *directory.DB, after string) ([]string, error)
+type namePage func(ctx context.Context, db store, after string) ([]string, error)
 
 // offerNames completes an argument or flag with the names that begin with the typed
 // text. If the directory does not answer, no name is offered: a shell has no place for
@@ -28,14 +25,11 @@ func (s *shell) offerNames(page namePage) cobra.CompletionFunc {
 		const none = cobra.ShellCompDirectiveNoFileComp
 		ctx, cancel := context.WithTimeout(cmd.Context(), offerTimeout)
 		defer cancel()
-		if err := settings.FromEnvironment(cmd, "data", "database"); err != nil {
-			return nil, none
-		}
-		db, err := s.open(ctx)
+		db, end, err := s.open(cmd)
 		if err != nil {
 			return nil, none
 		}
-		defer db.Close()
+		defer func() { _ = end() }()
 		all, err := page(ctx, db, typed)
 		if err != nil {
 			return nil, none
@@ -51,12 +45,14 @@ func (s *shell) offerNames(page namePage) cobra.CompletionFunc {
 
 // offerBrands completes a flag with the names of brands.
 func (s *shell) offerBrands(cmd *cobra.Command, flag string) {
-	page := func(ctx context.Context, db *directory.DB, after string) (names []string, err error) {
-		brands, err := db.Brands(ctx, after, maxOffered)
-		for _, b := range brands {
+	page := func(ctx context.Context, db store, after string) (names []string, err error) {
+		for b, err := range db.Brands(ctx, after) {
+			if err != nil || len(names) == maxOffered {
+				return names, err
+			}
 			names = append(names, b.Name)
 		}
-		return names, err
+		return names, nil
 	}
 	_ = cmd.RegisterFlagCompletionFunc(flag, s.offerNames(page)) // the flag exists
 }

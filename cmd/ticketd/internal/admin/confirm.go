@@ -6,10 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
-
-	"golang.org/x/term"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
 )
@@ -17,7 +14,7 @@ import (
 // confirm asks at a terminal whether a command may go on: the person types the name.
 // Without a terminal for the question and the answer, the error says to give --yes.
 func (s *shell) confirm(ctx context.Context, in io.Reader, question, name string) error {
-	if !isTerminal(in) || !isTerminal(s.stderr) {
+	if !cli.IsTerminal(in) || !cli.IsTerminal(s.stderr) {
 		return cli.Usagef("%s: give --yes to do so without a question, which needs a terminal", question)
 	}
 	fmt.Fprintf(s.stderr, "%s.\nType the name %s to go on: ", question, cli.Printable(name))
@@ -36,10 +33,4 @@ func (s *shell) confirm(ctx context.Context, in io.Reader, question, name string
 		fmt.Fprintln(s.stderr)
 		return errors.New("nothing was removed: interrupted")
 	}
-}
-
-// isTerminal reports whether a stream is a terminal.
-func isTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/cmd/ticketd/internal/console"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/cmd/ticketd/internal/remote"
 	"github.com/admitone/admitone/cmd/ticketd/internal/settings"
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
@@ -35,13 +37,21 @@ The ticket keyring of the data folder seals the ticket in the URL.`, token.Admin
 	link.Flags().StringVar(&user, "user", "", "`username` of the administrator, mandatory")
 	settings.AddConsoleURLFlag(link.Flags(), &url, ", as serve has it, mandatory (environment: ADMITONE_CONSOLE_URL)")
 	settings.AddKeyFlags(link.Flags(), &s.place)
-	do := func(ctx context.Context, db *directory.DB, cmd *cobra.Command, _ []string) error {
+	do := func(ctx context.Context, db store, cmd *cobra.Command, _ []string) error {
+		if user == "" {
+			return cli.Flagf("user", "is missing; name the administrator")
+		}
+		if service, ok := db.(*remote.Directory); ok {
+			link, err := service.Link(ctx, user)
+			if err != nil {
+				return err
+			}
+			return s.printLink(link.URL, link.TicketID, link.Expires)
+		}
 		if err := settings.FromEnvironment(cmd, "keyrings", "realm", "kek", "console-url"); err != nil {
 			return err
 		}
 		switch {
-		case user == "":
-			return cli.Flagf("user", "is missing; name the administrator")
 		case url == "":
 			return cli.Flagf("console-url", "is missing; give the URL of the console, as serve logs it")
 		case s.place.Data == "":
@@ -50,36 +60,39 @@ The ticket keyring of the data folder seals the ticket in the URL.`, token.Admin
 		if err := settings.CheckConsoleURL(&url); err != nil {
 			return err
 		}
-		return s.printLink(ctx, db, user, url)
+		link, err := s.link(ctx, db.(here).DB, user, url)
+		if err != nil {
+			return err
+		}
+		return s.printLink(link.URL, link.Ticket.ID.String(), link.Expires)
 	}
 	parent.AddCommand(s.command(link, do))
 	return parent
 }
 
-// printLink makes a link with the ticket keyring, and prints the link.
-func (s *shell) printLink(ctx context.Context, db *directory.DB, user, url string) error {
+// link makes a link with the ticket keyring.
+func (s *shell) link(ctx context.Context, db *directory.DB, user, url string) (link console.Link, err error) {
 	ring, err := s.place.OpenRing(keyring.Ticket)
 	if err != nil {
-		return err
+		return link, err
 	}
 	defer ring.Close()
 	longest := min(ring.Report().Policy.Lifetime, token.AdministratorLifetime)
 	issuer, err := token.NewIssuer(token.Config{Sealer: ring, Realm: s.place.Realm, MaxLifetime: longest})
 	if err != nil {
-		return err
+		return link, err
 	}
-	link, err := console.Links{Directory: db, Issuer: issuer, URL: url}.ForShell(ctx, user, "shell")
-	if err != nil {
-		return err
-	}
+	return console.Links{Directory: db, Issuer: issuer, URL: url}.ForShell(ctx, user, "shell")
+}
+
+// printLink prints a link.
+func (s *shell) printLink(url, ticketID string, expires time.Time) error {
 	if s.json {
-		return json.NewEncoder(s.stdout).Encode(map[string]any{
-			"url": link.URL, "ticketId": link.Ticket.ID.String(), "expires": link.Expires,
-		})
+		return json.NewEncoder(s.stdout).Encode(map[string]any{"url": url, "ticketId": ticketID, "expires": expires})
 	}
-	if _, err := fmt.Fprintln(s.stdout, link.URL); err != nil {
+	if _, err := fmt.Fprintln(s.stdout, url); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.stderr, "The link works once, until %s.\n", link.Expires.Local().Format("15:04:05"))
+	fmt.Fprintf(s.stderr, "The link works once, until %s.\n", expires.Local().Format("15:04:05"))
 	return nil
 }

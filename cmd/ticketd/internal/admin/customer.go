@@ -25,17 +25,17 @@ func customerCommand(s *shell) *cobra.Command {
 
 			"end-sessions": "  ticketd customer end-sessions 17 --brand commbox --data /var/lib/ticketd",
 		},
-		name: func(c *directory.Customer) string { return strconv.FormatInt(c.ID, 10) },
-		prepare: func(ctx context.Context, db *directory.DB, _ *cobra.Command, brand string, c *directory.Customer) error {
+		name: customerName,
+		prepare: func(ctx context.Context, db store, _ *cobra.Command, brand string, c *directory.Customer) error {
 			return preparePhone(ctx, db, brand, &c.Phone1)
 		},
 		add: func(
-			db *directory.DB, ctx context.Context, brand, _ string, c directory.Customer,
+			db store, ctx context.Context, brand, _ string, c directory.Customer,
 		) (directory.Customer, error) {
 			c.Brand = brand
 			return db.AddCustomer(ctx, c)
 		},
-		get: func(db *directory.DB, ctx context.Context, brand, name string) (c directory.Customer, err error) {
+		get: func(db store, ctx context.Context, brand, name string) (c directory.Customer, err error) {
 			id, err := customerID(name)
 			if err != nil {
 				return c, err
@@ -43,7 +43,7 @@ func customerCommand(s *shell) *cobra.Command {
 			return db.Customer(ctx, brand, id)
 		},
 		update: func(
-			db *directory.DB, ctx context.Context, brand, name string, edit func(*directory.Customer) error,
+			db store, ctx context.Context, brand, name string, edit func(*directory.Customer) error,
 		) (c directory.Customer, err error) {
 			id, err := customerID(name)
 			if err != nil {
@@ -51,16 +51,8 @@ func customerCommand(s *shell) *cobra.Command {
 			}
 			return db.UpdateCustomer(ctx, brand, id, edit)
 		},
-		list: func(
-			db *directory.DB, ctx context.Context, brand, after string, limit int,
-		) ([]directory.Customer, error) {
-			var id int64
-			if after != "" {
-				id, _ = strconv.ParseInt(after, 10, 64) // name wrote the number
-			}
-			return db.Customers(ctx, brand, id, limit)
-		},
-		remove: func(db *directory.DB, ctx context.Context, brand, name string) error {
+		list: store.Customers,
+		remove: func(db store, ctx context.Context, brand, name string) error {
 			id, err := customerID(name)
 			if err != nil {
 				return err
@@ -73,12 +65,12 @@ func customerCommand(s *shell) *cobra.Command {
 			"number or a unique ID. The service adds the record when a customer enters for the first\ntime.")
 	find := verb{"find", "Find customers by an identifier",
 		"find prints the customers who have one of the given identifiers.", false}
-	findCmd := k.verb(s, find, func(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand, _ string) error {
+	findCmd := k.verb(s, find, func(ctx context.Context, db store, cmd *cobra.Command, brand, _ string) error {
 		if !anyGiven(cmd, attribute.Identifiers) {
 			return cli.Usagef("nothing to look for: give --email, --phone1 or --unique-id")
 		}
 		var c directory.Customer
-		if err := k.fill(ctx, db, cmd, brand, &c); err != nil {
+		if err := k.fill(ctx, s, db, cmd, brand, &c); err != nil {
 			return err
 		}
 		found, err := db.FindCustomers(ctx, brand, c)
@@ -88,12 +80,18 @@ func customerCommand(s *shell) *cobra.Command {
 		if len(found) == 0 {
 			return fmt.Errorf("no customer of brand %q has this identifier", brand)
 		}
-		return k.printAll(s, func(string) ([]directory.Customer, error) { return found, nil })
+		return k.printAll(s, func(yield func(directory.Customer, error) bool) {
+			for _, c := range found {
+				if !yield(c, nil) {
+					return
+				}
+			}
+		})
 	})
 	addFieldFlags(findCmd, attribute.Identifiers)
 	cmd.AddCommand(findCmd, k.endSessionsCommand(s, "end-sessions signs the customer out, within 5 seconds. "+
 		"The customer may enter again.",
-		func(ctx context.Context, db *directory.DB, brand, name string) (c directory.Customer, err error) {
+		func(ctx context.Context, db store, brand, name string) (c directory.Customer, err error) {
 			id, err := customerID(name)
 			if err != nil {
 				return c, err
@@ -102,6 +100,8 @@ func customerCommand(s *shell) *cobra.Command {
 		}))
 	return cmd
 }
+
+func customerName(c *directory.Customer) string { return strconv.FormatInt(c.ID, 10) }
 
 // customerID parses the ID of a customer.
 func customerID(text string) (int64, error) {

@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
+	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/cmd/ticketd/internal/agentfile"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 )
@@ -44,34 +44,18 @@ agents until all new ones are there. --dry-run does all this and changes nothing
 	}
 	s.addBrandFlag(cmd, &brand)
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be added and changed, and change nothing")
-	return s.command(cmd, func(ctx context.Context, db *directory.DB, cmd *cobra.Command, args []string) error {
-		b, err := db.Brand(ctx, brand)
-		if err != nil {
-			return err
+	return s.command(cmd, func(ctx context.Context, db store, cmd *cobra.Command, args []string) error {
+		in := cmd.InOrStdin()
+		if args[0] != "-" {
+			f, err := os.Open(args[0])
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			in = f
 		}
-		file, mistakes, err := readAgents(args[0], cmd.InOrStdin(), b)
-		if err != nil {
-			return err
-		}
-		if len(mistakes) > 0 {
-			return s.reportMistakes(args[0], mistakes)
-		}
-		return s.importAgents(ctx, db, brand, file, dryRun)
+		return s.importAgents(ctx, db, brand, args[0], in, dryRun)
 	})
-}
-
-// readAgents reads a file, or standard input.
-func readAgents(path string, stdin io.Reader, b directory.Brand) (agentfile.File, []agentfile.Mistake, error) {
-	in := stdin
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return agentfile.File{}, nil, err
-		}
-		defer f.Close()
-		in = f
-	}
-	return agentfile.Read(in, b)
 }
 
 // reportMistakes prints the mistakes as FILE:LINE on standard error, or as JSON.
@@ -96,23 +80,29 @@ func (s *shell) reportMistakes(path string, mistakes []agentfile.Mistake) error 
 	return fmt.Errorf("%s wrong; nothing was imported", lines)
 }
 
-// importAgents writes the agents, and shows the progress.
+// importAgents imports a file, and shows the progress.
 func (s *shell) importAgents(
-	ctx context.Context, db *directory.DB, brand string, file agentfile.File, dryRun bool,
+	ctx context.Context, db store, brand, path string, in io.Reader, dryRun bool,
 ) error {
 	start := time.Now()
-	bar := s.progress(len(file.Agents))
-	did, err := db.ImportAgents(ctx, brand, file.All(), &directory.ImportOptions{
-		Missing: file.Missing, DryRun: dryRun, Progress: func(n int) { _ = bar.Set(n) },
-	})
-	if err != nil {
-		_ = bar.Exit()
-		if errors.Is(err, context.Canceled) {
-			return errors.New("nothing was imported: interrupted")
+	var bar *progressbar.ProgressBar
+	did, mistakes, err := db.ImportFile(ctx, brand, in, dryRun, func(done, all int) {
+		if bar == nil {
+			bar = s.progress(all)
 		}
-		return fmt.Errorf("nothing was imported: %w", err)
+		_ = bar.Set(done)
+	})
+	if bar != nil && err != nil {
+		_ = bar.Exit()
 	}
-	_ = bar.Finish()
+	switch {
+	case err != nil:
+		return err
+	case len(mistakes) > 0:
+		return s.reportMistakes(path, mistakes)
+	case bar != nil:
+		_ = bar.Finish()
+	}
 	return s.reportImport(did, dryRun, time.Since(start))
 }
 
@@ -137,7 +127,7 @@ func (s *shell) reportImport(did directory.Imported, dryRun bool, took time.Dura
 
 // progress returns a progress bar, which shows only if standard error is a terminal.
 func (s *shell) progress(n int) *progressbar.ProgressBar {
-	if s.json || !isTerminal(s.stderr) {
+	if s.json || !cli.IsTerminal(s.stderr) {
 		return progressbar.DefaultSilent(int64(n))
 	}
 	bar := progressbar.NewOptions(n, progressbar.OptionSetWriter(s.stderr),

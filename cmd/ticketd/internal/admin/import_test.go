@@ -3,12 +3,12 @@ package admin
 import (
 	"context"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/admitone/admitone/cmd/ticketd/internal/agentfile"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 )
 
@@ -21,7 +21,7 @@ func TestImportInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	a := &shell{stdout: io.Discard, stderr: io.Discard}
-	err = a.importAgents(ctx, db, "acme", agentfile.File{Agents: []directory.Agent{{Username: "ann"}}}, false)
+	err = a.importAgents(ctx, here{db}, "acme", "-", strings.NewReader("username\nann\n"), false)
 	assert.EqualError(t, err, "nothing was imported: interrupted")
 	all, err := db.Agents(t.Context(), "acme", "", 1)
 	require.NoError(t, err)

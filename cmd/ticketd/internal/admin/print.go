@@ -3,37 +3,44 @@ package admin
 import (
 	"encoding/json"
 	"fmt"
-	"github.com/admitone/admitone/cmd/ticketd/internal/attribute"
 	"io"
+	"iter"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/admitone/admitone/cmd/ticketd/internal/attribute"
 )
 
-// printAll prints one page after the other.
-func (k *kind[T]) printAll(s *shell, page func(after string) ([]T, error)) error {
+// printAll prints all records, and then the reminders about them.
+func (k *kind[T]) printAll(s *shell, records iter.Seq2[T, error]) error {
 	t := tabwriter.NewWriter(s.stdout, 0, 0, 3, ' ', 0)
 	if !s.json {
 		fmt.Fprintln(t, strings.Join(k.columns(func(f attribute.Field[T]) string { return strings.ToUpper(f.Name) }), "\t"))
 	}
-	for after := ""; ; {
-		records, err := page(after)
+	var reminders []string
+	for record, err := range records {
 		if err != nil {
 			return err
 		}
-		for _, record := range records {
-			if s.json {
-				if err := k.writeJSON(s.stdout, record); err != nil {
-					return err
-				}
-				continue
+		if s.json {
+			if err := k.writeJSON(s.stdout, record); err != nil {
+				return err
 			}
-			fmt.Fprintln(t, strings.Join(k.columns(func(f attribute.Field[T]) string { return k.cell(f, &record) }), "\t"))
+			continue
 		}
-		if len(records) < pageSize {
-			return t.Flush()
+		fmt.Fprintln(t, strings.Join(k.columns(func(f attribute.Field[T]) string { return k.cell(f, &record) }), "\t"))
+		if k.remind == nil {
+			continue
 		}
-		after = k.name(&records[len(records)-1])
+		if line := k.remind(&record); line != "" {
+			reminders = append(reminders, line)
+		}
 	}
+	err := t.Flush()
+	for _, line := range reminders {
+		fmt.Fprintln(s.stderr, "note:", line)
+	}
+	return err
 }
 
 // cell returns the text of a field in the list.

@@ -4,12 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/cmd/ticketd/internal/attribute"
-	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 )
 
 // kind describes a kind of record of the directory. Its commands add, set, list, show
@@ -25,26 +25,26 @@ type kind[T any] struct {
 
 	name func(*T) string
 
-	// The methods of the directory for the kind, as method expressions; add and remove are nil
+	// The methods of the store for the kind, as method expressions; add and remove are nil
 	// for a kind with commands of its own.
-	add    func(db *directory.DB, ctx context.Context, brand, name string, record T) (T, error)
-	get    func(db *directory.DB, ctx context.Context, brand, name string) (T, error)
-	update func(db *directory.DB, ctx context.Context, brand, name string, edit func(*T) error) (T, error)
-	list   func(db *directory.DB, ctx context.Context, brand, after string, limit int) ([]T, error)
-	remove func(db *directory.DB, ctx context.Context, brand, name string) error
+	add    func(db store, ctx context.Context, brand, name string, record T) (T, error)
+	get    func(db store, ctx context.Context, brand, name string) (T, error)
+	update func(db store, ctx context.Context, brand, name string, edit func(*T) error) (T, error)
+	list   func(db store, ctx context.Context, brand, after string) iter.Seq2[T, error]
+	remove func(db store, ctx context.Context, brand, name string) error
 
 	// none returns the text of an empty field in a list; may be nil, which stands for -.
 	none func(name string, record *T) string
 
 	// prepare completes a record after its flags are set; may be nil.
-	prepare func(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand string, record *T) error
+	prepare func(ctx context.Context, db store, cmd *cobra.Command, brand string, record *T) error
 
 	// note returns a line about a record that was added or changed, "" for none; may be nil.
-	note func(ctx context.Context, db *directory.DB, cmd *cobra.Command, record *T) (string, error)
-}
+	note func(ctx context.Context, db store, cmd *cobra.Command, record *T) (string, error)
 
-// pageSize is the number of records read at a time.
-const pageSize = 500
+	// remind returns a line about a record in a list, "" for none; may be nil.
+	remind func(record *T) string
+}
 
 // verb describes one command of a kind.
 type verb struct {
@@ -53,7 +53,7 @@ type verb struct {
 }
 
 // recordBody is what a command does. The name is empty if the verb takes none.
-type recordBody func(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand, name string) error
+type recordBody func(ctx context.Context, db store, cmd *cobra.Command, brand, name string) error
 
 // verb makes a command of the kind.
 func (k *kind[T]) verb(s *shell, v verb, do recordBody) *cobra.Command {
@@ -72,7 +72,7 @@ func (k *kind[T]) verb(s *shell, v verb, do recordBody) *cobra.Command {
 	if v.named && v.name != "add" {
 		cmd.ValidArgsFunction = k.offer(s, &brand)
 	}
-	return s.command(cmd, func(ctx context.Context, db *directory.DB, cmd *cobra.Command, args []string) error {
+	return s.command(cmd, func(ctx context.Context, db store, cmd *cobra.Command, args []string) error {
 		name := ""
 		if v.named {
 			name = args[0]
@@ -83,12 +83,14 @@ func (k *kind[T]) verb(s *shell, v verb, do recordBody) *cobra.Command {
 
 // offer completes the name of a record.
 func (k *kind[T]) offer(s *shell, brand *string) cobra.CompletionFunc {
-	offer := s.offerNames(func(ctx context.Context, db *directory.DB, after string) (names []string, err error) {
-		records, err := k.list(db, ctx, *brand, after, maxOffered)
-		for _, record := range records {
+	offer := s.offerNames(func(ctx context.Context, db store, after string) (names []string, err error) {
+		for record, err := range k.list(db, ctx, *brand, after) {
+			if err != nil || len(names) == maxOffered {
+				return names, err
+			}
 			names = append(names, k.name(&record))
 		}
-		return names, err
+		return names, nil
 	})
 	return func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(args) > 0 {
@@ -116,9 +118,9 @@ func (k *kind[T]) command(s *shell, short, long string) *cobra.Command {
 
 func (k *kind[T]) addCommand(s *shell) *cobra.Command {
 	v := verb{"add", "Add " + k.what, "add adds " + k.what + ", and prints the record.", !k.given}
-	cmd := k.verb(s, v, func(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand, name string) error {
+	cmd := k.verb(s, v, func(ctx context.Context, db store, cmd *cobra.Command, brand, name string) error {
 		var record T
-		if err := k.fill(ctx, db, cmd, brand, &record); err != nil {
+		if err := k.fill(ctx, s, db, cmd, brand, &record); err != nil {
 			return err
 		}
 		record, err := k.add(db, ctx, brand, name, record)
@@ -128,15 +130,18 @@ func (k *kind[T]) addCommand(s *shell) *cobra.Command {
 		return k.printChanged(ctx, s, db, cmd, record)
 	})
 	addFieldFlags(cmd, k.fields)
+	s.addPagesFlag(cmd)
 	return cmd
 }
 
 // fill puts the given flags into a record, and completes the record.
-func (k *kind[T]) fill(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand string, record *T) error {
+func (k *kind[T]) fill(
+	ctx context.Context, s *shell, db store, cmd *cobra.Command, brand string, record *T,
+) error {
 	if err := setFields(cmd, k.fields, record); err != nil {
 		return err
 	}
-	if err := checkPages(cmd); err != nil {
+	if err := s.checkPages(cmd); err != nil {
 		return err
 	}
 	if k.prepare == nil {
@@ -149,13 +154,13 @@ func (k *kind[T]) setCommand(s *shell) *cobra.Command {
 	v := verb{"set", "Change " + k.what, "set changes the fields whose flags are given, and prints the changed record.\n" +
 		"A running service uses the change within a millisecond, or with PostgreSQL\n" +
 		"within a second.", true}
-	cmd := k.verb(s, v, func(ctx context.Context, db *directory.DB, cmd *cobra.Command, brand, name string) error {
+	cmd := k.verb(s, v, func(ctx context.Context, db store, cmd *cobra.Command, brand, name string) error {
 		if !anyGiven(cmd, k.fields) {
 			return cli.Usagef("nothing to set: give a flag for each field to change")
 		}
 		// Filled here, because the update must not ask the directory anything else.
 		var scratch T
-		if err := k.fill(ctx, db, cmd, brand, &scratch); err != nil {
+		if err := k.fill(ctx, s, db, cmd, brand, &scratch); err != nil {
 			return err
 		}
 		record, err := k.update(db, ctx, brand, name, func(record *T) error {
@@ -168,12 +173,13 @@ func (k *kind[T]) setCommand(s *shell) *cobra.Command {
 		return k.printChanged(ctx, s, db, cmd, record)
 	})
 	addFieldFlags(cmd, k.fields)
+	s.addPagesFlag(cmd)
 	return cmd
 }
 
 // printChanged prints a record that was added or changed, and the note about it.
 func (k *kind[T]) printChanged(
-	ctx context.Context, s *shell, db *directory.DB, cmd *cobra.Command, record T,
+	ctx context.Context, s *shell, db store, cmd *cobra.Command, record T,
 ) error {
 	if k.note != nil {
 		text, err := k.note(ctx, db, cmd, &record)
@@ -200,7 +206,7 @@ func (k *kind[T]) showCommand(s *shell) *cobra.Command {
 	v := verb{"show", "Show " + k.what,
 		"show prints one record. A field that is not set shows as - and has the default that\n" +
 			"the help of its flag names; in JSON it is null or empty.", true}
-	return k.verb(s, v, func(ctx context.Context, db *directory.DB, _ *cobra.Command, brand, name string) error {
+	return k.verb(s, v, func(ctx context.Context, db store, _ *cobra.Command, brand, name string) error {
 		record, err := k.get(db, ctx, brand, name)
 		if err != nil {
 			return err
@@ -213,15 +219,15 @@ func (k *kind[T]) listCommand(s *shell) *cobra.Command {
 	v := verb{"list", "List all",
 		"list prints all records. It reads them page by page, so a change meanwhile may or may\n" +
 			"not be in the list.", false}
-	return k.verb(s, v, func(ctx context.Context, db *directory.DB, _ *cobra.Command, brand, _ string) error {
-		return k.printAll(s, func(after string) ([]T, error) { return k.list(db, ctx, brand, after, pageSize) })
+	return k.verb(s, v, func(ctx context.Context, db store, _ *cobra.Command, brand, _ string) error {
+		return k.printAll(s, k.list(db, ctx, brand, ""))
 	})
 }
 
 func (k *kind[T]) removeCommand(s *shell) *cobra.Command {
 	v := verb{"remove", "Remove " + k.what,
 		"remove removes " + k.what + " for good, without a question, and says so.", true}
-	return k.verb(s, v, func(ctx context.Context, db *directory.DB, _ *cobra.Command, brand, name string) error {
+	return k.verb(s, v, func(ctx context.Context, db store, _ *cobra.Command, brand, name string) error {
 		if err := k.remove(db, ctx, brand, name); err != nil {
 			return err
 		}
@@ -236,10 +242,10 @@ func (k *kind[T]) removeCommand(s *shell) *cobra.Command {
 // endSessionsCommand returns the command that ends the sessions of one record, by a method
 // of the directory.
 func (k *kind[T]) endSessionsCommand(
-	s *shell, long string, end func(ctx context.Context, db *directory.DB, brand, name string) (T, error),
+	s *shell, long string, end func(ctx context.Context, db store, brand, name string) (T, error),
 ) *cobra.Command {
 	v := verb{"end-sessions", "End all sessions of " + k.what, long, true}
-	return k.verb(s, v, func(ctx context.Context, db *directory.DB, _ *cobra.Command, brand, name string) error {
+	return k.verb(s, v, func(ctx context.Context, db store, _ *cobra.Command, brand, name string) error {
 		record, err := end(ctx, db, brand, name)
 		if err != nil {
 			return err

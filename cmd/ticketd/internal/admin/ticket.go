@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/admitone/admitone/cmd/internal/cli"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/cmd/ticketd/internal/remote"
 	"github.com/admitone/admitone/cmd/ticketd/internal/settings"
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
@@ -25,7 +27,7 @@ func ticketCommand(s *shell) *cobra.Command {
 			"before that.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	var brand string
+	var brand, issuer string
 	revoke := &cobra.Command{
 		Use: "revoke {ID --brand BRAND | TICKET | -}", Short: "Revoke a ticket, by its ID or by itself",
 		Args: cobra.ExactArgs(1),
@@ -33,23 +35,29 @@ func ticketCommand(s *shell) *cobra.Command {
 uses. The ID has 32 hexadecimal digits: the log names every ticket by its ID, and
 ticket inspect prints the ID of a ticket. Sessions that the ticket bought stay;
 end-sessions ends these. An unknown ID is no error, since the service has no list of
-its tickets.
+its tickets. An ID belongs to one issuer: --issuer names the issuer of a ticket that
+the service did not issue itself. With --database alone, nothing here tells whether
+tickets have the name of an issuer: if the directory has issuers, give one, or
+--issuer "" for the service's own keys.
 
 In place of the ID, revoke takes the ticket, or the URL with the ticket. The ticket
-keyring of the data folder opens the ticket and tells its brand. Other users of the
+keyring of the data folder opens the ticket and tells its brand; with --url, the service
+does. Other users of the
 machine see the command line, for example by ps. So give -, and the ticket on standard
 input: revoke then reads an ID or a ticket from each line.`,
 		Example: "  ticketd ticket revoke 37e1a6413719c9386583ff9c492b9039 --brand commbox --data /var/lib/ticketd\n" +
 			"  ticketd ticket revoke - --data /var/lib/ticketd <ticket.txt",
 	}
 	revoke.Flags().StringVar(&brand, "brand", "", "`brand` of the ticket, mandatory with an ID")
+	revoke.Flags().StringVar(&issuer, "issuer", "",
+		"`name` of the ticket's issuer, with an ID; default the service's own keys")
 	s.offerBrands(revoke, "brand")
 	settings.AddKeyFlags(revoke.Flags(), &s.place)
-	do := func(ctx context.Context, db *directory.DB, cmd *cobra.Command, args []string) error {
+	do := func(ctx context.Context, db store, cmd *cobra.Command, args []string) error {
 		if err := settings.FromEnvironment(cmd, "keyrings", "realm", "kek"); err != nil {
 			return err
 		}
-		r := revoker{shell: s, db: db, brand: brand}
+		r := revoker{shell: s, db: db, brand: brand, issuer: issuer, own: cmd.Flags().Changed("issuer") && issuer == ""}
 		defer r.close()
 		if args[0] == "-" {
 			return s.eachLine(cmd.InOrStdin(), func(line string) error { return r.revoke(ctx, line) })
@@ -67,7 +75,7 @@ input: revoke then reads an ID or a ticket from each line.`,
 // eachLine calls do for every line that is not blank. A line that is wrong is named by its
 // number.
 func (s *shell) eachLine(in io.Reader, do func(string) error) error {
-	if isTerminal(in) {
+	if cli.IsTerminal(in) {
 		fmt.Fprintln(s.stderr, "reading IDs or tickets from the terminal, one a line; end with Ctrl-D")
 	}
 	lines, number, done := bufio.NewScanner(in), 0, 0
@@ -102,12 +110,15 @@ func ticketIn(text string) string {
 	return ticketForm.FindString(text)
 }
 
-// revoker revokes tickets of a brand, or of any brand if the brand is "".
+// revoker revokes tickets of a brand, or of any brand if the brand is "". IDs are those of the
+// issuer's tickets.
 type revoker struct {
 	*shell
-	db    *directory.DB
-	brand string
-	ring  *keyring.Ring // nil until a ticket is to be opened
+	db     store
+	brand  string
+	issuer string
+	own    bool          // the empty issuer is on the command line: the service's own keys
+	ring   *keyring.Ring // nil until a ticket is to be opened
 }
 
 func (r *revoker) close() {
@@ -118,7 +129,7 @@ func (r *revoker) close() {
 
 // revoke revokes the ticket that a text names, and prints its ID.
 func (r *revoker) revoke(ctx context.Context, text string) error {
-	t, err := r.ticketOf(text)
+	t, err := r.ticketOf(ctx, text)
 	if err != nil {
 		return err
 	}
@@ -126,23 +137,30 @@ func (r *revoker) revoke(ctx context.Context, text string) error {
 		return cli.Usagef("the ticket is an administrator's and has no brand; "+
 			"ticketd administrator end-sessions %s ends the administrator's links and sessions", t.Username)
 	}
-	if err := r.db.RevokeTicket(ctx, t.Brand, t.ID); err != nil {
+	if err := r.db.RevokeTicket(ctx, t.Brand, t.Issuer, t.ID); err != nil {
 		return err
 	}
 	if r.json {
-		return json.NewEncoder(r.stdout).Encode(map[string]string{"revoked": t.ID.String(), "brand": t.Brand})
+		answer := map[string]string{"revoked": t.ID.String(), "brand": t.Brand}
+		if t.Issuer != "" {
+			answer["issuer"] = t.Issuer
+		}
+		return json.NewEncoder(r.stdout).Encode(answer)
 	}
 	_, err = fmt.Fprintln(r.stdout, "revoked", t.ID)
 	return err
 }
 
 // ticketOf returns the ID and the brand of the ticket that a text names.
-func (r *revoker) ticketOf(text string) (t token.Ticket, err error) {
+func (r *revoker) ticketOf(ctx context.Context, text string) (t token.Ticket, err error) {
 	ticket := ticketIn(text)
 	if ticket != "" {
-		t, err = r.open(ticket)
+		t, err = r.open(ctx, ticket)
 		if err == nil && r.brand != "" && r.brand != t.Brand {
 			return t, cli.Flagf("brand", "is not the brand of the ticket; leave it out")
+		}
+		if err == nil && r.issuer != "" && r.issuer != t.Issuer {
+			return t, cli.Flagf("issuer", "is not the issuer of the ticket; leave it out")
 		}
 		return t, err
 	}
@@ -154,12 +172,48 @@ func (r *revoker) ticketOf(text string) (t token.Ticket, err error) {
 	case r.brand == "":
 		return t, cli.Flagf("brand", "is missing; an ID does not tell the brand of the ticket")
 	}
-	return token.Ticket{Brand: r.brand, ID: id}, nil
+	if h, ok := r.db.(here); ok { // else the service checks
+		if err := r.checkIssuer(ctx, h); err != nil {
+			return t, err
+		}
+	}
+	return token.Ticket{Brand: r.brand, ID: id, Issuer: r.issuer}, nil
 }
 
-// open opens a ticket with the ticket keyring, whether or not the ticket's time is over. No
-// error has a part of the ticket.
-func (r *revoker) open(ticket string) (t token.Ticket, err error) {
+// checkIssuer returns an error if the issuer of an ID is unknown, or is missing. An ID under a wrong
+// issuer would revoke nothing.
+func (r *revoker) checkIssuer(ctx context.Context, h here) error {
+	switch {
+	case r.issuer != "":
+		return h.CheckIssuer(ctx, r.issuer)
+	case r.place.Data != "" && r.place.TicketsAreSigned():
+		return cli.Flagf("issuer", "is missing; tickets of this service are signed under the name of an issuer: "+
+			"give the name, which the log has beside the ID")
+	case r.place.Data != "" || r.own:
+		return nil
+	}
+	all, err := h.Issuers(ctx)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	var names []string
+	for _, i := range all {
+		names = append(names, i.Name)
+	}
+	return cli.Flagf("issuer", "is missing; the log has it beside the ID: give one of %s, "+
+		`or --issuer "" if the service's own keys made the ticket`, strings.Join(names, ", "))
+}
+
+// open opens a ticket, whether or not the ticket's time is over: by the running service, or with
+// the ticket keyring. No error has a part of the ticket.
+func (r *revoker) open(ctx context.Context, ticket string) (t token.Ticket, err error) {
+	if service, ok := r.db.(*remote.Directory); ok {
+		t, err = service.OpenTicket(ctx, ticket)
+		if _, ok := errors.AsType[*remote.NoTicketError](err); ok {
+			err = noTicket(err)
+		}
+		return t, err
+	}
 	if r.place.Data == "" {
 		return t, cli.Usagef("no keyring to open the ticket: give --data, or the ticket's ID and --brand")
 	}
@@ -173,8 +227,13 @@ func (r *revoker) open(ticket string) (t token.Ticket, err error) {
 		}
 	}
 	if err := token.Open(r.ring, ad, ticket, &t); err != nil {
-		return t, fmt.Errorf("the text is no ticket of this service: %w; give all of the text behind ta=, "+
-			"or the ticket's ID and --brand", err)
+		return t, noTicket(err)
 	}
 	return t, nil
+}
+
+// noTicket returns the error for a text that is no ticket.
+func noTicket(err error) error {
+	return fmt.Errorf("the text is no ticket of this service: %w; give all of the text behind ta=, "+
+		"or the ticket's ID and --brand", err)
 }

@@ -42,7 +42,8 @@ const (
 	maxCSV  = 16 << 20 // bytes of a file of agents
 )
 
-// New returns the handler of /admin/. The gate authenticates the callers of the office.
+// New returns the handler of /admin/, which stands behind gate.Guard. The gate authenticates the
+// callers of the office.
 // Everybody may read the description, at /admin/openapi.yaml.
 func New(office *manage.Office, gate *api.Gate, links Links) http.Handler {
 	s := &server{office, links}
@@ -58,7 +59,7 @@ func New(office *manage.Office, gate *api.Gate, links Links) http.Handler {
 		return api.Refuse(http.StatusNotFound, "Not found: there is no operation at this path; "+
 			"/admin/openapi.yaml has all", "no operation", nil)
 	}))
-	return gate.Guard(mux)
+	return mux
 }
 
 // Links makes a link that lets an administrator into the console, for the holder of an API
@@ -68,8 +69,9 @@ type Links func(ctx context.Context, key directory.APIKey, remote, username stri
 
 // A Link lets an administrator into the console, once.
 type Link struct {
-	URL     string    `json:"url"` // whoever has the URL is let in
-	Expires time.Time `json:"expires"`
+	URL      string    `json:"url"` // whoever has the URL is let in
+	TicketID string    `json:"ticketId"`
+	Expires  time.Time `json:"expires"`
 }
 
 type server struct {
@@ -129,7 +131,7 @@ func (s *server) answer(
 				route.scope), "API key without scope "+string(route.scope), nil)
 		}
 		c := &call{
-			w: w, r: r, key: key, desk: s.office.For(manage.KeyCaller(key, api.Remote(r))), links: s.links,
+			w: w, r: r, key: key, desk: s.office.For(manage.KeyCaller(key, api.Address(r))), links: s.links,
 			brand: r.PathValue("brand"),
 		}
 		if denied := c.prepare(route); denied != nil {
@@ -149,6 +151,11 @@ func (c *call) prepare(route route) *api.Refusal {
 		return denied
 	}
 	c.body = body
+	if c.r.Method == http.MethodPost || c.r.Method == http.MethodPatch {
+		if _, denied := c.query(); denied != nil {
+			return denied
+		}
+	}
 	if key := c.r.Header.Get("Idempotency-Key"); key != "" && c.r.Method == http.MethodPost {
 		unprintable := func(r rune) bool { return r < ' ' || r > '~' }
 		if len(key) > 255 || strings.Trim(key, `"`) == "" || strings.ContainsFunc(key, unprintable) {
@@ -202,6 +209,8 @@ func (c *call) query(known ...string) (map[string]string, *api.Refusal) {
 	all := make(map[string]string)
 	for name, values := range c.r.URL.Query() {
 		switch {
+		case len(known) == 0:
+			return nil, badHeader("query", "has a parameter, and this operation takes none; leave the query out")
 		case !slices.Contains(known, name):
 			return nil, badHeader("query", fmt.Sprintf("has a parameter other than %s", strings.Join(known, ", ")))
 		case len(values) > 1:
@@ -276,6 +285,9 @@ func failed(err error) *api.Refusal {
 		return api.Refuse(http.StatusNotFound, "Not found: "+err.Error(), "not found", nil)
 	case errors.Is(err, directory.ErrExists):
 		return api.Refuse(http.StatusConflict, "Conflict: "+err.Error(), "exists", nil)
+	case errors.Is(err, directory.ErrLastAdministrator):
+		return api.Refuse(http.StatusConflict, "Conflict: "+directory.ErrLastAdministrator.Error()+
+			", or use ticketd administrator with --last where the service runs", "last administrator", nil)
 	case errors.Is(err, directory.ErrChanged):
 		return api.Refuse(http.StatusPreconditionFailed, "Precondition failed: "+err.Error(), "changed meanwhile", nil)
 	}

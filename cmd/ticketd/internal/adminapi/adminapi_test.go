@@ -11,14 +11,17 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/cmd/ticketd/internal/api/apitest"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/manage"
 	"github.com/admitone/admitone/internal/servers"
+	"github.com/admitone/admitone/token"
 )
 
 func TestMain(m *testing.M) {
@@ -37,8 +40,12 @@ func TestRoutesAreDocumented(t *testing.T) {
 			documented[method+" "+path] = true
 		}
 	}
-	// Effective is the console's. The others share a route.
-	served := map[string]bool{"Effective": true, "PreviewAgents": true, "SearchCustomers": true}
+	// Effective and IssueTicket are the console's: programs have /auth/ticket. The others share a
+	// route.
+	served := map[string]bool{
+		"Effective": true, "IssueTicket": true, "PreviewAgents": true, "SearchAgents": true, "SearchCustomers": true,
+		"FindCustomers": true,
+	}
 	// A link to the console is no operation of manage.
 	for _, r := range routes() {
 		served[r.operation] = true
@@ -60,8 +67,9 @@ var bodies = map[string]string{
 	"AddAgent": `{"username":"bob"}`, "ChangeAgent": `{"lastName":"B"}`, "ImportAgents": "username\nbob\n",
 	"AddCustomer": `{"uniqueId":"2"}`, "ChangeCustomer": `{"remark":"r"}`,
 	"AddChannel": `{"id":"new"}`, "ChangeChannel": `{"name":"n"}`,
-	"RevokeTicket": `{"ticketId":"0123456789abcdef0123456789abcdef"}`,
-	"ChangeAPIKey": `{"note":"n"}`, "ReplaceAPIKey": `{"grace":60}`,
+	"RevokeTicket":        `{"ticketId":"0123456789abcdef0123456789abcdef"}`,
+	"ChangeAdministrator": `{"name":"n"}`,
+	"ChangeAPIKey":        `{"note":"n"}`, "ReplaceAPIKey": `{"grace":60}`,
 }
 
 // Each scope and kind of brands of an API key × each route × own and another brand.
@@ -112,7 +120,11 @@ func isolation(
 		}
 		o := operations[r.operation]
 		path := strings.ReplaceAll(r.path, "{brand}", brand)
+		if strings.Contains(path, "administrators") {
+			path = strings.ReplaceAll(path, "{username}", brand)
+		}
 		path = strings.ReplaceAll(path, "{username}", "ann")
+		path = strings.ReplaceAll(path, "{name}", brand)
 		switch {
 		case strings.Contains(path, "api-keys"):
 			path = strings.ReplaceAll(path, "{id}", record)
@@ -127,8 +139,16 @@ func isolation(
 			path += "?with-all=true"
 		case "AddAPIKey":
 			body = fmt.Sprintf(`{"brands":[%q]}`, brand)
+		case "AddAdministrator":
+			body = fmt.Sprintf(`{"username":"new","role":"auditor","brands":[%q]}`, brand)
 		case "Events":
 			path += "?brand=" + brand
+		case "ExplainTicket":
+			body = fmt.Sprintf(`{"ticket":%q}`, w.service.Ticket(t, token.Ticket{
+				Audience: token.Customer, Brand: brand, UniqueID: "1",
+			}))
+		case "NewEvents":
+			path += "?last=0&brand=" + brand
 		}
 		before, err := w.directory.LastEvent(t.Context())
 		require.NoError(t, err)
@@ -147,7 +167,8 @@ func isolation(
 			want = http.StatusUnauthorized
 		case !slices.Contains(scopes, r.scope), o.Of == manage.OfDeployment && brands != nil:
 			want = http.StatusForbidden
-		case !has && r.operation != "Brands" && !(r.operation == "APIKeys"):
+		case !has && r.operation != "Brands" && r.operation != "APIKeys" && r.operation != "Administrators" &&
+			r.operation != "Issuers":
 			want = http.StatusNotFound
 		}
 		assert.Equal(t, want, got.status, "%v %v: %s %s %s", scopes, brands, r.method, path, got.body)
@@ -319,6 +340,42 @@ func TestWrongRequests(t *testing.T) {
 	assert.Contains(t, w.log.String(), directory.APIKeyID(key))
 }
 
+// A wrong query is told: it chooses nothing else, and nothing is done.
+func TestWrongQueries(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, t.TempDir()+"/directory.db")
+	key := w.key(nil, directory.ScopeAdmin)
+	for request, field := range map[string]string{
+		"POST /admin/brands/own/agents?dry-run=true":           "query",
+		"PATCH /admin/brands/own?dry-run=true":                 "query",
+		"GET /admin/brands/own?brand=other":                    "query",
+		"DELETE /admin/brands/own/channels/none?dry-run=true":  "query",
+		"GET /admin/brands/own/customers?email=":               "email",
+		"GET /admin/brands/own/customers?phone1=&uniqueId=100": "phone1",
+		"GET /admin/brands/own/customers?uniqueId=":            "uniqueId",
+		"GET /admin/events?ticketId=37e1":                      "ticketId",
+		"GET /admin/events/new?ticketId=37e1&last=0":           "ticketId",
+		"GET /admin/events?after=Zm9v":                         "after",
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		body := ""
+		if method == "POST" || method == "PATCH" {
+			body = `{"username":"dry"}`
+		}
+		got := w.ask(key, method, path, body)
+		assert.Equal(t, http.StatusBadRequest, got.status, "%s: %s", request, got.body)
+		assert.Contains(t, got.body, `"field":"`+field+`"`, request)
+		assert.NotContains(t, got.body, "other than \"", request)
+	}
+	assert.Equal(t, http.StatusNotFound, w.ask(key, "GET", "/admin/brands/own/agents/dry", "").status)
+
+	id := "37e1a6413719c9386583ff9c492b9039"
+	got := w.ask(key, "POST", "/admin/brands/own/revocations", `{"ticketId":"`+id+`"}`)
+	require.Equal(t, http.StatusOK, got.status, got.body)
+	got = w.ask(key, "GET", "/admin/events?ticketId="+strings.ToUpper(id), "")
+	assert.Contains(t, got.body, id, "the ID in capital letters")
+}
+
 // A preview and the import say the same, line by line.
 func TestImport(t *testing.T) {
 	t.Parallel()
@@ -366,8 +423,24 @@ func TestPatch(t *testing.T) {
 	assert.Equal(t, "#112233", got["colour"], "stays")
 	channel := w.ask(key, "GET", "/admin/brands/own/channels/web", "").object(t)
 	assert.Equal(t, "https://x/chat/own.web", channel["url"])
-	found := w.ask(key, "GET", "/admin/brands/own/customers?q=1", "").object(t)
-	assert.Len(t, found["items"], 1)
+	for _, path := range []string{"customers?q=1", "agents?q=AN"} {
+		found := w.ask(key, "GET", "/admin/brands/own/"+path, "").object(t)
+		assert.Len(t, found["items"], 1, path)
+	}
+	found := w.ask(key, "GET", "/admin/brands/own/agents?q=nn", "").object(t)
+	assert.Empty(t, found["items"])
+	for query, want := range map[string]int{
+		"uniqueId=1": 1, "uniqueId=2": 0, "email=a@example.com&phone1=02079460000": 0,
+	} {
+		found := w.ask(key, "GET", "/admin/brands/own/customers?"+query, "").object(t)
+		assert.Len(t, found["items"], want, query)
+	}
+	for _, query := range []string{"q=1&uniqueId=1", "email=@", "phone1=x"} {
+		assert.Equal(t, http.StatusBadRequest, w.ask(key, "GET", "/admin/brands/own/customers?"+query, "").status, query)
+	}
+	for _, query := range []string{"last=-1", "last=x", "last=1&since=2030-01-31T00:00:00Z"} {
+		assert.Equal(t, http.StatusBadRequest, w.ask(key, "GET", "/admin/events/new?brand=own&"+query, "").status, query)
+	}
 }
 
 // Everybody may read the description.
@@ -381,6 +454,42 @@ func TestDescription(t *testing.T) {
 	assert.Equal(t, http.StatusOK, res.StatusCode)
 	assert.Equal(t, "application/yaml", res.Header.Get("Content-Type"))
 	assert.Equal(t, string(OpenAPI), string(body))
+}
+
+// A ticket of another brand and a text that is no genuine ticket have one answer.
+func TestExplainTicket(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, t.TempDir()+"/directory.db")
+	own, all := w.key([]string{"own"}, directory.ScopeAdmin), w.key(nil, directory.ScopeAdmin)
+	explain := func(key, text string) reply {
+		return w.ask(key, http.MethodPost, "/admin/tickets/explain", fmt.Sprintf(`{"ticket":%q}`, text))
+	}
+	ticket := func(brand string) string {
+		return w.service.Ticket(t, token.Ticket{Audience: token.Customer, Brand: brand, UniqueID: "secret"})
+	}
+	foreign := ticket("other")
+	forged := []byte(foreign)
+	if forged[40]++; !strings.ContainsRune("BCDEFGHIJKLMNOPQRSTUVWXYZbcdefghijklmnopqrstuvwxyz", rune(forged[40])) {
+		forged[40] = 'A' // another character of the alphabet
+	}
+	administrator := w.service.Ticket(t, token.Ticket{
+		Audience: token.Administrator, OneTime: true, Username: "root", Lifetime: time.Minute,
+	})
+	want := explain(own, foreign)
+	assert.Equal(t, http.StatusNotFound, want.status)
+	stranger := apitest.New(t, w.directory)
+	unknown := stranger.Ticket(t, token.Ticket{Audience: token.Customer, Brand: "own", UniqueID: "1"})
+	for _, text := range []string{string(forged), "tkt1_AAAA", "tkt9_AAAA", administrator, unknown} {
+		got := explain(own, text)
+		assert.Equal(t, want.status, got.status)
+		assert.Equal(t, want.object(t)["description"], got.object(t)["description"])
+	}
+	assert.Equal(t, http.StatusBadRequest, explain(own, "https://x/login").status)
+	assert.Contains(t, explain(all, string(forged)).body, `"ticket":null,"result":"refused","reason":"forged"`)
+	assert.Equal(t, "administrator", explain(all, administrator).object(t)["ticket"].(map[string]any)["audience"])
+	got := explain(own, "https://x/chat/y?ta="+ticket("own")).object(t)
+	assert.Equal(t, "acceptable", got["result"])
+	assert.Equal(t, "secret", got["ticket"].(map[string]any)["uniqueId"])
 }
 
 // Only an API key of scope console makes links, and the link is for this key and client.
@@ -399,4 +508,52 @@ func TestLinks(t *testing.T) {
 		got := w.ask(w.key(nil, scopes...), http.MethodPost, "/admin/links", `{"username":"ann"}`)
 		assert.Equal(t, http.StatusForbidden, got.status, scopes)
 	}
+}
+
+// Administrators are kept by HTTP as the other records are, and the last admin of the
+// deployment stays.
+func TestAdministrators(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		whole, own := w.key(nil, directory.ScopeAdmin), w.key([]string{"own"}, directory.ScopeAdmin)
+		const path = "/admin/administrators"
+		got := w.ask(whole, "POST", path, `{"username":"Root","role":"admin","allBrands":true}`, "Idempotency-Key", "1")
+		require.Equal(t, http.StatusCreated, got.status, got.body)
+		assert.Equal(t, path+"/Root", got.header.Get("Location"))
+		assert.Equal(t, true, got.object(t)["active"])
+		again := w.ask(whole, "POST", path, `{"username":"Root","role":"admin","allBrands":true}`, "Idempotency-Key", "1")
+		assert.Equal(t, got.body, again.body, "the same answer")
+		for body, status := range map[string]int{
+			`{"username":"x","role":"admin","allBrands":true}`:              http.StatusForbidden,
+			`{"username":"x","role":"auditor","brands":["own","other"]}`:    http.StatusNotFound,
+			`{"username":"x","role":"owner","brands":["own"]}`:              http.StatusBadRequest,
+			`{"username":"x","role":null,"brands":["own"]}`:                 http.StatusBadRequest,
+			`{"username":"x","role":"admin"}`:                               http.StatusBadRequest,
+			`{"username":"root","role":"admin","brands":["own"]}`:           http.StatusConflict,
+			`{"username":"x","role":"admin","brands":["own"],"record":"r"}`: http.StatusBadRequest,
+		} {
+			assert.Equal(t, status, w.ask(own, "POST", path, body).status, body)
+		}
+		for _, p := range []string{"/Root", "/other", "/none"} {
+			assert.Equal(t, http.StatusNotFound, w.ask(own, "GET", path+p, "").status, p)
+			assert.Equal(t, http.StatusNotFound, w.ask(own, "PATCH", path+p, `{"brands":["own"]}`).status, p)
+			assert.Equal(t, http.StatusNotFound, w.ask(own, "DELETE", path+p, "").status, p)
+			assert.Equal(t, http.StatusNotFound, w.ask(own, "POST", path+p+"/end-sessions", "").status, p)
+		}
+		assert.Len(t, w.ask(own, "GET", path, "").object(t)["items"], 1)
+		assert.Len(t, w.ask(whole, "GET", path+"?limit=2", "").object(t)["items"], 2)
+		for _, denied := range []reply{
+			w.ask(whole, "DELETE", path+"/root", ""), w.ask(whole, "PATCH", path+"/root", `{"active":false}`),
+			w.ask(whole, "PATCH", path+"/root", `{"allBrands":false,"brands":["own"]}`),
+		} {
+			assert.Equal(t, http.StatusConflict, denied.status, denied.body)
+			assert.Contains(t, denied.body, "--last")
+		}
+		tag := w.ask(own, "GET", path+"/own", "").header.Get("ETag")
+		require.Equal(t, http.StatusOK, w.ask(own, "POST", path+"/own/end-sessions", "").status)
+		assert.Equal(t, http.StatusPreconditionFailed, w.ask(own, "DELETE", path+"/own", "", "If-Match", tag).status)
+		assert.Equal(t, http.StatusOK, w.ask(own, "DELETE", path+"/own", "").status)
+
+		assert.Equal(t, http.StatusForbidden,
+			w.ask(own, "POST", "/admin/api-keys", `{"brands":["own"],"scopes":["console"]}`).status)
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/api"
@@ -20,7 +21,7 @@ type resource[T any] struct {
 	one, many string // in the names of operations: Agent, Agents
 	fields    []attribute.Field[T]
 	names     []string // fields that are set once, when the record is added
-	revision  func(*T) int64
+	revision  func(*T) *int64
 	name      func(*T) string
 	initial   T // a new record before its fields are set
 
@@ -54,15 +55,22 @@ func (k resource[T]) routes() []route {
 	return all
 }
 
+// members returns the fields of a record in JSON: also its revision, as in the ETag.
+func (k resource[T]) members() []attribute.Field[T] {
+	return append(slices.Clone(k.fields), attribute.Field[T]{
+		Name: "revision", At: func(record *T) any { return k.revision(record) },
+	})
+}
+
 // show returns a record as JSON.
-func (k resource[T]) show(record *T) any { return attribute.Members(k.fields, record) }
+func (k resource[T]) show(record *T) any { return attribute.Members(k.members(), record) }
 
 // reply answers with a record.
 func (k resource[T]) reply(c *call, status int, record T, err error) *api.Refusal {
 	if err != nil {
 		return failed(err)
 	}
-	c.w.Header().Set("ETag", `"`+strconv.FormatInt(k.revision(&record), 10)+`"`)
+	c.w.Header().Set("ETag", `"`+strconv.FormatInt(*k.revision(&record), 10)+`"`)
 	return c.reply(status, k.show(&record))
 }
 
@@ -85,6 +93,9 @@ func (k resource[T]) serveList(c *call) *api.Refusal {
 }
 
 func (k resource[T]) serveGet(c *call) *api.Refusal {
+	if _, denied := c.query(); denied != nil {
+		return denied
+	}
 	record, err := k.get(c.r.Context(), c.desk, c.brand, k.named(c))
 	return k.reply(c, http.StatusOK, record, err)
 }
@@ -92,7 +103,7 @@ func (k resource[T]) serveGet(c *call) *api.Refusal {
 // read returns the record of a request that adds it.
 func (k resource[T]) read(c *call) (T, *api.Refusal) {
 	record := k.initial
-	set, err := attribute.ParsePatch(k.fields, c.body, k.names...)
+	set, err := attribute.ParsePatch(k.members(), c.body, k.names...)
 	if err == nil {
 		err = set(&record)
 	}
@@ -126,7 +137,7 @@ func (k resource[T]) serveAdd(c *call) *api.Refusal {
 }
 
 func (k resource[T]) serveChange(c *call) *api.Refusal {
-	set, err := attribute.ParsePatch(k.fields, c.body)
+	set, err := attribute.ParsePatch(k.members(), c.body)
 	if err != nil {
 		return wrongBody(err)
 	}

@@ -9,11 +9,14 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/admitone/admitone/client"
+	"github.com/admitone/admitone/cmd/internal/view"
 	"github.com/admitone/admitone/cmd/ticketd/internal/agentfile"
 	"github.com/admitone/admitone/cmd/ticketd/internal/api"
 	"github.com/admitone/admitone/cmd/ticketd/internal/attribute"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/manage"
+	"github.com/admitone/admitone/verify"
 )
 
 const ofBrand = "/admin/brands/{brand}"
@@ -31,12 +34,39 @@ func routes() []route {
 	all = append(all, customers.routes()...)
 	all = append(all, channels.routes()...)
 	add(http.MethodPost, ofBrand+"/revocations", "RevokeTicket", revokeTicket)
+	add(http.MethodPost, "/admin/tickets/explain", "ExplainTicket", explainTicket)
 	all = append(all, apiKeys.routes()...)
 	add(http.MethodPost, "/admin/api-keys", "AddAPIKey", addKey)
 	add(http.MethodPost, "/admin/api-keys/{id}/revoke", "RevokeAPIKey", revokeKey)
 	add(http.MethodPost, "/admin/api-keys/{id}/replace", "ReplaceAPIKey", replaceKey)
+	all = append(all, administrators.routes()...)
 	all = append(all, route{http.MethodPost, "/admin/links", "", directory.ScopeConsole, makeLink})
+	add(http.MethodGet, "/admin/issuers", "Issuers", func(c *call) *api.Refusal {
+		if _, denied := c.query(); denied != nil {
+			return denied
+		}
+		all, err := c.desk.Issuers(c.r.Context())
+		if err != nil {
+			return failed(err)
+		}
+		return replyList(c, manage.List[directory.Issuer]{Items: all}, showIssuer)
+	})
+	add(http.MethodGet, "/admin/issuers/{name}", "Issuer", func(c *call) *api.Refusal {
+		if _, denied := c.query(); denied != nil {
+			return denied
+		}
+		i, err := c.desk.Issuer(c.r.Context(), c.r.PathValue("name"))
+		return replyIssuer(c, i, err)
+	})
+	add(http.MethodPost, "/admin/issuers/{name}/end-sessions", "EndIssuerSessions", func(c *call) *api.Refusal {
+		if c.r.Header.Get("If-Match") != "" {
+			return badHeader("If-Match", "has nothing to compare with; leave it out")
+		}
+		i, err := c.desk.EndIssuerSessions(c.r.Context(), c.r.PathValue("name"))
+		return replyIssuer(c, i, err)
+	})
 	add(http.MethodGet, "/admin/events", "Events", events)
+	add(http.MethodGet, "/admin/events/new", "NewEvents", newEvents)
 	add(http.MethodGet, "/admin/keyrings", "Keyrings", func(c *call) *api.Refusal {
 		reports, err := c.desk.Keyrings(c.r.Context())
 		return items(c, reports, err)
@@ -52,6 +82,15 @@ func routes() []route {
 	return all
 }
 
+func showIssuer(i *directory.Issuer) any { return attribute.Members(attribute.Issuers, i) }
+
+func replyIssuer(c *call, i directory.Issuer, err error) *api.Refusal {
+	if err != nil {
+		return failed(err)
+	}
+	return c.reply(http.StatusOK, showIssuer(&i))
+}
+
 // items answers with a whole list.
 func items[T any](c *call, all []T, err error) *api.Refusal {
 	if err != nil {
@@ -63,7 +102,7 @@ func items[T any](c *call, all []T, err error) *api.Refusal {
 var brands = resource[directory.Brand]{
 	path: "/admin/brands", parameter: "brand", one: "Brand", many: "Brands",
 	fields: attribute.Brands, names: []string{"name"},
-	revision: func(b *directory.Brand) int64 { return b.Revision },
+	revision: func(b *directory.Brand) *int64 { return &b.Revision },
 	name:     func(b *directory.Brand) string { return b.Name },
 	list: func(c *call, _ map[string]string, p manage.Page) (manage.List[directory.Brand], error) {
 		return c.desk.Brands(c.r.Context(), p)
@@ -94,10 +133,16 @@ var brands = resource[directory.Brand]{
 var agents = resource[directory.Agent]{
 	path: ofBrand + "/agents", parameter: "username", one: "Agent", many: "Agents",
 	fields: attribute.Agents, names: []string{"username"}, initial: directory.Agent{Active: true},
-	revision: func(a *directory.Agent) int64 { return a.Revision },
-	name:     func(a *directory.Agent) string { return a.Username },
-	list: func(c *call, _ map[string]string, p manage.Page) (manage.List[directory.Agent], error) {
-		return c.desk.Agents(c.r.Context(), c.brand, p)
+	revision:   func(a *directory.Agent) *int64 { return &a.Revision },
+	name:       func(a *directory.Agent) string { return a.Username },
+	parameters: []string{"q"},
+	list: func(c *call, q map[string]string, p manage.Page) (manage.List[directory.Agent], error) {
+		text, search := q["q"]
+		if !search {
+			return c.desk.Agents(c.r.Context(), c.brand, p)
+		}
+		found, _, err := c.desk.SearchAgents(c.r.Context(), c.brand, text, p.Limit)
+		return manage.List[directory.Agent]{Items: found}, err
 	},
 	get: func(ctx context.Context, d *manage.Desk, brand, name string) (directory.Agent, error) {
 		return d.Agent(ctx, brand, name)
@@ -130,17 +175,10 @@ func customerID(text string) int64 {
 var customers = resource[directory.Customer]{
 	path: ofBrand + "/customers", parameter: "id", one: "Customer", many: "Customers",
 	fields:     attribute.Customers,
-	revision:   func(c *directory.Customer) int64 { return c.Revision },
+	revision:   func(c *directory.Customer) *int64 { return &c.Revision },
 	name:       func(c *directory.Customer) string { return strconv.FormatInt(c.ID, 10) },
-	parameters: []string{"q"},
-	list: func(c *call, q map[string]string, p manage.Page) (manage.List[directory.Customer], error) {
-		text, search := q["q"]
-		if !search {
-			return c.desk.Customers(c.r.Context(), c.brand, p)
-		}
-		found, _, err := c.desk.SearchCustomers(c.r.Context(), c.brand, text, p.Limit)
-		return manage.List[directory.Customer]{Items: found}, err
-	},
+	parameters: []string{"q", "email", "phone1", "uniqueId"},
+	list:       listCustomers,
 	get: func(ctx context.Context, d *manage.Desk, brand, name string) (directory.Customer, error) {
 		return d.Customer(ctx, brand, customerID(name))
 	},
@@ -160,10 +198,33 @@ var customers = resource[directory.Customer]{
 	},
 }
 
+// listCustomers lists customers: all, those who match a text, or those with an identifier.
+func listCustomers(c *call, q map[string]string, p manage.Page) (l manage.List[directory.Customer], err error) {
+	text, search := q["q"]
+	one := directory.Customer{Email: q["email"], Phone1: q["phone1"], UniqueID: q["uniqueId"]}
+	find := one != directory.Customer{}
+	for _, name := range []string{"email", "phone1", "uniqueId"} {
+		if value, ok := q[name]; ok && value == "" { // not all customers
+			return l, &directory.FieldError{Field: name, Reason: "is empty; give one, or leave it out"}
+		}
+	}
+	switch {
+	case search && find:
+		err = &directory.FieldError{Field: "q", Reason: "comes with an identifier; send one of the two"}
+	case search:
+		l.Items, _, err = c.desk.SearchCustomers(c.r.Context(), c.brand, text, p.Limit)
+	case find:
+		l.Items, err = c.desk.FindCustomers(c.r.Context(), c.brand, one)
+	default:
+		l, err = c.desk.Customers(c.r.Context(), c.brand, p)
+	}
+	return l, err
+}
+
 var channels = resource[manage.Channel]{
 	path: ofBrand + "/channels", parameter: "id", one: "Channel", many: "Channels",
 	fields: channelFields(), names: []string{"id"},
-	revision: func(c *manage.Channel) int64 { return c.Revision },
+	revision: func(c *manage.Channel) *int64 { return &c.Revision },
 	name:     func(c *manage.Channel) string { return c.ID },
 	list: func(c *call, _ map[string]string, p manage.Page) (manage.List[manage.Channel], error) {
 		return c.desk.Channels(c.r.Context(), c.brand, p)
@@ -203,7 +264,7 @@ func channelFields() []attribute.Field[manage.Channel] {
 var apiKeys = resource[directory.APIKey]{
 	path: "/admin/api-keys", parameter: "id", one: "APIKey", many: "APIKeys",
 	fields: attribute.APIKeys, initial: directory.APIKey{Scopes: []directory.Scope{directory.ScopeIssue}},
-	revision:   func(k *directory.APIKey) int64 { return k.Revision },
+	revision:   func(k *directory.APIKey) *int64 { return &k.Revision },
 	name:       func(k *directory.APIKey) string { return k.ID },
 	parameters: []string{"brand"},
 	list: func(c *call, q map[string]string, p manage.Page) (manage.List[directory.APIKey], error) {
@@ -218,6 +279,35 @@ var apiKeys = resource[directory.APIKey]{
 		return d.ChangeAPIKey(ctx, id, edit)
 	},
 	remove: func(c *call, _ map[string]string, id string) error { return c.desk.RemoveAPIKey(c.r.Context(), id) },
+}
+
+var administrators = resource[directory.Administrator]{
+	path: "/admin/administrators", parameter: "username", one: "Administrator", many: "Administrators",
+	fields: attribute.Administrators, names: []string{"username"}, initial: directory.Administrator{Active: true},
+	revision: func(a *directory.Administrator) *int64 { return &a.Revision },
+	name:     func(a *directory.Administrator) string { return a.Username },
+	list: func(c *call, _ map[string]string, p manage.Page) (manage.List[directory.Administrator], error) {
+		return c.desk.Administrators(c.r.Context(), p)
+	},
+	get: func(ctx context.Context, d *manage.Desk, _, username string) (directory.Administrator, error) {
+		return d.Administrator(ctx, username)
+	},
+	add: func(
+		ctx context.Context, d *manage.Desk, _ string, a directory.Administrator,
+	) (directory.Administrator, error) {
+		return d.AddAdministrator(ctx, a)
+	},
+	change: func(
+		ctx context.Context, d *manage.Desk, _, username string, edit func(*directory.Administrator) error,
+	) (directory.Administrator, error) {
+		return d.ChangeAdministrator(ctx, username, edit)
+	},
+	remove: func(c *call, _ map[string]string, username string) error {
+		return c.desk.RemoveAdministrator(c.r.Context(), username)
+	},
+	end: func(ctx context.Context, d *manage.Desk, _, username string) (directory.Administrator, error) {
+		return d.EndAdministratorSessions(ctx, username)
+	},
 }
 
 // addKey makes an API key. Only this answer has the key for its holder.
@@ -237,7 +327,7 @@ func replyKey(c *call, k directory.APIKey, bearer string, err error) *api.Refusa
 	}
 	c.w.Header().Set("Location", "/admin/api-keys/"+k.ID)
 	c.w.Header().Set("ETag", `"`+strconv.FormatInt(k.Revision, 10)+`"`)
-	object := attribute.Members(attribute.APIKeys, &k)
+	object := attribute.Members(apiKeys.members(), &k)
 	object["key"] = bearer
 	return c.reply(http.StatusCreated, object)
 }
@@ -284,7 +374,7 @@ func makeLink(c *call) *api.Refusal {
 	if denied != nil {
 		return denied
 	}
-	link, err := c.links(c.r.Context(), c.key, api.Remote(c.r), username)
+	link, err := c.links(c.r.Context(), c.key, api.Address(c.r), username)
 	if err != nil {
 		return failed(err)
 	}
@@ -292,14 +382,71 @@ func makeLink(c *call) *api.Refusal {
 }
 
 func revokeTicket(c *call) *api.Refusal {
-	id, denied := c.text("ticket-id", "ID of the ticket")
+	var of struct{ id, issuer string }
+	fields := []attribute.Field[struct{ id, issuer string }]{
+		{Name: "ticket-id", Usage: "ID of the ticket", At: func(o *struct{ id, issuer string }) any { return &o.id }},
+		{Name: "issuer", Usage: "issuer of the ticket", At: func(o *struct{ id, issuer string }) any { return &o.issuer }},
+	}
+	set, err := attribute.ParsePatch(fields, c.body)
+	if err == nil {
+		err = set(&of)
+	}
+	if err != nil {
+		return wrongBody(err)
+	}
+	if err := c.desk.RevokeTicket(c.r.Context(), c.brand, of.issuer, of.id); err != nil {
+		return failed(err)
+	}
+	answer := map[string]string{"revoked": of.id, "brand": c.brand}
+	if of.issuer != "" {
+		answer["issuer"] = of.issuer
+	}
+	return c.reply(http.StatusOK, answer)
+}
+
+// An explanation is an explanation of a ticket as JSON.
+type explanation struct {
+	Ticket    *client.Ticket `json:"ticket"`
+	Result    client.Result  `json:"result"`
+	Reason    verify.Reason  `json:"reason"`
+	Why       string         `json:"why"`
+	Used      bool           `json:"used"`
+	FirstUsed *time.Time     `json:"firstUsed"`
+	Revoked   bool           `json:"revoked"`
+	Addresses []string       `json:"loginAddresses"`
+	Events    []any          `json:"events"`
+}
+
+// explainTicket explains a ticket, or the ticket in a URL.
+func explainTicket(c *call) *api.Refusal {
+	text, denied := c.text("ticket", "ticket or URL")
 	if denied != nil {
 		return denied
 	}
-	if err := c.desk.RevokeTicket(c.r.Context(), c.brand, id); err != nil {
+	e, err := c.desk.ExplainTicket(c.r.Context(), text)
+	if err != nil {
 		return failed(err)
 	}
-	return c.reply(http.StatusOK, map[string]string{"revoked": id, "brand": c.brand})
+	answer := explanation{
+		Ticket: view.Ticket(e.Ticket), Result: client.Refused, Reason: e.Reason, Why: e.Why, Used: e.Used,
+		Revoked: e.Revoked, Addresses: []string{}, Events: []any{},
+	}
+	switch {
+	case e.Reason == "":
+		answer.Result = client.Acceptable
+	case e.Reason.CannotTell():
+		answer.Result = client.CannotTell
+	}
+	if !e.FirstUsed.IsZero() {
+		answer.FirstUsed = &e.FirstUsed
+	}
+	for _, a := range e.Addresses {
+		answer.Addresses = append(answer.Addresses, directory.Addresses{a}.String())
+	}
+	for i := range e.Events {
+		answer.Events = append(answer.Events, showEvent(&e.Events[i]))
+	}
+	return c.reply(http.StatusOK, answer)
 }
 
 // importAgents imports a file of agents, or says what an import would do.

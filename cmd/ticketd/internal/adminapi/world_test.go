@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/api"
+	"github.com/admitone/admitone/cmd/ticketd/internal/api/apitest"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/manage"
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
@@ -46,6 +47,7 @@ var loadContract = sync.OnceValues(func() (routers.Router, error) {
 type world struct {
 	*testing.T
 	directory *directory.DB
+	service   apitest.Service
 	url       string
 	log       *bytes.Buffer
 	mu        sync.Mutex // of log
@@ -71,11 +73,26 @@ func newWorld(t *testing.T, dsn string) *world {
 		require.NoError(t, w.directory.AddChannel(t.Context(), directory.Channel{Brand: brand, ID: "web"}))
 		_, err := w.directory.AddCustomer(t.Context(), directory.Customer{Brand: brand, UniqueID: "1"})
 		require.NoError(t, err)
+		require.NoError(t, w.directory.AddAdministrator(t.Context(), directory.Administrator{
+			Username: brand, Role: directory.RoleAdmin, Brands: []string{brand}, Active: true}))
 	}
+	require.NoError(t, w.directory.SeeIssuers(t.Context(), "service", time.Now(), []directory.IssuerEntry{
+		{Name: "portal", Brands: []string{"other", "own"}, Audiences: []string{"agent"}, MaxLifetime: 5 * time.Minute,
+			Until: time.Unix(2e9, 0).UTC(), Rate: 2.5, Format: 1, Keys: []string{"00000001"}},
+		{Name: "own", Brands: []string{"own"}, Format: 1},
+		{Name: "other", Brands: []string{"other"}, Format: 2, DeniedKeys: []string{"00000002"}, Generation: 3,
+			BundleUntil: time.Unix(2e9, 0).UTC()},
+	}))
+	require.NoError(t, w.directory.NoteIssuerUses(t.Context(), map[directory.IssuerKey]time.Time{
+		{Issuer: "portal", Key: "00000001"}: time.Unix(1, 0),
+	}))
+	w.service = apitest.New(t, w.directory)
 	office := &manage.Office{
-		Directory: w.directory, Now: time.Now,
-		ChatURL:  func(brand, channel string) (string, error) { return "https://x/chat/" + brand + "." + channel, nil },
-		Keyrings: func() []keyring.Report { return []keyring.Report{{}} },
+		Directory: w.directory, Now: time.Now, Tickets: w.service.Tickets, LoginURL: "https://x/login",
+		ChatURL: func(brand, channel string) (string, error) { return "https://x/chat/" + brand + "." + channel, nil },
+		Keyrings: func() []keyring.Report {
+			return []keyring.Report{{Info: keyring.Info{Keys: []keyring.Key{}}, Use: []keyring.KeyUse{}}}
+		},
 		Health:   []manage.Check{{Name: "store", Ask: func(context.Context) error { return errors.New("away") }}},
 		Settings: []manage.Setting{{Name: "listen", Value: ":8080"}},
 	}
@@ -87,9 +104,10 @@ func newWorld(t *testing.T, dsn string) *world {
 		if username != "ann" {
 			return Link{}, directory.ErrNotFound
 		}
-		return Link{URL: "https://console.example/" + key.ID + "/" + remote, Expires: time.Unix(1, 0).UTC()}, nil
+		url := "https://console.example/" + key.ID + "/" + remote
+		return Link{URL: url, TicketID: strings.Repeat("0a", 16), Expires: time.Unix(1, 0).UTC()}, nil
 	}
-	server := httptest.NewServer(New(office, gate, links))
+	server := httptest.NewServer(gate.Guard(New(office, gate, links)))
 	t.Cleanup(server.Close)
 	w.url = server.URL
 	return w

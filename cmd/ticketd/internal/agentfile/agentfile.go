@@ -197,6 +197,9 @@ func readHeader(r *csv.Reader) (used []column, mistakes []Mistake, err error) {
 func parseHeader(header []string) (used []column, mistakes []Mistake) {
 	wrong := func(column, reason string) { mistakes = append(mistakes, Mistake{1, column, reason}) }
 	for i, name := range header {
+		if len(mistakes) == MaxMistakes {
+			break
+		}
 		name = strings.TrimSpace(name)
 		at := slices.IndexFunc(columns, func(c column) bool { return c.name == name })
 		switch {

@@ -3,9 +3,13 @@ package api
 import (
 	"net/http"
 	"net/netip"
+	"regexp"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestClientAddress(t *testing.T) {
@@ -150,6 +154,85 @@ func FuzzForwarded(f *testing.F) {
 			`proto=https;host="app.example.com";for=198.51.100.7`, `for=198.51.100.7, for=10.0.0.2;by="_x"`)
 		try(true, "2001:db8::7", `for="[2001:db8::7]"`, `for="[2001:db8::7]:80";host="app.example.com:443"`,
 			`by="[fd00::1]";for="[2001:db8::7]"`, `for="[2001:db8::7]",for="10.0.0.2"`)
+	})
+}
+
+// The grammar of Forwarded as a regular expression: RFC 7239, section 4, and RFC 9110, section 5.6.
+const (
+	tokenPattern  = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+	quotedPattern = `"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[^\x00-\x08\x0a-\x1f\x7f])*"`
+	pairPattern   = tokenPattern + "=(?:" + tokenPattern + "|" + quotedPattern + ")"
+)
+
+var (
+	pairs         = regexp.MustCompile("(" + tokenPattern + ")=(" + tokenPattern + "|" + quotedPattern + ")")
+	element       = regexp.MustCompile("^(?:" + pairPattern + ")?(?:;(?:" + pairPattern + ")?)*")
+	forwardedNode = regexp.MustCompile(`^(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\]|[Uu][Nn][Kk][Nn][Oo][Ww][Nn]|_[A-Za-z0-9._-]+)` +
+		`(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?$`)
+	backslash = regexp.MustCompile(`(?s)\\(.)`)
+)
+
+// forwardedByGrammar is parseForwarded by the regular expressions.
+func forwardedByGrammar(line string) (hops []netip.Addr, ok bool) {
+	for rest := strings.Trim(line, " \t"); ; rest = strings.Trim(rest[1:], " \t") {
+		one := element.FindString(rest)
+		var hop netip.Addr
+		seen := make(map[string]bool)
+		for _, p := range pairs.FindAllStringSubmatch(one, -1) {
+			name, value := strings.ToLower(p[1]), p[2]
+			if seen[name] {
+				return nil, false
+			}
+			seen[name] = true
+			if value[0] == '"' {
+				value = backslash.ReplaceAllString(value[1:len(value)-1], "$1")
+			}
+			if name != "for" {
+				continue
+			}
+			node := forwardedNode.FindStringSubmatch(value)
+			if node == nil {
+				return nil, false
+			}
+			if text := node[1] + node[2]; text != "" {
+				addr, err := netip.ParseAddr(text)
+				if err != nil || addr.Is4() != (node[1] != "") {
+					return nil, false
+				}
+				hop = addr.Unmap()
+			}
+		}
+		hops = append(hops, hop)
+		if rest = strings.Trim(rest[len(one):], " \t"); rest == "" {
+			return hops, true
+		}
+		if rest[0] != ',' {
+			return nil, false
+		}
+	}
+}
+
+// FuzzForwardedGrammar: a line is of the grammar or not by both readers, with the same hops.
+func FuzzForwardedGrammar(f *testing.F) {
+	for _, line := range []string{
+		`for=203.0.113.7;proto=https;by="_x", for="[2001:db8::1]:80"`, `for=unknown, FOR=_hidden;;`, `for="1.2.3.4:_p";z="a\"b"`,
+		`for=1.2.3.4;for=1.2.3.4`, `for="[::ffff:1.2.3.4]"`, `for=1.2.3.4 ;by=x`, `,`, `for="[fe80::1%eth0]"`, `a="\`, `for=01.2.3.4`,
+	} {
+		f.Add(line)
+	}
+	f.Add("for=un\u212anown")
+	f.Add("for=\"un\u212anown\"")
+	f.Add("")
+	f.Fuzz(func(t *testing.T, line string) {
+		if !utf8.ValidString(line) {
+			return // a regular expression reads other bytes as U+FFFD
+		}
+		hops, ok := parseForwarded(line)
+		want, wantOK := forwardedByGrammar(line)
+		require.Equal(t, wantOK, ok)
+		if ok {
+			require.Equal(t, want, hops)
+		}
 	})
 }
 

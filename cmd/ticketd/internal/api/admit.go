@@ -59,7 +59,7 @@ func (s *server) admit(ctx context.Context, t token.Ticket, at site, from netip.
 	if err != nil {
 		return directory.Agent{}, err
 	}
-	switch revoked, err := s.Directory.TicketRevoked(ctx, t.Brand, t.ID); {
+	switch revoked, err := s.Directory.TicketRevoked(ctx, t.Brand, t.Issuer, t.ID); {
 	case err != nil:
 		return directory.Agent{}, notAsked(err)
 	case revoked:
@@ -81,9 +81,11 @@ func (s *server) admitPerson(ctx context.Context, t token.Ticket, at site, from 
 	case t.Lifetime > set.MaxLifetime:
 		return none, &verify.Error{Reason: verify.LifetimeTooLong}
 	case s.issuedBefore(t, set.TicketsSince):
-		return none, errors.New("the ticket was issued before the brand was removed and made again")
+		return none, s.beforeReturn(ctx, set.TicketsSince)
 	case t.Channel != "" && (at.Channel == nil || s.issuedBefore(t, at.Channel.TicketsSince)):
 		return none, errors.New("the ticket was issued before the channel was removed and made again")
+	case t.Audience == token.Customer && t.Issuer != "":
+		return none, phoneFault(t, set)
 	case t.Audience == token.Customer:
 		return none, nil
 	case t.Audience != token.Agent:
@@ -92,7 +94,12 @@ func (s *server) admitPerson(ctx context.Context, t token.Ticket, at site, from 
 		return none, errors.New("the person's address is not on the brand's allow-list")
 	}
 	agent, err := s.Directory.Agent(ctx, t.Brand, t.Username)
+	if err == nil && agent.Active && t.Issuer != "" {
+		err = s.matchesRecord(ctx, t, set)
+	}
 	switch {
+	case errors.Is(err, errDetails):
+		return none, err
 	case errors.Is(err, directory.ErrNotFound):
 		// The directory's own words would name the person in the audit trail.
 		return none, errors.New("the agent is not in the directory")
@@ -104,6 +111,57 @@ func (s *server) admitPerson(ctx context.Context, t token.Ticket, at site, from 
 		return none, errors.New("the ticket was issued before the agent was removed or inactive, and returned")
 	}
 	return agent, nil
+}
+
+// beforeReturn tells why no ticket of a brand counts that was issued before a time.
+func (s *server) beforeReturn(ctx context.Context, since time.Time) error {
+	switch restored, err := s.Directory.Restored(ctx); {
+	case err != nil:
+		return notAsked(err)
+	case since.Equal(restored):
+		return errors.New("the ticket was issued before the directory was restored from a backup")
+	}
+	return errors.New("the ticket was issued before the brand was removed and made again")
+}
+
+// errDetails begins the refusal of a named issuer's ticket whose details are not good here.
+// Which details these are is for operators, as it is at the issue: otherwise an issuer could
+// find out a record field by field.
+var errDetails = errors.New("the ticket's details of the person are not those that the brand wants")
+
+// matchesRecord checks an agent's ticket of a named issuer as matchAgent checks a request for
+// a ticket: the issuer has not asked the directory.
+func (s *server) matchesRecord(ctx context.Context, t token.Ticket, set *directory.Effective) error {
+	given := directory.Fields{
+		Email: t.Email, Phone1: t.Phone1, UniqueID: t.UniqueID, FirstName: t.FirstName, LastName: t.LastName,
+		Region: set.Region,
+	}
+	for _, missing := range missingDetails(set.RequiredAgentFields, given) {
+		return fmt.Errorf("%w: %s %s", errDetails, missing.Field, missing.Reason)
+	}
+	_, err := s.Directory.MatchAgent(ctx, t.Brand, t.Username, given)
+	if mismatch, ok := errors.AsType[*directory.MismatchError](err); ok {
+		return fmt.Errorf("%w: %s", errDetails, mismatch.Reason)
+	}
+	if wrong, ok := errors.AsType[*directory.FieldError](err); ok {
+		return fmt.Errorf("%w: %w", errDetails, wrong)
+	}
+	return err
+}
+
+// phoneFault returns why the phone number of a customer's ticket of a named issuer is not a
+// number as POST /auth/ticket would write it, or nil.
+func phoneFault(t token.Ticket, set *directory.Effective) error {
+	if t.Phone1 == "" {
+		return nil
+	}
+	switch number, err := directory.E164(t.Phone1, set.Region); {
+	case err != nil:
+		return fmt.Errorf("%w: %w", errDetails, err)
+	case number != t.Phone1:
+		return fmt.Errorf("%w: phone1 is not in E.164 form", errDetails)
+	}
+	return nil
 }
 
 // issuedBefore reports whether a ticket may be older than the return of a name; zero is
@@ -123,7 +181,8 @@ type found struct {
 // findCustomer finds or makes the record of a customer's ticket. This comes before
 // the ticket is spent: if the directory fails, nothing is lost.
 func (s *server) findCustomer(ctx context.Context, t token.Ticket) (f found, err error) {
-	on := directory.Redemption{Ticket: t.ID.String(), Expires: t.Expires(), Lookup: &f.lookup}
+	on := directoryRedemption(&t)
+	on.Lookup = &f.lookup
 	f.Customer, f.made, err = s.Directory.ResolveCustomer(ctx, t.Brand, customerOf(t), on)
 	switch {
 	case errors.Is(err, directory.ErrNotFound):
@@ -171,11 +230,15 @@ func (s *server) updateCustomer(ctx context.Context, t token.Ticket, f found) di
 		return f.Customer
 	}
 	attrs := []any{"ticket", t.ID.String(), "brand", t.Brand, "customer", f.ID}
+	if v, ok := ctx.Value(visitKey{}).(*visit); ok {
+		attrs = append(attrs, "request_id", v.id[0]) // the request may end first
+	}
 	done := make(chan directory.Customer, 1)
 	go func() {
 		// The directory has its own time limits. SQLite waits for a lock without regard to a
 		// context.
-		on := directory.Redemption{Ticket: t.ID.String(), Expires: t.Expires(), Override: true, Lookup: &f.lookup}
+		on := directoryRedemption(&t)
+		on.Override, on.Lookup = true, &f.lookup
 		updated, _, err := s.Directory.ResolveCustomer(context.WithoutCancel(ctx), t.Brand, customerOf(t), on)
 		if err != nil {
 			s.Log.Error("customer record not updated", append(attrs, "error", err)...)
@@ -190,6 +253,11 @@ func (s *server) updateCustomer(ctx context.Context, t token.Ticket, f found) di
 		s.Log.Warn("customer record not updated before the answer", attrs...)
 		return f.Customer
 	}
+}
+
+// directoryRedemption returns the redemption of a ticket, without its effects.
+func directoryRedemption(t *token.Ticket) directory.Redemption {
+	return directory.Redemption{Ticket: t.ID.String(), Issuer: t.Issuer, Expires: t.Expires()}
 }
 
 // customerOf returns the ticket's details of a customer.

@@ -10,19 +10,24 @@ package api
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/audit"
+	"github.com/admitone/admitone/cmd/ticketd/internal/bundles"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/cmd/ticketd/internal/issuers"
+	"github.com/admitone/admitone/cmd/ticketd/internal/looks"
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
 	"github.com/admitone/admitone/cmd/ticketd/internal/ratelimit"
 	"github.com/admitone/admitone/token"
@@ -33,22 +38,30 @@ import (
 // Config has the parts of the service. A field is mandatory unless its comment names a
 // default.
 type Config struct {
+	Part      Part // which operations there are; default all
 	Directory *directory.DB
-	Issuer    *token.Issuer
-	Verifier  *verify.Verifier
+	Issuer    *token.Issuer    // not with LoginPart
+	Verifier  *verify.Verifier // with IssuingPart for administrators' links only
 	Channels  *token.Channels
-	Sessions  *web.Sessions // whose SessionConfig.Refresh is Refresh
+	Sessions  *web.Sessions // whose SessionConfig.Refresh is Refresh; not with IssuingPart
 	Metrics   *metrics.Metrics
 	Limiter   ratelimit.Limiter // counts the requests of each API key
 	Log       *slog.Logger      // nil means slog.Default()
 	Audit     *audit.Trail      // takes the events of tickets; default none
+	Issuers   *issuers.Register // takes the uses of named issuers' tickets; default none
+	Bundles   *bundles.List     // the bundles of public keys to serve; default none
 	Now       func() time.Time
+
+	// IssuerName is the name under which the Issuer signs tickets of format 2. The default is for
+	// format 1. LoginURL is the URL of the service where people enter, for IssuingPart.
+	IssuerName, LoginURL string
 
 	Skew        time.Duration   // the Verifier's
 	MaxLifetime time.Duration   // longest lifetime of a ticket, the same as the Issuer's and the Verifier's
 	Limit       ratelimit.Limit // the limit of API keys without a limit of their own
 	Proxies     Proxies         // the proxies in front of the service; default none
 	Checks      []Check         // the checks of /readyz; default none
+	Looks       looks.Folder    // texts and logos of the pages; default the built-in texts
 	Headers     web.Headers     // names of the headers of the proxies' checks; default as in package web
 
 	// AnyBrandCheck lets the sessions of every brand pass at /auth/check and
@@ -89,8 +102,10 @@ func New(c Config) (http.Handler, error) {
 		}
 	}
 	s := newServer(c)
-	if err := s.makeEntries(); err != nil {
-		return nil, err
+	if c.Part != IssuingPart {
+		if err := s.makeEntries(); err != nil {
+			return nil, err
+		}
 	}
 	routes, err := s.routes()
 	if err != nil {
@@ -107,7 +122,9 @@ func New(c Config) (http.Handler, error) {
 	mux.HandleFunc("/auth/", s.noOperation)
 	mux.HandleFunc("/core/", s.noOperation)
 	for _, page := range []string{"GET /login", "POST /login", "POST /logout", "GET /chat/{code}", "POST /chat/{code}"} {
-		mux.HandleFunc(page+"/{$}", withoutSlash)
+		if c.Part != IssuingPart {
+			mux.HandleFunc(page+"/{$}", withoutSlash)
+		}
 	}
 	return s.guard(mux), nil
 }
@@ -117,7 +134,7 @@ func newServer(c Config) *server {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	c.Log = slog.New(joining{c.Log.Handler()})
+	c.Log = JoiningLog(c.Log)
 	return &server{Config: c, failures: ratelimit.NewLocal(failureClients, c.Now), floods: newFloods(c.Log, c.Now)}
 }
 
@@ -128,13 +145,37 @@ type route struct {
 
 // routes returns all routes but noOperation's. openapi.yaml describes each of them.
 func (s *server) routes() ([]route, error) {
-	docs, err := newDocuments(s.IntegerStatus, s.Headers)
-	return []route{
-		{"/auth/ticket", s.operation("issue", directory.ScopeIssue, s.ticket)},
-		{"/auth/inspect", s.operation("inspect", directory.ScopeRedeem, s.inspect)},
-		{"/auth/redeem", s.operation("redeem", directory.ScopeRedeem, s.redeem)},
+	docs, err := newDocuments(s.IntegerStatus, s.Headers, s.Part)
+	return slices.Concat(s.issuing(), s.entering(), []route{
 		{"/auth/revoke", s.operation("revoke", directory.ScopeIssue, s.revoke)},
 		{"/core/systemstatus", s.answered("status", s.systemStatus)},
+		{"GET /healthz", http.HandlerFunc(healthz)},
+		{"GET /readyz", http.HandlerFunc(s.readyz)},
+		{"GET /.well-known/admitone/{file}", http.HandlerFunc(s.bundle)},
+		{"GET /openapi.yaml", http.HandlerFunc(docs.serveYAML)},
+		{"GET /docs", http.HandlerFunc(docs.servePage)},
+		{"GET /docs.css", http.HandlerFunc(serveStyle)},
+	}), err
+}
+
+// issuing returns the routes that a service of LoginPart does not have.
+func (s *server) issuing() []route {
+	if s.Part == LoginPart {
+		return s.elsewhere("this service makes no tickets: ask the service of your deployment that does", "/auth/ticket")
+	}
+	return []route{{"/auth/ticket", s.operation("issue", directory.ScopeIssue, s.ticket)}}
+}
+
+// entering returns the routes that a service of IssuingPart does not have.
+func (s *server) entering() []route {
+	if s.Part == IssuingPart {
+		return s.elsewhere("people enter, and tickets are opened, at "+s.LoginURL+" only",
+			"/auth/inspect", "/auth/redeem", "/login", "/login/", "/logout", "/chat/", "/auth/brand/",
+			"/auth/check", "/auth/check/", "/auth/check-customer", "/auth/check-customer/")
+	}
+	return []route{
+		{"/auth/inspect", s.operation("inspect", directory.ScopeRedeem, s.inspect)},
+		{"/auth/redeem", s.operation("redeem", directory.ScopeRedeem, s.redeem)},
 		{"GET /login", s.agents},
 		{"POST /login", s.agents},
 		{"GET /chat/{code}", s.customers},
@@ -150,12 +191,7 @@ func (s *server) routes() ([]route, error) {
 		{"/auth/check-customer", s.checkCustomers.bare},
 		{"/auth/check-customer/{path...}", s.checkCustomers.bare},
 		{"POST /logout", s.Sessions.Logout("login?signin=1")},
-		{"GET /healthz", http.HandlerFunc(healthz)},
-		{"GET /readyz", http.HandlerFunc(s.readyz)},
-		{"GET /openapi.yaml", http.HandlerFunc(docs.serveYAML)},
-		{"GET /docs", http.HandlerFunc(docs.servePage)},
-		{"GET /docs.css", http.HandlerFunc(serveStyle)},
-	}, err
+	}
 }
 
 // inKnownCase returns r with a path of the service's own in the service's spelling, since
@@ -231,8 +267,9 @@ var (
 func (s *server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		v := &visit{client: s.Proxies.client(r), remote: unknownClient, deadline: start.Add(answerTime)}
-		defer v.end()
+		v := &visit{id: [1]string{requestID(r)}, client: s.Proxies.client(r), remote: unknownClient}
+		v.Parent, v.Until = context.Background(), start.Add(answerTime)
+		defer v.End()
 		r, span := s.startSpan(s.inKnownCase(r.WithContext(v)))
 		// In place of the proxy's address, for handlers that know of no proxies.
 		r.RemoteAddr = ""
@@ -244,12 +281,13 @@ func (s *server) guard(next http.Handler) http.Handler {
 		h["X-Content-Type-Options"] = nosniff
 		h["Referrer-Policy"] = noReferrer
 		h["Cache-Control"] = noStore
+		h[requestIDHeader] = v.id[:]
 		a := &v.answer
 		a.ResponseWriter = w
 		defer func() {
 			p := recover()
 			if p != nil && p != http.ErrAbortHandler {
-				s.Log.Error("panic", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				s.Log.Error("panic", "panic", fmt.Sprint(p), "stack", string(debug.Stack()), "request_id", v.id[0])
 				if a.status == 0 {
 					s.refuse(a, internal(errors.New("panic")))
 				}

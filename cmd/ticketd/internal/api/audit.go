@@ -21,12 +21,17 @@ import (
 func (s *server) logIssued(r *http.Request, t *token.Ticket) {
 	traceTicket(r, t)
 	s.record(r, directory.ActionIssueTicket, t, "")
-	if ctx := r.Context(); s.Log.Enabled(ctx, slog.LevelInfo) {
+	s.logIssuedFor(r.Context(), remote(r), t)
+}
+
+// logIssuedFor logs a ticket that was issued for a client's address.
+func (s *server) logIssuedFor(ctx context.Context, remote string, t *token.Ticket) {
+	if s.Log.Enabled(ctx, slog.LevelInfo) {
 		// Not by a Logger, which looks for its caller on the stack.
 		event := slog.NewRecord(time.Now(), slog.LevelInfo, "ticket issued", 0)
 		event.AddAttrs(append(verify.Identity(t),
 			slog.Bool("one_time", t.OneTime), slog.Int64("lifetime_ms", t.Lifetime.Milliseconds()),
-			slog.String("remote", remote(r)))...)
+			slog.String("remote", remote))...)
 		_ = s.Log.Handler().Handle(ctx, event) // there is nobody to tell
 	}
 }
@@ -64,6 +69,9 @@ func (h joining) Handle(ctx context.Context, event slog.Record) error {
 	if v, ok := ctx.Value(visitKey{}).(*visit); ok && !v.noted {
 		v.noted, v.event = true, event
 		return nil
+	} else if ok {
+		event = event.Clone()
+		event.AddAttrs(slog.String("request_id", v.id[0]))
 	}
 	return h.Handler.Handle(ctx, event)
 }
@@ -80,6 +88,7 @@ func (s *server) logVisit(r *http.Request, v *visit, status int, took time.Durat
 	}
 	v.event.AddAttrs(slog.String("method", method(r)), slog.String("route", pattern(r)), slog.Int("status", status),
 		slog.Int64("duration_us", took.Microseconds()))
+	// The handler adds the request's ID.
 	_ = s.Log.Handler().Handle(ctx, v.event) // there is nobody to tell
 }
 
@@ -102,16 +111,19 @@ func (v *visit) address() string {
 
 // record takes an event of a ticket for the audit trail of the directory.
 func (s *server) record(r *http.Request, action string, t *token.Ticket, reason string) {
-	if s.Audit == nil {
-		return
+	if s.Audit != nil {
+		s.recordBy(actorOf(r), action, t, reason)
 	}
-	by := actorOf(r)
+}
+
+// recordBy is record for an actor other than the sender of a request under /auth/.
+func (s *server) recordBy(by directory.Actor, action string, t *token.Ticket, reason string) {
 	e := audit.Event{
 		At: s.Now(), ActorKind: by.Kind, Actor: by.Name, Remote: by.Remote, Action: action, Brand: t.Brand,
-		Ticket: t.ID, Key: t.KeyID, Reason: reason,
+		Ticket: t.ID, Issuer: t.Issuer, Key: t.KeyID, Signing: t.SigningKey, Reason: reason,
 	}
-	if t.Audience == token.Agent { // a customer has no name that is not personal
-		e.Kind, e.Name = "agent", t.Username
+	if t.Audience == token.Agent || t.Audience == token.Administrator { // customers have no name that is not personal
+		e.Kind, e.Name = t.Audience.String(), t.Username
 	}
 	s.Audit.Add(e)
 }
@@ -127,6 +139,9 @@ func (s *server) recordVerdict(r *http.Request, action string, t *token.Ticket, 
 	reason := string(e.Reason)
 	if errors.Is(err, errRevoked) {
 		reason = "revoked"
+	}
+	if denied, ok := errors.AsType[*verify.DeniedKeyError](err); ok {
+		reason += ": a denied key of the issuer " + denied.Issuer
 	}
 	switch {
 	case e.Refused != nil:
@@ -158,7 +173,7 @@ func (s *server) recordStranger(r *http.Request, reason string) {
 	s.Audit.Stranger(remote, reason)
 }
 
-// countRedemption counts the outcome of a redemption and names the ticket in the trace
+// countRedemption counts the outcome of a redemption, notes the use of its issuer, and names the ticket in the trace
 // of the request.
 func (s *server) countRedemption(r *http.Request, t token.Ticket, err error) {
 	s.Metrics.Verified(metrics.Redeem, t, err, s.Now())
@@ -169,6 +184,9 @@ func (s *server) countRedemption(r *http.Request, t token.Ticket, err error) {
 	s.recordVerdict(r, action, &t, err)
 	if errors.Is(err, errRevoked) {
 		s.Metrics.RefusedRevoked()
+	}
+	if err == nil {
+		s.Issuers.Used(&t, s.Now())
 	}
 	traceTicket(r, &t)
 	if err != nil {

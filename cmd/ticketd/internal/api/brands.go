@@ -12,11 +12,12 @@ import (
 	"github.com/admitone/admitone/verify/web"
 )
 
-// looks returns the looks of pages under the settings, without the places to which the
+// look returns the looks of pages under the settings, without the places to which the
 // pages of agents and of customers lead.
-func looks(set *directory.Effective) web.Page {
+func (s *server) look(set *directory.Effective) web.Page {
 	p := web.Page{
-		Brand: set.DisplayName, Colour: set.Colour, Language: set.Language, ReturnOrigins: set.ReturnOrigins,
+		Brand: set.DisplayName, Logo: s.Looks.Logos[set.Brand],
+		Colour: set.Colour, Language: set.Language, ReturnOrigins: set.ReturnOrigins,
 	}
 	for _, source := range set.FrameAncestors {
 		if source != "'none'" {
@@ -43,14 +44,14 @@ func (s *server) pageAgent(r *http.Request) web.Page {
 
 // agentsPage returns the pages of agents under the settings.
 func (s *server) agentsPage(set *directory.Effective) web.Page {
-	p := looks(set)
+	p := s.look(set)
 	p.SignIn = cmp.Or(set.AgentSignInURL, s.AgentSignInURL)
 	return p
 }
 
 // customersPage returns the pages of customers under the settings.
-func customersPage(set *directory.Effective) web.Page {
-	p := looks(set)
+func (s *server) customersPage(set *directory.Effective) web.Page {
+	p := s.look(set)
 	p.SignIn, p.Home = set.CustomerSignInURL, set.CustomerHome
 	return p
 }
@@ -58,7 +59,7 @@ func customersPage(set *directory.Effective) web.Page {
 // pageCustomer returns the looks of a page without a good ticket: those of the brand of
 // the code in the URL.
 func (s *server) pageCustomer(r *http.Request) web.Page {
-	return customersPage(s.settingsIn(r.Context(), s.placeOf(r.PathValue("code"))))
+	return s.customersPage(s.settingsIn(r.Context(), s.placeOf(r.PathValue("code"))))
 }
 
 // settingsIn returns the settings at a place, or none, for pages with the default looks, if

@@ -122,6 +122,7 @@ func TestDirectoryDamaged(t *testing.T) {
 	// The other routes were asked by the buttons, or need no directory.
 	alone := []string{"POST /login", "POST /chat/{code}", // the buttons
 		"POST /logout", "GET /healthz", "GET /readyz", "GET /openapi.yaml",
+		"GET /.well-known/admitone/{file}",
 		"GET /docs", "GET /docs.css"}
 	routes, err := new(server).routes()
 	require.NoError(t, err)

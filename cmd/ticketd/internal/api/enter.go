@@ -21,7 +21,7 @@ import (
 func (s *server) makeEntries() (err error) {
 	c := web.Config{
 		Verifier: s.Verifier, Sessions: s.Sessions, NamelessTicket: s.NamelessTicket, Log: s.Log, Decided: s.countRedemption,
-		MayLog: s.mayLogRefusal, RefusalTime: s.RefusalTime, SwitchOf: s.switchOf,
+		Texts: s.Looks.Texts, MayLog: s.mayLogRefusal, RefusalTime: s.RefusalTime, SwitchOf: s.switchOf,
 	}
 	// The path of the sign-out is relative, so that a proxy in front may take off a part of
 	// the path.
@@ -134,7 +134,7 @@ func (s *server) admitCustomer(r *http.Request, t token.Ticket, use verify.Use) 
 	if _, err := s.admit(r.Context(), t, at, clientOf(r)); err != nil {
 		return e, err
 	}
-	e = entryOf(&at.Settings, customersPage(&at.Settings))
+	e = entryOf(&at.Settings, s.customersPage(&at.Settings))
 	c, err := s.customerFor(r, t, e.Confirm)
 	if err != nil {
 		return web.Entry{}, err
@@ -155,7 +155,7 @@ func (s *server) customerFor(r *http.Request, t token.Ticket, confirm bool) (f f
 	if !confirm || r.Method == http.MethodPost {
 		return s.findCustomer(r.Context(), t)
 	}
-	on := directory.Redemption{Ticket: t.ID.String(), Expires: t.Expires()}
+	on := directoryRedemption(&t)
 	f.Customer, err = s.Directory.KnownCustomer(r.Context(), t.Brand, customerOf(t), on)
 	if err != nil && !errors.Is(err, directory.ErrNotFound) {
 		return f, refusedOrNotAsked(err)

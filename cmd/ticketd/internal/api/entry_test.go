@@ -198,7 +198,8 @@ func TestPagesOfBrands(t *testing.T) {
 func TestCheck(t *testing.T) {
 	w := newWorld(t)
 	names := []string{"Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups", "Admitone-Brand", "Admitone-Audience",
-		"Admitone-Channel", "Admitone-Ticket-Id", "Admitone-Key-Id", "Admitone-Actor"}
+		"Admitone-Channel", "Admitone-Ticket-Id", "Admitone-Key-Id", "Admitone-Actor", "Admitone-Issuer",
+		"Admitone-Signing-Key"}
 	_, err := w.directory.UpdateAgent(t.Context(), "commbox", "john.d",
 		func(a *directory.Agent) error { a.Groups = []string{"support", "Zoë"}; return nil })
 	require.NoError(t, err)

@@ -22,8 +22,12 @@ func (s *server) reply(w http.ResponseWriter, status int, description string, da
 	b := replies.Get().(*bytes.Buffer)
 	b.Reset()
 	defer replies.Put(b)
-	s.envelope(b, status, description, data)
-	w.Header()["Content-Type"] = jsonType
+	h, id := w.Header(), ""
+	if status >= http.StatusBadRequest {
+		id = h.Get(requestIDHeader)
+	}
+	s.envelope(b, status, description, id, data)
+	h["Content-Type"] = jsonType
 	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes()) // to a client that may be gone
 }
@@ -34,8 +38,8 @@ var (
 )
 
 // envelope writes a client.Envelope. It does so for every answer, and encoding/json takes
-// longer.
-func (s *server) envelope(to *bytes.Buffer, status int, description string, data any) {
+// longer. A refusal has the request's ID, for the person who asks why; "" is for none.
+func (s *server) envelope(to *bytes.Buffer, status int, description, id string, data any) {
 	b := append(to.AvailableBuffer(), `{"status":`...)
 	if s.IntegerStatus {
 		b = strconv.AppendInt(b, int64(status), 10)
@@ -45,11 +49,16 @@ func (s *server) envelope(to *bytes.Buffer, status int, description string, data
 	b, _ = jsontext.AppendQuote(append(b, `,"description":`...), description)
 	b = s.Now().UTC().AppendFormat(append(b, `,"response_time":"`...), responseTime)
 	b = append(b, '"')
+	if id != "" {
+		b = append(append(append(b, `,"request_id":"`...), id...), '"') // of validRequestID's characters
+	}
 	switch data := data.(type) {
 	case nil:
 	case client.Issued:
 		b, _ = jsontext.AppendQuote(append(b, `,"data":{"encpryptedString":`...), data.Ticket)
 		b = append(b, '}')
+	case *client.Redemption:
+		b = appendRedemption(append(b, `,"data":`...), data)
 	default:
 		_, _ = to.Write(append(b, `,"data":`...))
 		e := json.NewEncoder(to)
@@ -68,7 +77,7 @@ type refusal struct {
 	fields      []client.FieldError
 	data        any           // of the answer, if there are no fields
 	reason      string        // for operators
-	retry       time.Duration // with 429: when to try again
+	retry       time.Duration // with 429 and 503: when to try again
 	undecided   bool          // with 503: the directory could not be asked
 	allow       string        // with 501: the methods that are supported; "" means POST
 }
@@ -119,7 +128,7 @@ func (s *server) refuse(w http.ResponseWriter, denied *refusal) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	case http.StatusNotImplemented:
 		w.Header().Set("Allow", cmp.Or(denied.allow, http.MethodPost))
-	case http.StatusTooManyRequests:
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", seconds(denied.retry))
 	}
 	data := denied.data

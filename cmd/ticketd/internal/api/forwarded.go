@@ -131,7 +131,7 @@ func parseNode(node string) (addr netip.Addr, ok bool) {
 		addr, err := netip.ParseAddr(inner)
 		return unmapped(addr), ok && err == nil && addr.Is6() && addr.Zone() == ""
 	}
-	if strings.EqualFold(name, "unknown") || isObfuscated(name) {
+	if sameName(name, "unknown") || isObfuscated(name) {
 		return addr, true
 	}
 	addr, err := netip.ParseAddr(name)

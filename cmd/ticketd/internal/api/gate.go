@@ -1,24 +1,27 @@
 package api
 
 import (
+	"log/slog"
 	"net/http"
 
 	"github.com/admitone/admitone/client"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/token"
 )
 
-// A Gate is what the operations under /auth/ have in common, for handlers of other packages:
-// the API key with its limits, the form of refusals, and the log.
+// A Gate is what all listeners have in common, for handlers of other packages: the address of
+// the client behind proxies, the API key with its limits, the form of refusals, and the log.
 type Gate struct{ s *server }
 
-// NewGate returns a Gate. Of the Config it needs Directory, Metrics, Limiter, Limit and Now.
+// NewGate returns a Gate. Of the Config it needs Directory, Metrics, Limiter, Limit and Now, and
+// for Decided also Audit.
 func NewGate(c Config) *Gate {
 	s := newServer(c)
 	return &Gate{s}
 }
 
-// Guard is the outermost handler: it sets the headers that every answer has, writes the log
-// and turns a panic into a 500.
+// Guard is the outermost handler of a listener: it finds the client's address, sets the headers
+// that every answer has, writes the log and turns a panic into a 500.
 func (g *Gate) Guard(next http.Handler) http.Handler { return g.s.guard(next) }
 
 // A Refusal is an answer other than success.
@@ -54,5 +57,18 @@ func (g *Gate) Operation(
 // Refuse answers with a Refusal, without the log.
 func (g *Gate) Refuse(w http.ResponseWriter, denied *Refusal) { g.s.refuse(w, denied) }
 
-// Remote returns the client's address as it is in the log.
-func Remote(r *http.Request) string { return remote(r) }
+// Decided counts the outcome of a ticket at a page, and takes its event for the audit trail. It
+// is for web.Config.Decided.
+func (g *Gate) Decided(r *http.Request, t token.Ticket, err error) { g.s.countRedemption(r, t, err) }
+
+// MayLog reports whether the refusal of a ticket at a page gets its lines in the log. It is for
+// web.Config.MayLog.
+func (g *Gate) MayLog(r *http.Request) bool { return g.s.mayLogRefusal(r) }
+
+// JoiningLog returns a log for the handlers behind Guard: the first event of a request and its
+// line in the access log are one.
+func JoiningLog(log *slog.Logger) *slog.Logger { return slog.New(joining{log.Handler()}) }
+
+// Address returns the client's address of a request behind Guard, or "" if the address is
+// unknown.
+func Address(r *http.Request) string { return visitOf(r).address() }

@@ -156,6 +156,7 @@ func TestGhostBrand(t *testing.T) {
 		assert.Equal(t, http.StatusUnauthorized, jane.get("/auth/check-customer").status)
 		assert.Equal(t, http.StatusUnauthorized, w.ask(w.key, body("commbox")).status)
 		assert.Equal(t, http.StatusForbidden, w.client().get(chat+"?ta="+old).status)
+		assert.Contains(t, w.log.String(), `cause="the ticket was issued before the brand was removed and made again"`)
 		w.ns.Add(int64(testSkew + time.Millisecond))
 		assert.Equal(t, http.StatusForbidden, w.client().get(chat+"?ta="+old).status)
 		fresh := w.ticket(w.anyKey, body("commbox"))
@@ -285,7 +286,7 @@ func TestRevokedTicket(t *testing.T) {
 			t.Helper()
 			var tk token.Ticket
 			require.NoError(t, w.open(ticket, &tk))
-			require.NoError(t, w.directory.RevokeTicket(t.Context(), brand, tk.ID))
+			require.NoError(t, w.directory.RevokeTicket(t.Context(), brand, "", tk.ID))
 		}
 		redeem := func(ticket, audience string) int {
 			return w.spend(redeemPath, key, map[string]any{"ticket": ticket, "audience": audience}).status

@@ -214,7 +214,7 @@ func (r *historyRun) revokeTicket(s step, t *modelTicket) string {
 		if err := r.open(t.text, &id); err != nil {
 			return err.Error()
 		}
-		err := r.directory.RevokeTicket(r.t.Context(), t.brand, id.ID)
+		err := r.directory.RevokeTicket(r.t.Context(), t.brand, "", id.ID)
 		if b == nil {
 			return changed(err, "not found")
 		}

@@ -2,9 +2,11 @@ package api
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 
 	"github.com/admitone/admitone/client"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
@@ -20,7 +22,7 @@ func (s *server) ticket(w http.ResponseWriter, r *http.Request, c call) *refusal
 	if len(wrong) > 0 {
 		return badFields(wrong)
 	}
-	t, text, denied := s.issue(r, c.key, q)
+	t, text, denied := s.issue(r.Context(), clientOf(r), c.key, q)
 	if denied != nil {
 		return denied
 	}
@@ -30,8 +32,10 @@ func (s *server) ticket(w http.ResponseWriter, r *http.Request, c call) *refusal
 	return nil
 }
 
-// issue makes the requested ticket.
-func (s *server) issue(r *http.Request, key directory.APIKey, q client.IssueRequest) (*token.Ticket, string, *refusal) {
+// issue makes the ticket that the holder of a key requests from an address.
+func (s *server) issue(
+	ctx context.Context, from netip.Addr, key directory.APIKey, q client.IssueRequest,
+) (*token.Ticket, string, *refusal) {
 	t := &token.Ticket{
 		Audience: token.Customer, Brand: q.Brand, Username: q.Username, Email: q.Email, UniqueID: q.UniqueID,
 		FirstName: q.FirstName, LastName: q.LastName, Remark: q.Remark, Channel: q.Channel,
@@ -47,12 +51,12 @@ func (s *server) issue(r *http.Request, key directory.APIKey, q client.IssueRequ
 	if wrong := invalid(t, q); wrong != nil {
 		return nil, "", badFields([]client.FieldError{*wrong})
 	}
-	set, denied := s.issueSettings(r, key, t)
+	set, denied := s.issueSettings(ctx, from, key, t)
 	if denied != nil {
 		return nil, "", denied
 	}
 	if t.Audience == token.Agent {
-		denied = s.matchAgent(r, set, t, q.Phone1)
+		denied = s.matchAgent(ctx, set, t, q.Phone1)
 	} else if q.Phone1 != "" {
 		var err error
 		if t.Phone1, err = directory.E164(q.Phone1, set.Region); err != nil {
@@ -68,6 +72,13 @@ func (s *server) issue(r *http.Request, key directory.APIKey, q client.IssueRequ
 	text, err := s.Issuer.Issue(t)
 	if wrong, ok := errors.AsType[*token.FieldError](err); ok && wrong.Field == "ticket" { // no field of the request
 		return nil, "", badField("remark", fmt.Sprintf("has %d bytes, and the whole ticket %s", len(t.Remark), tooLong))
+	}
+	if errors.Is(err, ErrNoRecipient) {
+		return nil, "", &refusal{
+			status: http.StatusServiceUnavailable, reason: err.Error(), retry: notNow,
+			description: "Cannot issue now: the public keys of the login service are out of date; " +
+				"the operator has to bring its new bundle here",
+		}
 	}
 	if err != nil {
 		return nil, "", refusedField(err)
@@ -109,9 +120,9 @@ func invalid(t *token.Ticket, q client.IssueRequest) *client.FieldError {
 // issueSettings finds the brand, and the ticket's channel if any. The key must be allowed
 // to issue there, and tickets must be switched on.
 func (s *server) issueSettings(
-	r *http.Request, key directory.APIKey, t *token.Ticket,
+	ctx context.Context, from netip.Addr, key directory.APIKey, t *token.Ticket,
 ) (set directory.Effective, _ *refusal) {
-	brand, channel, err := s.Directory.BrandChannel(r.Context(), t.Brand, t.Channel)
+	brand, channel, err := s.Directory.BrandChannel(ctx, t.Brand, t.Channel)
 	switch {
 	case errors.Is(err, directory.ErrNotFound):
 		return set, notFound("there is no such brand; check its spelling", "no such brand")
@@ -124,7 +135,7 @@ func (s *server) issueSettings(
 	}
 	set = brand.Effective(channel)
 	switch {
-	case !set.APIAddresses.Allow(clientOf(r)):
+	case !set.APIAddresses.Allow(from):
 		return set, addressRefused()
 	case !set.TicketLogin && channel != nil && channel.TicketLogin != nil:
 		return set, switchedOff("channel")
@@ -150,24 +161,20 @@ func switchedOff(where string) *refusal {
 // could find out a record field by field.
 //
 // The ticket gets the username and the phone number as they are in the record.
-func (s *server) matchAgent(r *http.Request, set directory.Effective, t *token.Ticket, phone string) *refusal {
+func (s *server) matchAgent(
+	ctx context.Context, set directory.Effective, t *token.Ticket, phone string,
+) *refusal {
 	given := directory.Fields{
 		Email: t.Email, Phone1: phone, UniqueID: t.UniqueID, FirstName: t.FirstName, LastName: t.LastName,
 		Region: set.Region,
 	}
-	missing := missingFields(set.RequiredAgentFields, given)
-	if len(missing) == 0 && t.Email == "" && phone == "" && t.UniqueID == "" {
-		missing = []client.FieldError{{
-			Field: "email", Reason: "is missing, and so are phone1 and uniqueId; give at least one of them",
-		}}
-	}
-	if len(missing) > 0 {
+	if missing := missingDetails(set.RequiredAgentFields, given); len(missing) > 0 {
 		if _, err := directory.E164(phone, set.Region); phone != "" && err != nil {
 			return refusedField(err)
 		}
 		return badFields(missing)
 	}
-	agent, err := s.Directory.MatchAgent(r.Context(), t.Brand, t.Username, given)
+	agent, err := s.Directory.MatchAgent(ctx, t.Brand, t.Username, given)
 	if err != nil {
 		if wrong, ok := errors.AsType[*directory.FieldError](err); ok {
 			return badField(wrong.Field, wrong.Reason)
@@ -182,6 +189,18 @@ func (s *server) matchAgent(r *http.Request, set directory.Effective, t *token.T
 		t.Phone1 = agent.Phone1
 	}
 	return nil
+}
+
+// missingDetails returns the mistakes for details of an agent that are not given: those that
+// the brand requires, or else any that says who the agent is.
+func missingDetails(required []string, given directory.Fields) []client.FieldError {
+	missing := missingFields(required, given)
+	if len(missing) == 0 && given.Email == "" && given.Phone1 == "" && given.UniqueID == "" {
+		missing = []client.FieldError{{
+			Field: "email", Reason: "is missing, and so are phone1 and uniqueId; give at least one of them",
+		}}
+	}
+	return missing
 }
 
 // missingFields returns the mistakes for required fields that are not given.

@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,11 +11,13 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -188,6 +191,46 @@ func FuzzParseRevocation(f *testing.F) {
 		}
 		for _, w := range wrong {
 			require.NotEmpty(t, w.Reason)
+		}
+	})
+}
+
+// FuzzObject: a body is taken or refused as encoding/json does, and each of its members has the
+// same name and value.
+func FuzzObject(f *testing.F) {
+	for _, body := range []string{
+		reference, `{"data":` + reference + `}`, `{"a":"\ud83d\ude00","A":1}`, `{"a":[{}],"b":{"a":1},"a":2}`, `{"x":"\ud83d"}`,
+		`{"":null,"\u0000":1e400}`, ` {} `, `[]`, `{"a":1}{}`, `{"a":.5}`, "{\"a\":\"\x7f\"}",
+	} {
+		f.Add(body)
+	}
+	f.Add("")
+	f.Fuzz(func(t *testing.T, body string) {
+		all, err := readObject([]byte(body), "{}")
+		var want map[string]json.RawMessage
+		wantErr := json.Unmarshal([]byte(body), &want)
+		if errors.Is(err, errFields) || !utf8.ValidString(body) {
+			require.Error(t, err)
+			return
+		}
+		if err != nil {
+			require.True(t, wantErr != nil || want == nil, "%v", err)
+			return
+		}
+		require.NoError(t, wantErr)
+		for _, m := range all {
+			value, ok := want[m.name]
+			require.True(t, ok, "%q", m.name)
+			switch {
+			case m.twice != "": // want has the last one
+			case m.inner != nil || m.value == "{":
+				require.Equal(t, byte('{'), value[0])
+			default:
+				require.Equal(t, string(value), m.value)
+			}
+		}
+		for name := range want {
+			require.True(t, slices.ContainsFunc(all, func(m member) bool { return sameName(m.name, name) }), "%q", name)
 		}
 	})
 }

@@ -36,6 +36,7 @@ func renameHeaders(doc []byte, h web.Headers) []byte {
 		"Remote-User": h.User, "Remote-Name": h.Name, "Remote-Email": h.Email, "Remote-Groups": h.Groups,
 		"Admitone-Brand": h.Brand, "Admitone-Audience": h.Audience, "Admitone-Channel": h.Channel,
 		"Admitone-Ticket-Id": h.TicketID, "Admitone-Key-Id": h.KeyID, "Admitone-Actor": h.Actor,
+		"Admitone-Issuer": h.Issuer, "Admitone-Signing-Key": h.SigningKey,
 	}
 	return checkHeader.ReplaceAllFunc(doc, func(line []byte) []byte {
 		usual, rest, _ := bytes.Cut(bytes.TrimSpace(line), []byte(":"))
@@ -50,8 +51,8 @@ type documents struct {
 	page []byte
 }
 
-func newDocuments(integerStatus bool, h web.Headers) (documents, error) {
-	d := documents{yaml: renameHeaders(openAPI, h)}
+func newDocuments(integerStatus bool, h web.Headers, p Part) (documents, error) {
+	d := documents{yaml: ofPart(renameHeaders(openAPI, h), p)}
 	if integerStatus {
 		const text = "      type: string\n      pattern: \"^[1-5][0-9][0-9]$\"\n" +
 			"      description: The HTTP status again, as text. (The operator can make it a number.)\n"

@@ -72,7 +72,7 @@ func TestDocumentedHeaders(t *testing.T) {
 		res, err := http.Get(w.server.URL + path)
 		require.NoError(t, err)
 		require.NoError(t, res.Body.Close())
-		assert.Len(t, documented, 10)
+		assert.Len(t, documented, 12)
 		for name := range documented {
 			assert.Contains(t, res.Header, name, response)
 		}

@@ -64,7 +64,7 @@ func (s *server) answered(
 		s.recordDenied(r, denied)
 		if denied.reason != "" && s.mayLogDenied(r, &c, denied) {
 			level := slog.LevelInfo
-			if denied.status == http.StatusInternalServerError || denied.undecided {
+			if denied.status == http.StatusInternalServerError || denied.status == http.StatusServiceUnavailable {
 				level = slog.LevelError
 			}
 			s.Log.LogAttrs(r.Context(), level, "request refused", slog.String("operation", name),

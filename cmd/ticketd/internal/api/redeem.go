@@ -209,7 +209,7 @@ func (s *server) inspect(w http.ResponseWriter, r *http.Request, c call) *refusa
 		Result:    client.Refused,
 		Reason:    client.Reason(e.Reason),
 		FirstUsed: e.FirstUsed,
-		Ticket:    view.Ticket(toldTicket(e)),
+		Ticket:    view.Ticket(a.toldTicket(e)),
 	})
 	return nil
 }
@@ -234,13 +234,13 @@ func (s *server) redeem(w http.ResponseWriter, r *http.Request, c call) *refusal
 			return s.cannotTell(w, e)
 		}
 		answer := client.Error{Result: client.Refused, Reason: client.Reason(e.Reason), FirstUsed: e.FirstUsed}
-		if told := toldTicket(e); told != nil {
+		if told := a.toldTicket(e); told != nil {
 			answer.TicketID = told.ID.String()
 		}
 		s.reply(w, http.StatusForbidden, describe(e), answer)
 		return nil
 	}
-	answer := client.Redemption{Result: client.Admitted, Ticket: view.Ticket(&t), Channel: a.q.Channel}
+	answer := &client.Redemption{Result: client.Admitted, Ticket: view.Ticket(&t), Channel: a.q.Channel}
 	if t.Audience == token.Agent {
 		answer.Agent = agentRecord(a.agent)
 	} else {
@@ -252,19 +252,25 @@ func (s *server) redeem(w http.ResponseWriter, r *http.Request, c call) *refusal
 	return nil
 }
 
-// toldTicket returns the refused ticket if the caller may learn about it, or else nil.
-func toldTicket(e *verify.Error) *token.Ticket {
-	if errors.Is(e, errOtherBrand) || errors.Is(e, errOtherDoor) {
+// toldTicket returns the refused ticket if the caller may learn about it, or else nil. A ticket
+// that its issuer may not issue is refused before completeUse.
+func (a *apiRedemption) toldTicket(e *verify.Error) *token.Ticket {
+	t := e.Refused
+	if t == nil || t.Audience == token.Administrator || !a.key.Allows(directory.ScopeRedeem, t.Brand) {
 		return nil
 	}
-	return e.Refused
+	return t
 }
 
 func (s *server) cannotTell(w http.ResponseWriter, e *verify.Error) *refusal {
 	w.Header().Set("Retry-After", seconds(notNow))
 	description := "Cannot tell now: " + (&verify.Error{Reason: e.Reason}).Error()
 	answer := client.Error{Result: client.CannotTell, Reason: client.Reason(e.Reason)}
-	s.reply(w, http.StatusServiceUnavailable, description, answer)
+	status := http.StatusServiceUnavailable
+	if e.Reason == verify.IssuerOverRate {
+		status = http.StatusTooManyRequests // no outage, which a proxy might hold against this service
+	}
+	s.reply(w, status, description, answer)
 	return nil
 }
 
@@ -274,6 +280,9 @@ func describe(e *verify.Error) string {
 	told := verify.Error{Reason: e.Reason}
 	if e.Reason == verify.RefusedByCaller || errors.Is(e.Cause, errChannelCode) {
 		told.Cause = e.Cause
+	}
+	if errors.Is(e.Cause, errDetails) {
+		told.Cause = errDetails
 	}
 	return "Refused: " + told.Error()
 }

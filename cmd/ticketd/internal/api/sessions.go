@@ -25,19 +25,20 @@ const (
 // described them a moment ago.
 type owners struct {
 	directory *directory.DB
+	ended     func(web.Session) bool
 	log       *slog.Logger
 	now       func() time.Time
 	mu        sync.Mutex
 	known     map[ownerKey]owner
 }
 
-// An ownerKey names a person and one record of that person, and of a customer the channel of
-// the session. Since the record is part of
+// An ownerKey names a person and one record of that person, of a customer the channel of
+// the session, and the issuer of its ticket. Since the record is part of
 // the key, an answer about a removed record does not count for a new record of the same
 // name.
 type ownerKey struct {
-	audience                     token.Audience
-	brand, channel, user, record string
+	audience                             token.Audience
+	brand, channel, user, record, issuer string
 }
 
 // An owner is the answer of the directory about an ownerKey.
@@ -52,17 +53,22 @@ type owner struct {
 // inactive, if the name belongs to another record now, or if the session began before
 // the SessionsSince of its brand. A customer's session is also over if its channel is gone
 // or was made again. Name, email address and groups are those of the
-// record. A change takes effect within 5 seconds. While the directory cannot be asked,
+// record. The sessions of a named issuer's tickets are over if ended says so: at once. They are
+// also over if they began before the time that the directory has for the issuer. A change in the
+// directory takes effect within 5 seconds. While the directory cannot be asked,
 // its last answer counts for a minute; then Refresh cannot tell.
 func Refresh(
-	d *directory.DB, log *slog.Logger, now func() time.Time,
+	d *directory.DB, ended func(web.Session) bool, log *slog.Logger, now func() time.Time,
 ) func(context.Context, web.Session) (web.Session, error) {
-	o := &owners{directory: d, log: log, now: now, known: make(map[ownerKey]owner)}
+	o := &owners{directory: d, ended: ended, log: log, now: now, known: make(map[ownerKey]owner)}
 	return o.refresh
 }
 
 func (o *owners) refresh(ctx context.Context, s web.Session) (web.Session, error) {
-	found, err := o.find(ctx, ownerKey{s.Audience, s.Brand, s.Channel, s.User, s.Record}, s.Entered)
+	if s.Issuer != "" && o.ended(s) {
+		return s, web.ErrNoSession
+	}
+	found, err := o.find(ctx, ownerKey{s.Audience, s.Brand, s.Channel, s.User, s.Record, s.Issuer}, s.Entered)
 	switch {
 	case err != nil:
 		return s, fmt.Errorf("whether the session is still good cannot be told: %w", err)
@@ -132,5 +138,12 @@ func (o *owners) ask(ctx context.Context, key ownerKey) (found owner, err error)
 		return owner{}, err
 	}
 	found.over = found.over || found.person.Record != key.record
-	return found, nil
+	if key.issuer == "" || found.over {
+		return found, nil
+	}
+	since, err := o.directory.IssuerSessionsSince(ctx, key.issuer)
+	if since.After(found.since) {
+		found.since = since
+	}
+	return found, err
 }

@@ -34,7 +34,8 @@ func endSpan(span trace.Span, r *http.Request, status int) {
 	span.SetName(method(r) + " " + route)
 	span.SetAttributes(
 		attribute.String("http.request.method", method(r)), attribute.String("http.route", route),
-		attribute.Int("http.response.status_code", status), attribute.String("client.address", remote(r)))
+		attribute.Int("http.response.status_code", status), attribute.String("client.address", remote(r)),
+		attribute.String("admitone.request.id", visitOf(r).id[0]))
 	if status >= http.StatusInternalServerError {
 		span.SetStatus(otelcodes.Error, "")
 	}

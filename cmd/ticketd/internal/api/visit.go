@@ -1,20 +1,17 @@
 package api
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"sync"
-	"time"
 )
 
 // visit is the context of a request, and what the service knows of the request beside.
 //
 // The context ends after answerTime, whether or not the client waits. Its only value is the
-// visit. Most requests are answered from memory, so that nobody waits for the end: the timer
-// is made when somebody asks.
+// visit.
 type visit struct {
+	id     [1]string  // the request's ID, as the value of a header
 	client netip.Addr // the zero Addr if the address is unknown
 	remote string     // client as text, for logs
 	key    string     // ID of the good API key of the request, or ""
@@ -22,60 +19,18 @@ type visit struct {
 	noted  bool       // event is the request's first event, or is not wanted any more
 	event  slog.Record
 
-	answer   answer
-	deadline time.Time
-
-	mu    sync.Mutex
-	limit context.Context // ends at the deadline; nil until somebody asks
-	stop  context.CancelFunc
-	ended bool
+	answer answer
+	Limited
 }
 
 type visitKey struct{}
-
-// Deadline implements context.Context.
-func (v *visit) Deadline() (time.Time, bool) { return v.deadline, true }
-
-// Done implements context.Context.
-func (v *visit) Done() <-chan struct{} { return v.limited().Done() }
-
-// Err implements context.Context.
-func (v *visit) Err() error { return v.limited().Err() }
 
 // Value implements context.Context.
 func (v *visit) Value(key any) any {
 	if _, ok := key.(visitKey); ok {
 		return v
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.limit == nil {
-		return nil
-	}
-	return v.limit.Value(key) // by which package context finds the parent of a context
-}
-
-// limited returns the context with the timer.
-func (v *visit) limited() context.Context {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.limit == nil {
-		v.limit, v.stop = context.WithDeadline(context.Background(), v.deadline)
-		if v.ended {
-			v.stop()
-		}
-	}
-	return v.limit
-}
-
-// end ends the context.
-func (v *visit) end() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.ended = true
-	if v.stop != nil {
-		v.stop()
-	}
+	return v.Limited.Value(key)
 }
 
 // visitOf returns the visit that guard noted.

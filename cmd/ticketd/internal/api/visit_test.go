@@ -16,9 +16,9 @@ func TestVisitEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				for _, end := range []func(*visit){
-					func(*visit) { time.Sleep(answerTime) }, (*visit).end,
+					func(*visit) { time.Sleep(answerTime) }, func(v *visit) { v.End() },
 				} {
-					v := &visit{deadline: time.Now().Add(answerTime)}
+					v := &visit{Limited: Limited{Parent: context.Background(), Until: time.Now().Add(answerTime)}}
 					assert.Nil(t, v.Value("other"))
 					assert.Same(t, v, v.Value(visitKey{}))
 					var below context.Context
@@ -36,7 +36,7 @@ func TestVisitEnds(t *testing.T) {
 					if waits {
 						assert.Equal(t, v.Err(), below.Err())
 					}
-					v.end()
+					v.End()
 				}
 			})
 		})

@@ -27,6 +27,7 @@ import (
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
 	"github.com/admitone/admitone/cmd/ticketd/internal/ratelimit"
 	"github.com/admitone/admitone/token"
+	"github.com/admitone/admitone/token/signed"
 	"github.com/admitone/admitone/verify"
 	"github.com/admitone/admitone/verify/replay/memory"
 	"github.com/admitone/admitone/verify/web"
@@ -57,6 +58,7 @@ type world struct {
 	log       syncBuffer
 	directory *directory.DB
 	opener    *countedOpener
+	verifier  *verify.Verifier
 	channels  *token.Channels
 	metrics   *metrics.Metrics
 	server    *httptest.Server
@@ -64,6 +66,13 @@ type world struct {
 	acmeKey   string
 	anyKey    string // of every brand
 	secrets   []string
+	denied    atomic.Bool  // the sessions of acme's tickets are over
+	since     atomic.Int64 // and those from before this time, in nanoseconds
+}
+
+// ended is the answer of the list of issuers about a session.
+func (w *world) ended(s web.Session) bool {
+	return s.Issuer != "acme-hr" || w.denied.Load() || s.Entered.Before(time.Unix(0, w.since.Load()))
 }
 
 func (w *world) now() time.Time { return time.Unix(0, w.ns.Load()).UTC() }
@@ -86,6 +95,11 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 
 // newWorldOn is newWorld with the directory at a place of directory.Open's.
 func newWorldOn(t testing.TB, dsn string, change ...func(*Config)) *world {
+	t.Helper()
+	return newWorldWith(t, nil, dsn, change...)
+}
+
+func newWorldWith(t testing.TB, issuers verify.Issuers, dsn string, change ...func(*Config)) *world {
 	t.Helper()
 	w := &world{t: t, metrics: metrics.New()}
 	w.ns.Store(time.Date(2025, 1, 19, 14, 18, 47, 630_790_000, time.UTC).UnixNano())
@@ -133,12 +147,16 @@ func newWorldOn(t testing.TB, dsn string, change ...func(*Config)) *world {
 	require.NoError(t, err)
 	store, err := memory.Open(t.Context(), memory.Config{NoBarrier: true, Now: w.now})
 	require.NoError(t, err)
-	verifier, err := verify.New(verify.Config{Opener: w.opener, Realm: "r", AnyBrand: true, Store: store, Now: w.now})
+	unsealer, _ := issuers.(signed.Unsealer) // of a test of format 2
+	verifier, err := verify.New(verify.Config{
+		Opener: w.opener, Unsealer: unsealer, Issuers: issuers, Realm: "r", AnyBrand: true, Store: store, Now: w.now,
+	})
 	require.NoError(t, err)
+	w.verifier = verifier
 	log := slog.New(slog.NewMultiHandler(slog.NewTextHandler(&w.log, nil), slog.NewJSONHandler(&logTypes, nil)))
 	sessions, err := web.NewSessions(web.SessionConfig{Keys: keys, Realm: "r", Now: w.now,
 		Insecure: true, PublicURL: "http://login.test",
-		Refresh: Refresh(w.directory, log, w.now)})
+		Refresh: Refresh(w.directory, w.ended, log, w.now)})
 	require.NoError(t, err)
 	config := Config{
 		Directory: w.directory, Issuer: issuer, Verifier: verifier, Channels: w.channels,
@@ -214,6 +232,7 @@ func (c *browser) do(method, target string, body io.Reader, header map[string]st
 	}
 	r, err := http.NewRequestWithContext(c.t.Context(), method, target, body)
 	require.NoError(c.t, err)
+	r.Header.Set(requestIDHeader, "a-test") // so that the same answer has the same bytes
 	for k, v := range header {
 		r.Header.Set(k, v)
 	}

@@ -66,6 +66,8 @@ func value(p any) any {
 		}
 	case *[]string:
 		return append([]string{}, *p...)
+	case *[]directory.KeyUse:
+		return append([]directory.KeyUse{}, *p...)
 	case *directory.Addresses:
 		return append([]string{}, SplitList(p.String())...)
 	}

@@ -53,7 +53,11 @@ func ParsePatch[T any](fields []Field[T], text []byte, names ...string) (func(*T
 			same = append(same, func(record *T) error { return unchanged(fields[i], record, m.Value) })
 		default:
 			f, scratch := fields[i], new(T)
-			if err := parse(f.At(scratch), m.Value); err != nil {
+			err := parse(f.At(scratch), m.Value)
+			if t, ok := f.At(scratch).(*time.Time); ok && err == nil && string(m.Value) != "null" && !isYear(t.Year()) {
+				err = fmt.Errorf("is not from the years %d to %d", minYear, maxYear)
+			}
+			if err != nil {
 				wrong = append(wrong, directory.FieldError{Field: m.Name, Reason: err.Error()})
 			}
 			set = append(set, func(record *T) { Assign(f.At(record), f.At(scratch)) })
@@ -76,6 +80,25 @@ func ParsePatch[T any](fields []Field[T], text []byte, names ...string) (func(*T
 		}
 		return nil
 	}, nil
+}
+
+// Read reads a record that Members wrote, also into the fields that nobody sets. Other members
+// are left out.
+func Read[T any](fields []Field[T], text []byte, record *T) error {
+	members, err := ReadObject(text)
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		i := slices.IndexFunc(fields, func(f Field[T]) bool { return f.Member() == m.Name })
+		if i < 0 {
+			continue
+		}
+		if err := parse(fields[i].At(record), m.Value); err != nil {
+			return PatchError{{Field: m.Name, Reason: err.Error()}}
+		}
+	}
+	return nil
 }
 
 // unknown is what is wrong with a name that no field has.
@@ -187,8 +210,9 @@ func parse(p any, v []byte) error {
 		var seconds float64
 		err := json.Unmarshal(v, &seconds)
 		if null || err == nil && seconds > 0 && seconds < 1e9 {
-			*p = time.Duration(seconds * float64(time.Second)).Round(time.Microsecond)
-			return nil
+			if *p = time.Duration(seconds * float64(time.Second)).Round(time.Microsecond); null || *p > 0 {
+				return nil
+			}
 		}
 		return errors.New("is not a number of seconds above 0; write it without quotation marks, or null")
 	case *time.Time:
@@ -204,20 +228,27 @@ func parse(p any, v []byte) error {
 		return wrong(err, "is not a time of RFC 3339; write it like 2030-01-31T00:00:00Z, or null")
 	case *float64:
 		return wrong(json.Unmarshal(v, p), "is not a number; write it without quotation marks")
+	case *int64:
+		return wrong(json.Unmarshal(v, p), "is not a whole number; write it without quotation marks")
 	case *int:
 		return wrong(json.Unmarshal(v, p), "is not a whole number; write it without quotation marks")
 	case *[]string:
 		return wrong(parseTexts(v, p), "is not a list of strings")
 	case *[]directory.Scope:
 		return wrong(parseTexts(v, p), "is not a list of strings")
+	case *[]directory.KeyUse:
+		return wrong(json.Unmarshal(v, p), "is not a list of uses of keys")
 	case *directory.Addresses:
 		var list []string
 		if err := parseTexts(v, &list); err != nil {
 			return errors.New("is not a list of strings")
 		}
 		for _, text := range list {
-			if strings.Contains(text, ",") {
+			switch {
+			case strings.Contains(text, ","):
 				return errors.New("has a comma in an address; write a string for each address")
+			case strings.TrimSpace(text) == "": // an empty list would allow every address
+				return errors.New("has an empty address; leave it out")
 			}
 		}
 		var err error

@@ -104,6 +104,29 @@ var Administrators = []Field[directory.Administrator]{
 		true, func(a *directory.Administrator) any { return &a.Active }},
 }
 
+// Issuers are the fields of a named issuer, which a list of ticketd serve has.
+var Issuers = []Field[directory.Issuer]{
+	{"name", "", true, func(i *directory.Issuer) any { return &i.Name }},
+	{"denied", "", true, func(i *directory.Issuer) any { return &i.Denied }},
+	{"brands", "", true, func(i *directory.Issuer) any { return &i.Brands }},
+	{"all-brands", "", false, func(i *directory.Issuer) any { return &i.AllBrands }},
+	{"audiences", "", true, func(i *directory.Issuer) any { return &i.Audiences }},
+	{"max-lifetime", "", false, func(i *directory.Issuer) any { return &i.MaxLifetime }},
+	{"many-times", "", false, func(i *directory.Issuer) any { return &i.ManyTimes }},
+	{"override", "", false, func(i *directory.Issuer) any { return &i.Override }},
+	{"claims", "", false, func(i *directory.Issuer) any { return &i.Claims }},
+	{"until", "", true, func(i *directory.Issuer) any { return &i.Until }},
+	{"rate", "", false, func(i *directory.Issuer) any { return &i.Rate }},
+	{"format", "", true, func(i *directory.Issuer) any { return &i.Format }},
+	{"keys", "", false, func(i *directory.Issuer) any { return &i.Keys }},
+	{"denied-keys", "", false, func(i *directory.Issuer) any { return &i.DeniedKeys }},
+	{"generation", "", false, func(i *directory.Issuer) any { return &i.Generation }},
+	{"bundle-until", "", false, func(i *directory.Issuer) any { return &i.BundleUntil }},
+	{"sessions-since", "", false, func(i *directory.Issuer) any { return &i.SessionsSince }},
+	{"last-used", "", true, func(i *directory.Issuer) any { return &i.LastUsed }},
+	{"key-uses", "", false, func(i *directory.Issuer) any { return &i.KeyUses }},
+}
+
 // settingFields returns the fields of the settings that brands and channels share.
 func settingFields[T any](of func(*T) *directory.Settings) []Field[T] {
 	at := func(part func(*directory.Settings) any) func(*T) any {

@@ -3,6 +3,7 @@ package attribute
 import (
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -37,7 +38,7 @@ func Parse(p any, text string) (err error) {
 	case *time.Time:
 		*p, err = parseTime(text, time.Now())
 	case *float64:
-		if *p, err = strconv.ParseFloat(text, 64); err != nil {
+		if *p, err = strconv.ParseFloat(text, 64); err != nil || math.IsNaN(*p) || math.IsInf(*p, 0) {
 			return errors.New("write a number")
 		}
 	case *int:
@@ -78,7 +79,10 @@ func parseTime(text string, now time.Time) (time.Time, error) {
 	}
 	for _, form := range []string{time.RFC3339, time.DateOnly} {
 		if t, err := time.Parse(form, text); err == nil {
-			return t.UTC(), nil
+			if t = t.UTC(); !isYear(t.Year()) {
+				return time.Time{}, fmt.Errorf("write a time from the years %d to %d", minYear, maxYear)
+			}
+			return t, nil
 		}
 	}
 	if days, ok := strings.CutSuffix(text, "d"); ok {
@@ -92,6 +96,12 @@ func parseTime(text string, now time.Time) (time.Time, error) {
 	return time.Time{}, errors.New(
 		"write a date such as 2030-01-31, a time of RFC 3339, a time from now such as 90d or 12h, or never")
 }
+
+// The years of times that people set. The zero time means never, and JSON has no year beyond
+// the last.
+const minYear, maxYear = 1970, 9999
+
+func isYear(year int) bool { return minYear <= year && year <= maxYear }
 
 // Shown returns the field at p for people; "" for a field that is not set.
 func Shown(p any) string {
@@ -134,6 +144,12 @@ func Shown(p any) string {
 		return string(*p)
 	case *directory.Addresses:
 		return p.String()
+	case *[]directory.KeyUse:
+		var all []string
+		for _, u := range *p {
+			all = append(all, u.ID+" "+u.LastUsed.Format(time.RFC3339))
+		}
+		return strings.Join(all, ", ")
 	default:
 		panic(fmt.Sprintf("a field is a %T", p))
 	}

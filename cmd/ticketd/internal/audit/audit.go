@@ -2,8 +2,8 @@
 // path of requests. Changes of records are not its concern: package directory writes their
 // events with the changes.
 //
-// Events wait in memory and are written in batches, ten times a second, each batch in one
-// transaction. If the memory is full, because the directory is away for long, further events
+// Events wait in memory and are written in batches, five times a second, in transactions of at
+// most maxPart events. If the memory is full, because the directory is away for long, further events
 // are dropped. The number of dropped events is an event itself, a metric and a line in the
 // log. If the process is killed, at most the last batch is lost, and the next start writes an
 // event with the time since when events may be missing.
@@ -32,7 +32,7 @@ import (
 )
 
 const (
-	flushEvery  = 100 * time.Millisecond
+	flushEvery  = 200 * time.Millisecond
 	beatEvery   = 30 * time.Second // between two notes that nothing is waiting
 	purgeEvery  = time.Minute      // between two purges
 	countFor    = time.Minute      // for which equal refusals are one event
@@ -42,7 +42,8 @@ const (
 	maxWaiting   = 20_000 // events in memory, about 5 MiB
 	maxStrangers = 1_000  // addresses counted at a time
 	maxRepeated  = 20_000 // refusals whose repetitions are counted at a time
-	maxBatch     = 2_000  // events of one transaction
+	maxBatch     = 8_000  // events taken from those in memory at a time
+	maxPart      = 2_000  // events of one transaction, far fewer than a slow disk takes in its time limit
 
 	purgeBatch   = 1_000 // events removed by one statement
 	purgeBatches = 100   // in one purge
@@ -77,7 +78,9 @@ type Event struct {
 	Kind      string // of the record: agent; "": none
 	Name      string // username of an agent
 	Ticket    token.ID
+	Issuer    string // of the ticket; "": the deployment's own keys
 	Key       token.KeyID
+	Signing   token.KeyID // the issuer's key, in format 2
 	Reason    string
 }
 
@@ -90,7 +93,9 @@ type Trail struct {
 
 	// Of the writer alone.
 	batch []directory.Event // being written, again after an error
+	wrote int               // of the batch: events that were written
 	until time.Time         // all events from before are in the batch, or written
+	noted time.Time         // as the directory knows: all events from before are written
 	taken []Event           // the rest of them is for further batches
 	next  int               // of taken
 
@@ -214,8 +219,11 @@ func (t *Trail) Keyring(r keyring.Report) {
 	if !ok || last == r.Generation {
 		return
 	}
-	t.keyrings = append(t.keyrings, t.own(directory.ActionChangeKeyring, 1,
-		map[string]any{"generation": r.Generation, "primary": r.Primary.String()}))
+	details := map[string]any{"generation": r.Generation}
+	if r.Primary != 0 { // a trust list has no keys of its own
+		details["primary"] = r.Primary.String()
+	}
+	t.keyrings = append(t.keyrings, t.own(directory.ActionChangeKeyring, 1, details))
 	e := &t.keyrings[len(t.keyrings)-1]
 	e.Kind, e.Name = "keyring", string(r.Kind)
 }
@@ -279,23 +287,44 @@ func (t *Trail) run() {
 	}
 }
 
-// flush writes a batch, and returns the number of its events. With all, the counts of
-// refusals are written too, however young.
+// flush writes a batch in parts, each in one transaction, and returns the number of events that
+// it wrote. With all, the counts of refusals are written too, however young. After an error,
+// the next flush goes on with the same part: the directory may have it already, by its number.
 func (t *Trail) flush(ctx context.Context, all bool) (n int, err error) {
 	if len(t.batch) == 0 {
 		t.fill(all)
 	}
-	if n = len(t.batch); n > 0 {
-		err = t.Directory.RecordEvents(ctx, t.recorder, t.batch, t.until)
+	for t.wrote < len(t.batch) && err == nil {
+		part := t.batch[t.wrote:min(t.wrote+maxPart, len(t.batch))]
+		until := t.writtenAfter(len(part))
+		if err = t.Directory.RecordEvents(ctx, t.recorder, part, until); err == nil {
+			t.noted = until
+			t.wrote += len(part)
+			n += len(part)
+			t.Written(len(part))
+		}
 	}
 	t.tellDropped()
-	if err != nil {
-		return 0, err
+	if err == nil {
+		clear(t.batch)
+		t.batch, t.wrote = t.batch[:0], 0
 	}
-	t.Written(n)
-	clear(t.batch)
-	t.batch = t.batch[:0]
-	return n, nil
+	return n, err
+}
+
+// writtenAfter returns the time before which all events are written, after so many more of the
+// batch.
+func (t *Trail) writtenAfter(n int) time.Time {
+	until := t.until
+	for _, e := range t.batch[t.wrote+n:] {
+		if e.At.Before(until) {
+			until = e.At
+		}
+	}
+	if until.Before(t.noted) { // counts of refusals have the time of the first
+		return t.noted
+	}
+	return until
 }
 
 // tellDropped logs that events are dropped, at most once a minute.
@@ -374,7 +403,10 @@ func (e *Event) written(count int) directory.Event {
 		w.Name = directory.UsernameKey(e.Name)
 	}
 	if e.Ticket != (token.ID{}) {
-		w.Ticket, w.TicketKey = e.Ticket.String(), e.Key.String()
+		w.Ticket, w.Issuer, w.TicketKey = e.Ticket.String(), e.Issuer, e.Key.String()
+		if e.Signing != 0 {
+			w.SigningKey = e.Signing.String()
+		}
 	}
 	return w
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -222,6 +223,55 @@ func TestOutage(t *testing.T) {
 		w.now = w.now.Add(toldEvery)
 		w.flush(trail)
 		assert.Equal(w.t, 2, strings.Count(w.log.String(), inLog), "no more")
+	})
+}
+
+// A backlog is written in parts of bounded size. What was written stays, if a later part fails.
+func TestParts(t *testing.T) {
+	onBoth(t, func(w *world) {
+		trail := w.trail()
+		begun := w.now
+		const all = 3*maxPart + 7
+		for i := range all {
+			w.now = w.now.Add(time.Millisecond)
+			trail.Add(Event{At: w.now, ActorKind: directory.ActorKey, Action: directory.ActionIssueTicket, Actor: fmt.Sprint(i)})
+		}
+		w.now = w.now.Add(time.Minute)
+		ctx, cancel := context.WithCancel(w.t.Context())
+		defer cancel()
+		var parts []int
+		trail.Written = func(n int) {
+			if parts = append(parts, n); len(parts) == 2 {
+				cancel()
+			}
+		}
+		n, err := trail.flush(ctx, false)
+		require.Error(w.t, err)
+		assert.Equal(w.t, 2*maxPart, n)
+		assert.Len(w.t, w.told(), 2*maxPart)
+		w.flush(trail)
+		assert.Equal(w.t, []int{maxPart, maxPart, maxPart, 7}, parts)
+		told := w.told()
+		assert.Len(w.t, told, all)
+		slices.Sort(told)
+		assert.Len(w.t, slices.Compact(told), all, "no event is there twice")
+
+		// Killed between two parts, the gap begins with the next part.
+		for i := range maxPart + 1 {
+			trail.Add(Event{
+				At: begun.Add(time.Hour + time.Duration(i)*time.Millisecond), ActorKind: directory.ActorKey,
+				Action: directory.ActionIssueTicket,
+			})
+		}
+		w.now = begun.Add(2 * time.Hour)
+		next, stop := context.WithCancel(w.t.Context())
+		defer stop()
+		trail.Written = func(int) { stop() }
+		_, err = trail.flush(next, false)
+		require.Error(w.t, err)
+		w.trail()
+		told = w.told()
+		assert.Contains(w.t, told[len(told)-1], `"since":"2026-11-21T13:00:02Z"`)
 	})
 }
 

@@ -45,6 +45,7 @@ type Config struct {
 	Log       *slog.Logger     // nil means slog.Default()
 
 	Decided     func(r *http.Request, t token.Ticket, err error) // as web.Config.Decided
+	MayLog      func(r *http.Request) bool                       // as web.Config.MayLog
 	RefusalTime time.Duration                                    // as web.Config.RefusalTime
 }
 
@@ -75,7 +76,7 @@ func New(c Config) (*Console, error) {
 	}
 	enter, err := web.New(web.Config{
 		Verifier: c.Verifier, Sessions: con.sessions, Use: use, Admit: con.admit, Home: c.Home, Logout: LogoutPath,
-		PublicURL: c.URL, Decided: c.Decided, RefusalTime: c.RefusalTime, Log: c.Log,
+		PublicURL: c.URL, Decided: c.Decided, MayLog: c.MayLog, RefusalTime: c.RefusalTime, Log: c.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -157,6 +158,9 @@ func use(*http.Request, *token.Ticket) verify.Use { return verify.Use{Audience: 
 // admit lets an administrator in who is active, and whose record is the one that the ticket
 // names.
 func (c *Console) admit(r *http.Request, t token.Ticket, _ verify.Use) (e web.Entry, err error) {
+	if t.Issuer != "" { // the grant of a trust list may name administrators
+		return e, errors.New("the ticket is of a named issuer, and administrators enter by the service's own links only")
+	}
 	a, err := c.c.Directory.Administrator(r.Context(), t.Username)
 	switch {
 	case errors.Is(err, directory.ErrNotFound):

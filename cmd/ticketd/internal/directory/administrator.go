@@ -196,6 +196,33 @@ func (db *DB) Administrators(ctx context.Context, after string, limit int) ([]Ad
 	return administrators.page(ctx, db.read, nil, UsernameKey(after), limit)
 }
 
+// AdministratorsWithin lists as Administrators does, but only administrators whose brands are
+// all among some brands. It reads the whole table, which is short.
+func (db *DB) AdministratorsWithin(
+	ctx context.Context, within []string, after string, limit int,
+) (all []Administrator, err error) {
+	const part = 500
+	foreign := func(brand string) bool { return !slices.Contains(within, brand) }
+	for {
+		read, err := db.Administrators(ctx, after, part)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range read {
+			if len(a.Brands) == 0 || a.AllBrands || slices.ContainsFunc(a.Brands, foreign) {
+				continue
+			}
+			if all = append(all, a); len(all) == limit {
+				return all, nil
+			}
+		}
+		if len(read) < part {
+			return all, nil
+		}
+		after = read[part-1].Username
+	}
+}
+
 // RemoveAdministrator removes an administrator. The parameter last is as of
 // UpdateAdministrator.
 func (db *DB) RemoveAdministrator(ctx context.Context, username string, last bool) error {
@@ -205,7 +232,7 @@ func (db *DB) RemoveAdministrator(ctx context.Context, username string, last boo
 		if err != nil {
 			return err
 		}
-		if err := db.checkRevision(was.revision, administrators.kind, was.record.Username); err != nil {
+		if err := db.mayChange(was.revision, administrators.kind, was.record.Username, was.record); err != nil {
 			return err
 		}
 		err = once(exec(ctx, tx, "DELETE FROM administrator"+administrators.where()+" AND revision = $2",

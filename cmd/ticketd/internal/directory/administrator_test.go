@@ -214,3 +214,32 @@ func TestAdministratorsLoseBrand(t *testing.T) {
 		assert.False(t, one.May(RoleAuditor, "acme"), "the brand that returns is another")
 	})
 }
+
+// The list within brands has the administrators of these brands alone, in parts.
+func TestAdministratorsWithin(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		ctx := t.Context()
+		db := d.withBrands(t, "acme", "beta", "gamma")
+		for username, brands := range map[string][]string{
+			"all": nil, "a": {"acme"}, "B": {"beta"}, "ab": {"acme", "beta"}, "ag": {"acme", "gamma"}, "g": {"gamma"},
+		} {
+			require.NoError(t, db.AddAdministrator(ctx, Administrator{
+				Username: username, Role: RoleAuditor, Brands: brands, AllBrands: brands == nil, Active: true}))
+		}
+		names := func(after string, limit int, within ...string) (all []string) {
+			found, err := db.AdministratorsWithin(ctx, within, after, limit)
+			require.NoError(t, err)
+			for _, a := range found {
+				all = append(all, a.Username)
+			}
+			return all
+		}
+		assert.Equal(t, []string{"a"}, names("", 10, "acme"))
+		assert.Equal(t, []string{"a", "ab", "B"}, names("", 10, "beta", "acme"))
+		assert.Equal(t, []string{"a", "ab"}, names("", 2, "beta", "acme"))
+		assert.Equal(t, []string{"B"}, names("ab", 2, "beta", "acme"))
+		assert.Empty(t, names("", 10))
+		require.NoError(t, db.RemoveBrand(ctx, "gamma", false))
+		assert.Equal(t, []string{"a", "ag"}, names("", 10, "acme"), "g has no brand left")
+	})
+}

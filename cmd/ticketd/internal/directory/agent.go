@@ -43,13 +43,14 @@ type Agent struct {
 var agents = table[Agent]{
 	kind: "agent", name: "agent", keys: 2,
 	columns: []string{
-		"brand", "username_fold", "username", "email", "phone1", "uniqueid", "first_name", "last_name",
-		"group_names", "active", "record", "tickets_since",
+		"brand", "username_fold", "username", "email", "email_fold", "phone1", "uniqueid", "first_name", "last_name",
+		"first_fold", "last_fold", "group_names", "active", "record", "tickets_since",
 	},
 	fields: func(a *Agent) []any {
 		return []any{
-			&a.Brand, folded{&a.Username, UsernameKey}, &a.Username, &a.Email, &a.Phone1, &a.UniqueID,
-			&a.FirstName, &a.LastName, texts[string]{&a.Groups}, &a.Active, &a.RecordID,
+			&a.Brand, folded{&a.Username, UsernameKey}, &a.Username, &a.Email, folded{&a.Email, foldEmail}, &a.Phone1,
+			&a.UniqueID, &a.FirstName, &a.LastName, folded{&a.FirstName, foldName},
+			folded{&a.LastName, foldName}, texts[string]{&a.Groups}, &a.Active, &a.RecordID,
 			instant{&a.TicketsSince},
 		}
 	},

@@ -58,6 +58,15 @@ func (k APIKey) Allows(scope Scope, brand string) bool {
 	return slices.Contains(k.Scopes, scope) && (k.AllBrands || slices.Contains(k.Brands, brand))
 }
 
+// ExpiryNotice is how long before the end of an API key people are reminded of the end.
+const ExpiryNotice = 30 * 24 * time.Hour
+
+// ExpiresSoon reports whether the key is good now, and ends within ExpiryNotice.
+func (k APIKey) ExpiresSoon(now time.Time) bool {
+	left := k.Expires.Sub(now)
+	return !k.Expires.IsZero() && k.Revoked.IsZero() && left > 0 && left <= ExpiryNotice
+}
+
 const (
 	minRate  = 0.001 // 3.6 an hour; with a lower rate, the waiting times in answers overflow
 	maxRate  = 1e6

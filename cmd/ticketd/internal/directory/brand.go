@@ -274,7 +274,7 @@ func (db *DB) RemoveBrand(ctx context.Context, name string, withAll bool) error 
 		if err != nil {
 			return err
 		}
-		if err := db.checkRevision(was.revision, brands.kind, name); err != nil {
+		if err := db.mayChange(was.revision, brands.kind, name, was.record); err != nil {
 			return err
 		}
 		if !withAll {

@@ -288,7 +288,7 @@ func TestWhatCountsAsAChange(t *testing.T) {
 			_, err := db.UpdateCustomer(ctx, "acme", c.ID, func(c *Customer) error { c.Remark = "x"; return nil })
 			return err
 		})
-		changes("revoked ticket", false, func() error { return db.RevokeTicket(ctx, "acme", token.ID{1}) })
+		changes("revoked ticket", false, func() error { return db.RevokeTicket(ctx, "acme", "", token.ID{1}) })
 		changes("use of a key", false, func() error { db.jobs.putUse(ctx, keyUse{id, start}); return nil })
 		require.Equal(t, 1, count(t, db, `SELECT count(*) FROM api_key WHERE last_used IS NOT NULL`))
 		changes("purge", false, func() error { db.jobs.purge(start.Add(1000 * time.Hour * 24)); return nil })

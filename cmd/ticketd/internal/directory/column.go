@@ -29,6 +29,13 @@ func (c lifetime) Scan(src any) error {
 // instant is a time, NULL for none.
 type instant struct{ to *time.Time }
 
+// The times that JSON (RFC 3339) and a calendar of four digits have, without the zero time. Another program
+// may have written others; the nearest of these stands for them.
+var (
+	firstMilli = time.Date(1, 1, 1, 0, 0, 0, 1e6, time.UTC).UnixMilli()
+	lastMilli  = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli() - 1
+)
+
 func (c instant) Value() (driver.Value, error) {
 	if c.to.IsZero() {
 		return nil, nil
@@ -43,7 +50,7 @@ func (c instant) Scan(src any) error {
 	}
 	*c.to = time.Time{}
 	if n.Valid {
-		*c.to = time.UnixMilli(n.V).UTC()
+		*c.to = time.UnixMilli(max(firstMilli, min(n.V, lastMilli))).UTC()
 	}
 	return nil
 }

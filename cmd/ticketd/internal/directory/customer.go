@@ -46,7 +46,8 @@ var customers = table[Customer]{
 }
 
 // insertCustomer is the statement that inserts a customer. The database chooses the ID.
-var insertCustomer = insertSQL("customer", slices.Delete(slices.Clone(customers.columns), 1, 2), 1) + " RETURNING id"
+var insertCustomer = insertSQL("customer", slices.Delete(slices.Clone(customers.columns), 1, 2), 1, false) +
+	" RETURNING id"
 
 // check refuses a wrong record, and puts the identifiers into their normal form.
 func (c *Customer) check() error {
@@ -135,7 +136,7 @@ func (db *DB) FindCustomers(ctx context.Context, brand string, c Customer) ([]Cu
 	if _, err := db.Brand(ctx, brand); err != nil {
 		return nil, err
 	}
-	found, _, err := matches(ctx, db.read, c, "")
+	found, _, err := matches(ctx, db.read, c, Redemption{})
 	if err != nil {
 		return nil, failed("find customers", err)
 	}
@@ -161,7 +162,7 @@ func (db *DB) RemoveCustomer(ctx context.Context, brand string, id int64) error 
 }
 
 // matchQuery selects the records of brand $1 with uniqueId $2, email $3 or phone $4.
-// With a 1 in the last column it selects the record changed by ticket $5. The parts of
+// With a 1 in the last column it selects the record changed by ticket $5 of issuer $6. The parts of
 // the union use an index each; the inequalities make the partial indexes eligible and
 // keep empty values from matching.
 var matchQuery = func() string {
@@ -173,14 +174,14 @@ var matchQuery = func() string {
 		from("0") + `uniqueid = $2 AND uniqueid <> ''`,
 		from("0") + `email_fold = $3 AND email_fold <> ''`,
 		from("0") + `phone1 = $4 AND phone1 <> ''`,
-		from("1") + `id = (SELECT customer FROM redemption WHERE brand = $1 AND ticket = $5)`,
+		from("1") + `id = (SELECT customer FROM redemption WHERE brand = $1 AND ticket = $5 AND issuer = $6)`,
 	}, " UNION ") + ` ORDER BY id`
 }()
 
 // matches returns the records of the brand with one of c's identifiers, at most three,
 // and the record changed by the ticket, or nil. No record is changed by the ticket "".
 func matches(
-	ctx context.Context, q querier, c Customer, ticket string,
+	ctx context.Context, q querier, c Customer, on Redemption,
 ) (found []version[Customer], changed *version[Customer], err error) {
 	_, err = list(ctx, q, func(r row) (none struct{}, err error) {
 		var v version[Customer]
@@ -196,6 +197,6 @@ func matches(
 			found = append(found, v)
 		}
 		return none, nil
-	}, matchQuery, c.Brand, c.UniqueID, foldEmail(c.Email), c.Phone1, ticket)
+	}, matchQuery, c.Brand, c.UniqueID, foldEmail(c.Email), c.Phone1, on.Ticket, on.Issuer)
 	return found, changed, err
 }

@@ -238,7 +238,7 @@ func TestResolveCustomerUsesIndexes(t *testing.T) {
 			_, err := conn.ExecContext(t.Context(), `SET enable_seqscan = off`) // which an empty table would get
 			require.NoError(t, err)
 		}
-		rows, err := conn.QueryContext(t.Context(), explain+matchQuery, "acme", "7", "a@example.com", "+44", "1")
+		rows, err := conn.QueryContext(t.Context(), explain+matchQuery, "acme", "7", "a@example.com", "+44", "1", "")
 		require.NoError(t, err)
 		defer rows.Close()
 		columns, err := rows.Columns()

@@ -10,7 +10,7 @@ import (
 // The table departed has the names that were away: of removed brands and channels, and of
 // agents who were removed or made inactive. When such a name returns, tickets of before
 // may still be unspent. So the new record has a TicketsSince, and no ticket issued before
-// that time is good. A name that was never away has no TicketsSince.
+// that time is good. A name that was never away has no TicketsSince. See also beginAnew.
 
 // depart notes that names of a kind are away, as the names are compared.
 func depart(ctx context.Context, tx *change, now time.Time, brand, kind string, names ...string) error {
@@ -65,10 +65,22 @@ func inList(args *[]any, texts []string) string {
 	return "IN (" + strings.Join(parts, ", ") + ")"
 }
 
-// returnBrand sets the TicketsSince of a brand whose name was away.
+// anyBrand is the kind of the row that stands for all brands: the directory was restored from a
+// copy, and a brand of the time since may be missing in the copy.
+const anyBrand = "any brand"
+
+// Restored returns the time when the directory was restored from a backup last, or zero.
+func (db *DB) Restored(ctx context.Context) (at time.Time, err error) {
+	_, err = list(ctx, db.read, func(r row) (none struct{}, err error) { return none, r.Scan(instant{&at}) },
+		`SELECT since FROM departed WHERE brand = '' AND kind = $1`, anyBrand)
+	return at, failed("look up the last restore", err)
+}
+
+// returnBrand sets the TicketsSince of a brand whose name was away, or may have been.
 func returnBrand(ctx context.Context, tx *change, now time.Time, name string) error {
 	_, err := exec(ctx, tx, `UPDATE brand SET tickets_since = $2 WHERE name = $1
-		AND EXISTS (SELECT 1 FROM departed WHERE brand = $1 AND kind = 'brand')`, name, wholeMillis(now).UnixMilli())
+		AND EXISTS (SELECT 1 FROM departed WHERE (brand = $1 AND kind = 'brand') OR (brand = '' AND kind = 'any brand'))`,
+		name, wholeMillis(now).UnixMilli())
 	return err
 }
 

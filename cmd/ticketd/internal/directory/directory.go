@@ -113,8 +113,9 @@ type DB struct {
 	// transaction of SQLite has the whole database to itself.
 	lockRows string
 
-	ifRevision *int64   // of the view; nil: changes of any revision
-	once       *request // of the view; nil: changes may be repeated
+	ifRevision *int64                 // of the view; nil: changes of any revision
+	provided   func(record any) error // of the view; nil: changes of any record
+	once       *request               // of the view; nil: changes may be repeated
 }
 
 // Open opens the directory at dsn and brings the schema up to date. A schema newer than
@@ -143,7 +144,7 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 		return nil, err
 	}
 	if strings.Contains(dsn, "://") {
-		return openPostgres(ctx, dsn)
+		return openPostgres(ctx, dsn, migratePostgres)
 	}
 	return openSQLite(ctx, dsn)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -74,8 +75,11 @@ type Event struct {
 
 	Ticket    string // ID of the ticket; "": none
 	Issuer    string // of the ticket; "": the deployment's own keys
-	TicketKey string // ID of the ticket's key in the keyring
-	Reason    string // of a refusal
+	TicketKey string // ID of the ticket's key in the keyring; of the recipient's, in format 2
+
+	// SigningKey is the ID of the issuer's key that signed the ticket, in format 2.
+	SigningKey string
+	Reason     string // of a refusal
 
 	Count   int    // how many equal events this entry stands for, at least 1
 	Details string // a JSON object, or ""; the settings of brands and channels before and after
@@ -83,13 +87,14 @@ type Event struct {
 
 var eventColumns = []string{
 	"brand", "at", "actor_kind", "actor", "machine", "remote", "action", "kind", "name", "fields",
-	"ticket", "issuer", "ticket_key", "reason", "count", "details",
+	"ticket", "issuer", "ticket_key", "signing_key", "reason", "count", "details",
 }
 
 func (e *Event) columns() []any {
 	return []any{
 		&e.Brand, instant{&e.At}, &e.Actor.Kind, &e.Actor.Name, &e.Actor.Machine, &e.Actor.Remote, &e.Action,
-		&e.Kind, &e.Name, texts[string]{&e.Fields}, &e.Ticket, &e.Issuer, &e.TicketKey, &e.Reason, &e.Count, &e.Details,
+		&e.Kind, &e.Name, texts[string]{&e.Fields}, &e.Ticket, &e.Issuer, &e.TicketKey, &e.SigningKey,
+		&e.Reason, &e.Count, &e.Details,
 	}
 }
 
@@ -108,21 +113,56 @@ func (db *DB) event(action, brand, kind, name string) Event {
 	}
 }
 
-// eventBatch is the number of events written by one statement.
+// eventBatch is the number of events that one statement inserts into PostgreSQL.
 const eventBatch = 100
 
-// insertEvents writes events.
-func insertEvents(ctx context.Context, q querier, events []Event) error {
-	for batch := range slices.Chunk(events, eventBatch) {
-		args := make([]any, 0, len(batch)*len(eventColumns))
-		for i := range batch {
-			v, err := values(batch[i].columns())
-			if err != nil {
-				return err
+// insertEvent inserts an event into an SQLite file.
+var insertEvent = insertRows("event", eventColumns, 1, true)
+
+// insertEvents writes events, each in a row or many in a pack.
+func insertEvents(ctx context.Context, tx transaction, events []Event) error {
+	for len(events) > 0 {
+		n := min(len(events), eventBatch)
+		if tx.isFile() {
+			if run := packable(events); run >= packMin {
+				row, err := packRow(events[:run])
+				if err == nil {
+					err = tx.insert(ctx, tx.pack, insertPack, row)
+				}
+				if err != nil {
+					return err
+				}
+				events = events[run:]
+				runtime.Gosched() // a pack takes about a millisecond, in which requests would wait
+				continue
+			} else if run < n {
+				n = run
 			}
-			args = append(args, v...)
 		}
-		if _, err := exec(ctx, q, insertRows("event", eventColumns, len(batch)), args...); err != nil {
+		if err := insertRowsOf(ctx, tx, events[:n]); err != nil {
+			return err
+		}
+		events = events[n:]
+	}
+	return nil
+}
+
+// insertRowsOf writes at most eventBatch events, each in a row.
+func insertRowsOf(ctx context.Context, tx transaction, events []Event) error {
+	args := make([]any, 0, len(events)*len(eventColumns))
+	for i := range events {
+		v, err := values(events[i].columns())
+		if err != nil {
+			return err
+		}
+		args = append(args, v...)
+	}
+	if !tx.isFile() {
+		_, err := exec(ctx, tx, insertRows("event", eventColumns, len(events), false), args...)
+		return err
+	}
+	for row := range slices.Chunk(args, len(eventColumns)) { // a statement of many rows costs as much for few
+		if err := tx.insert(ctx, tx.event, insertEvent, row); err != nil {
 			return err
 		}
 	}
@@ -248,15 +288,35 @@ func shown(field, value any) any {
 	return value
 }
 
-// PurgeEvents removes at most limit of the events from before a time, the oldest first, and
-// returns their number.
+// PurgeEvents removes about limit of the events from before a time, the oldest first, and
+// returns their number: fewer than limit if no more are left. Events in a pack are removed together.
+// If the user of the database has no right to remove events, PurgeEvents returns PostgreSQL's error
+// once, and removes nothing from then on.
 func (db *DB) PurgeEvents(ctx context.Context, before time.Time, limit int) (n int, err error) {
-	err = db.transact(ctx, "purge events", func(ctx context.Context, tx *change) error {
+	type old struct {
+		position
+		events int
+	}
+	remove := func(ctx context.Context, tx *change) error {
 		tx.silent = true
-		removed, err := exec(ctx, tx, `DELETE FROM event WHERE id IN
-			(SELECT id FROM event WHERE at < $1 ORDER BY at, id LIMIT $2)`, before.UnixMilli(), limit)
-		n = int(removed)
+		rows, err := list(ctx, tx, func(r row) (o old, err error) { return o, r.Scan(&o.at, &o.id, &o.events) },
+			`SELECT at, id, CASE WHEN action = '`+actionPack+`' THEN count ELSE 1 END FROM event
+				WHERE at < $1 ORDER BY at, id LIMIT $2`, before.UnixMilli(), limit)
+		if err != nil || len(rows) == 0 {
+			n = 0
+			return err
+		}
+		var last position
+		n = 0
+		for _, o := range rows {
+			if n >= limit {
+				break
+			}
+			n, last = n+max(o.events, 1), o.position
+		}
+		_, err = exec(ctx, tx, `DELETE FROM event WHERE (at, id) <= ($1, $2)`, last.at, last.id)
 		return err
-	})
+	}
+	err = db.jobs.unlessRefused("event", func() error { return db.transact(ctx, "purge events", remove) })
 	return n, err
 }

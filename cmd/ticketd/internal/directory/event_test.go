@@ -124,8 +124,8 @@ func TestEventsOfChanges(t *testing.T) {
 			"ticket: customer.set acme: "+record+" ticket t2 [firstName]")
 
 		id := token.ID{1}
-		require.NoError(t, db.RevokeTicket(ctx, "acme", id))
-		require.NoError(t, db.RevokeTicket(ctx, "acme", id), "changes nothing")
+		require.NoError(t, db.RevokeTicket(ctx, "acme", "", id))
+		require.NoError(t, db.RevokeTicket(ctx, "acme", "", id), "changes nothing")
 		expect("ticket.revoke acme: ticket " + id.String() + " []")
 
 		require.NoError(t, db.AddBrand(ctx, Brand{Name: "other"}))

@@ -1,8 +1,10 @@
 package directory
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +17,7 @@ type EventFilter struct {
 	AllBrands bool   // the events of every brand and of the deployment, whatever Brand says
 
 	Ticket string // ID of a ticket; "": any, as for all fields below
+	Issuer string // of a ticket: a named issuer
 
 	// Kind and Name select the events about a record. An agent's name is compared as
 	// usernames are.
@@ -44,33 +47,52 @@ type EventPage struct {
 const eventsExamined = 5_000
 
 // Events lists up to limit of the events of the filter, the newest first, after the cursor
-// of the page before, or from the start with "".
+// of the page before, or from the start with "". A filter whose Until is not after its Since is
+// refused.
 func (db *DB) Events(ctx context.Context, f EventFilter, cursor string, limit int) (EventPage, error) {
 	q, err := f.query(cursor)
 	if err != nil {
 		return EventPage{}, err
 	}
-	events, err := list(ctx, db.read, scanEvent, q.page(limit), q.args...)
+	events, end, err := db.eventRows(ctx, q, limit)
 	if err != nil {
 		return EventPage{}, failed("list events", err)
 	}
-	page := EventPage{Events: events}
-	switch {
-	case limit > 0 && len(events) == limit:
-		last := events[limit-1]
-		page.Next = cursorAt(last.At.UnixMilli(), last.ID)
-	case len(q.rest) > 0:
-		cursors, err := list(ctx, db.read, func(r row) (_ string, err error) {
-			var at, id int64
-			err = r.Scan(&at, &id)
-			return cursorAt(at, id), err
-		}, q.last(), q.args[:q.indexed]...)
-		if err != nil {
-			return EventPage{}, failed("list events", err)
-		}
-		page.Next = strings.Join(cursors, "")
+	packed, packedEnd, err := db.packedEvents(ctx, f, q.below, limit)
+	if err != nil {
+		return EventPage{}, failed("list events", err)
+	}
+	if packedEnd.compare(end) > 0 {
+		end = packedEnd
+	}
+	// The next page goes on below end, and begins with the events from there.
+	all := slices.DeleteFunc(append(events, packed...), func(e Event) bool { return e.position().compare(end) < 0 })
+	slices.SortFunc(all, func(a, b Event) int { return b.position().compare(a.position()) })
+	if limit > 0 && len(all) >= limit {
+		all = all[:limit]
+		end = all[limit-1].position()
+	}
+	page := EventPage{Events: all}
+	if end != oldestPosition {
+		page.Next = cursorAt(end.at, end.id)
 	}
 	return page, nil
+}
+
+// eventRows returns up to limit events of a query that are no packs. end is the position to which
+// no other is missing.
+func (db *DB) eventRows(ctx context.Context, q *eventQuery, limit int) (events []Event, end position, err error) {
+	events, err = list(ctx, db.read, scanEvent, q.page(limit), q.args...)
+	switch {
+	case err != nil:
+	case limit > 0 && len(events) == limit:
+		return events, events[limit-1].position(), nil
+	case len(q.rest) > 0:
+		last, err := list(ctx, db.read, func(r row) (p position, err error) { return p, r.Scan(&p.at, &p.id) },
+			q.last(), q.args[:q.indexed]...)
+		return events, append(last, oldestPosition)[0], err
+	}
+	return events, oldestPosition, err
 }
 
 // NewEvents lists up to limit of the events of the filter that were written after the event
@@ -93,14 +115,24 @@ func (db *DB) NewEvents(
 	}
 	last = max(after, examined[0])
 	query := selectEvent + " WHERE id > $1 AND id <= " + strconv.FormatInt(last, 10)
-	for _, condition := range q.rest {
+	for _, condition := range append(q.rest, notPack) {
 		query += " AND " + condition
 	}
 	all, err = list(ctx, db.read, scanEvent, fmt.Sprintf("%s ORDER BY id LIMIT %d", query, limit), q.args...)
 	if err != nil {
 		return nil, after, failed("list events", err)
 	}
-	if len(all) == limit {
+	if len(all) == limit && limit > 0 {
+		last = all[limit-1].ID
+	}
+	packed, last, err := db.packedAfter(ctx, f, after, last, limit)
+	if err != nil {
+		return nil, after, failed("list events", err)
+	}
+	all = slices.DeleteFunc(append(all, packed...), func(e Event) bool { return e.ID > last })
+	slices.SortFunc(all, func(a, b Event) int { return cmp.Compare(a.ID, b.ID) })
+	if limit > 0 && len(all) >= limit {
+		all = all[:limit]
 		last = all[limit-1].ID
 	}
 	return all, last, nil
@@ -112,13 +144,20 @@ func (db *DB) LastEvent(ctx context.Context) (int64, error) {
 	return int64(n), failed("look up the last event", err)
 }
 
+// frequent are the actions of most events. No index has them: each event would cost more, and
+// a page of such events is found after few others.
+var frequent = []string{ActionIssueTicket, ActionRedeemTicket, ActionEnter}
+
+// notFrequent is the condition of the index by action.
+var notFrequent = "action NOT IN ('" + strings.Join(frequent, "', '") + "')"
+
 var selectEvent = "SELECT id, " + strings.Join(eventColumns, ", ") + " FROM event"
 
 func scanEvent(r row) (e Event, err error) {
 	return e, r.Scan(append([]any{&e.ID}, e.columns()...)...)
 }
 
-// cursorAt returns the cursor of the page after the event.
+// cursorAt returns the cursor of the page below a position.
 func cursorAt(at, id int64) string { return fmt.Sprintf("%d-%d", at, id) }
 
 // An eventQuery has the conditions of a filter. An index serves the first ones and the
@@ -127,16 +166,31 @@ type eventQuery struct {
 	args             []any
 	indexed          int // number of arguments of the conditions that the index serves
 	conditions, rest []string
+	below            position // of the cursor
+	inBlocks         bool     // whether the index serves one block at a time: see ticketBlocks
 }
+
+// ticketBlocks begins the queries of events by ticket. IDs of tickets are random, so in an
+// index by ticket, each event would change a page of its own in a large trail, and writing the
+// pages would be most of the work. The index has the events of each block of 2^15 IDs in a
+// place of their own, and a query looks there for each block: in a million events, thirty
+// times. A block without events is left out: a restore leaves a gap of eventGap in the IDs. The
+// events that it finds are sorted: only a ticket that is not for one use can have many.
+const ticketBlocks = `WITH RECURSIVE block(n) AS (SELECT max(id) >> 15 FROM event UNION ALL
+	SELECT (SELECT id >> 15 FROM event WHERE id < n << 15 ORDER BY id DESC LIMIT 1) FROM block WHERE n IS NOT NULL) `
 
 // query returns the query of a filter, for the page after the cursor.
 func (f EventFilter) query(cursor string) (*eventQuery, error) {
-	q := new(eventQuery)
+	if !f.Since.IsZero() && !f.Until.IsZero() && !f.Until.After(f.Since) {
+		return nil, refuse("until", "is not after since, so no event can be meant; give a later time")
+	}
+	q := &eventQuery{below: newestPosition}
 	index := ""
 	switch {
 	case f.Ticket != "":
 		index = "ticket"
-		q.where("ticket = $%d AND ticket <> ''", f.Ticket)
+		q.inBlocks = true
+		q.where("(id >> 15) = block.n AND ticket = $%d AND ticket <> ''", f.Ticket)
 	case f.Name != "" && f.Kind != "" && !f.AllBrands:
 		index = "record"
 		q.where("brand = $%d", f.Brand)
@@ -145,9 +199,9 @@ func (f EventFilter) query(cursor string) (*eventQuery, error) {
 	case f.Actor != "":
 		index = "actor"
 		q.where("actor = $%d AND actor <> ''", f.Actor)
-	case f.Action != "" && !strings.HasSuffix(f.Action, "."):
+	case f.Action != "" && !strings.HasSuffix(f.Action, ".") && !slices.Contains(frequent, f.Action):
 		index = "action"
-		q.where("action = $%d", f.Action)
+		q.where("action = $%d AND "+notFrequent, f.Action)
 	case !f.AllBrands:
 		index = "brand"
 		q.where("brand = $%d", f.Brand)
@@ -163,8 +217,9 @@ func (f EventFilter) query(cursor string) (*eventQuery, error) {
 		a, err1 := strconv.ParseInt(at, 10, 64)
 		i, err2 := strconv.ParseInt(id, 10, 64)
 		if !ok || err1 != nil || err2 != nil {
-			return nil, refuse("cursor", "is not of a page of events; send the text as it was given")
+			return nil, refuse("after", "is not of a page of events; send the text next as it was given")
 		}
+		q.below = position{a, i}
 		q.args = append(q.args, a, i)
 		q.conditions = append(q.conditions, fmt.Sprintf("(at, id) < ($%d, $%d)", len(q.args)-1, len(q.args)))
 	}
@@ -180,7 +235,7 @@ func (q *eventQuery) where(condition string, arg any) {
 
 // filter adds the conditions that the index with the name does not serve.
 func (q *eventQuery) filter(f EventFilter, index string) error {
-	for _, text := range []string{f.Brand, f.Ticket, f.Kind, f.Name, f.Action, string(f.ActorKind), f.Actor} {
+	for _, text := range []string{f.Brand, f.Ticket, f.Issuer, f.Kind, f.Name, f.Action, string(f.ActorKind), f.Actor} {
 		if !isText(text) {
 			return refuse("filter", "is no text; leave out bytes that are no UTF-8")
 		}
@@ -194,6 +249,9 @@ func (q *eventQuery) filter(f EventFilter, index string) error {
 	}
 	if f.Ticket != "" && index != "ticket" {
 		add("ticket = $%d", f.Ticket)
+	}
+	if f.Issuer != "" {
+		add("issuer = $%d", f.Issuer)
 	}
 	if f.Kind != "" && index != "record" {
 		add("kind = $%d", f.Kind)
@@ -227,9 +285,15 @@ func (f EventFilter) name() string {
 
 // ordered returns the part of the queries that an index serves.
 func (q *eventQuery) ordered() string {
-	s := " FROM event"
-	if len(q.conditions) > 0 {
-		s += " WHERE " + strings.Join(q.conditions, " AND ")
+	s, conditions := " FROM event", q.conditions
+	if q.inBlocks {
+		s = " FROM block CROSS JOIN event"
+	}
+	if len(q.rest) == 0 {
+		conditions = append(slices.Clip(conditions), notPack)
+	}
+	if len(conditions) > 0 {
+		s += " WHERE " + strings.Join(conditions, " AND ")
 	}
 	return s + " ORDER BY at DESC, id DESC"
 }
@@ -238,16 +302,24 @@ func (q *eventQuery) ordered() string {
 func (q *eventQuery) page(limit int) string {
 	columns := "id, " + strings.Join(eventColumns, ", ")
 	if len(q.rest) == 0 {
-		return fmt.Sprintf("SELECT %s%s LIMIT %d", columns, q.ordered(), limit)
+		return fmt.Sprintf("%sSELECT %s%s LIMIT %d", q.with(), columns, q.ordered(), limit)
 	}
-	return fmt.Sprintf("SELECT %s FROM (SELECT %s%s LIMIT %d) AS examined WHERE %s ORDER BY at DESC, id DESC LIMIT %d",
-		columns, columns, q.ordered(), eventsExamined, strings.Join(q.rest, " AND "), limit)
+	return fmt.Sprintf("%sSELECT %s FROM (SELECT %s%s LIMIT %d) AS examined WHERE %s ORDER BY at DESC, id DESC LIMIT %d",
+		q.with(), columns, columns, q.ordered(), eventsExamined, strings.Join(append(q.rest, notPack), " AND "), limit)
+}
+
+// with returns the beginning of the queries.
+func (q *eventQuery) with() string {
+	if q.inBlocks {
+		return ticketBlocks
+	}
+	return ""
 }
 
 // last returns the query for the last event that the page's query has looked at, if there
 // may be more.
 func (q *eventQuery) last() string {
-	return fmt.Sprintf("SELECT at, id%s LIMIT 1 OFFSET %d", q.ordered(), eventsExamined-1)
+	return fmt.Sprintf("%sSELECT at, id%s LIMIT 1 OFFSET %d", q.with(), q.ordered(), eventsExamined-1)
 }
 
 // ceilMillis returns the first whole millisecond that is not before t.

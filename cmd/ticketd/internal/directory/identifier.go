@@ -167,7 +167,10 @@ var unexpanded = regexp.MustCompile(`(?i)[$#]\{.*\}|\{\{.*\}\}|<%.*%>|\[object \
 // isPlaceholder reports whether s stands for a missing value, in any case, also in
 // brackets or quotation marks.
 func isPlaceholder(s string) bool {
-	if placeholders[strings.ToLower(strings.Trim(s, `#"'()<>[]`))] || unexpanded.MatchString(s) {
+	if placeholders[strings.ToLower(strings.Trim(s, `#"'()<>[]`))] {
+		return true
+	}
+	if strings.ContainsAny(s, "{<[") && unexpanded.MatchString(s) { // else the expression cannot match
 		return true
 	}
 	local, _, ok := strings.Cut(s, "@")

@@ -68,6 +68,9 @@ func cased(s string) []string {
 //
 // trap S6
 func TestTwinsOfUsernames(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much work in one goroutine")
+	}
 	onBoth(t, func(t *testing.T, d database) {
 		ctx := t.Context()
 		db := d.withBrands(t, "acme")

@@ -331,7 +331,7 @@ func (i *agentImport) put(ctx context.Context, all []Agent, onConflict string) (
 		args = append(args, v...)
 	}
 	return list(ctx, i.tx, func(r row) (name string, err error) { return name, r.Scan(&name) },
-		insertSQL(agents.name, agents.columns, len(all))+onConflict+" RETURNING username", args...)
+		insertSQL(agents.name, agents.columns, len(all), i.tx.isFile())+onConflict+" RETURNING username", args...)
 }
 
 // updateAgents is the end of a statement that replaces existing agents. The agents are

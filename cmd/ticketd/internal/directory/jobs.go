@@ -22,8 +22,9 @@ type jobs struct {
 	quit  chan struct{}
 	done  chan struct{}
 
-	mu   sync.Mutex
-	last map[string]time.Time // by key ID: the last use that was queued
+	mu      sync.Mutex
+	last    map[string]time.Time // by key ID: the last use that was queued
+	refused map[string]bool      // by table: whether the user of the database may not purge
 }
 
 // keyUse is the use of an API key.
@@ -38,7 +39,7 @@ func startJobs(write *pool) *jobs {
 		queue: make(chan keyUse, useBacklog),
 		quit:  make(chan struct{}),
 		done:  make(chan struct{}),
-		last:  make(map[string]time.Time),
+		last:  make(map[string]time.Time), refused: make(map[string]bool),
 	}
 	go j.run()
 	return j
@@ -109,7 +110,39 @@ func (j *jobs) putUse(ctx context.Context, u keyUse) {
 func (j *jobs) purge(now time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), jobTimeout)
 	defer cancel()
-	_, _ = exec(ctx, j.write, `DELETE FROM redemption WHERE expires < $1`, now.UnixMilli())
-	_, _ = exec(ctx, j.write, `DELETE FROM revocation WHERE expires < $1`, now.UnixMilli())
-	_, _ = exec(ctx, j.write, `DELETE FROM idempotency WHERE created <= $1`, now.Add(-onceKept).UnixMilli())
+	for _, p := range []struct {
+		table, condition string
+		before           time.Time
+	}{
+		{"redemption", "expires < $1", now},
+		{"revocation", "expires < $1", now},
+		{"idempotency", "created <= $1", now.Add(-onceKept)},
+	} {
+		_ = j.unlessRefused(p.table, func() error {
+			_, err := exec(ctx, j.write, "DELETE FROM "+p.table+" WHERE "+p.condition, p.before.UnixMilli())
+			return err
+		})
+	}
+}
+
+// insufficientPrivilege is PostgreSQL's code for a statement that the user may not do.
+const insufficientPrivilege = "42501"
+
+// unlessRefused calls purge, unless PostgreSQL has refused a purge of the table before because the user
+// has no right to it. Each attempt would be an error in the log of the server. The user of a login
+// service has no such right, and the issuing service purges. After a restart, a purge is tried again.
+func (j *jobs) unlessRefused(table string, purge func() error) error {
+	j.mu.Lock()
+	refused := j.refused[table]
+	j.mu.Unlock()
+	if refused {
+		return nil
+	}
+	err := purge()
+	if sqlState(err) == insufficientPrivilege {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.refused[table] = true
+	}
+	return err
 }

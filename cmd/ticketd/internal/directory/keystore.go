@@ -132,7 +132,7 @@ func (db *DB) ReplaceAPIKey(ctx context.Context, id string, grace time.Duration)
 		if err != nil {
 			return err
 		}
-		if err := db.checkRevision(was.revision, "API key", id); err != nil {
+		if err := db.mayChange(was.revision, "API key", id, was.key); err != nil {
 			return err
 		}
 		now, old, is := wholeMillis(db.now()), was.key, was.key
@@ -198,7 +198,7 @@ func (db *DB) UpdateAPIKey(ctx context.Context, id string, edit func(*APIKey) er
 		if err != nil {
 			return err
 		}
-		if err := db.checkRevision(was.revision, "API key", id); err != nil {
+		if err := db.mayChange(was.revision, "API key", id, was.key); err != nil {
 			return err
 		}
 		k := was.key
@@ -263,7 +263,7 @@ func (db *DB) RevokeAPIKey(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		if err := db.checkRevision(was.revision, "API key", id); err != nil {
+		if err := db.mayChange(was.revision, "API key", id, was.key); err != nil {
 			return err
 		}
 		if !was.key.Revoked.IsZero() {
@@ -311,6 +311,24 @@ func (db *DB) APIKeys(ctx context.Context, brand, after string, limit int) ([]AP
 	return keys, nil
 }
 
+// ExpiringAPIKeys lists up to limit keys of which ExpiresSoon is true, the first to end first.
+// It is for the process as a whole, and not for one caller: the keys are of all brands.
+func (db *DB) ExpiringAPIKeys(ctx context.Context, now time.Time, limit int) ([]APIKey, error) {
+	found, err := queryKeys(ctx, db.read, `SELECT `+keyColumns+`, brand FROM (
+			SELECT * FROM api_key WHERE revoked IS NULL AND expires > $1 AND expires <= $2
+			ORDER BY expires, id LIMIT $3
+		) AS page LEFT JOIN api_key_brand ON key_id = id ORDER BY expires, id, brand`,
+		now.UnixMilli(), now.Add(ExpiryNotice).UnixMilli(), limit)
+	if err != nil {
+		return nil, failed("list API keys", err)
+	}
+	keys := make([]APIKey, len(found))
+	for i, s := range found {
+		keys[i] = s.key
+	}
+	return keys, nil
+}
+
 // APIKeysWithin lists up to limit keys, in the order of their IDs, whose brands are all among
 // some brands. With a brand, only keys for this brand are listed.
 func (db *DB) APIKeysWithin(ctx context.Context, within []string, brand, after string, limit int) ([]APIKey, error) {
@@ -343,7 +361,7 @@ func (db *DB) RemoveAPIKey(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		if err := db.checkRevision(was.revision, "API key", id); err != nil {
+		if err := db.mayChange(was.revision, "API key", id, was.key); err != nil {
 			return err
 		}
 		if err := once(exec(ctx, tx, `DELETE FROM api_key WHERE id = $1 AND revision = $2`, id, was.revision)); err != nil {

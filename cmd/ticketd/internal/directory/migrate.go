@@ -44,11 +44,19 @@ func isCurrent(ctx context.Context, pool *sql.DB, dialect goose.Dialect, folder 
 		return fmt.Errorf("the file has no directory: %w", err)
 	case current == 0:
 		return errors.New("the file has no directory; it is another program's")
-	case current != target:
+	case current > target:
+		return newerSchema(current, target)
+	case current < target:
 		return fmt.Errorf("the schema has version %d and this program knows %d: "+
-			"restart the service, of the newer program if there is one", current, target)
+			"restart the service, which brings the schema up to date", current, target)
 	}
 	return nil
+}
+
+// newerSchema is the refusal of a directory that a newer program has changed.
+func newerSchema(current, target int64) error {
+	return fmt.Errorf("the schema has version %d and this program knows %d: "+
+		"run the newer program, or restore the copy made before its first run", current, target)
 }
 
 // migrate brings the schema up to date with the scripts of the folder, and chooses the
@@ -73,8 +81,7 @@ func migrate(ctx context.Context, pool *sql.DB, dialect goose.Dialect, folder st
 		return fmt.Errorf("read the schema version: %w", err)
 	}
 	if current > target {
-		return fmt.Errorf("the schema has version %d and this program knows %d: "+
-			"run the newer program, or restore the copy made before its first run", current, target)
+		return newerSchema(current, target)
 	}
 	var made bool
 	err = pool.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM directory_state)").Scan(&made)

@@ -52,6 +52,10 @@ type connections struct {
 	prepared sync.Map
 	count    atomic.Int32
 	prepares bool
+
+	// event inserts an event into an SQLite file, and pack inserts a pack of them; nil for a
+	// server.
+	event, pack *sql.Stmt
 }
 
 // maxPrepared bounds the number of prepared statements. The look-ups have about thirty.
@@ -91,18 +95,24 @@ type pool struct {
 
 // db returns the pool of the present connections.
 func (p *pool) db(ctx context.Context) (*sql.DB, error) {
+	db, _, err := p.present(ctx)
+	return db, err
+}
+
+// present returns the present connections too.
+func (p *pool) present(ctx context.Context) (*sql.DB, *connections, error) {
 	c := p.open.Load()
 	switch {
 	case c.err != nil:
-		return nil, c.err
+		return nil, nil, c.err
 	case !p.writes:
-		return c.read, nil
+		return c.read, c, nil
 	case c.check != nil:
 		if err := c.check(ctx); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return c.write, nil
+	return c.write, c, nil
 }
 
 func (p *pool) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
@@ -128,18 +138,23 @@ func (p *pool) ExecContext(ctx context.Context, query string, args ...any) (sql.
 
 // BeginTx begins a transaction.
 func (p *pool) BeginTx(ctx context.Context) (transaction, error) {
-	db, err := p.db(ctx)
+	db, c, err := p.present(ctx)
 	if err != nil {
 		return transaction{}, err
 	}
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: p.isolation})
-	return transaction{tx, p.tracer}, err
+	t := transaction{Tx: tx, tracer: p.tracer}
+	if err == nil && c.event != nil {
+		t.event, t.pack = tx.StmtContext(ctx, c.event), tx.StmtContext(ctx, c.pack)
+	}
+	return t, err
 }
 
 // A transaction is a transaction with traced statements.
 type transaction struct {
 	*sql.Tx
-	tracer *tracer
+	tracer      *tracer
+	event, pack *sql.Stmt // see connections
 }
 
 func (t transaction) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
@@ -150,4 +165,16 @@ func (t transaction) QueryContext(ctx context.Context, query string, args ...any
 func (t transaction) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	t.tracer.note(query)
 	return t.Tx.ExecContext(ctx, query, args...)
+}
+
+// isFile reports whether the transaction is one of an SQLite file.
+func (t transaction) isFile() bool { return t.event != nil }
+
+// insert runs a prepared statement that inserts events into an SQLite file. It does not wait
+// for others, since the transaction has the lock; and it does not end early, since watching
+// ctx costs more than the insert. The transaction itself ends with its context.
+func (t transaction) insert(ctx context.Context, stmt *sql.Stmt, text string, args []any) error {
+	t.tracer.note(text)
+	_, err := stmt.ExecContext(context.WithoutCancel(ctx), args...)
+	return err
 }

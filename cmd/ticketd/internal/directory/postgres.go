@@ -23,8 +23,11 @@ const (
 	raceDelay        = 50 * time.Millisecond
 )
 
-// openPostgres opens the directory in the PostgreSQL database at the URL.
-func openPostgres(ctx context.Context, dsn string) (*DB, error) {
+// openPostgres opens the directory in the PostgreSQL database at the URL. ready makes sure of the
+// schema.
+func openPostgres(
+	ctx context.Context, dsn string, ready func(ctx context.Context, pool *sql.DB) error,
+) (*DB, error) {
 	config, err := postgresConfig(dsn)
 	if err != nil {
 		return nil, err
@@ -42,7 +45,7 @@ func openPostgres(ctx context.Context, dsn string) (*DB, error) {
 	cc := config.ConnConfig
 	err = checkServer(ctx, pool)
 	if err == nil {
-		err = migratePostgres(ctx, pool)
+		err = ready(ctx, pool)
 	}
 	if err != nil {
 		err = fmt.Errorf("postgres %s:%d/%s: %w", cc.Host, cc.Port, cc.Database, err)

@@ -144,6 +144,38 @@ func TestPostgresWithoutRights(t *testing.T) {
 	assert.True(t, created)
 }
 
+// A role without the right to remove rows asks once, and not each minute.
+func TestPostgresPurgeRefused(t *testing.T) {
+	t.Parallel()
+	dsn := postgresServer.place(t)
+	db := open(t, dsn)
+	require.NoError(t, db.AddBrand(t.Context(), Brand{Name: "acme"}))
+	_, _, err := db.ResolveCustomer(t.Context(), "acme", Customer{UniqueID: "1"}, Redemption{Ticket: "t", Expires: start})
+	require.NoError(t, err)
+	role := fmt.Sprintf("plain%d", time.Now().UnixNano())
+	do(t, db, `CREATE ROLE `+role+` LOGIN`, `GRANT SELECT ON ALL TABLES IN SCHEMA public TO `+role)
+	dsn = strings.Replace(dsn, "postgres@", role+"@", 1)
+	plain := open(t, dsn)
+	later := start.Add(redemptionMargin + time.Hour)
+	_, err = plain.PurgeEvents(t.Context(), later, 10)
+	assert.Equal(t, insufficientPrivilege, sqlState(err))
+	plain.jobs.purge(later)
+	do(t, db, `GRANT DELETE ON ALL TABLES IN SCHEMA public TO `+role)
+	events, redemptions := `SELECT count(*) FROM event`, `SELECT count(*) FROM redemption`
+	some := count(t, db, events)
+	purge := func(db *DB) {
+		_, err := db.PurgeEvents(t.Context(), later, 10)
+		require.NoError(t, err)
+		db.jobs.purge(later)
+	}
+	purge(plain)
+	assert.Equal(t, some, count(t, db, events), "nothing is asked")
+	assert.Equal(t, 1, count(t, db, redemptions), "nothing is asked")
+	purge(open(t, dsn))
+	assert.Zero(t, count(t, db, events))
+	assert.Zero(t, count(t, db, redemptions))
+}
+
 // PostgreSQL crashes and comes back under load: meanwhile there are errors and
 // never wrong answers, nothing that was answered is lost, and afterwards it works
 // without our being restarted.

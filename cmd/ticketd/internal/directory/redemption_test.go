@@ -77,6 +77,36 @@ func TestRedemptionIsIdempotent(t *testing.T) {
 	})
 }
 
+// A ticket of another issuer with the same ID is another ticket.
+//
+// trap F15
+func TestRedemptionsOfTwoIssuers(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		db := d.withBrands(t, "acme")
+		resolve := func(issuer, name string) Customer {
+			got, _, err := db.ResolveCustomer(t.Context(), "acme", Customer{UniqueID: "1", FirstName: name},
+				Redemption{Ticket: "t1", Issuer: issuer, Expires: start.Add(time.Minute), Override: true})
+			require.NoError(t, err)
+			return got
+		}
+		for _, issuer := range []string{"", "acme", "beta"} { // each changes the record, and once
+			assert.Equal(t, "of "+issuer, resolve(issuer, "of "+issuer).FirstName)
+			assert.Equal(t, "of "+issuer, resolve(issuer, "again").FirstName)
+		}
+		events, err := db.Events(t.Context(), EventFilter{Brand: "acme", Ticket: "t1"}, "", 10)
+		require.NoError(t, err)
+		var issuers []string
+		for _, e := range events.Events {
+			issuers = append(issuers, e.Issuer)
+		}
+		assert.ElementsMatch(t, []string{"", "acme", "beta"}, issuers)
+
+		_, _, err = db.ResolveCustomer(t.Context(), "acme", Customer{UniqueID: "1"}, Redemption{Ticket: "t", Issuer: "a\nb"})
+		var field *FieldError
+		assert.ErrorAs(t, err, &field)
+	})
+}
+
 func TestRedemptionsAreForgotten(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		db := d.withBrands(t, "acme")

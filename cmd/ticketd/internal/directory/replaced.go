@@ -89,7 +89,7 @@ func (w *watch) reopen(ctx context.Context) {
 	}
 	was := w.id
 	var c *connections
-	f, err := openFile(ctx, w.path, intact)
+	f, err := openFile(ctx, w.path, false, intact)
 	if err == nil {
 		if err = w.remember(ctx, f, info); err == nil {
 			c, err = w.watched(ctx, f)

@@ -14,10 +14,11 @@ const redemptionMargin = time.Hour
 
 // A Redemption is the redemption for which a record is found or made.
 type Redemption struct {
-	// Ticket is the ticket's ID. A ticket changes the directory once: a repeated
-	// redemption is answered with the present record of the customer whom the first one
-	// changed. Without a ticket ("") each call stands for itself.
+	// Ticket is the ticket's ID, and Issuer the name of its issuer. A ticket changes the
+	// directory once: a repeated redemption is answered with the present record of the
+	// customer whom the first one changed. Without a ticket ("") each call stands for itself.
 	Ticket  string
+	Issuer  string
 	Expires time.Time // end of the ticket
 
 	// Override tells whether a found record takes the ticket's values.
@@ -120,7 +121,7 @@ func (c *Customer) prepare(brand string, on Redemption) error {
 		return refuse("brand", "of the customer differs from the brand of the call; leave it empty")
 	}
 	c.Brand = brand
-	return cmp.Or(c.check(), checkText("ticket", on.Ticket, maxBrand))
+	return cmp.Or(c.check(), checkText("ticket", on.Ticket, maxBrand), checkText("issuer", on.Issuer, maxBrand))
 }
 
 // A Lookup is the state of the directory for a customer, as read by a call. The zero
@@ -134,7 +135,7 @@ type Lookup struct {
 
 // lookUp finds the record of c, in one statement.
 func lookUp(ctx context.Context, q querier, c Customer, on Redemption) (Lookup, error) {
-	found, changed, err := matches(ctx, q, c, on.Ticket)
+	found, changed, err := matches(ctx, q, c, on)
 	switch {
 	case err != nil:
 		return Lookup{}, err
@@ -161,7 +162,7 @@ func (db *DB) resolve(
 		if err := customers.noteAdded(tx, db.by(on), &record); err != nil {
 			return Customer{}, false, err
 		}
-		tx.events[0].Ticket = on.Ticket
+		tx.events[0].Ticket, tx.events[0].Issuer = on.Ticket, on.Issuer
 		return record, true, remember(ctx, tx, record, on)
 	}
 	if !on.Override {
@@ -182,7 +183,7 @@ func (db *DB) resolve(
 		if err := customers.noteChanged(tx, db.by(on), d, &record); err != nil {
 			return Customer{}, false, err
 		}
-		tx.events[0].Ticket = on.Ticket
+		tx.events[0].Ticket, tx.events[0].Issuer = on.Ticket, on.Issuer
 	}
 	return record, false, remember(ctx, tx, record, on)
 }
@@ -200,8 +201,8 @@ func remember(ctx context.Context, tx *change, c Customer, on Redemption) error 
 	if on.Ticket == "" {
 		return nil
 	}
-	_, err := exec(ctx, tx, `INSERT INTO redemption (brand, ticket, customer, expires) VALUES ($1, $2, $3, $4)`,
-		c.Brand, on.Ticket, c.ID, on.Expires.Add(redemptionMargin).UnixMilli())
+	_, err := exec(ctx, tx, `INSERT INTO redemption (brand, issuer, ticket, customer, expires)
+		VALUES ($1, $2, $3, $4, $5)`, c.Brand, on.Issuer, on.Ticket, c.ID, on.Expires.Add(redemptionMargin).UnixMilli())
 	return err
 }
 

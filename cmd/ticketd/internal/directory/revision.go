@@ -6,7 +6,7 @@ import (
 )
 
 // IfRevision returns a view of the directory. A change or a removal of a brand, channel,
-// agent, customer or API key by the view is made only if the record has this Revision.
+// agent, customer, API key or administrator by the view is made only if the record has this Revision.
 // Else the error wraps ErrChanged. So two people who change the same record at the same
 // time learn of each other.
 //
@@ -19,8 +19,23 @@ func (db *DB) IfRevision(revision int64) *DB {
 	return &view
 }
 
-// checkRevision refuses a change of a record with another revision than the view's.
-func (db *DB) checkRevision(revision int64, kind, name string) error {
+// Provided returns a view of the directory. A change or a removal of a record by the view is
+// made only if check accepts the record as it is before the change: a Brand, Channel, Agent,
+// Customer, APIKey or Administrator. Else the error is that of check. The record cannot change
+// between the check and the change; check may be called again.
+func (db *DB) Provided(check func(record any) error) *DB {
+	view := *db
+	view.provided = check
+	return &view
+}
+
+// mayChange refuses a change of a record that the view does not permit.
+func (db *DB) mayChange(revision int64, kind, name string, record any) error {
+	if db.provided != nil {
+		if err := db.provided(record); err != nil {
+			return err
+		}
+	}
 	if db.ifRevision != nil && *db.ifRevision != revision {
 		return fmt.Errorf("%s %q: %w", kind, name, ErrChanged)
 	}

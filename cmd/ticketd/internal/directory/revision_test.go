@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -52,6 +53,13 @@ func revisionedRecords(t *testing.T, db *DB) []revisioned {
 				_, err := db.UpdateAPIKey(ctx, key, func(k *APIKey) error { k.Note += "x"; return nil })
 				return err
 			}, func(db *DB) error { return db.RemoveAPIKey(ctx, key) }},
+		{"administrator", func() error {
+			return db.AddAdministrator(ctx, Administrator{Username: "Ann", Role: RoleAdmin, Brands: []string{"acme"}})
+		}, func() (int64, error) { a, err := db.Administrator(ctx, "ann"); return a.Revision, err },
+			func(db *DB) error {
+				_, err := db.UpdateAdministrator(ctx, "ann", false, func(a *Administrator) error { a.Name += "x"; return nil })
+				return err
+			}, func(db *DB) error { return db.RemoveAdministrator(ctx, "ann", false) }},
 		{"brand", func() error { return db.AddBrand(ctx, Brand{Name: "other"}) },
 			func() (int64, error) { b, err := db.Brand(ctx, "other"); return b.Revision, err },
 			func(db *DB) error {
@@ -93,6 +101,34 @@ func TestIfRevision(t *testing.T) {
 			again, err := r.get()
 			require.NoError(t, err, r.kind)
 			assert.NotContains(t, []int64{first, second, second + 1}, again, "another record: %s", r.kind)
+		}
+	})
+}
+
+// A change that the view does not permit is not made, and the check sees the record.
+func TestProvided(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		db := d.withBrands(t, "acme")
+		refused := errors.New("refused")
+		for _, r := range revisionedRecords(t, db) {
+			require.NoError(t, r.add(), r.kind)
+			first, err := r.get()
+			require.NoError(t, err, r.kind)
+			var seen any
+			view := db.Provided(func(record any) error { seen = record; return refused })
+			for what, do := range map[string]func(*DB) error{"change": r.change, "remove": r.remove} {
+				seen = nil
+				assert.ErrorIs(t, do(view), refused, "%s %s", what, r.kind)
+				switch seen.(type) {
+				case Agent, Channel, Customer, APIKey, Administrator, Brand:
+				default:
+					t.Errorf("%s %s: the check saw a %T", what, r.kind, seen)
+				}
+			}
+			again, err := r.get()
+			require.NoError(t, err, r.kind)
+			assert.Equal(t, first, again, r.kind)
+			assert.NoError(t, r.change(db.Provided(func(any) error { return nil })), r.kind)
 		}
 	})
 }

@@ -17,7 +17,7 @@ const (
 
 // revokedIDs has the IDs of the revoked tickets of an SQLite file in memory, so that most
 // redemptions need no statement. A ticket whose ID is missing was not revoked. A ticket
-// whose ID is there may belong to another brand, or the revocation may be over: the
+// whose ID is there may belong to another brand or issuer, or the revocation may be over: the
 // database decides.
 //
 // Each revocation has a number above all earlier numbers, in the order of the commits. A

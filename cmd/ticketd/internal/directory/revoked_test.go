@@ -24,7 +24,7 @@ func numberedID(n int) (id token.ID) {
 // revoked asks whether a ticket of acme was revoked.
 func revoked(t testing.TB, db *DB, id token.ID) bool {
 	t.Helper()
-	yes, err := db.TicketRevoked(t.Context(), "acme", id)
+	yes, err := db.TicketRevoked(t.Context(), "acme", "", id)
 	require.NoError(t, err)
 	return yes
 }
@@ -49,9 +49,9 @@ func TestRevocationByAnotherProcess(t *testing.T) {
 				assert.False(t, revoked(t, db, others))
 			}
 			assert.Equal(t, asked, statements(t, db, func() { revoked(t, db, others) }))
-			require.NoError(t, db.RevokeTicket(ctx, "acme", own))
+			require.NoError(t, db.RevokeTicket(ctx, "acme", "", own))
 			assert.True(t, revoked(t, db, own))
-			require.NoError(t, other.RevokeTicket(ctx, "acme", others))
+			require.NoError(t, other.RevokeTicket(ctx, "acme", "", others))
 			if d.name == sqliteFile.name {
 				assert.False(t, revoked(t, db, others), "no look is due")
 				clock.add(fileInterval)
@@ -64,7 +64,7 @@ func TestRevocationByAnotherProcess(t *testing.T) {
 		// Records are remembered across revocations.
 		_, err := db.Agent(ctx, "acme", "ann")
 		require.NoError(t, err)
-		require.NoError(t, other.RevokeTicket(ctx, "acme", numberedID(50)))
+		require.NoError(t, other.RevokeTicket(ctx, "acme", "", numberedID(50)))
 		clock.add(d.lookInterval())
 		assert.Zero(t, statements(t, db, func() { _, err = db.Agent(ctx, "acme", "ann") }))
 		require.NoError(t, err)
@@ -87,7 +87,7 @@ func TestRevocationsUnderLoad(t *testing.T) {
 		for i, by := range []*DB{db, other} {
 			revoking.Go(func() {
 				for n := i; n < all; n += 2 {
-					assert.NoError(t, by.RevokeTicket(ctx, "acme", numberedID(n)))
+					assert.NoError(t, by.RevokeTicket(ctx, "acme", "", numberedID(n)))
 					answered[n].Store(true)
 				}
 			})
@@ -119,20 +119,20 @@ func TestRevocationsThatGo(t *testing.T) {
 	other := open(t, dsn)
 	prepare(t, db)
 	look := func() { clock.add(fileInterval); db.cache.look(ctx) }
-	require.NoError(t, other.RevokeTicket(ctx, "acme", numberedID(1)))
+	require.NoError(t, other.RevokeTicket(ctx, "acme", "", numberedID(1)))
 	look()
 	assert.True(t, revoked(t, db, numberedID(1)))
 	other.jobs.purge(start.Add(revocationKept + time.Millisecond))
 	look()
 	assert.False(t, revoked(t, db, numberedID(1)))
 	// The number of a removed row is not given again.
-	require.NoError(t, other.RevokeTicket(ctx, "acme", numberedID(2)))
+	require.NoError(t, other.RevokeTicket(ctx, "acme", "", numberedID(2)))
 	look()
 	assert.True(t, revoked(t, db, numberedID(2)))
 	// By hand: an older copy is put into the file.
 	do(t, other, `DELETE FROM revocation`, `UPDATE sqlite_sequence SET seq = 0 WHERE name = 'revocation'`)
 	look()
-	require.NoError(t, other.RevokeTicket(ctx, "acme", numberedID(3)))
+	require.NoError(t, other.RevokeTicket(ctx, "acme", "", numberedID(3)))
 	look()
 	assert.True(t, revoked(t, db, numberedID(3)))
 	assert.False(t, revoked(t, db, numberedID(2)))
@@ -148,7 +148,7 @@ func TestManyRevocations(t *testing.T) {
 	prepare(t, db)
 	insert := func(from, n int) {
 		do(t, other, fmt.Sprintf(`WITH RECURSIVE count (n) AS (SELECT %d UNION ALL SELECT n + 1 FROM count WHERE n < %d)
-			INSERT INTO revocation (brand, ticket, expires) SELECT 'acme', printf('%%032x', n), 4102444800000 FROM count`,
+			INSERT INTO revocation (brand, issuer, ticket, expires) SELECT 'acme', '', printf('%%032x', n), 4102444800000 FROM count`,
 			from, from+n-1))
 	}
 	asks := func(id int, want bool) int {
@@ -169,7 +169,7 @@ func TestManyRevocations(t *testing.T) {
 	insert(maxRevoked*2, 1)
 	assert.Equal(t, 1, asks(maxRevoked*2, true))
 	assert.Nil(t, db.cache.revoked.ids, "no other attempt yet")
-	require.NoError(t, db.RevokeTicket(ctx, "acme", numberedID(maxRevoked*2+1)))
+	require.NoError(t, db.RevokeTicket(ctx, "acme", "", numberedID(maxRevoked*2+1)))
 	assert.Equal(t, 1, asks(maxRevoked*2+1, true))
 
 	do(t, other, `DELETE FROM revocation WHERE number > 10`)

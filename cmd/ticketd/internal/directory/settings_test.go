@@ -147,6 +147,9 @@ func TestSettingsRefuse(t *testing.T) {
 
 // Whatever form a setting comes in, one is stored.
 func TestSettingsHaveOneForm(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much work in one goroutine")
+	}
 	onBoth(t, func(t *testing.T, d database) {
 		db := d.withBrands(t, "acme")
 		later := start.Add(1500 * time.Microsecond).In(time.FixedZone("", 3600))
@@ -166,6 +169,9 @@ func TestSettingsHaveOneForm(t *testing.T) {
 }
 
 func TestEffectiveOfTheDirectory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much work in one goroutine")
+	}
 	onBoth(t, func(t *testing.T, d database) {
 		ctx := t.Context()
 		db := d.withBrands(t, "acme", "other")

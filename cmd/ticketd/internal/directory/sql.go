@@ -180,6 +180,14 @@ func sqlState(err error) string {
 func values(fields []any) ([]any, error) {
 	out := make([]any, len(fields))
 	for i, f := range fields {
+		switch p := f.(type) { // those of most columns, at a fraction of the price
+		case *string:
+			out[i] = *p
+			continue
+		case *int:
+			out[i] = int64(*p)
+			continue
+		}
 		v, err := driver.DefaultParameterConverter.ConvertValue(f)
 		if err != nil {
 			return nil, fmt.Errorf("column %d: %w", i, err)

@@ -26,7 +26,7 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 	if err := makeFile(path); err != nil {
 		return nil, err
 	}
-	f, err := openFile(ctx, path, func(ctx context.Context, write *sql.DB) error {
+	f, err := openFile(ctx, path, false, func(ctx context.Context, write *sql.DB) error {
 		return migrate(ctx, write, goose.DialectSQLite3, "sqlite")
 	})
 	if err != nil {
@@ -51,8 +51,11 @@ type file struct {
 	guard *sql.DB
 }
 
-// openFile opens the file at path, which exists. ready makes sure of the schema.
-func openFile(ctx context.Context, path string, ready func(ctx context.Context, write *sql.DB) error) (*file, error) {
+// openFile opens the file at path, which exists. ready makes sure of the schema. asIs leaves the
+// file's modes, those of access and of SQLite's journal.
+func openFile(
+	ctx context.Context, path string, asIs bool, ready func(ctx context.Context, write *sql.DB) error,
+) (*file, error) {
 	name, err := realName(path)
 	if err != nil {
 		return nil, err
@@ -61,17 +64,24 @@ func openFile(ctx context.Context, path string, ready func(ctx context.Context, 
 	fail := func(err error) (*file, error) {
 		return nil, errors.Join(fmt.Errorf("%s: %w%s", name, err, remedy(err)), f.close())
 	}
+	params := url.Values{
+		"mode":          {"rw"},
+		"_txlock":       {"immediate"}, // else a transaction that reads first may fail when writing
+		"_journal_mode": {"WAL"},
+		"_synchronous":  {"FULL"},
+		// For batches of events, each of which changes hundreds of pages: 8 MB of them stay in
+		// memory, and a page is written into the file after 4,000 pages in the WAL.
+		"_pragma": {"cache_size(-8000)", "wal_autocheckpoint(4000)"},
+	}
+	if asIs {
+		params.Del("_journal_mode")
+	}
 	for _, p := range []struct {
 		to     **sql.DB
 		size   int
 		params url.Values
 	}{
-		{&f.write, 1, url.Values{
-			"mode":          {"rw"},
-			"_txlock":       {"immediate"}, // else a transaction that reads first may fail when writing
-			"_journal_mode": {"WAL"},
-			"_synchronous":  {"FULL"},
-		}},
+		{&f.write, 1, params},
 		{&f.read, maxReaders, url.Values{"mode": {"rw"}, "_query_only": {"1"}}},
 		{&f.guard, 1, url.Values{"mode": {"ro"}}},
 	} {
@@ -85,6 +95,9 @@ func openFile(ctx context.Context, path string, ready func(ctx context.Context, 
 	if err := ready(ctx, f.write); err != nil {
 		return fail(err)
 	}
+	if asIs {
+		return f, nil
+	}
 	// Only now: the mode of a file that is no directory stays.
 	if err := narrowModes(name); err != nil {
 		return fail(err)
@@ -95,7 +108,14 @@ func openFile(ctx context.Context, path string, ready func(ctx context.Context, 
 // connections returns the connections to the file, with statements for the cache's looks.
 func (f *file) connections(ctx context.Context) (*connections, error) {
 	c := &connections{read: f.read, write: f.write, close: f.close, prepares: true}
-	return c, c.prepareLooks(ctx, f.guard)
+	if err := c.prepareLooks(ctx, f.guard); err != nil {
+		return c, err
+	}
+	var err error
+	if c.event, err = f.write.PrepareContext(ctx, insertEvent); err == nil {
+		c.pack, err = f.write.PrepareContext(ctx, insertPack)
+	}
+	return c, err
 }
 
 // close closes the connections. SQLite then writes the WAL into the file.

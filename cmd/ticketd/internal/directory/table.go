@@ -102,22 +102,29 @@ func (t *table[T]) page(ctx context.Context, q querier, brand []any, after any, 
 
 // insertSQL returns the statement that inserts so many rows of the columns, each with a
 // newRevision after these.
-func insertSQL(table string, columns []string, rows int) string {
-	return insertRows(table, append(slices.Clone(columns), "revision"), rows)
+func insertSQL(table string, columns []string, rows int, anonymous bool) string {
+	return insertRows(table, append(slices.Clone(columns), "revision"), rows, anonymous)
 }
 
-// insertRows is insertSQL for a table without revisions.
-func insertRows(table string, columns []string, rows int) string {
+// insertRows is insertSQL for a table without revisions. PostgreSQL's parameters have numbers.
+// SQLite keeps those with a number or a name in a list, and reads it from its start for each
+// of them: a statement of many rows should have anonymous ones.
+func insertRows(table string, columns []string, rows int, anonymous bool) string {
 	var b strings.Builder
 	b.WriteString("INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES ")
 	for i := range rows {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		separator := "($"
+		separator := "("
 		for j := range columns {
-			b.WriteString(separator + strconv.Itoa(i*len(columns)+j+1))
-			separator = ", $"
+			b.WriteString(separator)
+			if anonymous {
+				b.WriteString("?")
+			} else {
+				b.WriteString("$" + strconv.Itoa(i*len(columns)+j+1))
+			}
+			separator = ", "
 		}
 		b.WriteString(")")
 	}
@@ -176,7 +183,7 @@ func (t *table[T]) add(
 		return err
 	}
 	return db.change(ctx, "add "+t.kind, func(ctx context.Context, tx *change) error {
-		_, err := exec(ctx, tx, insertSQL(t.name, t.columns, 1), args...)
+		_, err := exec(ctx, tx, insertSQL(t.name, t.columns, 1, false), args...)
 		switch {
 		case isDuplicate(err):
 			return fmt.Errorf("%s %q: %w", t.kind, t.label(record), ErrExists)
@@ -209,7 +216,7 @@ func (t *table[T]) updateThen(
 		if err != nil {
 			return err
 		}
-		if err := db.checkRevision(was.revision, t.kind, t.label(&was.record)); err != nil {
+		if err := db.mayChange(was.revision, t.kind, t.label(&was.record), was.record); err != nil {
 			return err
 		}
 		record := was.record
@@ -299,7 +306,7 @@ func (t *table[T]) remove(
 		if err != nil {
 			return err
 		}
-		if err := db.checkRevision(was.revision, t.kind, t.label(&was.record)); err != nil {
+		if err := db.mayChange(was.revision, t.kind, t.label(&was.record), was.record); err != nil {
 			return err
 		}
 		err = once(exec(ctx, tx, fmt.Sprintf("DELETE FROM %s%s AND revision = $%d", t.name, t.where(), len(key)+1),

@@ -12,6 +12,9 @@ import (
 
 // Every text field of every record: its limit to the byte, and what it refuses.
 func TestTextFields(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much work in one goroutine")
+	}
 	onBoth(t, func(t *testing.T, d database) {
 		ctx := t.Context()
 		db := d.withBrands(t, "acme")

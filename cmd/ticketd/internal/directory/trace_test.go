@@ -38,7 +38,7 @@ func TestStatements(t *testing.T) {
 		require.NoError(t, db.AddAgent(ctx, Agent{Brand: "acme", Username: "mary", Active: true}))
 		bearer, err := db.CreateAPIKey(ctx, APIKey{Scopes: []Scope{ScopeIssue}, Brands: []string{"acme"}})
 		require.NoError(t, err)
-		require.NoError(t, db.RevokeTicket(ctx, "acme", token.ID{2}))
+		require.NoError(t, db.RevokeTicket(ctx, "acme", "", token.ID{2}))
 		asked := 0 // a file's revocations are in memory
 		if d.name == postgresServer.name {
 			asked = 1
@@ -60,8 +60,8 @@ func TestStatements(t *testing.T) {
 			{"known customer", 1, 1, func() error { _, _, err := db.ResolveCustomer(ctx, "acme", mary, on); return err }},
 			{"customer's record", 1, 1, func() error { _, err := db.KnownCustomer(ctx, "acme", mary, on); return err }},
 			{"policy on other users", 1, 0, func() error { _, err := db.StrictestOtherUser(ctx); return err }},
-			{"no revocation", asked, asked, func() error { _, err := db.TicketRevoked(ctx, "acme", token.ID{1}); return err }},
-			{"revocation", 1, 1, func() error { _, err := db.TicketRevoked(ctx, "acme", token.ID{2}); return err }},
+			{"no revocation", asked, asked, func() error { _, err := db.TicketRevoked(ctx, "acme", "", token.ID{1}); return err }},
+			{"revocation", 1, 1, func() error { _, err := db.TicketRevoked(ctx, "acme", "", token.ID{2}); return err }},
 			{"nobody", 1, 1, func() error {
 				if _, err := db.Agent(ctx, "acme", "nobody"); !errors.Is(err, ErrNotFound) {
 					return errors.New("there is somebody")

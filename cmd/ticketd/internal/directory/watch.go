@@ -47,7 +47,7 @@ type watch struct {
 	wal     os.FileInfo // the WAL of the file, or nil
 	stamps  []string    // the stamps that the file may have, the newest last
 	version int         // SQLite's data_version at the last look at the stamp
-	pending time.Time   // when the newest stamp was written; zero once the file has this stamp
+	pending time.Time   // when the newest stamp was written or seen; zero once the file has this stamp
 	id      string      // the directory's ID, see directory_state
 
 	waiting os.FileInfo // the last file seen at the path while no file is open
@@ -248,6 +248,9 @@ func (w *watch) adopt(ctx context.Context) error {
 		return err
 	}
 	w.version = version
+	if !slices.Contains(w.stamps, stamp) {
+		w.pending = time.Now() // others may not have seen it yet
+	}
 	w.expect(stamp)
 	return nil
 }
@@ -260,8 +263,8 @@ func (w *watch) expect(stamp string) {
 	w.stamps = w.stamps[max(0, len(w.stamps)-maxStamps):]
 }
 
-// save makes a checkpoint, saveInterval after a new stamp. Meanwhile other processes that
-// watch the file adopt the stamp.
+// save makes a checkpoint, saveInterval after the newest stamp, whoever wrote it. Meanwhile other
+// processes that watch the file adopt the stamp, and write none of their own.
 func (w *watch) save(ctx context.Context) {
 	if w.wal == nil || w.wal.Size() == 0 {
 		return

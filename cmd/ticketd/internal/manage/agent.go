@@ -15,6 +15,21 @@ func (d *Desk) Agents(ctx context.Context, brand string, p Page) (List[directory
 		func(after string, limit int) ([]directory.Agent, error) { return d.db.Agents(ctx, brand, after, limit) })
 }
 
+// SearchAgents lists up to limit agents of a brand who match a text, as
+// directory.DB.SearchAgents does. more is whether there are others.
+func (d *Desk) SearchAgents(
+	ctx context.Context, brand, text string, limit int,
+) (all []directory.Agent, more bool, err error) {
+	if err := d.may("SearchAgents", brand); err != nil {
+		return nil, false, err
+	}
+	list, err := listed(Page{Limit: limit}, func(*directory.Agent) string { return "more" },
+		func(_ string, limit int) ([]directory.Agent, error) {
+			return d.db.SearchAgents(ctx, brand, text, limit)
+		})
+	return list.Items, list.Next != "", err
+}
+
 // Agent looks up an agent.
 func (d *Desk) Agent(ctx context.Context, brand, username string) (directory.Agent, error) {
 	if err := d.may("Agent", brand); err != nil {

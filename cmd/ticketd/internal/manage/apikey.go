@@ -1,6 +1,7 @@
 package manage
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -8,25 +9,43 @@ import (
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 )
 
-// sees returns an error unless all brands of an API key are among the caller's.
-func (d *Desk) sees(k directory.APIKey) error {
-	if !d.caller.hasAll(k.Brands, k.AllBrands) {
-		return notFound("API key", k.ID)
+// givesKey returns an error unless the caller may give an API key its brands and scopes.
+func (d *Desk) givesKey(k directory.APIKey) error {
+	if err := d.givesScopes(k); err != nil {
+		return err
+	}
+	return d.gives("API keys", k.Brands, k.AllBrands)
+}
+
+// givesScopes returns an error unless the caller may give an API key its scopes.
+func (d *Desk) givesScopes(k directory.APIKey) error {
+	for _, scope := range k.Scopes {
+		if !d.caller.MayGive(scope) {
+			return &ForbiddenError{"only administrators and API keys of scope " + string(scope) +
+				" make API keys of this scope; leave the scope out"}
+		}
 	}
 	return nil
 }
 
-// gives returns an error unless the caller may give an API key its brands.
-func (d *Desk) gives(k directory.APIKey) error {
-	if !d.caller.AllBrands && k.AllBrands {
-		return &ForbiddenError{"only administrators and API keys of all brands make API keys for all brands; name the brands"}
-	}
-	for _, brand := range k.Brands {
-		if !d.caller.has(brand) {
-			return notFound("brand", brand)
-		}
+// givesTime returns an error if an API key would give another one more time than it has. A
+// limit of requests is about load, and no right.
+func (d *Desk) givesTime(k directory.APIKey) error {
+	c := d.caller
+	if c.Actor.Kind == directory.ActorKey && !c.Expires.IsZero() && (k.Expires.IsZero() || k.Expires.After(c.Expires)) {
+		return &ForbiddenError{"the calling API key ends on " + c.Expires.UTC().Format(time.RFC3339) +
+			" and makes no API key that ends later; name an earlier end, or let an administrator make the key"}
 	}
 	return nil
+}
+
+// changesKey returns an error unless the caller may change an API key that it sees. An API
+// key does not change itself: else a stolen key would undo its own replacement.
+func (d *Desk) changesKey(k directory.APIKey) error {
+	if d.caller.Actor.Kind == directory.ActorKey && d.caller.Actor.Name == k.ID {
+		return &ForbiddenError{"an API key neither changes nor replaces itself; use another API key, or an administrator"}
+	}
+	return d.givesScopes(k)
 }
 
 // APIKeys lists the API keys that the caller sees: with brand, those for this brand.
@@ -55,6 +74,7 @@ func (d *Desk) APIKey(ctx context.Context, id string) (directory.APIKey, error) 
 	return d.apiKey(ctx, id)
 }
 
+// apiKey looks up an API key that the caller sees.
 func (d *Desk) apiKey(ctx context.Context, id string) (directory.APIKey, error) {
 	k, err := d.db.APIKey(ctx, id)
 	if err == nil {
@@ -72,7 +92,7 @@ func (d *Desk) AddAPIKey(ctx context.Context, k directory.APIKey) (directory.API
 	if err := d.may("AddAPIKey", ""); err != nil {
 		return directory.APIKey{}, "", err
 	}
-	if err := d.gives(k); err != nil {
+	if err := cmp.Or(d.givesKey(k), d.givesTime(k)); err != nil {
 		return directory.APIKey{}, "", err
 	}
 	bearer, err := d.db.CreateAPIKey(ctx, k)
@@ -90,19 +110,24 @@ func (d *Desk) ChangeAPIKey(
 	if err := d.may("ChangeAPIKey", ""); err != nil {
 		return directory.APIKey{}, err
 	}
-	return d.db.UpdateAPIKey(ctx, id, func(k *directory.APIKey) error {
-		if err := d.sees(*k); err != nil {
+	return d.db.Provided(d.sees).UpdateAPIKey(ctx, id, func(k *directory.APIKey) error {
+		if err := d.changesKey(*k); err != nil {
 			return err
 		}
 		was := *k
-		was.Brands = slices.Clone(k.Brands)
+		was.Brands, was.Scopes = slices.Clone(k.Brands), slices.Clone(k.Scopes)
 		if err := edit(k); err != nil {
 			return err
 		}
-		if slices.Equal(was.Brands, k.Brands) && was.AllBrands == k.AllBrands {
+		if !was.Expires.Equal(k.Expires) {
+			if err := d.givesTime(*k); err != nil {
+				return err
+			}
+		}
+		if slices.Equal(was.Brands, k.Brands) && was.AllBrands == k.AllBrands && slices.Equal(was.Scopes, k.Scopes) {
 			return nil
 		}
-		return d.gives(*k)
+		return d.givesKey(*k)
 	})
 }
 
@@ -111,13 +136,10 @@ func (d *Desk) RevokeAPIKey(ctx context.Context, id string) (directory.APIKey, e
 	if err := d.may("RevokeAPIKey", ""); err != nil {
 		return directory.APIKey{}, err
 	}
-	if _, err := d.apiKey(ctx, id); err != nil {
+	if err := d.db.Provided(d.sees).RevokeAPIKey(ctx, id); err != nil {
 		return directory.APIKey{}, err
 	}
-	if err := d.db.RevokeAPIKey(ctx, id); err != nil {
-		return directory.APIKey{}, err
-	}
-	return d.db.APIKey(ctx, id)
+	return d.apiKey(ctx, id)
 }
 
 // ReplaceAPIKey makes an API key in place of another one, as directory.DB.ReplaceAPIKey
@@ -126,10 +148,20 @@ func (d *Desk) ReplaceAPIKey(ctx context.Context, id string, grace time.Duration
 	if err := d.may("ReplaceAPIKey", ""); err != nil {
 		return directory.APIKey{}, "", err
 	}
-	if _, err := d.apiKey(ctx, id); err != nil {
-		return directory.APIKey{}, "", err
+	mayReplace := func(record any) error {
+		if err := d.sees(record); err != nil {
+			return err
+		}
+		k := record.(directory.APIKey)
+		if err := cmp.Or(d.changesKey(k), d.givesKey(k)); err != nil {
+			return err
+		}
+		if !k.Expires.IsZero() { // of the new key
+			k.Expires = d.office.Now().Add(k.Expires.Sub(k.Created))
+		}
+		return d.givesTime(k)
 	}
-	bearer, err := d.db.ReplaceAPIKey(ctx, id, grace)
+	bearer, err := d.db.Provided(mayReplace).ReplaceAPIKey(ctx, id, grace)
 	if err != nil {
 		return directory.APIKey{}, "", err
 	}
@@ -142,8 +174,5 @@ func (d *Desk) RemoveAPIKey(ctx context.Context, id string) error {
 	if err := d.may("RemoveAPIKey", ""); err != nil {
 		return err
 	}
-	if _, err := d.apiKey(ctx, id); err != nil {
-		return err
-	}
-	return d.db.RemoveAPIKey(ctx, id)
+	return d.db.Provided(d.sees).RemoveAPIKey(ctx, id)
 }

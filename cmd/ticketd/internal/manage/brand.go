@@ -5,7 +5,10 @@ import (
 	"errors"
 	"slices"
 
+	"golang.org/x/text/language"
+
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/token"
 )
 
 // Brands lists the caller's brands.
@@ -58,6 +61,9 @@ func (d *Desk) AddBrand(ctx context.Context, b directory.Brand) (directory.Brand
 	if err := d.may("AddBrand", ""); err != nil {
 		return directory.Brand{}, err
 	}
+	if err := d.checkLanguage("", b.Language); err != nil {
+		return directory.Brand{}, err
+	}
 	if err := d.db.AddBrand(ctx, b); err != nil {
 		return directory.Brand{}, err
 	}
@@ -71,7 +77,28 @@ func (d *Desk) ChangeBrand(
 	if err := d.may("ChangeBrand", brand); err != nil {
 		return directory.Brand{}, err
 	}
-	return d.db.UpdateBrand(ctx, brand, edit)
+	return d.db.UpdateBrand(ctx, brand, func(b *directory.Brand) error {
+		was := b.Language
+		if err := edit(b); err != nil {
+			return err
+		}
+		return d.checkLanguage(was, b.Language)
+	})
+}
+
+// checkLanguage refuses a new language for which the service has no texts. A text that is no
+// language is the directory's to refuse.
+func (d *Desk) checkLanguage(was, is string) error {
+	if d.office.CheckLanguage == nil || is == "" || is == was {
+		return nil
+	}
+	if _, err := language.Parse(is); err != nil {
+		return nil
+	}
+	if wrong, ok := errors.AsType[*token.ConfigError](d.office.CheckLanguage(is)); ok {
+		return &directory.FieldError{Field: "language", Reason: wrong.Reason}
+	}
+	return nil
 }
 
 // RemoveBrand removes a brand, as directory.DB.RemoveBrand does.

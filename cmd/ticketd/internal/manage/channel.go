@@ -53,6 +53,9 @@ func (d *Desk) AddChannel(ctx context.Context, brand string, c directory.Channel
 		return Channel{}, err
 	}
 	c.Brand = brand
+	if err := d.checkLanguage("", c.Language); err != nil {
+		return Channel{}, err
+	}
 	if err := d.db.AddChannel(ctx, c); err != nil {
 		return Channel{}, err
 	}
@@ -66,7 +69,13 @@ func (d *Desk) ChangeChannel(
 	if err := d.may("ChangeChannel", brand); err != nil {
 		return Channel{}, err
 	}
-	return d.withURL(d.db.UpdateChannel(ctx, brand, id, edit))
+	return d.withURL(d.db.UpdateChannel(ctx, brand, id, func(c *directory.Channel) error {
+		was := c.Language
+		if err := edit(c); err != nil {
+			return err
+		}
+		return d.checkLanguage(was, c.Language)
+	}))
 }
 
 // RemoveChannel removes a channel.

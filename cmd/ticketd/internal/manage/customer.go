@@ -40,6 +40,22 @@ func (d *Desk) SearchCustomers(
 	return list.Items, list.Next != "", err
 }
 
+// FindCustomers lists the customers of a brand who have one of the identifiers of c, as
+// directory.DB.FindCustomers does. The phone number may be in a form of the brand's region.
+func (d *Desk) FindCustomers(ctx context.Context, brand string, c directory.Customer) ([]directory.Customer, error) {
+	if err := d.may("FindCustomers", brand); err != nil {
+		return nil, err
+	}
+	region, err := d.region(ctx, brand)
+	if err != nil {
+		return nil, err
+	}
+	if err := readPhone(&c.Phone1, region); err != nil {
+		return nil, err
+	}
+	return d.db.FindCustomers(ctx, brand, c)
+}
+
 // Customer looks up a customer.
 func (d *Desk) Customer(ctx context.Context, brand string, id int64) (directory.Customer, error) {
 	if err := d.may("Customer", brand); err != nil {

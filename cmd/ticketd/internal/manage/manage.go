@@ -9,20 +9,24 @@
 //   - An admin of named brands does everything in these brands. Of API keys and
 //     administrators, the admin sees those whose brands are all among the own ones.
 //   - Operations on the whole deployment are for callers of all brands.
-//   - Nobody gives another caller more brands than their own.
+//   - Nobody gives another caller more than they have, and no administrators change their own
+//     rights.
 //
 // A record of another brand is not found, exactly as a record that does not exist. Changes
 // are recorded as the caller's.
 //
-// The errors are those of package directory, and *ForbiddenError.
+// The errors are those of package directory, *ForbiddenError, and of IssueTicket
+// *api.RefusedError.
 package manage
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/admitone/admitone/cmd/ticketd/internal/api"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/keyring"
 )
@@ -33,34 +37,34 @@ type Office struct {
 	Directory *directory.DB
 	Now       func() time.Time
 
+	Tickets  *api.Tickets
+	Issuer   string                                      // name under which tickets of format 2 are made; "" for format 1
+	LoginURL string                                      // address of the agents' page
 	ChatURL  func(brand, channel string) (string, error) // address of a channel's page
+	NoteUses func(context.Context) error                 // writes last uses of issuers into the directory; nil: none wait
 	Keyrings func() []keyring.Report                     // of the service
 	Health   []Check                                     // the parts that answer requests
 	Settings []Setting                                   // of the service, without secrets
+
+	CheckLanguage func(tag string) error // refuses a language without texts; nil: any is good
 }
 
 // A Caller is who asks, and what the caller may do.
 type Caller struct {
 	Actor     directory.Actor
-	Role      Role
-	Brands    []string // the brands of the caller
-	AllBrands bool     // every brand, and the deployment itself; Brands is empty then
+	Role      directory.Role    // in the brands
+	Brands    []string          // the brands of the caller
+	AllBrands bool              // every brand, and the deployment itself; Brands is empty then
+	Scopes    []directory.Scope // of an API key
+	Expires   time.Time         // of an API key; zero: never
 }
-
-// A Role is what a caller may do in its brands.
-type Role string
-
-// The roles.
-const (
-	Admin   Role = "admin"   // reads and changes
-	Auditor Role = "auditor" // reads
-)
 
 // KeyCaller returns the caller of an API key of scope admin, from a client's address.
 func KeyCaller(k directory.APIKey, remote string) Caller {
 	return Caller{
 		Actor: directory.Actor{Kind: directory.ActorKey, Name: k.ID, Remote: remote},
-		Role:  Admin, Brands: k.Brands, AllBrands: k.AllBrands,
+		Role:  directory.RoleAdmin, Brands: k.Brands, AllBrands: k.AllBrands, Scopes: k.Scopes,
+		Expires: k.Expires,
 	}
 }
 
@@ -78,6 +82,19 @@ func (c Caller) hasAll(brands []string, allBrands bool) bool {
 		}
 	}
 	return len(brands) > 0 && !allBrands
+}
+
+// MayGive reports whether the caller, if it has the role admin, may give API keys a scope.
+// Keys of the scope console let administrators in: an API key that cannot do so makes no
+// other key that can.
+func (c Caller) MayGive(s directory.Scope) bool {
+	return c.Actor.Kind == directory.ActorAdministrator || s != directory.ScopeConsole || slices.Contains(c.Scopes, s)
+}
+
+// is reports whether the caller is an administrator with the username.
+func (c Caller) is(username string) bool {
+	return c.Actor.Kind == directory.ActorAdministrator &&
+		directory.UsernameKey(c.Actor.Name) == directory.UsernameKey(username)
 }
 
 // A Desk is the office for one caller. Its methods are the operations.
@@ -130,8 +147,41 @@ func (d *Desk) may(name, brand string) error {
 		return notFound("brand", brand)
 	case o.Of == OfDeployment && !d.caller.AllBrands:
 		return &ForbiddenError{"this is for administrators and API keys of all brands"}
-	case o.Does != Reads && d.caller.Role != Admin:
+	case o.Does != Reads && d.caller.Role != directory.RoleAdmin:
 		return &ForbiddenError{"an auditor changes nothing; ask an administrator"}
+	}
+	return nil
+}
+
+// sees returns an error unless all brands of an API key or an administrator are among the
+// caller's.
+func (d *Desk) sees(record any) error {
+	switch r := record.(type) {
+	case directory.APIKey:
+		if d.caller.hasAll(r.Brands, r.AllBrands) {
+			return nil
+		}
+		return notFound("API key", r.ID)
+	case directory.Administrator:
+		if d.caller.hasAll(r.Brands, r.AllBrands) {
+			return nil
+		}
+		return notFound("administrator", directory.UsernameKey(r.Username)) // as if there were none
+	}
+	return fmt.Errorf("manage: a %T has no brands", record)
+}
+
+// gives returns an error unless the caller may give brands to a record, which the error calls
+// what: "API keys".
+func (d *Desk) gives(what string, brands []string, allBrands bool) error {
+	if !d.caller.AllBrands && allBrands {
+		return &ForbiddenError{"only administrators and API keys of all brands make " + what +
+			" for all brands; name the brands"}
+	}
+	for _, brand := range brands {
+		if !d.caller.has(brand) {
+			return notFound("brand", brand)
+		}
 	}
 	return nil
 }
@@ -153,6 +203,14 @@ type Page struct {
 	Limit int    // at most MaxLimit; 0: DefaultLimit
 }
 
+// limit returns the number of records in the part.
+func (p Page) limit() (int, error) {
+	if p.Limit < 0 || p.Limit > MaxLimit {
+		return 0, &directory.FieldError{Field: "limit", Reason: fmt.Sprintf("is not a number from 1 to %d", MaxLimit)}
+	}
+	return cmp.Or(p.Limit, DefaultLimit), nil
+}
+
 // A List is a part of a list.
 type List[T any] struct {
 	Items []T
@@ -161,18 +219,16 @@ type List[T any] struct {
 
 // listed reads a part of a list. read returns up to limit records after a name.
 func listed[T any](p Page, name func(*T) string, read func(after string, limit int) ([]T, error)) (List[T], error) {
-	if p.Limit < 0 || p.Limit > MaxLimit {
-		return List[T]{}, &directory.FieldError{Field: "limit", Reason: fmt.Sprintf("is not a number from 1 to %d", MaxLimit)}
+	limit, err := p.limit()
+	if err != nil {
+		return List[T]{}, err
 	}
-	if p.Limit == 0 {
-		p.Limit = DefaultLimit
-	}
-	all, err := read(p.After, p.Limit+1)
-	if err != nil || len(all) <= p.Limit {
+	all, err := read(p.After, limit+1)
+	if err != nil || len(all) <= limit {
 		return List[T]{Items: all}, err
 	}
-	all = all[:p.Limit]
-	return List[T]{Items: all, Next: name(&all[p.Limit-1])}, nil
+	all = all[:limit]
+	return List[T]{Items: all, Next: name(&all[limit-1])}, nil
 }
 
 // A Check is a part of the service that requests need.

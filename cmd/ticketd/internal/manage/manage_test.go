@@ -3,6 +3,7 @@ package manage
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -12,8 +13,11 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/client"
+	"github.com/admitone/admitone/cmd/ticketd/internal/api/apitest"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/keyring"
+	"github.com/admitone/admitone/token"
 )
 
 // notOperations are the methods of Desk that do nothing.
@@ -53,11 +57,22 @@ func newOffice(t *testing.T, dsn string) (*Office, map[string]string) {
 		_, err := db.AddCustomer(t.Context(), directory.Customer{Brand: brand, UniqueID: "1"})
 		require.NoError(t, err)
 		add(brand, directory.APIKey{Brands: []string{brand}})
+		addAdministrator(t, db, directory.Administrator{Username: brand, Brands: []string{brand}})
 	}
+	require.NoError(t, db.SeeIssuers(t.Context(), "service", time.Now(), []directory.IssuerEntry{
+		{Name: "own", Brands: []string{"own"}}, {Name: "other", Brands: []string{"other"}},
+		{Name: "two", Brands: []string{"other", "own"}, Denied: true}, {Name: "every", AllBrands: true},
+	}))
+	addAdministrator(t, db, directory.Administrator{Username: "both", Brands: []string{"other", "own"}})
+	addAdministrator(t, db, directory.Administrator{Username: "all", AllBrands: true})
 	add("both", directory.APIKey{Brands: []string{"other", "own"}})
 	add("all", directory.APIKey{AllBrands: true})
+	service := apitest.New(t, db)
+	for _, brand := range []string{"own", "other"} {
+		keys[brand+" ticket"] = service.Ticket(t, token.Ticket{Audience: token.Customer, Brand: brand, UniqueID: "1"})
+	}
 	return &Office{
-		Directory: db, Now: time.Now,
+		Directory: db, Now: time.Now, Tickets: service.Tickets, LoginURL: "https://x/login",
 		ChatURL:  func(brand, channel string) (string, error) { return "https://x/chat/" + brand + "." + channel, nil },
 		Keyrings: func() []keyring.Report { return nil },
 		Health: []Check{
@@ -65,6 +80,13 @@ func newOffice(t *testing.T, dsn string) (*Office, map[string]string) {
 		},
 		Settings: []Setting{{"listen", ":8080"}},
 	}, keys
+}
+
+// addAdministrator adds an active admin.
+func addAdministrator(t *testing.T, db *directory.DB, a directory.Administrator) {
+	t.Helper()
+	a.Role, a.Active = directory.RoleAdmin, true
+	require.NoError(t, db.AddAdministrator(t.Context(), a))
 }
 
 // ids are the customers of the brands of newOffice.
@@ -84,9 +106,10 @@ func calls(ctx context.Context, d *Desk, brand string, keys map[string]string) m
 		"RemoveBrand":      func() error { return d.RemoveBrand(ctx, brand, true) },
 		"EndBrandSessions": func() error { return second(d.EndBrandSessions(ctx, brand)) },
 
-		"Agents":   func() error { return second(d.Agents(ctx, brand, none)) },
-		"Agent":    func() error { return second(d.Agent(ctx, brand, "ann")) },
-		"AddAgent": func() error { return second(d.AddAgent(ctx, brand, directory.Agent{Username: "bob"})) },
+		"Agents":       func() error { return second(d.Agents(ctx, brand, none)) },
+		"SearchAgents": func() error { _, _, err := d.SearchAgents(ctx, brand, "ann", 0); return err },
+		"Agent":        func() error { return second(d.Agent(ctx, brand, "ann")) },
+		"AddAgent":     func() error { return second(d.AddAgent(ctx, brand, directory.Agent{Username: "bob"})) },
 		"ChangeAgent": func() error {
 			return second(d.ChangeAgent(ctx, brand, "ann", func(*directory.Agent) error { return nil }))
 		},
@@ -97,8 +120,11 @@ func calls(ctx context.Context, d *Desk, brand string, keys map[string]string) m
 
 		"Customers":       func() error { return second(d.Customers(ctx, brand, none)) },
 		"SearchCustomers": func() error { _, _, err := d.SearchCustomers(ctx, brand, "1", 0); return err },
-		"Customer":        func() error { return second(d.Customer(ctx, brand, id)) },
-		"AddCustomer":     func() error { return second(d.AddCustomer(ctx, brand, directory.Customer{UniqueID: "2"})) },
+		"FindCustomers": func() error {
+			return second(d.FindCustomers(ctx, brand, directory.Customer{UniqueID: "1"}))
+		},
+		"Customer":    func() error { return second(d.Customer(ctx, brand, id)) },
+		"AddCustomer": func() error { return second(d.AddCustomer(ctx, brand, directory.Customer{UniqueID: "2"})) },
 		"ChangeCustomer": func() error {
 			return second(d.ChangeCustomer(ctx, brand, id, func(*directory.Customer) error { return nil }))
 		},
@@ -113,7 +139,11 @@ func calls(ctx context.Context, d *Desk, brand string, keys map[string]string) m
 		},
 		"RemoveChannel": func() error { return d.RemoveChannel(ctx, brand, "web") },
 
-		"RevokeTicket": func() error { return d.RevokeTicket(ctx, brand, strings.Repeat("0a", 16)) },
+		"IssueTicket": func() error {
+			return second(d.IssueTicket(ctx, brand, client.IssueRequest{UniqueID: "1", Channel: "web"}))
+		},
+		"ExplainTicket": func() error { return second(d.ExplainTicket(ctx, keys[brand+" ticket"])) },
+		"RevokeTicket":  func() error { return d.RevokeTicket(ctx, brand, "", strings.Repeat("0a", 16)) },
 
 		"APIKeys": func() error { return second(d.APIKeys(ctx, brand, none)) },
 		"APIKey":  func() error { return second(d.APIKey(ctx, key)) },
@@ -129,7 +159,27 @@ func calls(ctx context.Context, d *Desk, brand string, keys map[string]string) m
 		"ReplaceAPIKey": func() error { _, _, err := d.ReplaceAPIKey(ctx, key, time.Hour); return err },
 		"RemoveAPIKey":  func() error { return d.RemoveAPIKey(ctx, key) },
 
-		"Events":   func() error { return second(d.Events(ctx, directory.EventFilter{Brand: brand}, none)) },
+		"Administrators": func() error { return second(d.Administrators(ctx, none)) },
+		"Administrator":  func() error { return second(d.Administrator(ctx, brand)) },
+		"AddAdministrator": func() error {
+			a := directory.Administrator{Username: "new", Role: directory.RoleAuditor, Brands: []string{brand}}
+			return second(d.AddAdministrator(ctx, a))
+		},
+		"ChangeAdministrator": func() error {
+			return second(d.ChangeAdministrator(ctx, brand, func(a *directory.Administrator) error { a.Name = "n"; return nil }))
+		},
+		"RemoveAdministrator":      func() error { return d.RemoveAdministrator(ctx, brand) },
+		"EndAdministratorSessions": func() error { return second(d.EndAdministratorSessions(ctx, brand)) },
+
+		"Issuers":           func() error { return second(d.Issuers(ctx)) },
+		"Issuer":            func() error { return second(d.Issuer(ctx, brand)) },
+		"EndIssuerSessions": func() error { return second(d.EndIssuerSessions(ctx, brand)) },
+
+		"Events": func() error { return second(d.Events(ctx, directory.EventFilter{Brand: brand}, none)) },
+		"NewEvents": func() error {
+			_, _, err := d.NewEvents(ctx, directory.EventFilter{Brand: brand}, 0, 0)
+			return err
+		},
 		"Keyrings": func() error { return second(d.Keyrings(ctx)) },
 		"Health":   func() error { return second(d.Health(ctx)) },
 		"Settings": func() error { return second(d.Settings(ctx)) },
@@ -140,17 +190,20 @@ func calls(ctx context.Context, d *Desk, brand string, keys map[string]string) m
 func callers() map[string]Caller {
 	actor := directory.Actor{Kind: directory.ActorAdministrator, Name: "root"}
 	return map[string]Caller{
-		"deployment admin":   {Actor: actor, Role: Admin, AllBrands: true},
-		"deployment auditor": {Actor: actor, Role: Auditor, AllBrands: true},
-		"brand admin":        {Actor: actor, Role: Admin, Brands: []string{"own"}},
-		"brand auditor":      {Actor: actor, Role: Auditor, Brands: []string{"own"}},
-		"nobody":             {Actor: actor, Role: Admin},
+		"deployment admin":   {Actor: actor, Role: directory.RoleAdmin, AllBrands: true},
+		"deployment auditor": {Actor: actor, Role: directory.RoleAuditor, AllBrands: true},
+		"brand admin":        {Actor: actor, Role: directory.RoleAdmin, Brands: []string{"own"}},
+		"brand auditor":      {Actor: actor, Role: directory.RoleAuditor, Brands: []string{"own"}},
+		"nobody":             {Actor: actor, Role: directory.RoleAdmin},
 		"no role":            {Actor: actor, AllBrands: true},
 	}
 }
 
 // Each caller × each operation × own and another brand.
 func TestWhoMayDoWhat(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes a directory for each case, in one goroutine; the whole run has it")
+	}
 	for name, caller := range callers() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -176,10 +229,11 @@ func whoMayDoWhat(t *testing.T, name string, caller Caller, brand string) {
 		has := caller.has(brand)
 		var forbidden *ForbiddenError
 		switch {
-		case o.Of == OfDeployment && !caller.AllBrands, o.Of == OfBrand && has && o.Does != Reads && caller.Role != Admin,
-			o.Of != OfBrand && o.Does != Reads && caller.Role != Admin:
+		case o.Of == OfDeployment && !caller.AllBrands,
+			o.Of == OfBrand && has && o.Does != Reads && caller.Role != directory.RoleAdmin,
+			o.Of != OfBrand && o.Does != Reads && caller.Role != directory.RoleAdmin:
 			assert.ErrorAs(t, err, &forbidden, "%s, %s of %s", name, o.Name, brand)
-		case o.Of == OfDeployment, o.Name == "Brands", o.Name == "Administrators":
+		case o.Of == OfDeployment, o.Name == "Brands", o.Name == "Administrators", o.Name == "Issuers":
 			assert.NoError(t, err, "%s, %s of %s", name, o.Name, brand)
 		case !has:
 			assert.ErrorIs(t, err, directory.ErrNotFound, "%s, %s of %s", name, o.Name, brand)
@@ -198,4 +252,34 @@ func whoMayDoWhat(t *testing.T, name string, caller Caller, brand string) {
 			office = nil
 		}
 	}
+}
+
+// A caller of named brands sees the issuers of these brands, and of their grants these brands.
+func TestIssuersOfBrands(t *testing.T) {
+	office, _ := newOffice(t, t.TempDir()+"/directory.db")
+	seen := func(c Caller) map[string]string {
+		all, err := office.For(c).Issuers(t.Context())
+		require.NoError(t, err)
+		shown := make(map[string]string)
+		for _, i := range all {
+			shown[i.Name] = fmt.Sprint(i.Brands, i.AllBrands, i.Denied)
+		}
+		return shown
+	}
+	wrote := false
+	office.NoteUses = func(context.Context) error { wrote = true; return errors.New("away") }
+	all := callers()
+	assert.Equal(t, map[string]string{
+		"own": "[own] false false", "two": "[own] false true", "every": "[own] false false",
+	}, seen(all["brand auditor"]))
+	assert.True(t, wrote)
+	assert.Equal(t, map[string]string{
+		"own": "[own] false false", "other": "[other] false false", "two": "[other own] false true", "every": "[] true false",
+	}, seen(all["deployment auditor"]))
+	assert.Empty(t, seen(all["nobody"]))
+	_, err := office.For(all["brand admin"]).Issuer(t.Context(), "other")
+	assert.ErrorIs(t, err, directory.ErrNotFound)
+	two, err := office.For(all["brand admin"]).Issuer(t.Context(), "two")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"own"}, two.Brands)
 }

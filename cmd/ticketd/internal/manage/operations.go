@@ -38,6 +38,7 @@ var Operations = []Operation{
 	{"EndBrandSessions", OfBrand, Destroys},
 
 	{"Agents", OfBrand, Reads},
+	{"SearchAgents", OfBrand, Reads},
 	{"Agent", OfBrand, Reads},
 	{"AddAgent", OfBrand, Changes},
 	{"ChangeAgent", OfBrand, Changes},
@@ -48,6 +49,7 @@ var Operations = []Operation{
 
 	{"Customers", OfBrand, Reads},
 	{"SearchCustomers", OfBrand, Reads},
+	{"FindCustomers", OfBrand, Reads},
 	{"Customer", OfBrand, Reads},
 	{"AddCustomer", OfBrand, Changes},
 	{"ChangeCustomer", OfBrand, Changes},
@@ -60,6 +62,8 @@ var Operations = []Operation{
 	{"ChangeChannel", OfBrand, Changes},
 	{"RemoveChannel", OfBrand, Destroys},
 
+	{"IssueTicket", OfBrand, Changes},
+	{"ExplainTicket", OfCaller, Reads},
 	{"RevokeTicket", OfBrand, Destroys},
 
 	{"APIKeys", OfCaller, Reads},
@@ -70,7 +74,19 @@ var Operations = []Operation{
 	{"ReplaceAPIKey", OfCaller, Changes},
 	{"RemoveAPIKey", OfCaller, Destroys},
 
+	{"Administrators", OfCaller, Reads},
+	{"Administrator", OfCaller, Reads},
+	{"AddAdministrator", OfCaller, Changes},
+	{"ChangeAdministrator", OfCaller, Changes},
+	{"RemoveAdministrator", OfCaller, Destroys},
+	{"EndAdministratorSessions", OfCaller, Destroys},
+
+	{"Issuers", OfCaller, Reads},
+	{"Issuer", OfCaller, Reads},
+	{"EndIssuerSessions", OfDeployment, Destroys},
+
 	{"Events", OfCaller, Reads},
+	{"NewEvents", OfCaller, Reads},
 	{"Keyrings", OfDeployment, Reads},
 	{"Health", OfDeployment, Reads},
 	{"Settings", OfDeployment, Reads},

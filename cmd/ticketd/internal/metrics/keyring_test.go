@@ -20,7 +20,7 @@ func TestStateOfKeyrings(t *testing.T) {
 	require.NoError(t, err)
 	defer ring.Close()
 	m := New()
-	m.WatchRings(map[keyring.Kind]*keyring.Ring{keyring.Ticket: ring})
+	m.WatchRings(map[keyring.Kind]Reporter{keyring.Ticket: ring})
 	change := func(steps ...keyring.Step) {
 		t.Helper()
 		_, err := keyring.Change(file, c, "a test", steps...)

@@ -27,6 +27,7 @@ type Metrics struct {
 	issued        map[issue]prometheus.Counter
 	answered      atomic.Pointer[map[outcome]counted]
 	verifications *prometheus.CounterVec
+	ofIssuers     *prometheus.CounterVec
 	revoked       prometheus.Counter
 	revokedUses   prometheus.Counter
 	age           prometheus.Histogram
@@ -55,11 +56,11 @@ const accepted = "accepted"
 const other = "other"
 
 var reasons = []verify.Reason{
-	verify.Malformed, verify.UnsupportedVersion, verify.UnknownKey, verify.Forged,
-	verify.NotYetValid, verify.Expired, verify.LifetimeTooLong,
+	verify.Malformed, verify.UnsupportedVersion, verify.UnknownKey, verify.UnknownIssuer, verify.Forged,
+	verify.IssuerNotAllowed, verify.NotYetValid, verify.Expired, verify.LifetimeTooLong,
 	verify.WrongBrand, verify.WrongAudience, verify.WrongChannel,
 	verify.RefusedByCaller, verify.AlreadyUsed, verify.PossiblyUsed, verify.IssuedBeforeStart,
-	verify.StoreUnavailable, verify.StoreFull, verify.ClockBehind,
+	verify.IssuerOverRate, verify.StoreUnavailable, verify.StoreFull, verify.ClockBehind,
 }
 
 // New returns metrics in a registry of their own, with those of the Go runtime,
@@ -70,6 +71,8 @@ func New() *Metrics {
 		issued:   make(map[issue]prometheus.Counter),
 		verifications: counters("ticket_verifications_total",
 			"Tickets redeemed or inspected, by result: accepted, or the reason of the refusal.", "call", "result"),
+		ofIssuers: counters("issuer_tickets_total",
+			"Tickets of named issuers that were redeemed or inspected, by issuer and result.", "issuer", "result"),
 		revoked: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: namespace + "tickets_revoked_total",
 			Help: "Tickets revoked by /auth/revoke, repeated revocations included.",
@@ -111,8 +114,10 @@ func New() *Metrics {
 	})
 	issued := counters("tickets_issued_total",
 		"Tickets issued, by audience and whether they are one-time.", "audience", "one_time")
-	m.registry.MustRegister(issued, m.verifications, m.revoked, m.revokedUses, m.age, m.requests, m.durations, m.shed,
-		m.claims, m.claimDuration, m.events, m.eventsDropped, collectors.NewGoCollector(), collectors.NewBuildInfoCollector(),
+	m.registry.MustRegister(issued, m.verifications, m.ofIssuers,
+		m.revoked, m.revokedUses, m.age, m.requests, m.durations, m.shed,
+		m.claims, m.claimDuration, m.events, m.eventsDropped, clock,
+		collectors.NewGoCollector(), collectors.NewBuildInfoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.answered.Store(&map[outcome]counted{})
 	// Every result has a counter from the start, so that alarms can watch the first rise.
@@ -132,6 +137,12 @@ func New() *Metrics {
 	}
 	return m
 }
+
+// clock shows the clock of this machine, so that an alert can compare it with Prometheus's.
+var clock = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	Name: namespace + "clock_timestamp_seconds",
+	Help: "The clock of this machine at the scrape.",
+}, func() float64 { return float64(time.Now().UnixMilli()) / 1000 })
 
 // namespace begins the names of the metrics.
 const namespace = "ticketd_"
@@ -165,6 +176,14 @@ type issue struct {
 // Verified counts the answer of a verify.Verifier at the time now: t, or the error.
 func (m *Metrics) Verified(call Call, t token.Ticket, err error, now time.Time) {
 	m.verifications.WithLabelValues(string(call), result(err)).Inc()
+	if err != nil {
+		if refused := verify.AsError(err).Refused; refused != nil {
+			t.Issuer = refused.Issuer
+		}
+	}
+	if t.Issuer != "" {
+		m.ofIssuers.WithLabelValues(t.Issuer, result(err)).Inc()
+	}
 	if call == Redeem && err == nil {
 		m.age.Observe(max(0, now.Sub(t.IssuedAt).Seconds()/t.Lifetime.Seconds()))
 	}

@@ -1,7 +1,6 @@
 package service
 
 import (
-	"container/list"
 	"context"
 	"net"
 	"net/http"
@@ -12,35 +11,54 @@ import (
 // connections are the open connections of a server.
 type connections struct {
 	mu   sync.Mutex
-	open map[net.Conn]*list.Element // in free; nil for a connection with a request
-	free list.List                  // of freeConnection, the longest without a request first
+	open map[net.Conn]*connection
+	free connection // a ring of the connections without a request, the longest free first
 }
 
-// freeConnection is a connection without a request.
-type freeConnection struct {
+// connection is an open connection. Each request changes its state twice, so this takes no
+// memory.
+type connection struct {
 	net.Conn
-	since time.Time
-	first bool // before the first request
+	since       time.Time // when it was opened
+	first       bool      // before the first request
+	older, next *connection
+}
+
+func newConnections() *connections {
+	c := &connections{open: make(map[net.Conn]*connection)}
+	c.free.older, c.free.next = &c.free, &c.free
+	return c
 }
 
 // note records the state of a connection, as http.Server.ConnState.
 func (c *connections) note(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e, known := c.open[conn]
-	if !known && state != http.StateNew {
-		return // it was shed
+	e := c.open[conn]
+	if e == nil {
+		if state != http.StateNew {
+			return // it was shed
+		}
+		e = &connection{Conn: conn, since: time.Now(), first: true}
+		c.open[conn] = e
 	}
-	if e != nil {
-		c.free.Remove(e)
-	}
+	e.take()
 	switch state {
 	case http.StateNew, http.StateIdle:
-		c.open[conn] = c.free.PushBack(freeConnection{conn, time.Now(), state == http.StateNew})
+		e.older, e.next = c.free.older, &c.free
+		e.older.next, c.free.older = e, e
 	case http.StateActive:
-		c.open[conn] = nil
+		e.first = false
 	default:
 		delete(c.open, conn)
+	}
+}
+
+// take takes a connection out of the ring, if it is there.
+func (e *connection) take() {
+	if e.next != nil {
+		e.older.next, e.next.older = e.next, e.older
+		e.older, e.next = nil, nil
 	}
 }
 
@@ -56,8 +74,8 @@ func (c *connections) busy() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	busy := len(c.open)
-	for e := c.free.Front(); e != nil; e = e.Next() {
-		if !e.Value.(freeConnection).first {
+	for e := c.free.next; e != &c.free; e = e.next {
+		if !e.first {
 			busy--
 		}
 	}
@@ -69,15 +87,15 @@ func (c *connections) busy() int {
 // to send the first request.
 func (c *connections) shed() bool {
 	c.mu.Lock()
-	e := c.free.Front()
-	if e == nil || e.Value.(freeConnection).first && time.Since(e.Value.(freeConnection).since) < IdleGrace {
+	e := c.free.next
+	if e == &c.free || e.first && time.Since(e.since) < IdleGrace {
 		c.mu.Unlock()
 		return false
 	}
-	oldest := c.free.Remove(e).(freeConnection).Conn
-	delete(c.open, oldest)
+	e.take()
+	delete(c.open, e.Conn)
 	c.mu.Unlock()
-	_ = oldest.Close() // the peer may have closed it
+	_ = e.Close() // the peer may have closed it
 	return true
 }
 

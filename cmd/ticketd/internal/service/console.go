@@ -6,18 +6,16 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"time"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/adminapi"
 	"github.com/admitone/admitone/cmd/ticketd/internal/api"
-	"github.com/admitone/admitone/cmd/ticketd/internal/audit"
 	"github.com/admitone/admitone/cmd/ticketd/internal/console"
 	"github.com/admitone/admitone/cmd/ticketd/internal/console/pages"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/manage"
-	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
+	"github.com/admitone/admitone/cmd/ticketd/internal/state"
 	"github.com/admitone/admitone/keyring"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
@@ -31,38 +29,44 @@ func (s *Service) prepareConsole(issuer *token.Issuer, verifier *verify.Verifier
 	s.links = console.Links{Directory: s.directory, Issuer: issuer, URL: s.config.ConsoleURL}
 	s.console, err = console.New(console.Config{
 		Directory: s.directory, Verifier: verifier, Keys: s.keyrings.Rings[keyring.Session],
-		Realm: s.config.State.Realm, URL: s.config.ConsoleURL, Home: pages.Root, Log: s.log,
-		Decided: s.recordEntry,
+		Realm: s.config.State.Realm, URL: s.config.ConsoleURL, Home: pages.Root, Log: api.JoiningLog(s.log),
+		Decided: func(r *http.Request, t token.Ticket, err error) { s.gate.Load().Decided(r, t, err) },
+		MayLog:  func(r *http.Request) bool { return s.gate.Load().MayLog(r) },
 	})
 	return err
 }
 
 // mountConsole puts everything together that the console's listener serves: the entry, the
-// pages and the administration by HTTP. The parts are the API's, with its live settings.
+// pages and the administration by HTTP. The parts are the API's, with its live settings, and so
+// are the log and the rule for clients' addresses.
 func (s *Service) mountConsole(c api.Config) error {
 	if s.doors == nil {
 		return nil
 	}
 	office := &manage.Office{
-		Directory: s.directory, Now: time.Now, ChatURL: s.ChatURL, Keyrings: s.keyrings.Report, Settings: s.shown(),
+		Directory: s.directory, Now: time.Now, Tickets: api.NewTickets(c), LoginURL: s.loginURL() + "/login",
+		Issuer: s.config.IssuerName, CheckLanguage: s.looks.CheckLanguage,
+		ChatURL: s.ChatURL, NoteUses: s.register.Write, Keyrings: s.keyrings.Report, Settings: s.shown(),
 	}
 	for _, check := range c.Checks {
 		office.Health = append(office.Health, manage.Check(check))
 	}
 	page, err := console.SameOrigin(s.config.ConsoleURL, pages.New(pages.Config{
-		Office: office, Caller: s.administrator, ServiceURL: s.config.PublicURL, Log: s.log,
+		Office: office, Caller: s.administrator, ServiceURL: s.config.PublicURL, Log: api.JoiningLog(s.log),
 	}))
 	if err != nil {
 		return err
 	}
+	gate := api.NewGate(c)
 	mux := http.NewServeMux()
-	mux.Handle("/admin/", adminapi.New(office, api.NewGate(c), s.linkForKey))
+	mux.Handle("/admin/", adminapi.New(office, gate, s.linkForKey))
 	mux.Handle(console.EnterPath, s.console)
 	mux.Handle(console.LogoutPath, s.console)
 	mux.Handle(pages.Root, page)
 	mux.Handle(pages.Root+"/", page)
 	mux.Handle("GET /{$}", http.RedirectHandler(pages.Root, http.StatusSeeOther))
-	var h http.Handler = mux
+	h := gate.Guard(mux)
+	s.gate.Store(gate)
 	s.office.Store(&h)
 	return nil
 }
@@ -80,7 +84,10 @@ func (s *Service) linkForKey(
 			Field: "username", Reason: "is of an inactive administrator; make the record active first",
 		}
 	}
-	return adminapi.Link{URL: link.URL, Expires: link.Expires}, err
+	if err != nil {
+		return adminapi.Link{}, err
+	}
+	return adminapi.Link{URL: link.URL, TicketID: link.Ticket.ID.String(), Expires: link.Expires}, nil
 }
 
 // administrator returns the administrator whose session a request has, for the pages.
@@ -89,10 +96,9 @@ func (s *Service) administrator(r *http.Request) (c manage.Caller, v pages.Visit
 	if err != nil {
 		return c, v, err
 	}
-	remote, _, _ := net.SplitHostPort(r.RemoteAddr)
 	return manage.Caller{
-		Actor: directory.Actor{Kind: directory.ActorAdministrator, Name: visitor.Username, Remote: remote},
-		Role:  manage.Role(visitor.Role), Brands: visitor.Brands, AllBrands: visitor.AllBrands,
+		Actor: directory.Actor{Kind: directory.ActorAdministrator, Name: visitor.Username, Remote: api.Address(r)},
+		Role:  visitor.Role, Brands: visitor.Brands, AllBrands: visitor.AllBrands,
 	}, pages.Visit{Name: cmp.Or(visitor.Name, visitor.Username), Age: visitor.Age, SignOut: console.LogoutPath}, nil
 }
 
@@ -102,34 +108,13 @@ func (s *Service) shown() []manage.Setting {
 	return []manage.Setting{
 		{Name: "audit-retention", Value: c.Retention.String()},
 		{Name: "console-url", Value: c.ConsoleURL},
+		{Name: "login-url", Value: s.loginURL()},
 		{Name: "max-lifetime", Value: c.MaxLifetime.String()},
 		{Name: "public-url", Value: c.PublicURL},
 		{Name: "replay", Value: string(c.Replay.Kind())},
+		{Name: "role", Value: string(cmp.Or(c.State.Role, state.Both))},
 		{Name: "skew", Value: c.Skew.String()},
 	}
-}
-
-// recordEntry counts the outcome of a ticket at the console, and takes its event for the audit
-// trail.
-func (s *Service) recordEntry(r *http.Request, t token.Ticket, err error) {
-	now := time.Now()
-	s.metrics.Verified(metrics.Redeem, t, err, now)
-	remote, _, _ := net.SplitHostPort(r.RemoteAddr)
-	e := audit.Event{At: now, ActorKind: directory.ActorTicket, Remote: remote, Action: directory.ActionEnter}
-	if err != nil {
-		refused := verify.AsError(err)
-		e.Action, e.Reason = directory.ActionRefuseTicket, string(refused.Reason)
-		if refused.Refused == nil {
-			s.trail.Load().Stranger(remote, e.Reason)
-			return
-		}
-		t = *refused.Refused
-	}
-	e.Brand, e.Ticket, e.Key = t.Brand, t.ID, t.KeyID
-	if t.Audience != token.Customer { // a customer has no name that is not personal
-		e.Kind, e.Name = t.Audience.String(), t.Username
-	}
-	s.trail.Load().Add(e)
 }
 
 // ConsoleLink makes a link that lets an administrator into the console, as

@@ -131,7 +131,6 @@ func (r Replay) openStore(
 		if dir == "" {
 			dir = p.File("replay")
 		}
-		addProc()
 		return journal.Open(ctx, journal.Config{Dir: dir, MaxBytes: r.MaxBytes, Log: log})
 	case Postgres:
 		config := r.Postgres(p.Realm, log)
@@ -160,10 +159,12 @@ type inTime struct {
 
 // Claim implements replay.Store.
 func (s *inTime) Claim(ctx context.Context, c replay.Claim) (replay.Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, api.ClaimTime)
-	defer cancel()
-	a, err := s.Store.Claim(ctx, c)
-	s.failed.Store(err != nil)
+	limited := api.Limited{Parent: ctx, Until: time.Now().Add(api.ClaimTime)}
+	defer limited.End()
+	a, err := s.Store.Claim(&limited, c)
+	if failed := err != nil; s.failed.Load() != failed { // a write takes the line from the other processors
+		s.failed.Store(failed)
+	}
 	return a, err
 }
 
@@ -191,4 +192,25 @@ func (r Replay) roots() (*tls.Config, error) {
 			"give the certificates of the authorities that signed the servers'"}
 	}
 	return &tls.Config{RootCAs: pool}, nil
+}
+
+// Try opens a shared store as a further process does, and closes it.
+func (r Replay) Try(ctx context.Context, realm string) error {
+	log := slog.New(slog.DiscardHandler)
+	if r.Kind() == Postgres {
+		s, err := pgstore.Open(ctx, r.Postgres(realm, log))
+		if err != nil {
+			return err
+		}
+		return s.Close()
+	}
+	roots, err := r.roots()
+	if err != nil {
+		return err
+	}
+	s, err := redisstore.Open(ctx, r.Redis(realm, roots))
+	if err != nil {
+		return err
+	}
+	return s.Close()
 }

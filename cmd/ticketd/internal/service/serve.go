@@ -1,11 +1,9 @@
 package service
 
 import (
-	"container/list"
 	"context"
 	"crypto/tls"
 	"fmt"
-	"net"
 	"net/http"
 	"time"
 )
@@ -18,8 +16,9 @@ const ShutdownGrace = 25 * time.Second
 // stops listening, and answers the requests on connections already accepted. A request
 // whose body does not arrive within BodyGrace is ended.
 func (s *Service) Serve(ctx context.Context) error {
-	conns := connections{open: make(map[net.Conn]*list.Element)}
-	listener := &roomListener{Listener: s.listener, conns: &conns, metrics: s.metrics, log: s.log}
+	collectLess()
+	conns := newConnections()
+	listener := &roomListener{Listener: s.listener, conns: conns, metrics: s.metrics, log: s.log}
 	if limit, ok := descriptorLimit(); ok {
 		listener.max = maxConnections(limit)
 	}
@@ -35,7 +34,7 @@ func (s *Service) Serve(ctx context.Context) error {
 	s.log.Info("listening", "address", s.listener.Addr().String(),
 		"url", s.config.PublicURL, "replay", s.config.Replay.Name())
 	if s.scrapes != nil {
-		scrapes := newServer(scrapeHandler(s.metrics, s.keyrings, s.log), s.config.IdleTimeout, s.log)
+		scrapes := newServer(scrapeHandler(s.metrics, s.keyringReport, s.log), s.config.IdleTimeout, s.log)
 		defer scrapes.Close() // a scrape need not be waited for
 		go func() { failed <- scrapes.Serve(s.scrapes) }()
 		s.log.Info("serving metrics", "address", s.scrapes.Addr().String(), "path", metricsPath)
@@ -44,6 +43,8 @@ func (s *Service) Serve(ctx context.Context) error {
 		defer s.serveConsole(failed)()
 	}
 	go s.capped.keep(ctx)
+	go s.expiring.keep(ctx)
+	go s.watchBundles(ctx)
 	select {
 	case err := <-ended:
 		return err

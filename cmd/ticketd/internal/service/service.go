@@ -8,6 +8,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -22,8 +26,11 @@ import (
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/api"
 	"github.com/admitone/admitone/cmd/ticketd/internal/audit"
+	"github.com/admitone/admitone/cmd/ticketd/internal/bundles"
 	"github.com/admitone/admitone/cmd/ticketd/internal/console"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
+	"github.com/admitone/admitone/cmd/ticketd/internal/issuers"
+	"github.com/admitone/admitone/cmd/ticketd/internal/looks"
 	"github.com/admitone/admitone/cmd/ticketd/internal/metrics"
 	"github.com/admitone/admitone/cmd/ticketd/internal/ratelimit"
 	"github.com/admitone/admitone/cmd/ticketd/internal/state"
@@ -45,6 +52,17 @@ type Config struct {
 	CertFile      string // PEM file of the TLS certificate; "" for plain HTTP
 	KeyFile       string // PEM file of the certificate's key
 	Replay        Replay
+	Issuers       string        // file of the named issuers, as package issuers reads it; "" for none
+	Recipient     string        // with the role Issue: bundle of the login services
+	RecipientName string        // with the role Issue: the name that Recipient must have; "" for its name at the start
+	RecipientOf   string        // identity that signs Recipient: a fingerprint or verify:PATH
+	IssuerName    string        // with the role Issue: the name of this issuer in trust lists
+	LoginURL      string        // with the role Issue: URL under which browsers reach the login services
+	Bundles       []string      // files of the bundles to serve
+	BundleOf      string        // identity that signs Bundles: a fingerprint or verify:PATH
+	Trust         string        // list of the issuers of format 2, as package verify/trust reads it; "" for none
+	TrustKEK      string        // URI of the identity key that signs the trust list: verify:PATH
+	Pages         string        // folder of texts and logos, as package looks reads it; "" for none
 	RateStore     string        // URL of the Redis that counts the requests of API keys; "" for this process's memory
 	Skew          time.Duration // tolerance for the clocks of other issuers
 	MaxLifetime   time.Duration // longest lifetime of a ticket
@@ -67,12 +85,20 @@ type Live struct {
 	IntegerStatus  bool            // the status in answers is a number
 }
 
+// bundlesEvery is the time between two looks at the ends of bundles.
+const bundlesEvery = time.Second
+
 // Service is an open ticketd.
 type Service struct {
 	config    Config
 	log       *slog.Logger
 	metrics   *metrics.Metrics
 	keyrings  *state.Keyrings
+	bundles   *bundles.List // nil for none
+	watches   []*bundles.Watch
+	recipient *recipient    // nil unless the role is Issue
+	issuers   *issuers.Both // nil for none
+	register  *issuers.Register
 	directory *directory.DB
 	trail     atomic.Pointer[audit.Trail] // nil until the directory is open
 	channels  *token.Channels
@@ -84,9 +110,13 @@ type Service struct {
 	console   *console.Console
 	links     console.Links
 	office    atomic.Pointer[http.Handler] // what the console's listener serves
+	gate      atomic.Pointer[api.Gate]     // of the console's listener
 	cert      *certificate                 // nil for plain HTTP
 	closers   []io.Closer                  // in the order of opening
 	capped    cappedLifetimes
+	looks     looks.Folder
+	live      Live // in effect
+	expiring  *expiring
 }
 
 // Open opens everything for the service. The lock belongs to the data folder; Close
@@ -105,11 +135,15 @@ func Open(ctx context.Context, c Config, lock io.Closer, newKeys bool) (_ *Servi
 			s.Close()
 		}
 	}()
+	if s.looks, err = looks.Open(c.Pages); err != nil {
+		return nil, err
+	}
 	if err := s.openState(ctx); err != nil {
 		return nil, err
 	}
-	// The folder is locked, so every redemption by another process happened before now.
-	store, maxSkew, err := s.openReplay(ctx, newKeys)
+	// The folder is locked, so every redemption by another process happened before now. The
+	// keyrings of issuers are never new: their tickets may have been redeemed before.
+	store, maxSkew, err := s.openReplay(ctx, newKeys && c.Issuers == "" && c.Trust == "")
 	if err != nil {
 		return nil, err
 	}
@@ -122,14 +156,37 @@ func Open(ctx context.Context, c Config, lock io.Closer, newKeys bool) (_ *Servi
 	return s, s.Apply(c.Live)
 }
 
+// name returns the names of this service and of its host. The data folder is locked, so the host
+// and the folder name one service at a time.
+func (s *Service) name() (name, machine string, err error) {
+	machine, err = os.Hostname()
+	if err != nil {
+		return "", "", err
+	}
+	folder, err := filepath.Abs(s.config.State.Data)
+	return machine + ":" + folder, machine, err
+}
+
 // openState opens the keyrings and the directory, and compares their lifetimes.
 func (s *Service) openState(ctx context.Context) (err error) {
 	c := &s.config
-	if s.keyrings, err = c.State.OpenKeyrings(s.log, s.checkReloaded); err != nil {
+	if err := s.checkRole(); err != nil {
 		return err
 	}
+	if s.keyrings, err = c.State.OpenKeyrings(s.log, s.checkReloaded, s.moreKeyrings()...); err != nil {
+		return c.withRemedy(err)
+	}
 	s.closers = append(s.closers, s.keyrings)
-	s.metrics.WatchRings(s.keyrings.Rings)
+	if err := s.openIssuers(); err != nil {
+		return err
+	}
+	if err := s.openBundles(); err != nil {
+		return err
+	}
+	if err := s.openRecipient(); err != nil {
+		return err
+	}
+	s.watchKeyrings()
 	if s.directory, err = directory.Open(ctx, c.State.Directory()); err != nil {
 		return fmt.Errorf("opening the directory: %w", err)
 	}
@@ -141,28 +198,84 @@ func (s *Service) openState(ctx context.Context) (err error) {
 	if err := s.startTrail(ctx); err != nil {
 		return fmt.Errorf("starting the audit trail: %w", err)
 	}
+	if err := s.startRegister(ctx); err != nil {
+		return fmt.Errorf("noting the issuers: %w", err)
+	}
+	s.expiring = &expiring{list: s.directory.ExpiringAPIKeys, now: time.Now, log: s.log}
+	s.metrics.WatchAPIKeys(s.expiring.within)
 	s.capped = cappedLifetimes{longest: s.directory.LongestLifetime, max: c.MaxLifetime, log: s.log}
 	return s.checkLifetimes(ctx)
+}
+
+// openBundles opens the bundles to serve.
+func (s *Service) openBundles() error {
+	c := &s.config
+	if len(c.Bundles) == 0 {
+		return nil
+	}
+	id, err := bundles.Identity("service.Config.BundleOf", c.BundleOf)
+	if err != nil {
+		return err
+	}
+	s.bundles, err = bundles.Open(bundles.Config{
+		Files: c.Bundles, Identity: id, Realm: c.State.Realm, Log: s.log, Now: time.Now,
+	})
+	if err != nil {
+		return &token.ConfigError{Field: "service.Config.Bundles", Reason: "cannot be served", Cause: err}
+	}
+	s.closers = append(s.closers, s.bundles)
+	s.watches = append(s.watches, &bundles.Watch{
+		Bundles: s.bundles.All, Log: s.log, Now: time.Now,
+		Advice: "run keyring publish, and bring its file here; " +
+			"after the end, others refuse your tickets, or make no more for you",
+	})
+	s.metrics.WatchBundles("served", s.bundles.All)
+	return nil
+}
+
+// watchBundles logs the bundles that are near their end until ctx is done.
+func (s *Service) watchBundles(ctx context.Context) {
+	tick := time.NewTicker(bundlesEvery)
+	defer tick.Stop()
+	for {
+		for _, w := range s.watches {
+			w.Look()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // checkLifetimes refuses settings that would let a ticket outlive its key.
 func (s *Service) checkLifetimes(ctx context.Context) error {
 	longest := s.config.MaxLifetime
-	if kept := s.keyrings.Rings[keyring.Ticket].Report().Policy.Lifetime; longest > kept {
-		return &token.ConfigError{Field: "service.Config.MaxLifetime", Reason: fmt.Sprintf(
-			"%v exceeds the %v for which the ticket keyring keeps its keys; "+
-				"lower it, or raise the keyring's with keyring policy --lifetime", longest, kept)}
+	for _, kind := range ofTickets {
+		ring := s.keyrings.Rings[kind]
+		if ring == nil {
+			continue
+		}
+		if kept := ring.Report().Policy.Lifetime; longest > kept {
+			return &token.ConfigError{Field: "service.Config.MaxLifetime", Reason: fmt.Sprintf(
+				"%v exceeds the %v for which the %s keyring keeps its keys; "+
+					"lower it, or raise the keyring's with keyring policy --lifetime", longest, kept, kind)}
+		}
 	}
 	return s.capped.tell(ctx)
 }
 
-// checkReloaded notes a change of a keyring in the audit trail. It logs a change of the ticket
+// ofTickets are the kinds of keyrings that make or open tickets.
+var ofTickets = []keyring.Kind{keyring.Ticket, keyring.Recipient, keyring.Issuer}
+
+// checkReloaded notes a change of a keyring in the audit trail. It logs a change of a
 // keyring's policy that checkLifetimes would have refused at the start.
 func (s *Service) checkReloaded(r keyring.Report) {
 	s.trail.Load().Keyring(r)
-	if r.Kind == keyring.Ticket && s.config.MaxLifetime > r.Policy.Lifetime {
+	if slices.Contains(ofTickets, r.Kind) && s.config.MaxLifetime > r.Policy.Lifetime {
 		s.log.Error("tickets may be issued for longer than their keys are kept; "+
-			"lower the longest lifetime of tickets, or raise the keyring's with keyring policy --lifetime",
+			"lower the longest lifetime of tickets, or raise the keyring's with keyring policy --lifetime", "keyring", r.Kind,
 			"max_lifetime_ms", s.config.MaxLifetime.Milliseconds(), "keyring_lifetime_ms", r.Policy.Lifetime.Milliseconds())
 	}
 }
@@ -185,6 +298,7 @@ func (s *Service) listen() (err error) {
 		if s.cert, err = openCertificate(c.CertFile, c.KeyFile, s.log); err != nil {
 			return err
 		}
+		s.metrics.WatchCertificate(func() time.Time { return *s.cert.ends.Load() })
 	}
 	if s.listener, err = net.Listen("tcp", c.Listen); err != nil {
 		return cannotListen("service.Config.Listen", err)
@@ -231,27 +345,19 @@ func reachable(a net.Addr, secure bool) string {
 // prepareAPI makes everything that the API is made of, but for the live settings.
 func (s *Service) prepareAPI(ctx context.Context, store replay.Store, maxSkew time.Duration) error {
 	c := &s.config
-	tickets, realm := s.keyrings.Rings[keyring.Ticket], c.State.Realm
-	issuer, err := token.NewIssuer(token.Config{Sealer: tickets, Realm: realm, MaxLifetime: c.MaxLifetime})
-	if err != nil {
-		return err
-	}
 	claims := &inTime{Store: store}
-	verifier, err := verify.New(verify.Config{
-		Opener: tickets, Realm: realm, AnyBrand: true, Store: s.metrics.Store(claims), MaxLifetime: c.MaxLifetime,
-		Skew: c.Skew, MaxSkew: maxSkew,
-	})
+	links, issuer, err := s.newIssuers()
 	if err != nil {
 		return err
 	}
-	if s.channels, err = token.NewChannels(s.keyrings.Rings[keyring.Channel], realm); err != nil {
-		return err
-	}
-	if err := s.prepareConsole(issuer, verifier); err != nil {
-		return err
-	}
-	sessions, err := s.newSessions()
+	verifier, err := s.newVerifier(claims, maxSkew)
 	if err != nil {
+		return err
+	}
+	if s.channels, err = token.NewChannels(s.keyrings.Rings[keyring.Channel], c.State.Realm); err != nil {
+		return err
+	}
+	if err := s.prepareConsole(links, verifier); err != nil {
 		return err
 	}
 	limiter, err := s.openLimiter(ctx)
@@ -264,12 +370,37 @@ func (s *Service) prepareAPI(ctx context.Context, store replay.Store, maxSkew ti
 	}
 	s.closers = append(s.closers, stop)
 	s.api = api.Config{
-		Directory: s.directory, Issuer: issuer, Verifier: verifier,
-		Channels: s.channels, Sessions: sessions, Metrics: s.metrics, Log: s.log, Now: time.Now,
+		Part: parts[c.State.Role], Directory: s.directory, Issuer: issuer, Verifier: verifier,
+		Channels: s.channels, Metrics: s.metrics, Log: s.log, Now: time.Now, IssuerName: c.IssuerName, LoginURL: c.LoginURL,
 		Skew: c.Skew, MaxLifetime: c.MaxLifetime, Limiter: limiter, Checks: checks(s.directory, claims), Tracer: tracer,
-		Audit: s.trail.Load(),
+		Audit: s.trail.Load(), Issuers: s.register, Bundles: s.bundles, Looks: s.looks,
 	}
-	return nil
+	if s.recipient != nil {
+		s.api.Checks = append(s.api.Checks, api.Check{Name: "bundle of the login service", Ask: s.recipient.ready})
+		return nil
+	}
+	s.api.Sessions, err = s.newSessions()
+	return err
+}
+
+// newVerifier returns the Verifier of the tickets. In the role Issue, the ticket keyring seals
+// administrators' links and nothing else.
+func (s *Service) newVerifier(claims replay.Store, maxSkew time.Duration) (*verify.Verifier, error) {
+	c := &s.config
+	accepts := verify.Config{
+		Realm: c.State.Realm, AnyBrand: true, Store: s.metrics.Store(claims), MaxLifetime: c.MaxLifetime,
+		Skew: c.Skew, MaxSkew: maxSkew,
+	}
+	if tickets := s.keyrings.Rings[keyring.Ticket]; tickets != nil {
+		accepts.Opener = tickets
+	}
+	if s.issuers != nil {
+		accepts.Issuers = s.issuers
+	}
+	if recipient := s.keyrings.Rings[keyring.Recipient]; recipient != nil {
+		accepts.Unsealer = recipient
+	}
+	return verify.New(accepts)
 }
 
 // newSessions returns the sessions of the people who entered.
@@ -282,7 +413,7 @@ func (s *Service) newSessions() (*web.Sessions, error) {
 	}
 	return web.NewSessions(web.SessionConfig{
 		Keys: s.keyrings.Rings[keyring.Session], Realm: s.config.State.Realm,
-		Refresh:  api.Refresh(s.directory, s.log, time.Now),
+		Refresh:  api.Refresh(s.directory, s.sessionOver, s.log, time.Now),
 		Insecure: insecure, Partitioned: partitioned, PublicURL: s.config.PublicURL,
 	})
 }
@@ -321,6 +452,28 @@ func (s *Service) Apply(l Live) error {
 		return err
 	}
 	s.handler.api.Store(&h)
+	s.live = l
+	return nil
+}
+
+// ReloadPages reads the texts and logos of the pages again. After an error, those from before stay in use.
+// Without a folder, ReloadPages does nothing. Call it and Apply from one goroutine.
+func (s *Service) ReloadPages() error {
+	if s.config.Pages == "" {
+		return nil
+	}
+	folder, err := looks.Open(s.config.Pages)
+	if err != nil {
+		return err
+	}
+	before := s.looks
+	s.looks, s.api.Looks = folder, folder
+	if err := s.Apply(s.live); err != nil {
+		s.looks, s.api.Looks = before, before
+		return err
+	}
+	s.log.Info("texts and logos read",
+		"folder", s.config.Pages, "languages", len(folder.Texts), "logos", len(folder.Logos))
 	return nil
 }
 
@@ -339,10 +492,13 @@ func (s *Service) Directory() *directory.DB { return s.directory }
 // PublicURL returns the URL of the service for browsers.
 func (s *Service) PublicURL() string { return s.config.PublicURL }
 
+// loginURL returns the URL of the service where people enter.
+func (s *Service) loginURL() string { return cmp.Or(s.config.LoginURL, s.config.PublicURL) }
+
 // ChatURL returns the URL of a channel's page for customers.
 func (s *Service) ChatURL(brand, channel string) (string, error) {
 	code, err := s.channels.Code(brand, channel)
-	return s.config.PublicURL + "/chat/" + code, err
+	return s.loginURL() + "/chat/" + code, err
 }
 
 // Close closes everything, in the reverse order of opening.

@@ -3,7 +3,6 @@ package service
 import (
 	"bufio"
 	"bytes"
-	"container/list"
 	"fmt"
 	"io"
 	"log/slog"
@@ -36,8 +35,8 @@ func listen(t *testing.T, maxConns int, api http.HandlerFunc) *listening {
 	s := &Service{log: log, listener: inner, metrics: metrics.New()}
 	h := http.Handler(api)
 	s.handler.api.Store(&h)
-	conns := connections{open: make(map[net.Conn]*list.Element)}
-	l := &roomListener{Listener: inner, conns: &conns, max: maxConns, metrics: s.metrics, log: log}
+	conns := newConnections()
+	l := &roomListener{Listener: inner, conns: conns, max: maxConns, metrics: s.metrics, log: log}
 	server := newServer(&s.handler, time.Hour, slog.New(slog.DiscardHandler))
 	server.ReadTimeout, server.WriteTimeout = time.Hour, time.Hour // which no test reaches
 	server.ConnState = conns.note

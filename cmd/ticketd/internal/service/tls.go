@@ -18,6 +18,7 @@ type certificate struct {
 	certFile, keyFile string
 	log               *slog.Logger
 	current           atomic.Pointer[tls.Certificate]
+	ends              atomic.Pointer[time.Time]
 }
 
 // openCertificate reads a certificate and its key.
@@ -49,6 +50,7 @@ func (c *certificate) load() error {
 			"file", c.certFile, "not_before", leaf.NotBefore, "not_after", leaf.NotAfter)
 	}
 	c.current.Store(&pair)
+	c.ends.Store(&leaf.NotAfter)
 	c.log.Info("certificate in use",
 		"file", c.certFile, "serial", leaf.SerialNumber.Text(16), "not_after", leaf.NotAfter)
 	return nil

@@ -2,22 +2,16 @@ package service
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/admitone/admitone/cmd/ticketd/internal/audit"
 )
 
-// startTrail starts to write the events of tickets and keyrings into the audit trail. The
-// data folder is locked, so the host and the folder name one service at a time.
+// startTrail starts to write the events of tickets and keyrings into the audit trail. The module
+// bench builds a ticketd without this file, and with another startTrail.
 func (s *Service) startTrail(ctx context.Context) error {
 	c := &s.config
-	machine, err := os.Hostname()
-	if err != nil {
-		return err
-	}
-	folder, err := filepath.Abs(c.State.Data)
+	name, machine, err := s.name()
 	if err != nil {
 		return err
 	}
@@ -26,14 +20,14 @@ func (s *Service) startTrail(ctx context.Context) error {
 		retention = audit.Retention
 	}
 	trail, err := audit.Start(ctx, audit.Config{
-		Directory: s.directory, Name: machine + ":" + folder, Machine: machine, Retention: retention, Log: s.log,
+		Directory: s.directory, Name: name, Machine: machine, Retention: retention, Log: s.log,
 		Written: s.metrics.AuditWritten, Dropped: s.metrics.AuditDropped, Now: time.Now,
 	})
 	if err != nil {
 		return err
 	}
 	s.closers = append(s.closers, trail)
-	for _, r := range s.keyrings.Report() {
+	for _, r := range s.report() {
 		trail.Keyring(r)
 	}
 	s.trail.Store(trail)

@@ -25,6 +25,7 @@ type entry struct {
 
 // addFlags adds the flags about how people enter, and about the answers to proxies.
 func (e *entry) addFlags(f *pflag.FlagSet, c *service.Config) {
+	AddPagesFlag(f, &c.Pages)
 	f.BoolVar(&c.Live.NamelessTicket, "nameless-ticket", false,
 		"accept tickets in the older form /login?=TA<ticket> as well")
 	f.StringVar(&c.Live.AgentHome, "agent-home", "",
@@ -36,7 +37,8 @@ func (e *entry) addFlags(f *pflag.FlagSet, c *service.Config) {
 			"(default: a page that says that nobody is signed in)")
 	f.StringVar(&e.headers, "check-headers", "",
 		"other `names` for the headers of the proxies' checks, such as user=X-User,email=X-Email; "+
-			"the headers are user, name, email, groups, brand, audience, channel, ticket-id, key-id and actor "+
+			"the headers are user, name, email, groups, brand, audience, channel, ticket-id, key-id, actor, "+
+			"issuer and signing-key "+
 			"(default: Remote-User and so on)")
 	f.BoolVar(&c.Live.AnyBrandCheck, "check-any-brand", false,
 		"let the sessions of every brand pass at /auth/check and /auth/check-customer, where an application looks at "+
@@ -44,19 +46,20 @@ func (e *entry) addFlags(f *pflag.FlagSet, c *service.Config) {
 			"/auth/brand/BRAND/check, since two brands may have a username in common")
 }
 
-// check checks the flags, and puts the parsed ones into c.
-func (e *entry) check(c *service.Config) (err error) {
+// faults returns what is wrong with the flags, and puts the parsed ones into c.
+func (e *entry) faults(c *service.Config) (all []error) {
+	var err error
 	if c.Live.Headers, err = parseHeaders(e.headers); err != nil {
-		return err
+		all = append(all, err)
 	}
 	if c.Live.AgentSignInURL != "" && !web.ValidSignIn(c.Live.AgentSignInURL) {
-		return cli.Flagf("agent-sign-in-url", "is no https URL with {return} once in its query; "+
-			"write it like https://crm.example.com/signin?return={return}")
+		all = append(all, cli.Flagf("agent-sign-in-url", "is no https URL with {return} once in its query; "+
+			"write it like https://crm.example.com/signin?return={return}"))
 	}
-	if err := checkEntry(c.Live); err != nil {
-		return cli.Usage(err)
+	for _, err := range checkEntry(c.Live) {
+		all = append(all, cli.Usage(err))
 	}
-	return nil
+	return all
 }
 
 // parseHeaders reads pairs of a header's field and its name.
@@ -64,6 +67,7 @@ func parseHeaders(text string) (h web.Headers, err error) {
 	fields := map[string]*string{
 		"user": &h.User, "name": &h.Name, "email": &h.Email, "groups": &h.Groups, "brand": &h.Brand,
 		"audience": &h.Audience, "channel": &h.Channel, "ticket-id": &h.TicketID, "key-id": &h.KeyID, "actor": &h.Actor,
+		"issuer": &h.Issuer, "signing-key": &h.SigningKey,
 	}
 	for _, pair := range attribute.SplitList(text) {
 		field, name, ok := strings.Cut(pair, "=")
@@ -83,13 +87,13 @@ func parseHeaders(text string) (h web.Headers, err error) {
 }
 
 // checkEntry has package web check the values that only web knows the rules of.
-func checkEntry(l service.Live) error {
+func checkEntry(l service.Live) (all []error) {
 	_, err := web.New(web.Config{
 		Verifier: new(verify.Verifier), Sessions: new(web.Sessions), Home: l.AgentHome,
 		Use: func(*http.Request, *token.Ticket) verify.Use { return verify.Use{} },
 	})
 	if err != nil {
-		return err
+		all = append(all, err)
 	}
 	_, err = web.NewCheck(web.CheckConfig{
 		Sessions: new(web.Sessions), Audience: token.Agent, AnyBrand: true, Headers: l.Headers,
@@ -98,7 +102,10 @@ func checkEntry(l service.Live) error {
 		// The flag has lower-case names for the fields of web.Headers: ticket-id for TicketID.
 		field := strings.TrimPrefix(e.Field, "web.Headers.")
 		field = strings.ToLower(strings.Replace(field, "ID", "-id", 1))
-		return &cli.FlagError{Flag: "check-headers", Reason: field + " " + e.Reason}
+		err = &cli.FlagError{Flag: "check-headers", Reason: field + " " + e.Reason}
 	}
-	return err
+	if err != nil {
+		all = append(all, err)
+	}
+	return all
 }

@@ -16,7 +16,7 @@ import (
 // knownVariables returns the names, without the prefix, of all variables for commands
 // of admitone.
 func knownVariables() []string {
-	known := []string{"KEYRING", "ACTOR"} // of the commands ticket and keyring
+	known := []string{"KEYRING", "ACTOR", "URL", "API_KEY"} // of other commands
 	var s Service
 	cmd := new(cobra.Command)
 	s.AddServeFlags(cmd.Flags())
@@ -60,20 +60,36 @@ func WarnOfVariables(log *slog.Logger, kek string) {
 // sets them. An empty variable counts as absent. A variable named almost like a setting
 // is an error.
 func FromEnvironment(cmd *cobra.Command, names ...string) error {
-	for _, name := range unknownVariables(os.Environ()) {
-		if known := spelling.Nearest(strings.TrimPrefix(name, prefix), knownVariables()); known != "" {
-			return cli.Usagef("there is no setting %s; did you mean %s? If not, call it something else",
-				spelling.Printable(name), prefix+known)
-		}
+	for _, err := range misspelt() {
+		return err
 	}
 	for _, name := range names {
-		text := os.Getenv(variable(name))
-		if text == "" || cmd.Flags().Changed(name) {
-			continue
+		if err := setFromEnvironment(cmd, name); err != nil {
+			return err
 		}
-		if err := cli.SetFrom(cmd.Flags(), name, text, variable(name)); err != nil {
-			return cli.Usage(err)
+	}
+	return nil
+}
+
+// misspelt returns an error for each variable that is named almost like a setting.
+func misspelt() (all []error) {
+	for _, name := range unknownVariables(os.Environ()) {
+		if known := spelling.Nearest(strings.TrimPrefix(name, prefix), knownVariables()); known != "" {
+			all = append(all, cli.Usagef("there is no setting %s; did you mean %s? If not, call it something else",
+				spelling.Printable(name), prefix+known))
 		}
+	}
+	return all
+}
+
+// setFromEnvironment sets a flag from its variable, unless the command line sets the flag.
+func setFromEnvironment(cmd *cobra.Command, name string) error {
+	text := os.Getenv(variable(name))
+	if text == "" || cmd.Flags().Changed(name) {
+		return nil
+	}
+	if err := cli.SetFrom(cmd.Flags(), name, text, variable(name)); err != nil {
+		return cli.Usage(err)
 	}
 	return nil
 }

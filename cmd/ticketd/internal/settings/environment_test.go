@@ -39,7 +39,7 @@ func TestNearest(t *testing.T) {
 	for written, want := range map[string]string{
 		"LISTN": "LISTEN", "TRUSTED_PROXY": "TRUSTED_PROXIES", "DATABSE": "DATABASE", "PUBLICURL": "PUBLIC_URL",
 		"REPLAY_TIMOUT": "REPLAY_TIMEOUT",
-		"PASSPHRASE":    "", "KEY": "", "API_KEY": "", "": "", "HOME": "", "URL": "",
+		"PASSPHRASE":    "", "KEY": "", "API_KEY": "API_KEY", "": "", "HOME": "", "URL": "URL",
 	} {
 		assert.Equal(t, want, spelling.Nearest(written, knownVariables()), written)
 	}

@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/admitone/admitone/cmd/internal/cli"
-	"github.com/admitone/admitone/cmd/ticketd/internal/api"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/ratelimit"
 	"github.com/admitone/admitone/cmd/ticketd/internal/service"
@@ -36,27 +35,44 @@ func (l *limits) addFlags(f *pflag.FlagSet, c *service.Config) {
 		"write the status in answers of /auth/ as a number instead of text")
 }
 
-// check checks the flags, and puts the parsed ones into c.
-func (l *limits) check(c *service.Config) error {
-	if rate := c.Live.Limit.Rate; !(rate >= 0.001 && rate <= 1e6) {
-		return cli.Flagf("rate-limit", "%v is not from 0.001 to 1000000", rate)
+// checks check the flags, and put the parsed ones into c.
+func (l *limits) checks(c *service.Config) []func() error {
+	return []func() error{
+		func() error {
+			if rate := c.Live.Limit.Rate; !(rate >= 0.001 && rate <= 1e6) {
+				return cli.Flagf("rate-limit", "%v is not from 0.001 to 1000000", rate)
+			}
+			return nil
+		},
+		func() error {
+			if burst := c.Live.Limit.Burst; burst < 1 || burst > 1e6 {
+				return cli.Flagf("rate-burst", "%d is not from 1 to 1000000", burst)
+			}
+			return nil
+		},
+		func() error {
+			if c.RateStore == "" {
+				return nil
+			}
+			if err := (ratelimit.RedisConfig{URL: c.RateStore}).Check(); err != nil {
+				return cli.Usage(err)
+			}
+			return nil
+		},
+		func() error {
+			networks, err := directory.ParseAddresses(l.proxies)
+			if err != nil {
+				return cli.Usage(cli.ForFlag("trusted-proxies", err))
+			}
+			c.Live.Proxies.Trusted = networks
+			return nil
+		},
+		func() error {
+			c.Live.Proxies.Forwarded = strings.EqualFold(l.header, "Forwarded")
+			if !c.Live.Proxies.Forwarded && !strings.EqualFold(l.header, "X-Forwarded-For") {
+				return cli.Flagf("proxy-header", "%q is neither X-Forwarded-For nor Forwarded", l.header)
+			}
+			return nil
+		},
 	}
-	if burst := c.Live.Limit.Burst; burst < 1 || burst > 1e6 {
-		return cli.Flagf("rate-burst", "%d is not from 1 to 1000000", burst)
-	}
-	if c.RateStore != "" {
-		if err := (ratelimit.RedisConfig{URL: c.RateStore}).Check(); err != nil {
-			return cli.Usage(err)
-		}
-	}
-	networks, err := directory.ParseAddresses(l.proxies)
-	if err != nil {
-		return cli.Usage(cli.ForFlag("trusted-proxies", err))
-	}
-	forwarded := strings.EqualFold(l.header, "Forwarded")
-	if !forwarded && !strings.EqualFold(l.header, "X-Forwarded-For") {
-		return cli.Flagf("proxy-header", "%q is neither X-Forwarded-For nor Forwarded", l.header)
-	}
-	c.Live.Proxies = api.Proxies{Trusted: networks, Forwarded: forwarded}
-	return nil
 }

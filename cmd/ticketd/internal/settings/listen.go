@@ -51,35 +51,51 @@ func AddPublicURLFlag(f *pflag.FlagSet, u *string, note string) {
 	f.StringVar(u, "public-url", "", "`URL` under which browsers reach the service; with https, cookies are Secure"+note)
 }
 
-// checkListen checks the flags about where the service is reached, and completes the
-// public URL.
-func checkListen(c *service.Config) error {
-	if !isHostPort(c.Listen) {
-		return cli.Flagf("listen", "%q is not HOST:PORT, such as 127.0.0.1:8080 or :8080", c.Listen)
-	}
-	if c.MetricsListen != "" && !isHostPort(c.MetricsListen) {
-		return cli.Flagf("metrics-listen", "%q is not HOST:PORT, such as 127.0.0.1:9464", c.MetricsListen)
-	}
-	if c.ConsoleListen != "" && !isHostPort(c.ConsoleListen) {
-		return cli.Flagf("console-listen", "%q is not HOST:PORT, such as 127.0.0.1:8433", c.ConsoleListen)
-	}
-	if c.ConsoleURL != "" {
-		if err := CheckConsoleURL(&c.ConsoleURL); err != nil {
-			return err
+// listenChecks check the flags about where the service is reached, and complete the URLs.
+func listenChecks(c *service.Config) []func() error {
+	address := func(flag, address, example string) func() error {
+		return func() error {
+			if address != "" && !isHostPort(address) {
+				return cli.Flagf(flag, "%q is not HOST:PORT, such as %s", address, example)
+			}
+			return nil
 		}
 	}
-	if c.IdleTimeout < time.Second {
-		return cli.Flagf("idle-timeout", "%v is less than 1s", c.IdleTimeout)
+	site := func(text *string, check func(*string) error) func() error {
+		return func() error {
+			if *text == "" {
+				return nil
+			}
+			return check(text)
+		}
 	}
-	if (c.CertFile == "") != (c.KeyFile == "") {
-		return cli.Usage(&cli.FlagError{
-			Flag: "tls-cert", Others: []string{"tls-key"}, Reason: "and --tls-key belong together: give both",
-		})
+	return []func() error{
+		func() error {
+			if c.Listen == "" {
+				return cli.Flagf("listen", "%q is not HOST:PORT, such as 127.0.0.1:8080 or :8080", c.Listen)
+			}
+			return nil
+		},
+		address("listen", c.Listen, "127.0.0.1:8080 or :8080"),
+		address("metrics-listen", c.MetricsListen, "127.0.0.1:9464"),
+		address("console-listen", c.ConsoleListen, "127.0.0.1:8433"),
+		site(&c.ConsoleURL, CheckConsoleURL),
+		site(&c.PublicURL, CheckPublicURL),
+		func() error {
+			if c.IdleTimeout < time.Second {
+				return cli.Flagf("idle-timeout", "%v is less than 1s", c.IdleTimeout)
+			}
+			return nil
+		},
+		func() error {
+			if (c.CertFile == "") != (c.KeyFile == "") {
+				return cli.Usage(&cli.FlagError{
+					Flag: "tls-cert", Others: []string{"tls-key"}, Reason: "and --tls-key belong together: give both",
+				})
+			}
+			return nil
+		},
 	}
-	if c.PublicURL == "" {
-		return nil
-	}
-	return CheckPublicURL(&c.PublicURL)
 }
 
 // isHostPort reports whether an address is HOST:PORT.

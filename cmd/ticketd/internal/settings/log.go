@@ -28,15 +28,15 @@ func (l *logging) addFlags(f *pflag.FlagSet) {
 		"least important `level` that is logged: debug, info, warn or error; the audit trail has the levels info and warn")
 }
 
-// check refuses unknown formats and levels.
-func (l *logging) check() error {
+// faults refuses unknown formats and levels.
+func (l *logging) faults() (all []error) {
 	if l.format != "text" && l.format != "json" {
-		return cli.Flagf("log-format", "%q is neither text nor json", l.format)
+		all = append(all, cli.Flagf("log-format", "%q is neither text nor json", l.format))
 	}
 	if _, ok := levels[l.level]; !ok {
-		return cli.Flagf("log-level", "%q is none of debug, info, warn and error", l.level)
+		all = append(all, cli.Flagf("log-level", "%q is none of debug, info, warn and error", l.level))
 	}
-	return nil
+	return all
 }
 
 // open returns the log. The level can be changed later.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/admitone/admitone/cmd/ticketd/internal/looks"
 	"github.com/admitone/admitone/cmd/ticketd/internal/service"
 )
 
@@ -32,6 +33,8 @@ type Source struct {
 	commandLine map[string]string // flags of the command line
 	file        *watch            // configuration file
 	certificate *watch            // TLS certificate and its key
+	issuers     *watch            // file of the named issuers
+	pages       *watch            // folders of the pages' texts and logos
 	log         *slog.Logger
 }
 
@@ -49,6 +52,11 @@ func Open(cmd *cobra.Command, flags *Service, w io.Writer) (*Source, service.Con
 		return nil, c, err
 	}
 	s.certificate = watchFiles(c.CertFile, c.KeyFile)
+	s.issuers = watchFiles(c.Issuers)
+	s.pages = watchFiles()
+	if c.Pages != "" {
+		s.pages = watchFiles(looks.Folders(c.Pages)...)
+	}
 	s.log = flags.OpenLog(w)
 	c.Log = s.log
 	return s, c, nil
@@ -59,8 +67,8 @@ func watchFiles(paths ...string) *watch {
 	return newWatch(slices.DeleteFunc(paths, func(path string) bool { return path == "" })...)
 }
 
-// Keep puts settings and the certificate into effect again whenever their files change,
-// and on each hangup, until ctx is done.
+// Keep puts settings, the certificate, the named issuers, and texts and logos into effect again whenever their
+// files change, and on each hangup, until ctx is done.
 func (s *Source) Keep(ctx context.Context, hangup <-chan os.Signal, running *service.Service) {
 	tick := time.NewTicker(reloadEvery)
 	defer tick.Stop()
@@ -78,6 +86,12 @@ func (s *Source) Keep(ctx context.Context, hangup <-chan os.Signal, running *ser
 		}
 		if s.certificate.changed(asked) {
 			s.reloadCertificate(running)
+		}
+		if s.issuers.changed(asked) {
+			s.reloadIssuers(running)
+		}
+		if s.pages.changed(asked) {
+			s.reloadPages(running)
 		}
 	}
 }
@@ -123,6 +137,20 @@ func (s *Source) reload(running *service.Service) {
 func (s *Source) reloadCertificate(running *service.Service) {
 	if err := running.ReloadCertificate(); err != nil {
 		s.log.Error("the certificate was not taken; the one before stays in use", "error", Explain(s.cmd, err))
+	}
+}
+
+// reloadIssuers reads the named issuers again.
+func (s *Source) reloadIssuers(running *service.Service) {
+	if err := running.ReloadIssuers(); err != nil {
+		s.log.Error("the issuers were not taken; those before stay in use", "error", Explain(s.cmd, err))
+	}
+}
+
+// reloadPages reads the pages' texts and logos again.
+func (s *Source) reloadPages(running *service.Service) {
+	if err := running.ReloadPages(); err != nil {
+		s.log.Error("texts and logos were not taken; those before stay in use", "error", Explain(s.cmd, err))
 	}
 }
 

@@ -45,47 +45,61 @@ const (
 	maxReplayTimeout = api.ClaimTime
 )
 
-// checkReplay refuses wrong values, and flags without a meaning for the store. The
+// replayFaults refuses wrong values, and flags without a meaning for the store. The
 // errors do not quote the URI, because the URI may hold a password.
-func checkReplay(f *pflag.FlagSet, r service.Replay) error {
+func replayFaults(f *pflag.FlagSet, r service.Replay) (all []error) {
 	kind := r.Kind()
 	scheme, _, _ := strings.Cut(r.URI, ":")
+	add := func(name, format string, args ...any) { all = append(all, cli.Flagf(name, format, args...)) }
+	if kind == "" || kind == service.Journal && !directory.IsPath(strings.TrimPrefix(r.URI, "journal:")) {
+		add("replay", "is memory, journal:DIR, redis://…, rediss://… or postgres://…")
+		return all // the others depend on it
+	}
 	switch {
-	case kind == "", kind == service.Journal && !directory.IsPath(strings.TrimPrefix(r.URI, "journal:")):
-		return cli.Flagf("replay", "is memory, journal:DIR, redis://…, rediss://… or postgres://…")
-	case f.Changed("replay-memory") && kind == service.Redis:
-		return cli.Flagf("replay-memory", "is for memory and journal stores; "+
+	case !f.Changed("replay-memory"):
+	case kind == service.Redis:
+		add("replay-memory", "is for memory and journal stores; "+
 			"bound Redis by its own maxmemory, with maxmemory-policy noeviction")
-	case f.Changed("replay-memory") && kind == service.Postgres:
-		return cli.Flagf("replay-memory", "is for memory and journal stores; the claims of a postgres store are on its disk")
-	case f.Changed("replay-memory") && r.MaxBytes < minReplayMemory:
-		return cli.Flagf("replay-memory", "is less than 64KiB; ticketd replay plan says how much is needed")
+	case kind == service.Postgres:
+		add("replay-memory", "is for memory and journal stores; the claims of a postgres store are on its disk")
+	case r.MaxBytes < minReplayMemory:
+		add("replay-memory", "is less than 64KiB; ticketd replay plan says how much is needed")
+	}
+	switch {
 	case f.Changed("replay-timeout") && !kind.Shared():
-		return cli.Flagf("replay-timeout", "is for redis and postgres stores; a %s store waits for no server", kind)
+		add("replay-timeout", "is for redis and postgres stores; a %s store waits for no server", kind)
 	case f.Changed("replay-timeout") && r.Timeout < minReplayTimeout:
-		return cli.Flagf("replay-timeout", "%v is less than %v", r.Timeout, minReplayTimeout)
+		add("replay-timeout", "%v is less than %v", r.Timeout, minReplayTimeout)
 	case r.Timeout > maxReplayTimeout:
-		return cli.Flagf("replay-timeout", "%v is more than %v; after a longer wait, "+
+		add("replay-timeout", "%v is more than %v; after a longer wait, "+
 			"a client that repeats the request could not get its answer within %v of the redemption",
 			r.Timeout, maxReplayTimeout, replay.Grace)
+	}
+	switch {
 	case r.Durable && (kind == service.Journal || kind == service.Postgres):
-		return cli.Flagf("replay-durable", "is for redis stores; a %s store is durable without it", kind)
+		add("replay-durable", "is for redis stores; a %s store is durable without it", kind)
 	case r.Durable && kind != service.Redis:
-		return cli.Flagf("replay-durable",
-			"is for redis stores; for a store that survives a restart give --replay journal:DIR")
+		add("replay-durable", "is for redis stores; for a store that survives a restart give --replay journal:DIR")
+	}
+	switch {
 	case f.Changed("replay-wait") && kind == service.Postgres:
-		return cli.Flagf("replay-wait", "is for redis stores; PostgreSQL waits as its synchronous_standby_names says")
+		add("replay-wait", "is for redis stores; PostgreSQL waits as its synchronous_standby_names says")
 	case f.Changed("replay-wait") && kind != service.Redis:
-		return cli.Flagf("replay-wait", "is for redis stores; a %s store has no replicas", kind)
+		add("replay-wait", "is for redis stores; a %s store has no replicas", kind)
 	case r.Wait < 0:
-		return cli.Flagf("replay-wait", "%d is less than 0", r.Wait)
+		add("replay-wait", "%d is less than 0", r.Wait)
+	}
+	switch {
 	case r.CAFile != "" && kind == service.Postgres:
-		return cli.Flagf("replay-ca", "is for rediss stores; "+
+		add("replay-ca", "is for rediss stores; "+
 			"for PostgreSQL write sslrootcert=FILE and sslmode=verify-full into the URL")
 	case r.CAFile != "" && scheme != "rediss" && scheme != "valkeys":
-		return cli.Flagf("replay-ca", "is for connections with TLS; give --replay rediss://…")
+		add("replay-ca", "is for connections with TLS; give --replay rediss://…")
 	}
-	return checkReplayServer(r)
+	if len(all) == 0 { // a store that checks itself would tell some of them again
+		all = append(all, checkReplayServer(r))
+	}
+	return all
 }
 
 // checkReplayServer has a shared store check its configuration. An unreadable file

@@ -35,3 +35,27 @@ func (s *Service) Load(cmd *cobra.Command) (service.Config, error) {
 	}
 	return s.config, nil
 }
+
+// Mistakes completes the flags as Load does, and returns all mistakes, not only the first. Each
+// is an error for Explain. The configuration is that of the settings without a mistake.
+func (s *Service) Mistakes(cmd *cobra.Command) (service.Config, []error) {
+	var all []error
+	add := func(err error) {
+		if err != nil {
+			all = append(all, err)
+		}
+	}
+	for _, err := range misspelt() {
+		add(err)
+	}
+	for _, name := range Names(cmd) {
+		add(setFromEnvironment(cmd, name))
+	}
+	if s.configFile != "" {
+		add(fromFile(cmd, s.configFile))
+	}
+	for _, check := range s.checks(cmd) {
+		add(check())
+	}
+	return s.config, all
+}

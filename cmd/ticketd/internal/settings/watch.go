@@ -4,13 +4,14 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"os"
+	"path/filepath"
 )
 
 // watch tells when the contents of files have changed. It compares contents, not
 // times: a copied file can keep its time, and in a folder mounted by Kubernetes a link
 // changes instead of the file.
 type watch struct {
-	paths []string
+	paths []string          // files, and folders with the files in them
 	taken [sha256.Size]byte // contents at the last reported change
 	seen  [sha256.Size]byte // contents at the last look
 }
@@ -42,11 +43,25 @@ func (w *watch) changed(asked bool) bool {
 // sum returns a hash over all files, a missing one included.
 func (w *watch) sum() (sum [sha256.Size]byte) {
 	h := sha256.New()
-	for _, path := range w.paths {
-		data, err := os.ReadFile(path)
-		sum := sha256.Sum256(data)
-		fmt.Fprintf(h, "%t%x", err == nil, sum)
+	for _, root := range w.paths {
+		for _, path := range filesIn(root) {
+			data, err := os.ReadFile(path)
+			fmt.Fprintf(h, "%q%t%x", path, err == nil, sha256.Sum256(data))
+		}
 	}
 	h.Sum(sum[:0])
 	return sum
+}
+
+// filesIn returns the files in a folder, and for a file the file.
+func filesIn(path string) []string {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return []string{path}
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = filepath.Join(path, e.Name())
+	}
+	return names
 }

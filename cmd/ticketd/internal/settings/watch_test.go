@@ -40,3 +40,22 @@ func TestWatchWaitsForWriters(t *testing.T) {
 	assert.False(t, w.changed(false))
 	assert.True(t, w.changed(false), "it is gone")
 }
+
+// Of a folder, a change of a file counts, and so do a new, a renamed and a removed file.
+func TestWatchFolder(t *testing.T) {
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	w := newWatch(filepath.Join(dir, "missing"), dir)
+	for i, change := range []func() error{
+		func() error { return os.WriteFile(a, []byte("1"), 0o600) },
+		func() error { return os.WriteFile(a, []byte("2"), 0o600) },
+		func() error { return os.Rename(a, b) },
+		func() error { return os.Mkdir(a, 0o700) },
+		func() error { return os.Remove(b) },
+	} {
+		require.NoError(t, change())
+		assert.False(t, w.changed(false), "step %d: it may still be written", i)
+		assert.True(t, w.changed(false), "step %d", i)
+		assert.False(t, w.changed(false), "step %d", i)
+	}
+}

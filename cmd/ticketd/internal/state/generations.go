@@ -17,24 +17,35 @@ import (
 // noteEvery is the time between two looks at the generations of the keyrings.
 const noteEvery = 5 * time.Second
 
-// generations notes the highest generation seen of each keyring in a file. So an older
-// keyring file, with a key disabled since, is refused after a restart.
-type generations struct {
-	path  string
-	rings map[keyring.Kind]*keyring.Ring
-	log   *slog.Logger
+// A Reporter reports the state of a keyring or of another file with generations: a
+// *keyring.Ring or a *trust.Ring.
+type Reporter interface{ Report() keyring.Report }
 
-	mu   sync.Mutex
-	seen map[keyring.Kind]uint64
+// generations notes the highest generation seen of each keyring in a file. So an older
+// keyring file, with a key disabled since, is refused after a restart. The service's own
+// keyrings and the trust list go by their kind, and the keyrings of named issuers by their path.
+type generations struct {
+	path string
+	log  *slog.Logger
+
+	mu    sync.Mutex
+	rings map[string]Reporter
+	seen  map[string]uint64
 
 	stop chan struct{}
 	done sync.WaitGroup
 }
 
+// Generations returns the highest generations seen, by the kind of the service's own keyrings
+// and by the path of others.
+func (p Place) Generations() (map[string]uint64, error) {
+	return readGenerations(p.File("generations.json"))
+}
+
 // readGenerations returns the generations noted in the file at path, and none if the
 // file does not exist.
-func readGenerations(path string) (map[keyring.Kind]uint64, error) {
-	seen := make(map[keyring.Kind]uint64)
+func readGenerations(path string) (map[string]uint64, error) {
+	seen := make(map[string]uint64)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return seen, nil
@@ -51,7 +62,7 @@ func readGenerations(path string) (map[keyring.Kind]uint64, error) {
 
 // watchGenerations notes the generations now, every noteEvery, and at Close.
 func watchGenerations(
-	path string, seen map[keyring.Kind]uint64, rings map[keyring.Kind]*keyring.Ring, log *slog.Logger,
+	path string, seen map[string]uint64, rings map[string]Reporter, log *slog.Logger,
 ) (*generations, error) {
 	g := &generations{path: path, rings: rings, log: log, seen: seen, stop: make(chan struct{})}
 	if err := g.note(); err != nil {
@@ -79,9 +90,9 @@ func (g *generations) note() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	newer := false
-	for kind, ring := range g.rings {
-		if now := ring.Report().Generation; now > g.seen[kind] {
-			g.seen[kind], newer = now, true
+	for name, ring := range g.rings {
+		if now := ring.Report().Generation; now > g.seen[name] {
+			g.seen[name], newer = now, true
 		}
 	}
 	if !newer {
@@ -92,6 +103,23 @@ func (g *generations) note() error {
 		return err
 	}
 	return durable.WriteFile(g.path, append(data, '\n'), 0o600)
+}
+
+// noted returns the highest generation seen of a keyring.
+func (g *generations) noted(name string) uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.seen[name]
+}
+
+// add notes the generations of a further keyring from now on.
+func (g *generations) add(name string, ring Reporter) {
+	g.mu.Lock()
+	g.rings[name] = ring
+	g.mu.Unlock()
+	if err := g.note(); err != nil {
+		g.log.Error("keyring generations not noted", "error", err)
+	}
 }
 
 // Close notes the generations once more.

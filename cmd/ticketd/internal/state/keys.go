@@ -30,7 +30,7 @@ func (p Place) OpenKEK() (keyring.KEK, error) {
 // these keys.
 func (p Place) MakeKeys(maxLifetime time.Duration) (newTickets bool, err error) {
 	// A new key-encryption key would open none of the existing keyrings.
-	isNew := !slices.ContainsFunc(kinds, func(k keyring.Kind) bool {
+	isNew := !slices.ContainsFunc(p.Role.made(), func(k keyring.Kind) bool {
 		_, err := os.Lstat(p.KeyringFile(k))
 		return !errors.Is(err, fs.ErrNotExist)
 	})
@@ -48,11 +48,9 @@ func (p Place) MakeKeys(maxLifetime time.Duration) (newTickets bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	// The ticket keyring last: if one of the others fails, the next attempt still
-	// finds no ticket keys, and newTickets is right.
-	for _, kind := range []keyring.Kind{keyring.Session, keyring.Channel, keyring.Ticket} {
+	for _, kind := range p.Role.made() {
 		policy := keyring.DefaultPolicy(kind)
-		if kind == keyring.Ticket {
+		if slices.Contains([]keyring.Kind{keyring.Ticket, keyring.Issuer, keyring.Recipient}, kind) {
 			policy.Lifetime = max(policy.Lifetime, (maxLifetime + time.Second - 1).Truncate(time.Second))
 		}
 		err := keyring.Create(p.KeyringFile(kind), keyring.Config{Kind: kind, Realm: p.Realm, KEK: kek}, policy, "")
@@ -66,7 +64,7 @@ func (p Place) MakeKeys(maxLifetime time.Duration) (newTickets bool, err error) 
 
 // checkKeyrings makes sure that all keyrings are there and open.
 func (p Place) checkKeyrings(kek keyring.KEK) error {
-	for _, kind := range kinds {
+	for _, kind := range p.Role.made() {
 		c := keyring.Config{Kind: kind, Realm: p.Realm, KEK: kek}
 		if _, err := keyring.Read(p.KeyringFile(kind), c); err != nil {
 			return err
@@ -77,14 +75,19 @@ func (p Place) checkKeyrings(kek keyring.KEK) error {
 
 // Keyrings are the open keyrings of a data folder.
 type Keyrings struct {
-	Rings   map[keyring.Kind]*keyring.Ring
-	closers []io.Closer // in the order of opening
+	Rings       map[keyring.Kind]*keyring.Ring
+	kinds       []keyring.Kind // of the Rings, in the order of reports
+	generations *generations
+	closers     []io.Closer // in the order of opening
 }
 
 // OpenKeyrings opens all keyrings, and notes their generations from now on. A keyring
 // older than the newest generation noted before is refused. onReload is called after
-// each reload of a keyring; nil is allowed.
-func (p Place) OpenKeyrings(log *slog.Logger, onReload func(keyring.Report)) (_ *Keyrings, err error) {
+// each reload of a keyring; nil is allowed. more are the kinds of further keyrings, which
+// MakeKeys does not make.
+func (p Place) OpenKeyrings(
+	log *slog.Logger, onReload func(keyring.Report), more ...keyring.Kind,
+) (_ *Keyrings, err error) {
 	kek, err := p.OpenKEK()
 	if err != nil {
 		return nil, err
@@ -94,15 +97,15 @@ func (p Place) OpenKeyrings(log *slog.Logger, onReload func(keyring.Report)) (_ 
 	if err != nil {
 		return nil, err
 	}
-	k := &Keyrings{Rings: make(map[keyring.Kind]*keyring.Ring)}
+	k := &Keyrings{Rings: make(map[keyring.Kind]*keyring.Ring), kinds: slices.Concat(p.Role.Kinds(), more)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, k.Close())
 		}
 	}()
-	for _, kind := range kinds {
+	for _, kind := range k.kinds {
 		ring, err := keyring.Open(p.KeyringFile(kind), keyring.Config{
-			Kind: kind, Realm: p.Realm, KEK: kek, MinGeneration: seen[kind], Log: log, OnReload: onReload,
+			Kind: kind, Realm: p.Realm, KEK: kek, MinGeneration: seen[string(kind)], Log: log, OnReload: onReload,
 		})
 		if err != nil {
 			return nil, err
@@ -110,13 +113,24 @@ func (p Place) OpenKeyrings(log *slog.Logger, onReload func(keyring.Report)) (_ 
 		k.Rings[kind] = ring
 		k.closers = append(k.closers, ring)
 	}
-	noted, err := watchGenerations(path, seen, k.Rings, log)
-	if err != nil {
+	named := make(map[string]Reporter)
+	for kind, ring := range k.Rings {
+		named[string(kind)] = ring
+	}
+	if k.generations, err = watchGenerations(path, seen, named, log); err != nil {
 		return nil, err
 	}
-	k.closers = append(k.closers, noted)
+	k.closers = append(k.closers, k.generations)
 	return k, nil
 }
+
+// Noted returns the highest generation seen of a further file, which Note was told of under
+// the same name.
+func (k *Keyrings) Noted(name string) uint64 { return k.generations.noted(name) }
+
+// Note notes the generations of a further file from now on: of an issuer's keyring, for
+// example.
+func (k *Keyrings) Note(name string, of Reporter) { k.generations.add(name, of) }
 
 // OpenRing opens a single keyring for reading. A ticketd may be running meanwhile.
 func (p Place) OpenRing(kind keyring.Kind) (*keyring.Ring, error) {
@@ -124,14 +138,19 @@ func (p Place) OpenRing(kind keyring.Kind) (*keyring.Ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	return keyring.Open(p.KeyringFile(kind), keyring.Config{
+	ring, err := keyring.Open(p.KeyringFile(kind), keyring.Config{
 		Kind: kind, Realm: p.Realm, KEK: kek, Log: slog.New(slog.DiscardHandler),
 	})
+	if errors.Is(err, fs.ErrNotExist) && kind == keyring.Ticket && p.TicketsAreSigned() {
+		return nil, fmt.Errorf("the folder %s is of a login service, which has no key that makes tickets; "+
+			"use the folder of the issuing service", p.Data)
+	}
+	return ring, err
 }
 
 // Report returns the state of each keyring.
 func (k *Keyrings) Report() (all []keyring.Report) {
-	for _, kind := range kinds {
+	for _, kind := range k.kinds {
 		all = append(all, k.Rings[kind].Report())
 	}
 	return all

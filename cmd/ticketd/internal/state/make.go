@@ -63,7 +63,7 @@ func (p Place) Make(ctx context.Context, maxLifetime time.Duration) (made []stri
 // withKeys reports whether the keyrings are among them.
 func (p Place) files() (all []string, withKeys bool, err error) {
 	var keys []string
-	for _, kind := range kinds {
+	for _, kind := range p.Role.made() {
 		keys = append(keys, p.KeyringFile(kind))
 	}
 	if withKeys = p.Keyrings == "" || len(absent(keys, "")) > 0; withKeys {
@@ -76,7 +76,9 @@ func (p Place) files() (all []string, withKeys bool, err error) {
 	} else if err := p.checkKeyrings(kek); err != nil {
 		return nil, false, err
 	}
-	if p.directoryIsFile() {
+	// The other half of a deployment may have made a directory that both have.
+	shared := p.Role != Both && p.Role != "" && p.Database != ""
+	if p.DirectoryIsFile() && (!shared || len(absent([]string{p.Directory()}, "")) > 0) {
 		all = append(all, p.Directory())
 	}
 	return all, withKeys, nil

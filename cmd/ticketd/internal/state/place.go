@@ -30,10 +30,8 @@ type Place struct {
 	Database string // directory, as directory.Open takes it; "" for a file in Data
 	Realm    string // realm of keys and tickets
 	KEK      string // URI of the key-encryption key; "" for a key file in Data
+	Role     Role   // which keyrings there are; "" for Both
 }
-
-// kinds are the keyrings of a place, in the order of reports.
-var kinds = []keyring.Kind{keyring.Ticket, keyring.Session, keyring.Channel}
 
 // File returns the path of a file in the data folder.
 func (p Place) File(name string) string { return filepath.Join(p.Data, name) }
@@ -52,8 +50,36 @@ func (p Place) KEKURI() string { return cmp.Or(p.KEK, "file:"+p.keyFile()) }
 // keyFile returns the path of the default key-encryption key.
 func (p Place) keyFile() string { return p.File("kek.key") }
 
-// Lock reserves the data folder for this process until the lock is closed.
+// RestoreFile is in a data folder while a backup is restored into it. After a restore that was
+// killed, the folder may have a part of its files only, and no ticketd starts from it.
+const RestoreFile = "restore.json"
+
+// Finished returns an error if the last restore into the data folder did not finish.
+func (p Place) Finished() error {
+	if p.Data == "" {
+		return nil
+	}
+	if _, err := os.Lstat(p.File(RestoreFile)); err == nil {
+		return fmt.Errorf("a restore into %s was interrupted: run ticketd restore again, with the same backup", p.Data)
+	}
+	return nil
+}
+
+// Lock reserves the data folder for this process until the lock is closed. A folder into which
+// a backup was restored in part is refused.
 func (p Place) Lock() (io.Closer, error) {
+	lock, err := p.LockForRestore()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Finished(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return lock, nil
+}
+
+// LockForRestore is Lock for the command that restores.
+func (p Place) LockForRestore() (io.Closer, error) {
 	if p.Data == "" {
 		return nil, &token.ConfigError{Field: "state.Place.Data", Reason: "is empty; name a folder"}
 	}
@@ -83,8 +109,11 @@ func (p Place) Lock() (io.Closer, error) {
 // would make a new directory, and a folder that was not mounted must not look like a
 // new deployment.
 func (p Place) FindDirectory() error {
+	if err := p.Finished(); err != nil {
+		return err
+	}
 	path := p.Directory()
-	if !p.directoryIsFile() {
+	if !p.DirectoryIsFile() {
 		return nil
 	}
 	info, err := os.Stat(path)
@@ -99,5 +128,5 @@ func (p Place) FindDirectory() error {
 	return nil
 }
 
-// directoryIsFile reports whether the directory is an SQLite file, not a server.
-func (p Place) directoryIsFile() bool { return !strings.Contains(p.Directory(), "://") }
+// DirectoryIsFile reports whether the directory is an SQLite file, not a server.
+func (p Place) DirectoryIsFile() bool { return !strings.Contains(p.Directory(), "://") }

@@ -25,7 +25,10 @@ type ReplayStore struct {
 	Epoch time.Time // start of the store's complete memory; zero if the store does not tell
 }
 
-// storeRecord is the contents of replay.json, which says how the data folder was
+// ReplayFile is the name of the record in a data folder.
+const ReplayFile = "replay.json"
+
+// storeRecord is the contents of ReplayFile, which says how the data folder was
 // served before.
 //
 // A store does not know the tickets that another store admitted meanwhile, so after a
@@ -46,7 +49,7 @@ type storeRecord struct {
 func (p Place) ResumeReplay(
 	store ReplayStore, skew time.Duration, now time.Time, log *slog.Logger,
 ) (_ replay.Store, maxSkew time.Duration, err error) {
-	path := p.File("replay.json")
+	path := p.File(ReplayFile)
 	last, err := readStoreRecord(path)
 	if err != nil {
 		return nil, 0, err

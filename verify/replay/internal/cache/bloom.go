@@ -88,31 +88,39 @@ func (b *Block) has(k Key) bool {
 	return true
 }
 
-func (b *Block) add(k Key) {
-	for i := range b {
-		b[i] |= uint64(1)<<(k.left&63) | uint64(1)<<(k.right&63)
+// add sets the bits of the key, and returns the increase of the ErrorRate.
+func (b *Block) add(k Key) (increase float64) {
+	before, after := uint64(1), uint64(1)
+	for i, w := range b {
+		before *= uint64(bits.OnesCount64(w))
+		w |= uint64(1)<<(k.left&63) | uint64(1)<<(k.right&63)
+		after *= uint64(bits.OnesCount64(w))
+		b[i] = w
 		k.left >>= 6
 		k.right >>= 6
 	}
+	return errorRate(after) - errorRate(before)
 }
 
 // ones counts the bits set.
 func (b *Block) ones() int {
-	n := 0
-	for _, w := range b {
-		n += bits.OnesCount64(w)
-	}
-	return n
+	return bits.OnesCount64(b[0]) + bits.OnesCount64(b[1]) + bits.OnesCount64(b[2]) + bits.OnesCount64(b[3]) +
+		bits.OnesCount64(b[4]) + bits.OnesCount64(b[5]) + bits.OnesCount64(b[6]) + bits.OnesCount64(b[7])
 }
 
-// ErrorRate returns the probability that the block has a key without its addition. In every
-// word both bits of the key must be set; the bits are drawn independently, and may be the
-// same bit.
+// ErrorRate returns the probability that the block has a key without its addition.
 func (b *Block) ErrorRate() float64 {
-	ones := uint64(1) // at most 64 to the power of 8
+	ones := uint64(1)
 	for _, w := range b {
 		ones *= uint64(bits.OnesCount64(w))
 	}
+	return errorRate(ones)
+}
+
+// errorRate returns the ErrorRate of a block from the product of the bits set in each word, at
+// most 64 to the power of 8. In every word both bits of a key must be set; the bits are drawn
+// independently, and may be the same bit.
+func errorRate(ones uint64) float64 {
 	p := float64(ones) / (1 << 48)
 	return p * p
 }

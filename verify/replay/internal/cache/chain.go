@@ -61,9 +61,7 @@ func (c *Chain) Add(k Key) {
 			best, blocks, ones = b, len(f), n
 		}
 	}
-	before := best.ErrorRate()
-	best.add(k)
-	c.errorRate += 2 * (best.ErrorRate() - before) / float64(blocks)
+	c.errorRate += 2 * best.add(k) / float64(blocks)
 }
 
 // Grow adds a filter. The number of blocks must be a FilterSize.

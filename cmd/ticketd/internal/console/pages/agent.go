@@ -24,29 +24,36 @@ var agentMeans = map[string]meaning{
 
 var agentFields = []string{"email", "phone1", "unique-id", "first-name", "last-name", "groups", "active"}
 
-// agents lists the agents, or the agents from the searched username on.
+// agents lists the agents, or those who match a search.
 func (q *request) agents() error {
-	query, after := strings.TrimSpace(q.r.URL.Query().Get("q")), q.r.URL.Query().Get("after")
-	list, err := q.desk.Agents(q.r.Context(), q.brand.Name, manage.Page{After: after})
+	query := strings.TrimSpace(q.r.URL.Query().Get("q"))
+	t := table{
+		Caption: "Agents", Query: query,
+		Search:  "Beginning of a username, name, email address or unique ID, or a phone number",
+		Columns: []string{"Username", "Name", "Email address", "State"},
+		Empty:   "There is no agent yet. Add one, or import a file with all of them.",
+	}
+	var all []directory.Agent
+	var err error
 	if query != "" {
-		list, err = q.searchAgents(query)
+		var more bool
+		t.Empty = "No agent matches. Search for the beginning of a username, a name, an email address or a unique ID."
+		if all, more, err = q.desk.SearchAgents(q.r.Context(), q.brand.Name, query, manage.DefaultLimit); more {
+			t.Notes = []string{"More agents match. Type more of the name."}
+		}
+	} else {
+		var list manage.List[directory.Agent]
+		list, err = q.desk.Agents(q.r.Context(), q.brand.Name, manage.Page{After: q.r.URL.Query().Get("after")})
+		all, t.Next = list.Items, q.nextPage(list.Next)
 	}
 	if err != nil {
 		return err
-	}
-	t := table{
-		Caption: "Agents", Search: "Username, name, email address or unique ID", Query: query,
-		Columns: []string{"Username", "Name", "Email address", "State"}, Next: q.nextPage(list.Next),
-		Empty: "There is no agent yet. Add one, or import a file with all of them.",
-	}
-	if query != "" {
-		t.Empty = "No agent matches. Search for less, or clear the search."
 	}
 	if q.CanChange() {
 		t.Actions = []action{{Text: "Add an agent", Href: q.at("agents/add")}, {Text: "Import a file",
 			Href: q.at("agents/import")}}
 	}
-	for _, a := range list.Items {
+	for _, a := range all {
 		state := "may enter"
 		if !a.Active {
 			state = "inactive"
@@ -57,42 +64,6 @@ func (q *request) agents() error {
 		})
 	}
 	return q.list("Agents", t)
-}
-
-// Bounds of a search for agents.
-const (
-	searchedPages = 20
-	foundAgents   = 100
-)
-
-// searchAgents looks through the first pages of the list. The agent with exactly this
-// username is found in any case.
-func (q *request) searchAgents(text string) (found manage.List[directory.Agent], err error) {
-	ctx := q.r.Context()
-	if a, err := q.desk.Agent(ctx, q.brand.Name, text); err == nil {
-		found.Items = append(found.Items, a)
-	}
-	text = strings.ToLower(text)
-	page := manage.Page{Limit: manage.MaxLimit}
-	for range searchedPages {
-		list, err := q.desk.Agents(ctx, q.brand.Name, page)
-		if err != nil {
-			return found, err
-		}
-		for _, a := range list.Items {
-			all := strings.ToLower(a.Username + "\n" + a.FirstName + " " + a.LastName + "\n" + a.Email + "\n" + a.UniqueID)
-			if strings.Contains(all, text) && (len(found.Items) == 0 || found.Items[0].Username != a.Username) {
-				found.Items = append(found.Items, a)
-			}
-			if len(found.Items) == foundAgents {
-				return found, nil
-			}
-		}
-		if page.After = list.Next; page.After == "" {
-			break
-		}
-	}
-	return found, nil
 }
 
 func (q *request) addAgent() error {
@@ -142,8 +113,9 @@ func (q *request) editAgent() error {
 	}
 	above := []action{{Text: "Events", Href: q.at("audit", "kind", "agent", "name", a.Username)}}
 	if q.CanChange() {
-		above = append(above, action{Text: "End the sessions", Href: q.at("agents/end-sessions", "name", a.Username),
-			Danger: true},
+		above = append(above, action{Text: "Try to enter", Href: q.at("try", "name", a.Username)},
+			action{Text: "End the sessions", Href: q.at("agents/end-sessions", "name", a.Username),
+				Danger: true},
 			action{Text: "Remove the agent", Href: q.at("agents/remove", "name", a.Username), Danger: true})
 	}
 	return q.show("Agent "+a.Username, f, above)

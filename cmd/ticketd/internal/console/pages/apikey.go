@@ -16,13 +16,26 @@ import (
 	"github.com/admitone/admitone/cmd/ticketd/internal/manage"
 )
 
-// expiresSoon is how long before the end of an API key the console reminds of the end.
-const expiresSoon = 14 * 24 * time.Hour
-
 // scopes are the uses of API keys, with a sentence on each.
 var scopes = []option{
-	{Value: string(directory.ScopeIssue), Text: "issue: ask for tickets and revoke them"},
-	{Value: string(directory.ScopeRedeem), Text: "redeem: inspect and redeem tickets"},
+	{Value: string(directory.ScopeIssue), Text: "issue", Hint: "Asks for tickets for agents and customers, and revokes " +
+		"them."},
+	{Value: string(directory.ScopeRedeem), Text: "redeem", Hint: "Inspects and redeems tickets, as a login page of your " +
+		"own does."},
+	{Value: string(directory.ScopeAdmin), Text: "admin", Hint: "Changes everything in its brands that an admin changes " +
+		"here: people, settings, API keys and administrators."},
+	{Value: string(directory.ScopeConsole), Text: "console", Hint: "Makes links that let the administrators of its " +
+		"brands into this console, so that they can enter from your own tools."},
+}
+
+// scopeChoices returns the scopes that the administrator may give.
+func (q *request) scopeChoices() (all []option) {
+	for _, o := range scopes {
+		if q.desk.Caller().MayGive(directory.Scope(o.Value)) {
+			all = append(all, o)
+		}
+	}
+	return all
 }
 
 var apiKeyMeans = map[string]meaning{
@@ -30,20 +43,6 @@ var apiKeyMeans = map[string]meaning{
 	"expires": {"Expires", "A date such as 2030-01-31, a time from now such as 90d, or never.", ""},
 	"rate":    {"Requests a second", "In the long run. Empty for the limit of the service.", ""},
 	"burst":   {"Requests at once", "With a number of requests a second. Empty for the limit of the service.", ""},
-}
-
-// ending returns a warning if an API key ends soon.
-func ending(k directory.APIKey, now time.Time) string {
-	left := k.Expires.Sub(now)
-	if k.Expires.IsZero() || !k.Revoked.IsZero() || left <= 0 || left > expiresSoon {
-		return ""
-	}
-	name := k.ID
-	if k.Note != "" {
-		name += " (" + k.Note + ")"
-	}
-	return fmt.Sprintf("API key %s expires in %d days, on %s. Replace the key before.",
-		name, int(left.Hours()/24), when(k.Expires))
 }
 
 func (q *request) apiKeys() error {
@@ -62,7 +61,7 @@ func (q *request) apiKeys() error {
 	}
 	now := q.Office.Now()
 	for _, k := range list.Items {
-		if warning := ending(k, now); warning != "" {
+		if warning := attribute.Reminder(k, now); warning != "" {
 			t.Notes = append(t.Notes, warning)
 		}
 		state := cell{Text: "good"}
@@ -134,22 +133,14 @@ func (q *request) addAPIKey() error {
 	var k directory.APIKey
 	given := fieldsOf(attribute.APIKeys, &k, apiKeyMeans, "note", "expires", "rate", "burst")
 	given[1].Value = "365d"
-	brands := &field{
-		Name: "brands", Label: "Brands", Kind: "checks", Value: q.r.URL.Query().Get("brand"),
-		Hint: "The key may be used for these brands only.",
-	}
-	for _, b := range q.Brands {
-		brands.Options = append(brands.Options, option{Value: b, Text: b})
-	}
-	if q.AllBrands() {
-		brands.Options = append(brands.Options, option{Value: "*", Text: "every brand, future ones too"})
-	}
+	brands := q.brandChoices("The key may be used for these brands only.", nil, false)
+	brands.Value = q.r.URL.Query().Get("brand")
 	f := &form{
 		Submit: "Make the key", Cancel: address("", "api-keys"), Once: rand.Text(),
 		Intro: "The key is shown once, on the next page. Have a safe place ready, such as the secret store of the caller.",
 		Groups: []group{{Fields: append([]*field{given[0], {
 			Name: "scopes", Label: "Scopes", Kind: "checks", Value: string(directory.ScopeIssue),
-			Options: slices.Clone(scopes),
+			Options: q.scopeChoices(),
 		}, brands}, given[1:]...)}},
 	}
 	f.choose()
@@ -168,18 +159,11 @@ func (q *request) addAPIKey() error {
 	if given[1].Value == "" {
 		given[1].Value = "never"
 	}
-	change, ok := read(f, slices.DeleteFunc(slices.Clone(attribute.APIKeys),
-		func(a attribute.Field[directory.APIKey]) bool { return a.Name == "brands" || a.Name == "scopes" }))
+	change, ok := read(f, without(attribute.APIKeys, "brands", "scopes"))
 	for _, s := range q.r.PostForm["scopes"] {
 		k.Scopes = append(k.Scopes, directory.Scope(s))
 	}
-	for _, b := range q.r.PostForm["brands"] {
-		if b == "*" {
-			k.AllBrands = true
-		} else {
-			k.Brands = append(k.Brands, b)
-		}
-	}
+	k.Brands, k.AllBrands = q.chosenBrands()
 	if !ok {
 		return q.show("Make an API key", f, nil)
 	}
@@ -212,8 +196,8 @@ func (q *request) replaceAPIKey() error {
 			". The old key stays good for the grace, so that its holders can change to the new one.",
 		Groups: []group{{Fields: []*field{{
 			Name: "grace", Label: "Grace of the old key", Kind: "select", Value: "7",
-			Options: []option{{"0", "none: the old key ends at once", false}, {"1", "1 day", false}, {"7", "7 days",
-				false}, {"30", "30 days", false}},
+			Options: []option{{Value: "0", Text: "none: the old key ends at once"}, {Value: "1", Text: "1 day"},
+				{Value: "7", Text: "7 days"}, {Value: "30", Text: "30 days"}},
 			Hint: "The new key expires after as long a time as the old one did. No grace wants a session younger than " +
 				"10 minutes.",
 		}}}},

@@ -20,6 +20,7 @@ const maxExport = 100_000
 
 // An auditPage is a part of the audit trail.
 type auditPage struct {
+	Ticket         string // of a filter for one ticket
 	Fields         []*field
 	Events         []shownEvent
 	Next           string
@@ -36,41 +37,47 @@ func (q *request) eventFilter() (directory.EventFilter, []*field, bool) {
 	v := q.r.URL.Query()
 	get := func(name string) string { return strings.TrimSpace(v.Get(name)) }
 	f := directory.EventFilter{
-		Brand: q.brand.Name, AllBrands: q.Brand == "", Ticket: get("ticket"), Kind: get("kind"), Name: get("name"),
-		Action: get("action"), ActorKind: directory.ActorKind(get("by")), Actor: get("actor"),
+		Brand: q.brand.Name, AllBrands: q.Brand == "", Ticket: get("ticket"), Issuer: get("issuer"),
+		Kind: get("kind"), Name: get("name"), Action: get("action"), ActorKind: directory.ActorKind(get("by")),
+		Actor: get("actor"),
 	}
-	what := []option{
-		{"", "everything", false}, {"ticket.", "all about tickets", false}, {directory.ActionIssueTicket, "issued", false},
-		{directory.ActionEnter, "entered", false}, {directory.ActionRedeemTicket, "redeemed", false},
-		{directory.ActionRefuseTicket, "refused", false}, {directory.ActionRevokeTicket, "tickets revoked", false},
-		{directory.ActionEndSessions, "sessions ended", false}, {"agent.", "agents", false}, {"customer.", "customers",
-			false},
-		{"channel.", "channels", false}, {"brand.", "brands", false}, {"key.", "API keys", false},
+	var what []option
+	for _, o := range [][2]string{
+		{"", "everything"}, {"ticket.", "all about tickets"}, {directory.ActionIssueTicket, "issued"},
+		{directory.ActionEnter, "entered"}, {directory.ActionRedeemTicket, "redeemed"},
+		{directory.ActionRefuseTicket, "refused"}, {directory.ActionRevokeTicket, "tickets revoked"},
+		{directory.ActionEndSessions, "sessions ended"}, {"agent.", "agents"}, {"customer.", "customers"},
+		{"channel.", "channels"}, {"brand.", "brands"}, {"key.", "API keys"}, {"administrator.", "administrators"},
+		{"issuer.", "issuers"},
+	} {
+		what = append(what, option{Value: o[0], Text: o[1]})
 	}
-	by := []option{{"", "anybody", false}}
+	by := []option{{Value: "", Text: "anybody"}}
 	for _, k := range directory.ActorKinds() {
-		by = append(by, option{string(k), string(k), false})
+		by = append(by, option{Value: string(k), Text: string(k)})
 	}
 	fields := []*field{
 		{Name: "action", Label: "What", Options: what, Value: f.Action},
 		{Name: "by", Label: "By a", Options: by, Value: string(f.ActorKind)},
 		{Name: "actor", Label: "Name of who", Value: f.Actor},
 		{Name: "kind", Label: "Kind of record", Value: f.Kind}, {Name: "name", Label: "Name of the record", Value: f.Name},
-		{Name: "ticket", Label: "Ticket ID", Value: f.Ticket},
+		{Name: "ticket", Label: "Ticket ID", Value: f.Ticket}, {Name: "issuer", Label: "Issuer", Value: f.Issuer},
 		{Name: "since", Label: "From (UTC day)", Value: get("since")}, {Name: "until", Label: "To (UTC day)",
 			Value: get("until")},
 	}
 	(&form{Groups: []group{{Fields: fields}}}).choose()
 	ok := true
-	for i, to := range map[int]*time.Time{6: &f.Since, 7: &f.Until} {
-		if fields[i].Value == "" {
+	days := map[string]*time.Time{"since": &f.Since, "until": &f.Until}
+	for _, field := range fields {
+		to := days[field.Name]
+		if to == nil || field.Value == "" {
 			continue
 		}
-		t, err := time.Parse(time.DateOnly, fields[i].Value)
+		t, err := time.Parse(time.DateOnly, field.Value)
 		if err != nil {
-			fields[i].Error, ok = "This is no day. Write it like 2030-01-31.", false
+			field.Error, ok = "This is no day. Write it like 2030-01-31.", false
 		}
-		if *to = t; i == 7 && ok {
+		if *to = t; to == &f.Until && ok {
 			*to = t.AddDate(0, 0, 1) // the whole day
 		}
 	}
@@ -79,7 +86,7 @@ func (q *request) eventFilter() (directory.EventFilter, []*field, bool) {
 
 func (q *request) audit() error {
 	f, fields, ok := q.eventFilter()
-	page := auditPage{Fields: fields, All: q.at("audit")}
+	page := auditPage{Ticket: f.Ticket, Fields: fields, All: q.at("audit")}
 	exported := func(format string) string {
 		v := q.r.URL.Query()
 		v.Del("after")
@@ -176,7 +183,7 @@ func (q *request) exportAudit() error {
 var exportColumns = []string{
 	"id", "at", "brand", "action", "kind", "name", "fields", "actor_kind", "actor", "machine", "remote", "ticket",
 	"issuer",
-	"ticket_key", "reason", "count",
+	"ticket_key", "signing_key", "reason", "count",
 }
 
 func exportRow(e directory.Event) []string {
@@ -184,7 +191,7 @@ func exportRow(e directory.Event) []string {
 		strconv.FormatInt(e.ID, 10), e.At.UTC().Format(time.RFC3339Nano), e.Brand, e.Action, e.Kind, e.Name,
 		strings.Join(e.Fields, " "), string(e.Actor.Kind), e.Actor.Name, e.Actor.Machine, e.Actor.Remote, e.Ticket,
 		e.Issuer,
-		e.TicketKey, e.Reason, strconv.Itoa(e.Count),
+		e.TicketKey, e.SigningKey, e.Reason, strconv.Itoa(e.Count),
 	}
 	for i, text := range row { // a spreadsheet would compute these
 		if text != "" && strings.ContainsRune("=+-@\t\r", rune(text[0])) {
@@ -216,7 +223,7 @@ func writeJSON(out io.Writer) func([]directory.Event, bool) error {
 				"id": e.ID, "at": e.At.UTC(), "brand": e.Brand, "action": e.Action, "kind": e.Kind, "name": e.Name,
 				"fields": append([]string{}, e.Fields...), "actorKind": e.Actor.Kind, "actor": e.Actor.Name,
 				"machine": e.Actor.Machine, "remote": e.Actor.Remote, "ticket": e.Ticket, "issuer": e.Issuer,
-				"ticketKey": e.TicketKey, "reason": e.Reason, "count": e.Count,
+				"ticketKey": e.TicketKey, "signingKey": e.SigningKey, "reason": e.Reason, "count": e.Count,
 			})
 			if err == nil {
 				_, err = io.WriteString(out, separator+string(b))

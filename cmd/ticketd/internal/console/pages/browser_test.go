@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,7 +25,9 @@ var views = []string{
 	"/console/brands/acme/agents/edit?name=ann", "/console/brands/acme/agents/import",
 	"/console/brands/acme/agents/remove?name=ann", "/console/brands/acme/customers", "/console/brands/acme/channels",
 	"/console/brands/acme/channels/edit?id=web", "/console/brands/acme/audit", "/console/brands/acme/audit?since=x",
-	"/console/api-keys", "/console/api-keys/add", "/console/keyrings", "/console/brands", "/console/unknown",
+	"/console/brands/acme/try", "/console/brands/acme/try/customer", "/console/explain",
+	"/console/api-keys", "/console/api-keys/add", "/console/issuers", "/console/keyrings", "/console/brands",
+	"/console/administrators", "/console/administrators/edit?name=acme", "/console/administrators/add", "/console/unknown",
 }
 
 // axe returns the text of axe-core, whose file AXE_CORE names. A missing program or file
@@ -95,7 +98,7 @@ func look(t *testing.T, ctx context.Context, page, scheme string) {
 		if dir := os.Getenv("SCREENSHOTS"); dir != "" {
 			b, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
 			require.NoError(t, err)
-			name := fmt.Sprintf("%s-%s-%d.png", filepath.Base(page), scheme, width)
+			name := fmt.Sprintf("%s-%s-%d.png", strings.ReplaceAll(strings.TrimPrefix(page, Root+"/"), "/", "-"), scheme, width)
 			require.NoError(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
 		}
 		found, err := chromedp.Run(ctx, chromedp.Evaluate[string](`axe.run().then(r => {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/admitone/admitone/cmd/ticketd/internal/api"
 	"github.com/admitone/admitone/cmd/ticketd/internal/attribute"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/manage"
@@ -49,6 +50,7 @@ type field struct {
 type option struct {
 	Value, Text string
 	Chosen      bool
+	Hint        string // one sentence; of checks only
 }
 
 // fields returns the fields of all groups.
@@ -108,7 +110,10 @@ func (q *request) revised() *manage.Desk {
 // refused puts an error of the desk into the form. It returns errors that are not the form's.
 func (f *form) refused(err error) error {
 	var wrong *directory.FieldError
+	var ticket *api.RefusedError
 	switch {
+	case errors.As(err, &ticket):
+		f.refusedTicket(ticket)
 	case errors.As(err, &wrong):
 		for _, field := range f.fields() {
 			if field.Name == wrong.Field {
@@ -117,6 +122,8 @@ func (f *form) refused(err error) error {
 			}
 		}
 		f.Error = "The field " + wrong.Field + " " + wrong.Reason + "."
+	case errors.Is(err, directory.ErrLastAdministrator):
+		f.Error = sentence(directory.ErrLastAdministrator.Error())
 	case errors.Is(err, directory.ErrExists):
 		f.Error = "A record with this name or identifier exists already. Choose another one, or change that record."
 	case errors.Is(err, directory.ErrChanged):

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/admitone/admitone/cmd/ticketd/internal/attribute"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/manage"
 	"github.com/admitone/admitone/keyring"
@@ -136,7 +137,7 @@ func (q *request) attention(now time.Time) (all []action, err error) {
 			return nil, err
 		}
 		for _, k := range list.Items {
-			if text := ending(k, now); text != "" {
+			if text := attribute.Reminder(k, now); text != "" {
 				all = append(all, action{Text: text, Href: address("", "api-keys")})
 			}
 		}
@@ -144,6 +145,11 @@ func (q *request) attention(now time.Time) (all []action, err error) {
 			break
 		}
 	}
+	issuers, err := q.issuerReminders()
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, issuers...)
 	if !q.AllBrands() {
 		return all, nil
 	}

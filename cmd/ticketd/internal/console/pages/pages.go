@@ -127,11 +127,24 @@ func (p *pages) routes() {
 	form(Root+"/api-keys/replace", (*request).replaceAPIKey)
 	form(Root+"/api-keys/revoke", destroys((*request).revokeAPIKey))
 
+	get(Root+"/administrators", (*request).administrators)
+	form(Root+"/administrators/add", (*request).addAdministrator)
+	shown(Root+"/administrators/edit", (*request).editAdministrator)
+	form(Root+"/administrators/remove", destroys((*request).removeAdministrator))
+	form(Root+"/administrators/end-sessions", destroys((*request).endAdministratorSessions))
+
+	get(Root+"/issuers", (*request).issuers)
+	form(Root+"/issuers/end-sessions", destroys((*request).endIssuerSessions))
+
 	get(Root+"/brands", (*request).brands)
 	form(Root+"/brands/add", (*request).addBrand)
 	get(Root+"/audit", (*request).audit)
 	get(Root+"/audit/export", (*request).exportAudit)
 	get(Root+"/keyrings", (*request).keyrings)
+	get(Root+"/explain", (*request).explain)
+	p.mux.HandleFunc("POST "+Root+"/explain", func(w http.ResponseWriter, r *http.Request) {
+		p.serve(w, r, (*request).explain) // changes nothing
+	})
 
 	get(brand, (*request).overview)
 	shown(brand+"/settings", (*request).brandSettings)
@@ -152,6 +165,8 @@ func (p *pages) routes() {
 	form(brand+"/channels/add", (*request).addChannel)
 	shown(brand+"/channels/edit", (*request).editChannel)
 	form(brand+"/channels/remove", destroys((*request).removeChannel))
+	form(brand+"/try", (*request).tryAgent)
+	form(brand+"/try/customer", (*request).tryCustomer)
 	get(brand+"/audit", (*request).audit)
 	get(brand+"/audit/export", (*request).exportAudit)
 }

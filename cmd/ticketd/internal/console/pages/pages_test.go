@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/admitone/admitone/cmd/ticketd/internal/api/apitest"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/manage"
 	"github.com/admitone/admitone/keyring"
@@ -28,13 +29,14 @@ const script = `<script>alert("x")</script>`
 
 // world is the pages of a directory with two brands, for a caller whom tests set.
 type world struct {
-	t      *testing.T
-	db     *directory.DB
-	caller manage.Caller
-	visit  Visit
-	err    error
-	h      http.Handler
-	body   string
+	t       *testing.T
+	db      *directory.DB
+	tickets apitest.Service
+	caller  manage.Caller
+	visit   Visit
+	err     error
+	h       http.Handler
+	body    string
 }
 
 var actor = directory.Actor{Kind: directory.ActorAdministrator, Name: "root"}
@@ -54,10 +56,25 @@ func newWorld(t *testing.T) *world {
 		require.NoError(t, db.AddChannel(t.Context(), directory.Channel{Brand: brand, ID: "web", Name: script}))
 		_, err := db.AddCustomer(t.Context(), directory.Customer{Brand: brand, UniqueID: "1", LastName: script})
 		require.NoError(t, err)
+		require.NoError(t, db.AddAdministrator(t.Context(), directory.Administrator{Username: brand, Name: script,
+			Role: directory.RoleAdmin, Brands: []string{brand}, Active: true}))
 	}
+	require.NoError(t, db.SeeIssuers(t.Context(), "service", time.Now(), []directory.IssuerEntry{
+		{Name: "other", Brands: []string{"other"}, Audiences: []string{"agent"}, Format: 1, Keys: []string{"0000000f"}},
+		{Name: "partner", Brands: []string{"acme", "other"}, Audiences: []string{"agent", "customer"}, Format: 2,
+			MaxLifetime: 5 * time.Minute, ManyTimes: true, Override: true, Claims: []string{"plan", script}, Rate: 2.5,
+			Until: time.Now().Add(9*24*time.Hour + time.Hour), Keys: []string{"0000000a", "0000000b"},
+			DeniedKeys: []string{"0000000c"}, Generation: 3, BundleUntil: time.Now().Add(24 * time.Hour)},
+		{Name: "portal", AllBrands: true, Audiences: []string{"agent"}, Format: 1, Keys: []string{"0000000d"}},
+		{Name: "stolen", Brands: []string{"acme"}, Denied: true, Format: 1},
+	}))
+	require.NoError(t, db.NoteIssuerUses(t.Context(), map[directory.IssuerKey]time.Time{
+		{Issuer: "partner", Key: "0000000a"}: time.Unix(1.8e9, 0),
+	}))
+	w.tickets = apitest.New(t, db)
 	w.h = New(Config{
 		Office: &manage.Office{
-			Directory: db, Now: time.Now,
+			Directory: db, Now: time.Now, Tickets: w.tickets.Tickets, LoginURL: "https://x.test/login",
 			ChatURL: func(brand, channel string) (string, error) {
 				return "https://x.test/chat/" + brand + "." + channel, nil
 			},
@@ -70,7 +87,7 @@ func newWorld(t *testing.T) *world {
 		Caller: func(*http.Request) (manage.Caller, Visit, error) { return w.caller, w.visit, w.err },
 		Log:    slog.New(slog.DiscardHandler),
 	})
-	w.caller = manage.Caller{Actor: actor, Role: manage.Admin, Brands: []string{"acme"}}
+	w.caller = manage.Caller{Actor: actor, Role: directory.RoleAdmin, Brands: []string{"acme"}}
 	return w
 }
 
@@ -134,10 +151,12 @@ func (w *world) with(pairs ...string) url.Values {
 
 // paths are all pages of acme and the deployment.
 var paths = []string{
+	"/console/administrators", "/console/administrators/add", "/console/administrators/edit?name=acme",
+	"/console/administrators/remove?name=acme", "/console/administrators/end-sessions?name=acme",
 	"/console/api-keys", "/console/api-keys/add", "/console/brands", "/console/brands/acme",
 	"/console/brands/acme/settings",
 	"/console/brands/acme/end-sessions",
-	"/console/brands/acme/agents", "/console/brands/acme/agents?q=script", "/console/brands/acme/agents/add",
+	"/console/brands/acme/agents", "/console/brands/acme/agents?q=ann", "/console/brands/acme/agents/add",
 	"/console/brands/acme/agents/edit?name=ann", "/console/brands/acme/agents/import",
 	"/console/brands/acme/agents/remove?name=ann", "/console/brands/acme/agents/end-sessions?name=ann",
 	"/console/brands/acme/customers", "/console/brands/acme/customers?q=1", "/console/brands/acme/customers/add",
@@ -145,20 +164,21 @@ var paths = []string{
 	"/console/brands/acme/customers/end-sessions?id=1",
 	"/console/brands/acme/channels", "/console/brands/acme/channels/add", "/console/brands/acme/channels/edit?id=web",
 	"/console/brands/acme/channels/remove?id=web",
+	"/console/brands/acme/try", "/console/brands/acme/try/customer", "/console/explain", "/console/issuers",
 	"/console/brands/acme/audit", "/console/brands/acme/audit?kind=agent&name=ann",
 	"/console/brands/acme/audit/export?format=csv", "/console/brands/acme/audit/export?format=json",
 }
 
 var deploymentPaths = []string{
-	"/console/audit", "/console/audit/export?format=json", "/console/keyrings", "/console/brands/add",
+	"/console/issuers/end-sessions?name=partner", "/console/audit", "/console/audit/export?format=json", "/console/keyrings", "/console/brands/add",
 	"/console/brands/acme/remove",
 }
 
 // isForm tells the pages that are for admins only.
-var isForm = regexp.MustCompile(`/(add|remove|end-sessions|import)($|\?)`)
+var isForm = regexp.MustCompile(`/(add|remove|end-sessions|import|try|try/customer)($|\?)`)
 
 func TestPagesOfARole(t *testing.T) {
-	for _, role := range []manage.Role{manage.Admin, manage.Auditor} {
+	for _, role := range []directory.Role{directory.RoleAdmin, directory.RoleAuditor} {
 		t.Run(string(role), func(t *testing.T) {
 			w := newWorld(t)
 			w.caller.Role = role
@@ -166,12 +186,12 @@ func TestPagesOfARole(t *testing.T) {
 			require.NoError(t, err)
 			for _, path := range paths {
 				want := http.StatusOK
-				if role == manage.Auditor && isForm.MatchString(path) {
+				if role == directory.RoleAuditor && isForm.MatchString(path) {
 					want = http.StatusForbidden
 				}
 				assert.Equal(t, want, w.get(path), path)
 				assert.NotContains(t, w.body, `>other<`, path)
-				if role == manage.Auditor {
+				if role == directory.RoleAuditor && path != "/console/explain" { // which changes nothing
 					forms := strings.Count(w.body, `method="post"`) - strings.Count(w.body, `class="who"`)
 					assert.Zero(t, forms, path)
 					code := w.post(path, url.Values{"confirm": {"ann"}}).Code
@@ -236,6 +256,67 @@ func TestOtherBrandsAreUnknown(t *testing.T) {
 	}
 	require.Equal(t, http.StatusOK, w.get("/console/api-keys"))
 	assert.NotContains(t, w.body, directory.APIKeyID(made))
+	require.NoError(t, w.db.AddAdministrator(t.Context(), directory.Administrator{Username: "all",
+		Role: directory.RoleAdmin, AllBrands: true, Active: true}))
+	require.NoError(t, w.db.AddAdministrator(t.Context(), directory.Administrator{Username: "both",
+		Role: directory.RoleAuditor, Brands: []string{"acme", "other"}, Active: true}))
+	for _, name := range []string{"all", "both", "other"} {
+		for _, page := range []string{"edit", "remove", "end-sessions"} {
+			same("/console/administrators/"+page+"?name="+name, "/console/administrators/"+page+"?name=unknown")
+		}
+	}
+	require.Equal(t, http.StatusOK, w.get("/console/administrators"))
+	assert.Equal(t, 1, strings.Count(w.body, "<th scope=\"row\">"))
+}
+
+func TestAdministrators(t *testing.T) {
+	w := newWorld(t)
+	const add, edit = "/console/administrators/add", "/console/administrators/edit?name=bob"
+	form := func(username, role string, brands ...string) url.Values {
+		return url.Values{"username": {username}, "role": {role}, "active": {"true"}, "brands": brands}
+	}
+	assert.Equal(t, http.StatusNotFound, w.post(add, form("bob", "admin", "acme", "other")).Code)
+	assert.Equal(t, http.StatusForbidden, w.post(add, form("bob", "auditor", "*")).Code)
+	w.refuses(add, form("bob", "admin"))
+	assert.Contains(t, w.body, `id="e-brands"`)
+	w.refuses(add, form("bob", "owner", "acme"))
+	assert.Contains(t, w.body, `id="e-role"`)
+	w.refuses(add, form("ACME", "auditor", "acme"))
+	w.accepts(add, form("bob", "auditor", "acme"))
+	require.Equal(t, http.StatusOK, w.get(edit))
+	assert.Contains(t, w.body, "ticketd console link --user bob")
+	w.accepts(edit, w.with("name", script, "role", "admin", "brands", "acme", "active", "true"))
+	b, err := w.db.Administrator(t.Context(), "bob")
+	require.NoError(t, err)
+	assert.Equal(t, directory.RoleAdmin, b.Role)
+	w.accepts("/console/administrators/end-sessions?name=bob", url.Values{"confirm": {"bob"}})
+	w.accepts("/console/administrators/remove?name=bob", url.Values{"confirm": {"bob"}})
+
+	w.caller.Actor.Name = "ACME" // the record is their own
+	const own = "/console/administrators/edit?name=acme"
+	require.Equal(t, http.StatusOK, w.get(own))
+	assert.Contains(t, w.body, "your own record")
+	assert.NotContains(t, w.body, "administrators/remove")
+	w.refuses(own, w.with("role", "auditor", "brands", "acme", "active", "true"))
+	assert.Contains(t, w.body, `id="e-role"`)
+	w.refuses(own, w.with("role", "admin", "brands", "acme"))
+	assert.Contains(t, w.body, `id="e-active"`)
+	assert.Equal(t, http.StatusForbidden,
+		w.post("/console/administrators/remove?name=acme", url.Values{"confirm": {"acme"}}).Code)
+	require.Equal(t, http.StatusOK, w.get(own))
+	w.accepts(own, w.with("name", "Ann", "role", "admin", "brands", "acme", "active", "true"))
+
+	// Of the deployment: the last admin of all brands stays, also if the caller went meanwhile.
+	w.caller.AllBrands, w.caller.Brands = true, nil
+	w.accepts(add, form("all", "admin", "*"))
+	require.Equal(t, http.StatusOK, w.get("/console/administrators/edit?name=all"))
+	w.refuses("/console/administrators/edit?name=all", w.with("role", "auditor", "brands", "*", "active", "true"))
+	assert.Contains(t, w.body, "the last active admin")
+	w.refuses("/console/administrators/remove?name=all", url.Values{"confirm": {"all"}})
+	assert.Contains(t, w.body, "the last active admin")
+	w.caller.Role = directory.RoleAuditor
+	require.Equal(t, http.StatusOK, w.get("/console/administrators/edit?name=all"))
+	assert.Contains(t, w.body, "every brand")
 }
 
 func TestNobody(t *testing.T) {
@@ -253,6 +334,9 @@ var keyForm = regexp.MustCompile(`value="(adm_[a-z2-7]{10}_[a-z2-7]{52})"`)
 func TestAPIKeys(t *testing.T) {
 	w := newWorld(t)
 	require.Equal(t, http.StatusOK, w.get("/console/api-keys/add"))
+	for _, scope := range []string{"issue", "redeem", "admin", "console"} {
+		assert.Contains(t, w.body, `name="scopes" value="`+scope+`"`)
+	}
 	form := w.with("note", script, "scopes", "issue", "brands", "acme", "expires", "10d")
 	bad := url.Values{"once": {"x"}, "note": {script}, "expires": {"soon"}, "scopes": {"issue"}, "brands": {"acme"}}
 	w.refuses("/console/api-keys/add", bad)
@@ -354,6 +438,11 @@ func TestPeople(t *testing.T) {
 	require.NoError(t, err)
 	assert.False(t, a.Active)
 	assert.Equal(t, "b@example.com", a.Email)
+	require.Equal(t, http.StatusOK, w.get("/console/brands/acme/agents?q=B%40EXAMPLE"))
+	assert.Contains(t, w.body, "<a href=\"/console/brands/acme/agents/edit?name=a%2Fb\">")
+	assert.Equal(t, 1, strings.Count(w.body, `<th scope="row">`))
+	require.Equal(t, http.StatusOK, w.get("/console/brands/acme/agents?q=xampl"))
+	assert.Contains(t, w.body, "No agent matches.")
 	w.accepts("/console/brands/acme/agents/end-sessions?name=ann", url.Values{"confirm": {"ann"}})
 	w.accepts("/console/brands/acme/agents/remove?name=ann", url.Values{"confirm": {"ann"}})
 	require.Equal(t, http.StatusNotFound, w.get("/console/brands/acme/agents/edit?name=ann"))
@@ -427,4 +516,44 @@ func TestAudit(t *testing.T) {
 	assert.Contains(t, w.body, `"ticket":"0a"`)
 	require.Equal(t, http.StatusOK, w.get("/console/brands/acme/audit/export?format=json&ticket=none"))
 	assert.Equal(t, "[]\n", w.body)
+}
+
+// The page of the issuers says who may issue what, and an administrator of a brand sees that
+// brand's part. The overview of the brand has what needs attention.
+func TestIssuersPage(t *testing.T) {
+	w := newWorld(t)
+	words := func() string {
+		return strings.Join(strings.Fields(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(w.body, " ")), " ")
+	}
+	require.Equal(t, http.StatusOK, w.get("/console/issuers"))
+	text := words()
+	for _, want := range []string{
+		"partner acme; for agent and customer; at most 5m0s; also for many uses; may change customers&#39; records; claims plan,",
+		"2.5 a second; format 2", "0000000a, used 15 Jan 2027 08:00 UTC; 0000000b; 0000000c, denied; bundle 3 until",
+		"15 Jan 2027 08:00 UTC may issue", "portal acme; for agent; format 1 no end 0000000d never may issue", "stolen acme",
+		"never denied", "Issuer stolen is denied", "Issuer portal was never used", "The grant of issuer partner ends in 9 days, at",
+		"The bundle with the keys of issuer partner ends in",
+	} {
+		assert.Contains(t, text, want)
+	}
+	assert.NotContains(t, text, "0000000f")
+	assert.NotContains(t, text, "End sessions")
+	require.Equal(t, http.StatusOK, w.get("/console/brands/acme"))
+	assert.Contains(t, words(), "Issuer stolen is denied: none of its tickets is good. Look")
+
+	w.caller.AllBrands, w.caller.Brands = true, nil
+	require.Equal(t, http.StatusOK, w.get("/console/issuers"))
+	assert.Contains(t, words(), "portal all brands; for agent")
+	assert.Contains(t, words(), "0000000f")
+	require.Equal(t, http.StatusOK, w.get("/console/brands/other"))
+	assert.NotContains(t, words(), "Issuer stolen is denied")
+	assert.Contains(t, words(), "Issuer other was never used")
+	const end = "/console/issuers/end-sessions?name=partner"
+	require.Equal(t, http.StatusOK, w.get(end))
+	assert.Equal(t, http.StatusUnprocessableEntity, w.post(end, url.Values{"confirm": {"wrong"}}).Code)
+	assert.Equal(t, http.StatusSeeOther, w.post(end, url.Values{"confirm": {"partner"}}).Code)
+	since, err := w.db.IssuerSessionsSince(t.Context(), "partner")
+	require.NoError(t, err)
+	assert.NotZero(t, since)
+	assert.Equal(t, http.StatusNotFound, w.get("/console/issuers/end-sessions?name=nobody"))
 }

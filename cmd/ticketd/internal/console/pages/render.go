@@ -35,7 +35,7 @@ type request struct {
 func (q *request) Known() bool { return q.known }
 
 // CanChange reports whether the administrator may change anything.
-func (q *request) CanChange() bool { return q.desk.Caller().Role == manage.Admin }
+func (q *request) CanChange() bool { return q.desk.Caller().Role == directory.RoleAdmin }
 
 // AllBrands reports whether the administrator has the whole deployment.
 func (q *request) AllBrands() bool { return q.desk.Caller().AllBrands }
@@ -66,15 +66,19 @@ var messages = map[string]string{
 type link struct {
 	Page, Text string
 	Deployment bool // only for administrators of all brands
+	Change     bool // only for those who may change anything
 }
 
 var brandLinks = []link{
 	{Page: "", Text: "Overview"}, {Page: "settings", Text: "Privacy and security"}, {Page: "agents", Text: "Agents"},
 	{Page: "customers", Text: "Customers"}, {Page: "channels", Text: "Channels"}, {Page: "audit", Text: "Audit"},
+	{Page: "try", Text: "Try it", Change: true},
 }
 
 var deploymentLinks = []link{
 	{Page: "brands", Text: "Brands"}, {Page: "api-keys", Text: "API keys"},
+	{Page: "administrators", Text: "Administrators"}, {Page: "issuers", Text: "Issuers"},
+	{Page: "explain", Text: "Explain a ticket"},
 	{Page: "audit", Text: "Audit of all brands", Deployment: true}, {Page: "keyrings", Text: "Keys", Deployment: true},
 }
 
@@ -84,12 +88,12 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"pair": func(q *request, data any) map[string]any { return map[string]any{"Q": q, "Data": data} },
 }).ParseFS(assets, "assets/*.html"))
 
-// when returns a time for people.
+// when returns a time for people. No line breaks within a time.
 func when(t time.Time) string {
 	if t.IsZero() {
 		return "never"
 	}
-	return t.UTC().Format("2 Jan 2006 15:04 UTC")
+	return strings.ReplaceAll(t.UTC().Format("2 Jan 2006 15:04 UTC"), " ", "\u00a0")
 }
 
 // render answers with a page: the template called page in the layout.

@@ -64,11 +64,14 @@ CREATE TABLE agent (
     brand         TEXT COLLATE "C" NOT NULL REFERENCES brand (name),
     username_fold TEXT COLLATE "C" NOT NULL, -- as it is compared
     username      TEXT    NOT NULL, -- as it was given
-    email         TEXT    NOT NULL,
-    phone1        TEXT    NOT NULL, -- E.164 with the leading +
-    uniqueid      TEXT    NOT NULL,
+    email         TEXT    NOT NULL, -- as it was given
+    email_fold    TEXT COLLATE "C" NOT NULL, -- as it is searched
+    phone1        TEXT COLLATE "C" NOT NULL, -- E.164 with the leading +
+    uniqueid      TEXT COLLATE "C" NOT NULL,
     first_name    TEXT    NOT NULL,
     last_name     TEXT    NOT NULL,
+    first_fold    TEXT COLLATE "C" NOT NULL, -- as it is searched
+    last_fold     TEXT COLLATE "C" NOT NULL, -- as it is searched
     group_names   TEXT    NOT NULL, -- list
     active        BOOLEAN NOT NULL,
     record        TEXT    NOT NULL, -- random; another whenever the agent is added or made active again
@@ -76,13 +79,18 @@ CREATE TABLE agent (
     revision      BIGINT  NOT NULL,
     PRIMARY KEY (brand, username_fold)
 );
+CREATE INDEX agent_email ON agent (brand, email_fold) WHERE email_fold <> '';
+CREATE INDEX agent_phone1 ON agent (brand, phone1) WHERE phone1 <> '';
+CREATE INDEX agent_uniqueid ON agent (brand, uniqueid) WHERE uniqueid <> '';
+CREATE INDEX agent_first ON agent (brand, first_fold, last_fold) WHERE first_fold <> '';
+CREATE INDEX agent_last ON agent (brand, last_fold, first_fold) WHERE last_fold <> '';
 
 -- The names that were away: of brands, channels and agents that were removed, and of
 -- agents that were made inactive. A row stays for good, also without its brand: when the
 -- name returns, the tickets of before are over.
 CREATE TABLE departed (
     brand TEXT COLLATE "C" NOT NULL,
-    kind  TEXT NOT NULL, -- brand, channel or agent
+    kind  TEXT NOT NULL, -- brand, channel or agent; 'any brand': of all brands, since a restore
     name  TEXT COLLATE "C" NOT NULL, -- as it is compared; '' of a brand
     since BIGINT NOT NULL,
     PRIMARY KEY (brand, kind, name)
@@ -119,10 +127,11 @@ CREATE INDEX customer_brand ON customer (brand, id);
 -- The tickets that changed a customer's record, so that none does so twice.
 CREATE TABLE redemption (
     brand    TEXT COLLATE "C" NOT NULL REFERENCES brand (name),
+    issuer   TEXT COLLATE "C" NOT NULL, -- of the ticket; '': the deployment's own keys
     ticket   TEXT COLLATE "C" NOT NULL, -- its ID
     customer BIGINT NOT NULL REFERENCES customer (id) ON DELETE CASCADE,
     expires  BIGINT NOT NULL, -- of the row: the ticket is useless by then
-    PRIMARY KEY (brand, ticket)
+    PRIMARY KEY (brand, issuer, ticket)
 );
 CREATE INDEX redemption_customer ON redemption (customer);
 CREATE INDEX redemption_expires ON redemption (expires);
@@ -131,9 +140,10 @@ CREATE INDEX redemption_expires ON redemption (expires);
 CREATE TABLE revocation (
     number  BIGINT  NOT NULL GENERATED ALWAYS AS IDENTITY PRIMARY KEY, -- rises with each revocation
     brand   TEXT COLLATE "C" NOT NULL REFERENCES brand (name),
+    issuer  TEXT COLLATE "C" NOT NULL, -- of the ticket; '': the deployment's own keys
     ticket  TEXT COLLATE "C" NOT NULL, -- its ID
     expires BIGINT NOT NULL, -- of the row: the ticket is useless by then
-    UNIQUE (brand, ticket)
+    UNIQUE (brand, issuer, ticket)
 );
 CREATE INDEX revocation_expires ON revocation (expires);
 
@@ -162,7 +172,9 @@ CREATE TABLE api_key_brand (
 CREATE INDEX api_key_brand_brand ON api_key_brand (brand);
 
 -- The audit trail: what was done, by whom and to which record. No value is personal.
--- Rows outlive the records that they name. Indexes end in (at, id), the order of pages.
+-- Rows outlive the records that they name. Indexes end in (at, id), the order of pages,
+-- but for that of tickets: see ticketBlocks in eventpage.go. A row with the action 'events' has
+-- many events: see eventpack.go.
 CREATE TABLE event (
     id         BIGINT NOT NULL GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at         BIGINT NOT NULL, -- when the event happened; it may be written later
@@ -178,15 +190,16 @@ CREATE TABLE event (
     ticket     TEXT COLLATE "C" NOT NULL, -- its ID; '': none
     issuer     TEXT   NOT NULL, -- of the ticket; '': the deployment's own keys
     ticket_key TEXT   NOT NULL, -- ID of the key in the keyring
+    signing_key TEXT NOT NULL, -- ID of the issuer's key, in format 2; '': none
     reason     TEXT   NOT NULL,
     count      BIGINT NOT NULL, -- of equal events that are one row
     details    TEXT   NOT NULL  -- JSON object, or ''
 );
 CREATE INDEX event_time ON event (at, id);
 CREATE INDEX event_brand ON event (brand, at, id);
-CREATE INDEX event_action ON event (action, at, id);
+CREATE INDEX event_action ON event (action, at, id) WHERE action NOT IN ('ticket.issue', 'ticket.redeem', 'ticket.enter');
 CREATE INDEX event_actor ON event (actor, at, id) WHERE actor <> '';
-CREATE INDEX event_ticket ON event (ticket, at, id) WHERE ticket <> '';
+CREATE INDEX event_ticket ON event ((id >> 15), ticket) WHERE ticket <> '';
 CREATE INDEX event_record ON event (brand, kind, name, at, id) WHERE name <> '';
 
 -- The services that write ticket events. A row that its service left behind tells that
@@ -207,6 +220,33 @@ CREATE TABLE idempotency (
     created BIGINT NOT NULL
 );
 CREATE INDEX idempotency_created ON idempotency (created);
+
+-- The named issuers of tickets, as the services see them. A row stays for good, so that an
+-- issuer that comes back does not bring its sessions of before.
+CREATE TABLE issuer (
+    name           TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    entry          TEXT    NOT NULL, -- JSON object: the entry that a service saw last; '': removed
+    away           BOOLEAN NOT NULL, -- denied or removed, and not back
+    sessions_since BIGINT            -- sessions begun before are over; NULL: none
+);
+
+-- The entries as each service saw them last.
+CREATE TABLE issuer_view (
+    service TEXT COLLATE "C" NOT NULL,
+    issuer  TEXT COLLATE "C" NOT NULL REFERENCES issuer (name),
+    entry   TEXT    NOT NULL, -- JSON object
+    admits  BOOLEAN NOT NULL, -- the entry is not denied
+    seen    BIGINT  NOT NULL,
+    PRIMARY KEY (service, issuer)
+);
+
+-- When the tickets of each key of an issuer were used last.
+CREATE TABLE issuer_use (
+    issuer     TEXT COLLATE "C" NOT NULL,
+    ticket_key TEXT COLLATE "C" NOT NULL, -- ID of the key
+    last_used  BIGINT  NOT NULL,
+    PRIMARY KEY (issuer, ticket_key)
+);
 
 -- Who administers brands, or the whole deployment.
 CREATE TABLE administrator (
