@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 // tables, so that each program is built once.
 func TestTables(t *testing.T) {
 	least := map[string]int{
-		"tickets": 10, "replay": 2, "check": 2, "http": 6, "shared": 0, "start": 4, "size": 15, "soak": 3,
+		"tickets": 15, "replay": 2, "check": 2, "http": 6, "shared": 0, "audit": 2, "start": 4, "size": 15, "soak": 3,
 	}
 	if os.Getenv("CI") == "true" { // elsewhere, Redis and PostgreSQL may be missing
 		least["shared"] = 2
@@ -144,6 +144,10 @@ func TestLoad(t *testing.T) {
 	r, err := l.run()
 	require.NoError(t, err)
 	assert.Equal(t, 2, r.n, "each request is sent once")
+	l.once, l.rate, l.time = false, 1000, 10*time.Millisecond
+	r, err = l.run()
+	require.NoError(t, err)
+	assert.Equal(t, 10, r.n, "as many as the schedule has")
 	status = 500
 	_, err = l.run()
 	require.ErrorContains(t, err, "status 500")

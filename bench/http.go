@@ -133,10 +133,11 @@ func (b *bench) httpTable(emit func(*table) error) error {
 	t.note("Each row sets ticketd beside a bare handler: net/http that decodes and encodes JSON, and answers with the " +
 		"same headers and a body of the same size. The directory is on SQLite. Server and load generator share the " +
 		"machine. Each figure is the median of the rounds, and each ratio the median of the rounds' ratios.")
-	t.note("The last column is the most that the disk allows with a journal: the fsyncs a second of one file, measured " +
-		"alone before and after the rounds, times the clients. Each request waits for an fsync that began after the " +
-		"request's claim, and an fsync serves a client once. Usually half of the clients wait for the present fsync " +
-		"and half for the next. If half of this figure is above the requests a second, the processor is the bound.")
+	t.note("The last column is a bound of the disk with a journal: the fsyncs a second of one file that grows, measured " +
+		"alone before and after the rounds, times the clients. The journal's own fsyncs take less. Each request waits " +
+		"for an fsync that began after the request's claim, and an fsync serves a client once. Usually half of the " +
+		"clients wait for the present fsync and half for the next. If half of this figure is above the requests a " +
+		"second, the processor is the bound.")
 	s, err := b.service()
 	if err != nil {
 		return err

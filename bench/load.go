@@ -106,6 +106,10 @@ type load struct {
 	requests [][]byte
 	once     bool
 
+	// rate, if not 0, is the number of requests a second. They begin by a schedule, and the
+	// latency of a request counts from its moment in the schedule.
+	rate float64
+
 	time time.Duration // the longest time of a round
 	want int           // the status of a good answer
 	also int           // another status of a good answer, or 0
@@ -148,6 +152,13 @@ func (l *load) run() (*round, error) {
 				i := int(next.Add(1) - 1)
 				if l.once && i >= len(l.requests) {
 					return
+				}
+				if l.rate > 0 {
+					now = start.Add(time.Duration(float64(i) / l.rate * float64(time.Second)))
+					if now.Sub(start) >= l.time {
+						return
+					}
+					time.Sleep(time.Until(now))
 				}
 				i %= len(l.requests)
 				status, _, body, err := c.do(l.requests[i])

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/admitone/admitone/internal/servers"
 )
 
 const help = `bench measures admitone beside its floor and beside other programs and packages. Rounds of
@@ -88,8 +90,10 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 		fmt.Fprint(stderr, help)
 		set.PrintDefaults()
 	}
-	only := set.String("only", "tickets,replay,check,http,shared,start,size", "`tables` to print, separated by commas")
-	clients := set.String("clients", "1,16,64,256", "`numbers` of keep-alive clients of check, http and shared")
+	only := set.String("only", "tickets,replay,check,http,shared,audit,start,size",
+		"`tables` to print, separated by commas")
+	clients := set.String("clients", "1,16,64,256",
+		"`numbers` of keep-alive clients of check, http, shared and audit")
 	stores := set.String("stores", "memory,journal", "replay `stores` of ticketd for http: memory, journal, redis, "+
 		"postgres; soak takes the first")
 	set.StringVar(&b.route, "route", "", "measure only routes of http with this `text` in their name")
@@ -129,12 +133,12 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 	}
 	tables := map[string]func(func(*table) error) error{
 		"tickets": b.ticketsTable, "replay": b.replayTable, "check": b.checkTable, "http": b.httpTable,
-		"shared": b.sharedTable, "start": b.startTable, "size": b.sizeTable, "soak": b.soakTable,
+		"shared": b.sharedTable, "audit": b.auditTable, "start": b.startTable, "size": b.sizeTable, "soak": b.soakTable,
 	}
 	names := strings.Split(*only, ",")
 	for _, name := range names {
 		if tables[name] == nil {
-			return fmt.Errorf("-only: %q is none of tickets, replay, check, http, shared, start, size and soak; %w", name,
+			return fmt.Errorf("-only: %q is none of tickets, replay, check, http, shared, audit, start, size and soak; %w", name,
 				errUsage)
 		}
 	}
@@ -142,8 +146,8 @@ func run(args []string, stdout, stderr io.Writer) (err error) {
 		return err
 	}
 	defer os.RemoveAll(b.dir)
-	b.host = &host{dir: b.dir}
-	defer b.host.end()
+	b.host = &host{Host: servers.NewHost(b.dir)}
+	defer b.host.End()
 	emit := func(t *table) error { return t.markdown(stdout) }
 	if *asJSON {
 		emit = func(t *table) error { return writeJSON(stdout, t) }

@@ -60,7 +60,7 @@ func newKey() []byte {
 	return key
 }
 
-// peers returns other kinds of tickets, made by well-known Go packages.
+// peers returns other kinds of tickets with one shared key, made by well-known Go packages.
 func peers() ([]*maker, error) {
 	jose, err := joseMakers(newKey())
 	if err != nil {
@@ -75,7 +75,7 @@ func fernetMaker() *maker {
 	copy(key[:], newKey())
 	keys := []*fernet.Key{&key}
 	return &maker{
-		name: "Fernet (fernet-go)", does: "decrypt, JSON",
+		name: "Fernet (fernet-go)", does: "decrypt, JSON", encrypted: true,
 		issue: func() (string, error) {
 			text, err := json.Marshal(newContents())
 			if err != nil {
@@ -97,7 +97,7 @@ func fernetMaker() *maker {
 func cookieMaker() *maker {
 	codec := securecookie.New(newKey(), newKey()).MaxAge(int(minute.Seconds())).SetSerializer(securecookie.JSONEncoder{})
 	return &maker{
-		name: "gorilla/securecookie", does: "decrypt, JSON",
+		name: "gorilla/securecookie", does: "decrypt, JSON", encrypted: true,
 		issue: func() (string, error) { return codec.Encode("ta", newContents()) },
 		check: func(s string) error {
 			var c contents
@@ -133,7 +133,7 @@ func joseMakers(key []byte) ([]*maker, error) {
 	direct := []jose.KeyAlgorithm{jose.DIRECT}
 	return []*maker{
 		{
-			name: "JWE dir A256GCM (go-jose)", does: "decrypt, JSON",
+			name: "JWE dir A256GCM (go-jose)", does: "decrypt, JSON", encrypted: true,
 			issue: func() (string, error) { return josejwt.Encrypted(encrypter).Claims(newContents()).Serialize() },
 			check: func(s string) error { return check(josejwt.ParseEncrypted(s, direct, encryption)) },
 		},
@@ -151,7 +151,7 @@ func jwxMakers(key []byte) []*maker {
 	a256gcm := jwe.WithContentEncryption(jwa.A256GCM())
 	return []*maker{
 		{
-			name: "JWE dir A256GCM (jwx)", does: "decrypt, JSON",
+			name: "JWE dir A256GCM (jwx)", does: "decrypt, JSON", encrypted: true,
 			issue: func() (string, error) {
 				text, err := json.Marshal(newContents())
 				if err != nil {
@@ -204,20 +204,9 @@ func pasetoMaker() *maker {
 	key := paseto.NewV4SymmetricKey()
 	parser := paseto.NewParser() // checks the times
 	return &maker{
-		name: "PASETO v4.local (go-paseto)", does: "decrypt, JSON",
+		name: "PASETO v4.local (go-paseto)", does: "decrypt, JSON", encrypted: true,
 		issue: func() (string, error) {
-			c := newContents()
-			t := paseto.NewToken()
-			t.SetString("brand", c.Brand)
-			t.SetString("username", c.Username)
-			t.SetString("email", c.Email)
-			t.SetString("uniqueId", c.UniqueID)
-			t.SetString("firstName", c.FirstName)
-			t.SetString("lastName", c.LastName)
-			t.SetString("phone1", c.Phone1)
-			t.SetJti(c.ID)
-			t.SetIssuedAt(time.Unix(c.Issued, 0))
-			t.SetExpiration(time.Unix(c.Expires, 0))
+			t := pasetoOfJohn()
 			return t.V4Encrypt(key, nil), nil
 		},
 		check: func(s string) error {
@@ -225,10 +214,32 @@ func pasetoMaker() *maker {
 			if err != nil {
 				return err
 			}
-			if name, err := t.GetString("username"); err != nil || name != john.Username {
-				return errors.Join(errContents, err)
-			}
-			return nil
+			return checkPaseto(t)
 		},
 	}
+}
+
+// pasetoOfJohn returns the next PASETO, to be encrypted or signed.
+func pasetoOfJohn() paseto.Token {
+	c := newContents()
+	t := paseto.NewToken()
+	t.SetString("brand", c.Brand)
+	t.SetString("username", c.Username)
+	t.SetString("email", c.Email)
+	t.SetString("uniqueId", c.UniqueID)
+	t.SetString("firstName", c.FirstName)
+	t.SetString("lastName", c.LastName)
+	t.SetString("phone1", c.Phone1)
+	t.SetJti(c.ID)
+	t.SetIssuedAt(time.Unix(c.Issued, 0))
+	t.SetExpiration(time.Unix(c.Expires, 0))
+	return t
+}
+
+// checkPaseto refuses another PASETO. The parser has checked the times.
+func checkPaseto(t *paseto.Token) error {
+	if name, err := t.GetString("username"); err != nil || name != john.Username {
+		return errors.Join(errContents, err)
+	}
+	return nil
 }

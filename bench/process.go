@@ -76,6 +76,7 @@ func (p *process) end() error {
 type usage struct {
 	cpu         time.Duration // user and system
 	resident    int64         // bytes
+	file        int64         // of the resident bytes, those of files: the binary and its libraries
 	descriptors int
 }
 
@@ -90,7 +91,7 @@ func (p *process) usage() (u usage, err error) {
 	}
 	// The name, in parentheses, may have spaces. The fields after it are numbered from 3.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) < 22 {
+	if len(fields) < 13 {
 		return u, fmt.Errorf("%s/stat has %d fields", dir, len(fields))
 	}
 	for _, f := range []string{fields[14-3], fields[15-3]} {
@@ -100,11 +101,15 @@ func (p *process) usage() (u usage, err error) {
 		}
 		u.cpu += time.Duration(n) * time.Second / ticks
 	}
-	pages, err := strconv.ParseInt(fields[24-3], 10, 64)
+	memory, err := os.ReadFile(filepath.Join(dir, "statm"))
 	if err != nil {
 		return u, err
 	}
-	u.resident = pages * int64(os.Getpagesize())
+	var size, resident, file int64 // in pages
+	if _, err := fmt.Sscan(string(memory), &size, &resident, &file); err != nil {
+		return u, fmt.Errorf("%s/statm: %w", dir, err)
+	}
+	u.resident, u.file = resident*int64(os.Getpagesize()), file*int64(os.Getpagesize())
 	open, err := os.ReadDir(filepath.Join(dir, "fd"))
 	u.descriptors = len(open)
 	return u, err

@@ -38,24 +38,26 @@ type start struct {
 	exe  string
 	run  func() (*begun, error)
 
-	ready, cpu, memory []float64 // ms, ms, MiB
+	ready, cpu, memory, file []float64 // ms, ms, MiB, MiB
 }
 
 // begun has the measurements of one start.
 type begun struct {
 	ready, cpu time.Duration
 	resident   int64 // bytes; 0 for a command, which ends
+	file       int64
 }
 
 // startTable measures the start of each program, and the memory of an idle service.
 func (b *bench) startTable(emit func(*table) error) error {
 	t := &table{
 		Name: "start", Title: "Start",
-		Columns: []string{"program", "binary MB", "ready ms", "CPU ms", "idle MiB"},
+		Columns: []string{"program", "binary MB", "ready ms", "CPU ms", "idle MiB", "of these, of files"},
 	}
 	t.note("The programs are built with -trimpath -ldflags='-s -w'. A service is ready at the first 200 of /readyz, and " +
 		"a command when --version has ended. demo first makes its keys and its directory; serve has SQLite and a journal. " +
-		"The idle memory is the resident set of the process, with the pages of the binary, after the time of a round.")
+		"The idle memory is the resident set of the process after the time of a round. The pages of files are those of the " +
+		"binary, which processes share and which the kernel can drop.")
 	s, err := b.service()
 	if err != nil {
 		return err
@@ -84,7 +86,7 @@ func (b *bench) startTable(emit func(*table) error) error {
 			}
 			x.ready, x.cpu = append(x.ready, micros(got.ready)/1000), append(x.cpu, micros(got.cpu)/1000)
 			if got.resident > 0 {
-				x.memory = append(x.memory, float64(got.resident)/(1<<20))
+				x.memory, x.file = append(x.memory, float64(got.resident)/(1<<20)), append(x.file, float64(got.file)/(1<<20))
 			}
 		}
 	}
@@ -93,7 +95,7 @@ func (b *bench) startTable(emit func(*table) error) error {
 		if err != nil {
 			return err
 		}
-		t.row(x.name, megabytes(info.Size()), median(x.ready), median(x.cpu), median(x.memory))
+		t.row(x.name, megabytes(info.Size()), median(x.ready), median(x.cpu), median(x.memory), median(x.file))
 	}
 	return emit(t)
 }
@@ -127,7 +129,7 @@ func (b *bench) startService(s *service, subcommand string) (*begun, error) {
 		got.cpu = u.cpu
 		time.Sleep(b.time)
 		u, err = p.usage()
-		got.resident = u.resident
+		got.resident, got.file = u.resident, u.file
 	}
 	if ended := p.end(); err == nil {
 		err = ended
