@@ -33,12 +33,23 @@ async function redeem(ticket) {
 const looksAhead = (headers) =>
   /prefetch|prerender|preview/i.test(['sec-purpose', 'purpose', 'x-purpose', 'x-moz'].map((name) => headers[name]).join())
 
+// ticketOf returns the ticket of a query, or null, or '' for more tickets than one. Some clients encode it twice.
+function ticketOf(query) {
+  const tickets = [...query.getAll('ta'), ...query.getAll('TA')]
+  if (tickets.length !== 1) return tickets.length ? '' : null
+  try {
+    return decodeURIComponent(tickets[0])
+  } catch {
+    return tickets[0]
+  }
+}
+
 async function answer(request, response) {
   const url = new URL(request.url, 'http://localhost')
   const say = (status, text) => response.writeHead(status, { 'Content-Type': 'text/plain' }).end(text + '\n')
   response.setHeader('Cache-Control', 'no-store')
   response.setHeader('Referrer-Policy', 'no-referrer')
-  const ticket = url.searchParams.get('ta')
+  const ticket = ticketOf(url.searchParams)
   if (ticket === null) {
     const user = sessions.get(/(?:^|; )session=([0-9a-f]{64})(?:;|$)/.exec(request.headers.cookie)?.[1])
     return user ? say(200, `Signed in as ${user}`) : say(403, 'Not signed in')
