@@ -1,6 +1,8 @@
 package admitone_test
 
 import (
+	"encoding/base64"
+	"encoding/hex"
 	"flag"
 	"fmt"
 	"maps"
@@ -60,7 +62,7 @@ func floor(t *testing.T, pkg string) int {
 }
 
 // A program that embeds the library gets Tink, golang.org/x and their own dependencies, and
-// nothing else. The client has the standard library alone.
+// nothing else. The client has the standard library alone, and its stand-in what the library has.
 func TestLibraryDependencies(t *testing.T) {
 	tink := `|github\.com/tink-crypto/tink-go/v2(/.*)?|golang\.org/x/.*|google\.golang\.org/protobuf/.*`
 	for pkg := range imports(t) {
@@ -68,8 +70,11 @@ func TestLibraryDependencies(t *testing.T) {
 			continue
 		}
 		allowed := "^(" + module + "/(token|verify|keyring|internal)(/.*)?" + tink + ")$"
-		if pkg == "client" {
-			allowed = "^" + module + "/client$"
+		switch {
+		case pkg == "client/clienttest":
+			allowed = strings.Replace(allowed, "(token|", "(client|token|", 1)
+		case floor(t, pkg) == floor(t, "client"):
+			allowed = "^" + module + "/client(/admin)?$"
 		}
 		out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "./"+pkg).Output()
 		require.NoError(t, err)
@@ -171,8 +176,44 @@ func TestSpecExampleIsAVector(t *testing.T) {
 		payload.WriteString(strings.ReplaceAll(m[1], " ", ""))
 	}
 	assert.Contains(t, string(vector), "payload: "+payload.String()+"\n")
-	hash := regexp.MustCompile(`[0-9a-f]{64}`).FindString(string(spec))
+	_, after, _ := strings.Cut(string(spec), "Sealed in the realm")
+	after, _, _ = strings.Cut(after, "## Conventions")
+	checkValues(t, after, string(vector), ticket, 6)
+	_, vectors, ok := strings.Cut(string(spec), "### Random tickets")
+	require.True(t, ok)
+	hash := strings.TrimSpace(regexp.MustCompile(`(?m)^    [0-9a-f]{64}$`).FindString(vectors))
+	require.NotEmpty(t, hash)
 	codec, err := os.ReadFile("token/codec_test.go")
 	require.NoError(t, err)
 	assert.Contains(t, string(codec), hash)
+
+	// Format 2: each value of the example is in its vector, or is a key.
+	_, second, ok := strings.Cut(string(spec), "### Example of format 2")
+	require.True(t, ok)
+	second, _, _ = strings.Cut(second, "###")
+	vector, err = os.ReadFile("testdata/signed/good-reference-2.txt")
+	require.NoError(t, err)
+	ticket = regexp.MustCompile(`tkt2_[A-Za-z0-9_-]{20,}`).FindString(second)
+	require.NotEmpty(t, ticket)
+	assert.Contains(t, string(vector), `"`+ticket+`"`)
+	checkValues(t, second, string(vector), ticket, 20)
+}
+
+// checkValues compares the values that an example shows with its vector.
+func checkValues(t *testing.T, example, vector, ticket string, count int) {
+	t.Helper()
+	values := regexp.MustCompile(`(?m)^    ([a-z' -]+?) {2,}([0-9a-f]+(?:\n {6,}[0-9a-f]+)*)$`).FindAllStringSubmatch(example, -1)
+	require.Len(t, values, count)
+	for _, m := range values {
+		name, value := m[1], strings.Join(strings.Fields(m[2]), "")
+		switch name {
+		case "public key", "issuer's key": // the vector has only the private keys
+		case "sealed":
+			sealed, err := base64.RawURLEncoding.DecodeString(ticket[5:])
+			require.NoError(t, err)
+			assert.Equal(t, hex.EncodeToString(sealed), value)
+		default:
+			assert.Contains(t, vector, name+": "+value+"\n")
+		}
+	}
 }

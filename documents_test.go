@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -34,17 +35,34 @@ var notRun = map[string]string{
 	"cd bench && go run . -only http -clients 64 -route redeem": "measures for a minute; bench has tests with tiny rounds",
 	"cd bench && go run . -only shared -clients 256":            "measures for a minute; bench has tests with tiny rounds",
 	"cd bench && go run . -only start,size":                     "builds and measures for a minute; bench has tests with tiny rounds",
+	"cd verify/internal/histories && go run . -histories 1000 -seed 1": "" +
+		"runs for half an hour; histories has tests with few",
+	"cd release && go run . -o ../dist":                                                "builds for minutes; release has tests with one system",
+	"go run golang.org/x/vuln/cmd/govulncheck@v1.8.0 -db file:///var/lib/vulndb ./...": "needs a copy of the database",
 	"ADMITONE_API_KEY=$KEY ticket bench --url $URL --brand commbox --rate 20 --duration 30s": "" +
 		"fails if the machine is too busy for the rate; cmd/ticket has tests of bench",
 }
 
-// Pages whose commands continue the README's: the test runs those first, in the same shell.
-const continuesReadme = "The commands on this page continue those of the [README]("
+// Programs whose lines no test can run, each with the reason.
+var programsNotRun = map[string]string{
+	"kubectl":                         "needs a cluster; TestKubernetes runs the pods of the manifests",
+	".ci/fuzz":                        "runs for an hour; .ci/run runs it with fewer inputs",
+	"GOVULNDB=file:///var/lib/vulndb": "needs a copy of the database",
+}
+
+// The page whose commands TestInstalled of module release runs, in a root of their own.
+const installPage = "docs/install.md"
+
+// continues matches the sentence of a page whose commands continue those of another page. The test runs the other
+// page's first, in the same shell.
+var continues = regexp.MustCompile(`The commands on this page continue those of the \[[^]]+\]\(([^)#]+)[^)]*\)`)
 
 func TestMain(m *testing.M) {
+	_ = os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin") // Debian's place of haproxy, off the PATH of users
 	code := m.Run()
 	servers.End()
 	_ = os.RemoveAll(programs.dir)
+	_ = os.RemoveAll(image.dir)
 	os.Exit(code)
 }
 
@@ -85,16 +103,34 @@ func needs(t *testing.T, names ...string) {
 	}
 }
 
-// documents returns the README, the pages under docs and the READMEs of the examples.
-func documents(t *testing.T) []string {
+// documents returns all pages of the repository.
+func documents(t *testing.T) (all []string) {
 	t.Helper()
-	pages, err := filepath.Glob("docs/*.md")
-	require.NoError(t, err)
-	require.NotEmpty(t, pages)
-	examples, err := filepath.Glob("examples/*/README.md")
-	require.NoError(t, err)
-	require.NotEmpty(t, examples)
-	return slices.Concat([]string{"README.md"}, pages, examples)
+	require.NoError(t, filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && path != "." && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "node_modules"):
+			return filepath.SkipDir
+		case strings.HasSuffix(path, ".md"):
+			all = append(all, path)
+		}
+		return nil
+	}))
+	for _, page := range []string{"README.md", "docs/ticketd.md", "docs/handbook/README.md", "examples/node/README.md",
+		"token/SPEC.md"} {
+		require.Contains(t, all, page)
+	}
+	return all
+}
+
+// allBlocks returns the blocks of a document, after those of the pages that it continues.
+func allBlocks(t *testing.T, file string) []block {
+	t.Helper()
+	if m := continues.FindStringSubmatch(squeeze(read(t, file))); m != nil {
+		return append(allBlocks(t, filepath.Join(filepath.Dir(file), m[1])), blocks(t, file)...)
+	}
+	return blocks(t, file)
 }
 
 func read(t *testing.T, file string) string {
@@ -135,7 +171,23 @@ func TestBlocksHaveALanguage(t *testing.T) {
 		for _, b := range blocks(t, file) {
 			assert.Contains(t, []string{"sh", "go", "json", "text"}, b.language, "%s:%d", file, b.line)
 		}
-		assert.NotRegexp(t, `(?m)^\n {4}\S`, read(t, file), "%s: fence the block, and name its language", file)
+		if file != "token/SPEC.md" { // its indented blocks are bytes and grammars
+			assert.NotRegexp(t, `(?m)^\n {4}\S`, read(t, file), "%s: fence the block, and name its language", file)
+		}
+	}
+}
+
+// A block of output has no commands: those would escape the tests.
+func TestBlocksOfTextHaveNoCommand(t *testing.T) {
+	command := regexp.MustCompile(`(?m)^(\$ |sudo |export |ticketd [a-z-]+ |keyring [a-z-]+ |ticket [a-z-]+ |` +
+		`(curl|go|systemctl|psql|redis-cli|kubectl|docker|dpkg|apt|rpm|mkdir|cp|mv) |[A-Z_]+=\S)`)
+	output := regexp.MustCompile(`^ticketd version `)
+	for _, file := range documents(t) {
+		for _, b := range blocks(t, file) {
+			if b.language == "text" && file != installPage && !output.MatchString(b.text) {
+				assert.NotRegexp(t, command, b.text, "%s:%d: make the block sh, so that the tests run it", file, b.line)
+			}
+		}
 	}
 }
 
@@ -151,6 +203,10 @@ func TestNotRunIsStillThere(t *testing.T) {
 		assert.Contains(t, all.String(), line+"\n")
 		assert.NotEmpty(t, reason)
 	}
+	for program, reason := range programsNotRun {
+		assert.Contains(t, all.String(), "\n"+program+" ")
+		assert.NotEmpty(t, reason)
+	}
 }
 
 // Each document's shell blocks run in order, in one shell, and print what the blocks
@@ -163,18 +219,30 @@ func TestDocumentedCommands(t *testing.T) {
 	for _, file := range documents(t) {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
-			if file == "examples/node/README.md" {
+			var env []string
+			switch file {
+			case "docs/handbook/alarms.md":
+				needs(t, "psql", "redis-cli", "prlimit")
+			case "docs/handbook/machines.md":
+				needs(t, "haproxy")
+			case "docs/upgrading.md":
+				needs(t, "psql")
+			case "examples/node/README.md", "examples/webcrypto/README.md":
 				needs(t, "node")
+			case "examples/signed-php/README.md", "examples/php/README.md":
+				needs(t, "php")
+			case "examples/python/README.md":
+				needs(t, "python3")
+			case "examples/java/README.md":
+				needs(t, "java")
+			case "docs/containers.md":
+				env = withDocker(t)
 			}
-			var all []block
-			if file != "README.md" && strings.Contains(squeeze(read(t, file)), continuesReadme) {
-				all = blocks(t, "README.md")
-			}
-			all = append(all, blocks(t, file)...)
+			all := allBlocks(t, file)
 			if !slices.ContainsFunc(all, func(b block) bool { return b.language == "sh" }) {
 				return
 			}
-			outputs := run(t, all)
+			outputs := run(t, all, env...)
 			for i := 1; i < len(all); i++ {
 				shown, before := all[i], all[i-1]
 				if before.language == "sh" && (shown.language == "text" || shown.language == "json") {
@@ -197,19 +265,29 @@ func pattern(b block) string {
 	return strings.ReplaceAll(text, "…", ".*")
 }
 
-// run runs the shell blocks, and returns the standard output of each.
-func run(t *testing.T, all []block) []string {
+// run runs the shell blocks with more in the environment, and returns the standard output of each.
+func run(t *testing.T, all []block, env ...string) []string {
 	t.Helper()
 	bin, dir := buildPrograms(t), t.TempDir()
 	repository, err := os.Getwd()
 	require.NoError(t, err)
 	var script strings.Builder
-	// The commands of Go are the checkout's. Installing gives the programs built by the same command.
+	// The commands of Go are the checkout's. Installing gives the programs built by the same command. The stand-ins for
+	// systemd run one unit, with the variables of the shell.
 	script.WriteString(`set -euo pipefail
 trap 'echo "failed: $BASH_COMMAND" >&2' ERR
 go() {
   if [ "$*" = "install ./cmd/..." ]; then mkdir -p "$GOBIN"; ln -sf "$PROGRAMS"/* "$GOBIN"; else (cd "$REPOSITORY" && command go "$@"); fi
 }
+systemctl() {
+  if [ "$1" != start ] && kill "$UNIT"; then wait "$UNIT"; fi
+  if [ "$1" != stop ]; then
+    ticketd serve --listen localhost:8080 --metrics-listen localhost:9464 2>>"$TMPDIR/journal" &
+    UNIT=$!
+  fi
+}
+journalctl() { cat "$TMPDIR/journal"; }
+docker() { "$REPOSITORY/testdata/container/docker" "$@"; }
 `)
 	for i, b := range all {
 		if b.language == "sh" {
@@ -232,6 +310,7 @@ go() {
 	}
 	cmd.Env = append(cmd.Env, "PATH="+bin+":"+os.Getenv("PATH"), "GOBIN="+bin, "PROGRAMS="+bin,
 		"REPOSITORY="+repository, "TMPDIR="+dir+"/tmp")
+	cmd.Env = append(cmd.Env, env...)
 	stderr, err := os.Create(filepath.Join(dir, "stderr"))
 	require.NoError(t, err)
 	defer stderr.Close()
@@ -277,8 +356,9 @@ func runnable(t *testing.T, b block) string {
 	t.Helper()
 	var lines strings.Builder
 	for line := range strings.Lines(b.text) {
+		program, _, _ := strings.Cut(line, " ")
 		switch {
-		case notRun[strings.TrimSpace(line)] != "":
+		case notRun[strings.TrimSpace(line)] != "", programsNotRun[program] != "":
 		case strings.Contains(line, "go test "):
 			checkGoTest(t, b, line)
 		default:
@@ -324,8 +404,8 @@ func checkGoTest(t *testing.T, b block, line string) {
 	}
 }
 
-// onSparePorts replaces the addresses in a script: spare ports for the documents' own,
-// and the URLs of databases by those of servers started for the test.
+// onSparePorts replaces the addresses in a script: spare ports for the documents' own
+// and for those that containers publish, and the URLs of databases by those of servers started for the test.
 func onSparePorts(t *testing.T, script string) string {
 	t.Helper()
 	if url := "redis://localhost:6379"; strings.Contains(script, url) {
@@ -335,11 +415,13 @@ func onSparePorts(t *testing.T, script string) string {
 		script = strings.ReplaceAll(script, url, servers.Database(t))
 	}
 	ports := make(map[string]string)
-	return regexp.MustCompile(`localhost:\d+`).ReplaceAllStringFunc(script, func(address string) string {
-		if ports[address] == "" {
-			ports[address] = fmt.Sprintf("localhost:%d", servers.Port(t))
+	return regexp.MustCompile(`(localhost:| -p )\d+`).ReplaceAllStringFunc(script, func(address string) string {
+		at := strings.LastIndexAny(address, ": ") + 1
+		port := address[at:]
+		if ports[port] == "" {
+			ports[port] = fmt.Sprint(servers.Port(t))
 		}
-		return ports[address]
+		return address[:at] + ports[port]
 	})
 }
 
@@ -420,7 +502,7 @@ func TestNamedCommands(t *testing.T) {
 	command := regexp.MustCompile(`^(ticketd|keyring|ticket)( [a-z][a-z-]*)*`)
 	event := regexp.MustCompile(`^ticket (issued|redeemed|refused|not decided|inspected|revoked)$`)
 	flag := regexp.MustCompile(`--[a-z][a-z0-9-]+`)
-	for _, file := range append(documents(t), "LIMITATIONS.md") {
+	for _, file := range documents(t) {
 		text := regexp.MustCompile("(?s)```.*?```").ReplaceAllString(read(t, file), "")
 		for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(text, -1) {
 			span := squeeze(m[1])
@@ -442,28 +524,65 @@ func TestNamedCommands(t *testing.T) {
 	}
 }
 
-// Links of the documents within the repository lead somewhere.
+// Links of the documents within the repository lead somewhere, and so do the pages of the alerts.
 func TestLinks(t *testing.T) {
-	heading := regexp.MustCompile(`(?m)^#+ (.*)$`)
-	for _, file := range append(documents(t), "LIMITATIONS.md", "token/SPEC.md") {
+	for _, file := range documents(t) {
 		for _, m := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(read(t, file), -1) {
-			if strings.Contains(m[1], "://") {
-				continue
+			if !strings.Contains(m[1], "://") {
+				leads(t, file, m[1])
 			}
-			path, anchor, _ := strings.Cut(m[1], "#")
-			target := file
-			if path != "" {
-				target = filepath.Join(filepath.Dir(file), path)
-			}
-			if _, err := os.Stat(target); !assert.NoError(t, err, file) || anchor == "" {
-				continue
-			}
-			var anchors []string
-			for _, h := range heading.FindAllStringSubmatch(read(t, target), -1) {
-				words := regexp.MustCompile(`[^\pL\pN _-]`).ReplaceAllString(strings.ToLower(h[1]), "")
-				anchors = append(anchors, strings.ReplaceAll(words, " ", "-"))
-			}
-			assert.Contains(t, anchors, anchor, "%s: %s", file, m[1])
 		}
 	}
+	const rules, page = "examples/prometheus/rules.yml", "runbook_url: https://github.com/admitone/admitone/blob/main/"
+	pages := regexp.MustCompile(page+`(\S+#\S+)`).FindAllStringSubmatch(read(t, rules), -1)
+	assert.Len(t, pages, strings.Count(read(t, rules), "- alert: "))
+	for _, m := range pages {
+		leads(t, rules, "../../"+m[1])
+	}
+}
+
+var heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
+
+// leads checks a link of a file to another file, or to a heading.
+func leads(t *testing.T, file, link string) {
+	t.Helper()
+	path, anchor, _ := strings.Cut(link, "#")
+	target := file
+	if path != "" {
+		target = filepath.Join(filepath.Dir(file), path)
+	}
+	if _, err := os.Stat(target); !assert.NoError(t, err, file) || anchor == "" {
+		return
+	}
+	var anchors []string
+	for _, h := range heading.FindAllStringSubmatch(read(t, target), -1) {
+		words := regexp.MustCompile(`[^\pL\pN _-]`).ReplaceAllString(strings.ToLower(h[1]), "")
+		anchors = append(anchors, strings.ReplaceAll(words, " ", "-"))
+	}
+	assert.Contains(t, anchors, anchor, "%s: %s", file, link)
+}
+
+// namedTest matches a test as docs/guarantees.md names it: its package and its function.
+var namedTest = regexp.MustCompile("`([a-z0-9/]+)\\.((?:Test|Fuzz)[A-Za-z0-9]+)`")
+
+// Each promise names tests that exist.
+func TestGuaranteesHaveTests(t *testing.T) {
+	rows := 0
+	for line := range strings.Lines(read(t, "docs/guarantees.md")) {
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| promise |") {
+			continue
+		}
+		rows++
+		named := namedTest.FindAllStringSubmatch(line, -1)
+		assert.NotEmpty(t, named, "names no test: %s", line)
+		for _, n := range named {
+			files, err := filepath.Glob(filepath.Join(n[1], "*_test.go"))
+			require.NoError(t, err)
+			assert.True(t, slices.ContainsFunc(files, func(file string) bool {
+				source, err := os.ReadFile(file)
+				return err == nil && bytes.Contains(source, []byte("\nfunc "+n[2]+"("))
+			}), "package %s has no %s", n[1], n[2])
+		}
+	}
+	assert.NotZero(t, rows)
 }
