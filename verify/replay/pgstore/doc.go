@@ -70,7 +70,9 @@
 // returns to the network.
 //
 // A server with a clock behind the true time does no harm when it takes another's place, as
-// long as the verifiers' clocks are right. If a clock was ahead when an epoch began, tickets
+// long as the verifiers' clocks are right. The verifier reads its clock before it sends a
+// request. If the server is behind and the request is late, too, the epoch is too early, by
+// the shorter of the two times. If a clock was ahead when an epoch began, tickets
 // are refused until the epoch's time has come. To end this sooner, set all clocks right and
 // truncate admitone_replay.claims.
 //
@@ -81,7 +83,8 @@
 // first epoch. A process names the lineage that it last saw in every claim. A server of
 // another lineage spends nothing until the process has asked for a new epoch. So a process
 // that saw two servers ends the epoch of each in turn, for all other processes, too. After a
-// promotion, every process does this once, within 5 s.
+// promotion, every process does this once, within 5 s. A change takes two renewals: claims on
+// the way may still reach the last server after the first, so the epoch of the second counts.
 //
 // With Config.LineageFile the process remembers the lineage across its own restarts. A
 // process that only ever saw one of two primaries cannot know what the other one admitted.

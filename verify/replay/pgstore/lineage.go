@@ -81,13 +81,29 @@ func (e *lineageError) Unwrap() error { return e.cause }
 
 // renew has the server begin a new epoch, if the server has none of its own or is not of
 // the lineage named by a claim that failed. It does nothing if another goroutine was faster.
+//
+// A change of the lineage takes two renewals. Claims that name the last lineage may reach the
+// last server after the first renewal. So claims first name an unknown lineage, and the epoch
+// of the second renewal is after them.
 func (s *Store) renew(ctx context.Context, named string) (epoch time.Time, err error) {
 	s.lineage.mu.Lock()
 	defer s.lineage.mu.Unlock()
 	if last := *s.lineage.last.Load(); last != named {
 		return epoch, nil
 	}
-	var seen string
+	epoch, seen, err := s.renewOnce(ctx, named)
+	if err == nil && seen != named && named != "" && named != unknownLineage {
+		unknown := unknownLineage
+		s.lineage.last.Store(&unknown)
+		epoch, seen, err = s.renewOnce(ctx, unknown)
+	}
+	if err != nil {
+		return epoch, err
+	}
+	return epoch, s.lineage.keep(seen)
+}
+
+func (s *Store) renewOnce(ctx context.Context, named string) (epoch time.Time, seen string, err error) {
 	args := []any{s.now().UnixMilli(), named}
 	err = s.query(ctx, "SELECT epoch, lineage FROM admitone_replay.renew($1, $2)", args, func(rows pgx.Rows) error {
 		type result struct {
@@ -98,8 +114,5 @@ func (s *Store) renew(ctx context.Context, named string) (epoch time.Time, err e
 		epoch, seen = time.UnixMilli(r.Epoch).UTC(), r.Lineage
 		return err
 	})
-	if err != nil {
-		return epoch, err
-	}
-	return epoch, s.lineage.keep(seen)
+	return epoch, seen, err
 }

@@ -4,9 +4,12 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -110,6 +113,59 @@ func TestTwoPrimariesOfOneOrigin(t *testing.T) {
 	p.hangUp()
 	assert.Equal(t, replay.IssuedBeforeStart, retry(t, s, c).Status)
 	settle(t, s)
+}
+
+// renewals calls answer between the end of a renewal on the server and its return.
+type renewals struct{ answer func() }
+
+type isRenewal struct{}
+
+func (r *renewals) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	return context.WithValue(ctx, isRenewal{}, strings.Contains(data.SQL, "admitone_replay.renew("))
+}
+
+func (r *renewals) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryEndData) {
+	if ctx.Value(isRenewal{}) == true && r.answer != nil {
+		r.answer()
+	}
+}
+
+// trap R33: while a store finds out that a connection leads to another server, a claim still
+// goes to the server of before.
+func TestClaimDuringChangeOfLineage(t *testing.T) {
+	t.Parallel()
+	one, two := servers.PostgreSQL(t), servers.PostgreSQL(t)
+	p := newProxy(t, one.Port)
+	now := time.Now().Add(time.Hour) // ahead of the servers', so that epochs begin by this clock
+	clock := func() time.Time { return now }
+	config, err := pgxpool.ParseConfig(p.url())
+	require.NoError(t, err)
+	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	trace := new(renewals)
+	config.ConnConfig.Tracer = trace
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	openBy(t, clock, two.URL)
+	s := openBy(t, clock, "", func(c *Config) { c.Pool = pool })
+
+	p.server.Store(int64(two.Port))
+	pool.Reset()
+	var c replay.Claim
+	trace.answer = func() { // on a new connection, since the other one is in use
+		trace.answer = nil
+		p.server.Store(int64(one.Port))
+		now = now.Add(time.Second)
+		c = ticket(now.Add(skew), lifetime, skew)
+		require.Equal(t, replay.Admitted, claim(t, s, c).Status)
+	}
+	s.look(context.Background())
+	require.Nil(t, trace.answer)
+	p.server.Store(int64(two.Port))
+	pool.Reset()
+	require.Equal(t, replay.IssuedBeforeStart, claim(t, s, c).Status)
+	now = now.Add(time.Second)
+	require.Equal(t, replay.Admitted, claim(t, s, ticket(now.Add(skew), lifetime, skew)).Status)
 }
 
 // trap R33: a server that does not compare lineages is caught.

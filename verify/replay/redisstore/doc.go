@@ -60,7 +60,8 @@
 // a random text written with the first epoch. A process names the lineage that it last saw
 // in every claim, and a server of another lineage begins a new epoch. So a process that saw
 // two servers ends the epoch of each in turn, for all other processes, too. After a restart
-// of the server, every process does this once.
+// of the server, every process does this once. A change takes two touches: claims on the way
+// may still reach the last server after the first touch, so the epoch of the second counts.
 //
 // With Config.LineageFile the process remembers the lineage across its own restarts. A
 // process that only ever saw one of two primaries cannot know what the other one admitted.
@@ -107,7 +108,9 @@
 // nonce is kept beyond the acceptance of its ticket.
 //
 // A server with a clock behind the true time does no harm as long as the verifiers' clocks
-// are right: an epoch begins by a verifier's clock if this is later. If a clock was ahead
+// are right: an epoch begins by a verifier's clock if this is later. The verifier reads its
+// clock before it sends a request. If the server is behind and the request is late, too, the
+// epoch is too early, by the shorter of the two times. If a clock was ahead
 // when an epoch began, tickets are refused until the epoch's time has come. If the server's
 // clock was ahead, setting it right ends the refusal. After a verifier's wrong clock, set
 // all clocks right and delete the epochs (admitone:1:*:epoch) to end it sooner.

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -21,9 +23,11 @@ type lineages struct {
 	mu   sync.Mutex // for changes
 	file string
 	last atomic.Pointer[[buckets]string]
+
+	changes int // makes unknown lineages differ
 }
 
-// unknownLineage is the lineage of no server.
+// unknownLineage is the beginning of lineages that no server has.
 const unknownLineage = "?"
 
 // load reads the file of an earlier process. Without a file, every lineage is as good. With
@@ -56,31 +60,47 @@ func (l *lineages) load(file string) error {
 
 func (l *lineages) of(bucket int) string { return l.last.Load()[bucket] }
 
-// saw keeps the lineages that servers named; an empty one means that no server did. The
-// file has them before a claim names them: until then, the servers admit nobody.
-func (l *lineages) saw(seen *[buckets]string) error {
+// saw takes note of the lineages that servers named in answer to a touch; an empty one means
+// that no server did. The file has a lineage before a claim names it: until then, the server
+// admits nobody.
+//
+// A change of the lineage takes two touches. Claims that name the last lineage may reach the
+// last server after the first touch. So claims first name an unknown lineage, and the epoch
+// of the second touch is after them. The result says whether a second touch is needed.
+// Unknown lineages differ, so a late answer to an earlier touch changes nothing.
+func (l *lineages) saw(named, seen *[buckets]string) (again bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	next := *l.last.Load()
+	left := *l.last.Load()
+	kept := left
+	l.changes++
 	for i, lineage := range seen {
-		if lineage != "" {
-			next[i] = lineage
+		switch {
+		case lineage == "" || left[i] != named[i]: // another touch was faster
+		case lineage == named[i] || named[i] == "" || strings.HasPrefix(named[i], unknownLineage):
+			kept[i] = lineage
+		default:
+			left[i] = unknownLineage + strconv.Itoa(l.changes)
+			kept[i], again = left[i], true
 		}
 	}
-	if next == *l.last.Load() {
-		return nil
+	if again {
+		l.last.Store(&left)
+	}
+	if kept == left {
+		return again, nil
 	}
 	if l.file != "" {
-		data, err := json.Marshal(next[:])
+		data, err := json.Marshal(kept[:])
 		if err == nil {
 			err = durable.WriteFile(l.file, append(data, '\n'), 0o600)
 		}
 		if err != nil {
-			return &lineageError{err}
+			return again, &lineageError{err}
 		}
 	}
-	l.last.Store(&next)
-	return nil
+	l.last.Store(&kept)
+	return again, nil
 }
 
 // lineageError concerns the file of the lineages.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -136,6 +137,89 @@ func TestAnotherLineage(t *testing.T) {
 			require.ErrorContains(t, err, "lineage cannot be kept")
 		}
 	})
+}
+
+// torn is a client with connections to two servers: claims go to one, and touches to the other.
+type torn struct {
+	rueidis.Client
+	touches rueidis.Client
+	answer  func() // called before the answer to a touch is passed on
+}
+
+func (c *torn) DoMulti(ctx context.Context, commands ...rueidis.Completed) []rueidis.RedisResult {
+	results := c.touches.DoMulti(ctx, commands...)
+	c.answer()
+	return results
+}
+
+// trap R33: while a store finds out by a touch that its connections lead to another server, a
+// claim still goes to the server of before.
+func TestClaimDuringChangeOfLineage(t *testing.T) {
+	onEach(t, func(t *testing.T, program string) {
+		for _, durable := range []bool{false, true} {
+			one, two := servers.Redis(t, program, servers.Forgetful...), servers.Redis(t, program, servers.Forgetful...)
+			now := time.Now().Add(time.Hour) // ahead of the servers', so that epochs begin by this clock
+			at := func(server *servers.RedisServer) *Store {
+				config := Config{URL: server.URL, Durable: durable, Timeout: patience}
+				s, err := openWith(context.Background(), config, script, time.Hour, func() time.Time { return now })
+				require.NoError(t, err)
+				t.Cleanup(func() { s.Close() })
+				return s
+			}
+			s, there := at(one), at(two)
+			var c replay.Claim
+			client := &torn{Client: s.client, touches: there.client}
+			client.answer = func() {
+				client.answer = func() {}
+				now = now.Add(time.Second)
+				c = newTicketAt(now)
+				require.Equal(t, "admitted", status(t, s, c))
+			}
+			s.client = client
+			_, err := s.touch(context.Background(), doTouch)
+			require.NoError(t, err)
+			client.Client = there.client
+			require.Equal(t, "issued_before_start", status(t, s, c))
+			now = now.Add(time.Second)
+			require.Equal(t, "admitted", status(t, s, newTicketAt(now)))
+		}
+	})
+}
+
+// trap R33: a touch whose answer comes late, after other touches, changes nothing.
+func TestLateAnswerToATouch(t *testing.T) {
+	var l lineages
+	require.NoError(t, l.load(""))
+	all := func(text string) (a [buckets]string) {
+		for i := range a {
+			a[i] = text
+		}
+		return a
+	}
+	saw := func(named, seen string) (again bool) {
+		n, s := all(named), all(seen)
+		again, err := l.saw(&n, &s)
+		require.NoError(t, err)
+		return again
+	}
+	require.False(t, saw("", "one"))
+	require.Equal(t, "one", l.of(0))
+	require.False(t, saw("", "two"), "another was faster")
+	require.False(t, saw("one", "one"))
+	require.True(t, saw("one", "two"))
+	first := l.of(0)
+	require.False(t, saw("one", "one"), "the lineage was left in the meantime")
+	require.Equal(t, first, l.of(0))
+	require.False(t, saw(first, "one"))
+	require.False(t, saw(first, "two"))
+	require.Equal(t, "one", l.of(0))
+	require.True(t, saw("one", "two"))
+	second := l.of(0)
+	require.NotEqual(t, first, second)
+	require.False(t, saw(first, "two"))
+	require.Equal(t, second, l.of(0))
+	require.False(t, saw(second, "two"))
+	require.Equal(t, "two", l.of(0))
 }
 
 // trap R37: while too few replicas are connected, no claim writes anything, looks and

@@ -56,7 +56,9 @@ func (s *Store) prove(ctx context.Context) error {
 		}
 		wg.Go(func() {
 			now := strconv.FormatInt(micros(s.now()), 10)
-			a := args{bucket: i, key: s.keys.epoch[i], notBefore: "0", retainUntil: "0", now: now}
+			a := args{
+				bucket: i, key: s.keys.epoch[i], notBefore: "0", retainUntil: "0", now: now, lineage: s.known.of(i),
+			}
 			reply, acked, err := s.sendAndWait(ctx, &a, doProve)
 			if err == nil {
 				err = reply.Error()

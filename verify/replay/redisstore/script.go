@@ -214,6 +214,7 @@ func newKeys(realm string) *keys {
 type args struct {
 	bucket                                  int
 	key, notBefore, retainUntil, bound, now string
+	lineage                                 string // as the store knows it when the command is made
 }
 
 // encode lays out all arguments in a single string, for a single allocation.
@@ -233,7 +234,10 @@ func (k *keys) encode(c *replay.Claim, now time.Time) args {
 	boundEnd := len(b)
 	b = strconv.AppendInt(b, micros(now), 10)
 	s := string(b)
-	return args{bucket, s[:keyEnd], s[keyEnd:notBeforeEnd], s[notBeforeEnd:retainEnd], s[retainEnd:boundEnd], s[boundEnd:]}
+	return args{
+		bucket: bucket, key: s[:keyEnd], notBefore: s[keyEnd:notBeforeEnd],
+		retainUntil: s[notBeforeEnd:retainEnd], bound: s[retainEnd:boundEnd], now: s[boundEnd:],
+	}
 }
 
 // lastMicro is in the year 2255.

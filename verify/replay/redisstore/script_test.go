@@ -64,8 +64,10 @@ func TestEncode(t *testing.T) {
 		NotBefore:   time.UnixMicro(1_800_000_000_000_001),
 		RetainUntil: time.UnixMicro(1_800_000_000_000_002),
 	}
-	want := args{63, "admitone:1:{3f/prod}:7f0000000000000000000000000000ff", "1800000000000001", "1800000000000002", "",
-		"1800000000000003"}
+	want := args{
+		bucket: 63, key: "admitone:1:{3f/prod}:7f0000000000000000000000000000ff",
+		notBefore: "1800000000000001", retainUntil: "1800000000000002", now: "1800000000000003",
+	}
 	assert.Equal(t, want, newKeys("prod").encode(&c, time.UnixMicro(1_800_000_000_000_003)))
 	c.Binding = [32]byte{31: 1}
 	want.bound = strings.Repeat("\x00", 31) + "\x01"

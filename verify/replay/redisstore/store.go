@@ -157,6 +157,7 @@ func (s *Store) ask(ctx context.Context, c *replay.Claim, what string) (replay.A
 	defer cancel()
 	a := s.keys.encode(c, s.now())
 	for range 3 {
+		a.lineage = s.known.of(a.bucket)
 		reply, err := s.send(ctx, &a, what)
 		if err != nil {
 			if outOfMemory(err) {
@@ -205,11 +206,11 @@ func (s *Store) command(c rueidis.CommandClient, a *args, what string, whole boo
 	if whole {
 		return c.B().Eval().Script(s.script).Numkeys(2).Key(a.key, s.keys.epoch[a.bucket]).
 			Arg(what, s.fence, a.notBefore, a.retainUntil, a.bound, a.now).
-			Arg(s.known.of(a.bucket), s.config.replicas, s.origin).Build()
+			Arg(a.lineage, s.config.replicas, s.origin).Build()
 	}
 	return c.B().Evalsha().Sha1(s.sha).Numkeys(2).Key(a.key, s.keys.epoch[a.bucket]).
 		Arg(what, s.fence, a.notBefore, a.retainUntil, a.bound, a.now).
-		Arg(s.known.of(a.bucket), s.config.replicas, s.origin).Build()
+		Arg(a.lineage, s.config.replicas, s.origin).Build()
 }
 
 // runAndWait sends claim and WAIT together, on a dedicated connection: WAIT concerns the
@@ -260,9 +261,17 @@ func (s *Store) sendAndWait(ctx context.Context, a *args, what string) (rueidis.
 // loss. The store also notices a clock that runs ahead for a while without any claim. The
 // lineages that the servers name are kept before any claim goes by them.
 func (s *Store) touch(ctx context.Context, what string) ([buckets]time.Time, error) {
-	var epochs [buckets]time.Time
+	epochs, again, err := s.touchOnce(ctx, what)
+	if again {
+		epochs, _, err = s.touchOnce(ctx, what)
+	}
+	return epochs, err
+}
+
+// touchOnce reports also whether a change of the lineage needs another touch.
+func (s *Store) touchOnce(ctx context.Context, what string) (epochs [buckets]time.Time, again bool, failed error) {
+	named := s.known.last.Load()
 	var seen [buckets]string
-	var failed error
 	now := strconv.FormatInt(micros(s.now()), 10)
 	pending := make([]int, buckets)
 	for i := range pending {
@@ -271,7 +280,7 @@ func (s *Store) touch(ctx context.Context, what string) ([buckets]time.Time, err
 	for _, whole := range []bool{false, true} {
 		commands := make(rueidis.Commands, 0, len(pending))
 		for _, i := range pending {
-			a := args{bucket: i, key: s.keys.epoch[i], notBefore: "0", retainUntil: "0", now: now}
+			a := args{bucket: i, key: s.keys.epoch[i], notBefore: "0", retainUntil: "0", now: now, lineage: named[i]}
 			commands = append(commands, s.command(s.client, &a, what, whole))
 		}
 		var unknown []int
@@ -290,10 +299,11 @@ func (s *Store) touch(ctx context.Context, what string) ([buckets]time.Time, err
 			break
 		}
 	}
-	if err := s.known.saw(&seen); err != nil {
-		return epochs, err
+	again, err := s.known.saw(named, &seen)
+	if err != nil {
+		failed = err
 	}
-	return epochs, failed
+	return epochs, again, failed
 }
 
 func noScript(err error) bool {
