@@ -105,8 +105,8 @@ func command(t *testing.T, dir, name string, args ...string) string {
 }
 
 // explore searches all states of a model, in at most 2 GB of memory, and returns the report.
-// The second result reports whether SPIN wrote a trail.
-func explore(t *testing.T, model, defines string) (report string, trail bool) {
+// The second result reports whether SPIN wrote a trail. A short search is faster without the compiler's optimization.
+func explore(t *testing.T, model, defines, optimization string) (report string, trail bool) {
 	t.Helper()
 	dir := t.TempDir()
 	source, err := filepath.Abs(model + ".pml")
@@ -116,7 +116,7 @@ func explore(t *testing.T, model, defines string) (report string, trail bool) {
 	if strings.Contains(defines, "-DLIVE") { // cycles, in which each process goes on if it can
 		mode, search = nil, append(search, "-a", "-f")
 	}
-	command(t, dir, "gcc", append(mode, "-O1", "-DMEMLIM=2000", "-o", "pan", "pan.c")...)
+	command(t, dir, "gcc", append(mode, optimization, "-DMEMLIM=2000", "-o", "pan", "pan.c")...)
 	report = command(t, dir, "./pan", search...)
 	trails, err := filepath.Glob(filepath.Join(dir, "*.trail"))
 	require.NoError(t, err)
@@ -143,7 +143,7 @@ func TestModels(t *testing.T) {
 			if c.large && os.Getenv("TICKETD_TEST_MODELS") != "large" {
 				t.Skip("TICKETD_TEST_MODELS=large checks it")
 			}
-			report, trail := explore(t, c.model, c.defines)
+			report, trail := explore(t, c.model, c.defines, "-O1")
 			require.False(t, trail, report)
 			assert.NotContains(t, report, "Search not completed")
 			assert.NotContains(t, report, "max search depth too small")
@@ -181,7 +181,7 @@ func TestBadVariants(t *testing.T) {
 			source, err := os.ReadFile(v.model + ".pml")
 			require.NoError(t, err)
 			require.Contains(t, string(source), v.fault)
-			report, trail := explore(t, v.model, v.defines+" -D"+v.fault)
+			report, trail := explore(t, v.model, v.defines+" -D"+v.fault, "-O0")
 			require.True(t, trail, report)
 			assert.Contains(t, violation.FindString(report), v.violates)
 			violated[v.violates] = true
