@@ -7,7 +7,6 @@ import (
 	"embed"
 	"encoding/hex"
 	"errors"
-	"html/template"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -16,6 +15,7 @@ import (
 	"time"
 	"unicode"
 
+	template "github.com/DataDog/datadog-agent/pkg/template/html"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
 )
