@@ -381,7 +381,7 @@ func (b *behind) tryRequestID() {
 	require.Equal(b.t, http.StatusOK, john.do(http.MethodGet, "/inbox", chosen).StatusCode)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	assert.Regexp(b.t, "^[0-9a-f-]{32,36}$", b.request.Get("X-Request-Id"))
+	assert.Regexp(b.t, "^[0-9A-Za-z_-]{24,36}$", b.request.Get("X-Request-Id"))
 	b.request = nil
 }
 
@@ -416,7 +416,7 @@ func (b *behind) tryDeepLink() {
 	assert.Contains(b.t, lost.body, `<a class="button" href="http://127.0.0.1:`)
 }
 
-// trap W17: through nginx, Caddy and HAProxy.
+// trap W17: through nginx, Caddy, HAProxy and Apache.
 func TestDeepLink(t *testing.T) {
 	t.Parallel()
 	t.Run("nginx", func(t *testing.T) {
@@ -436,6 +436,13 @@ func TestDeepLink(t *testing.T) {
 		haproxy := needsHAProxy(t)
 		b := newBehind(t)
 		b.haproxy(haproxy)
+		b.tryDeepLink()
+		b.walk()
+	})
+	t.Run("apache", func(t *testing.T) {
+		apache := needsApache(t)
+		b := newBehind(t)
+		b.apache(apache)
 		b.tryDeepLink()
 		b.walk()
 	})
@@ -472,6 +479,10 @@ func TestProxyWithoutDirectory(t *testing.T) {
 	t.Run("haproxy", func(t *testing.T) {
 		haproxy := needsHAProxy(t)
 		try(t, func(b *behind) { b.haproxy(haproxy) })
+	})
+	t.Run("apache", func(t *testing.T) {
+		apache := needsApache(t)
+		try(t, func(b *behind) { b.apache(apache) })
 	})
 }
 
@@ -590,11 +601,28 @@ http {
 		"-e", filepath.Join(b.logs, "error.log")))
 }
 
-// The largest session there is passes through nginx, also when it is renewed, and
+// The largest session there is passes through the proxies, also when it is renewed, and
 // so does a customer's beside it.
-func TestNginxLargestSession(t *testing.T) {
+func TestLargestSession(t *testing.T) {
 	t.Parallel()
-	b := newBehind(t)
+	t.Run("nginx", func(t *testing.T) {
+		b := newBehind(t)
+		b.tryLargestSession(func() { b.nginx() })
+	})
+	t.Run("haproxy", func(t *testing.T) {
+		haproxy := needsHAProxy(t)
+		b := newBehind(t)
+		b.tryLargestSession(func() { b.haproxy(haproxy) })
+	})
+	t.Run("apache", func(t *testing.T) {
+		apache := needsApache(t)
+		b := newBehind(t)
+		b.tryLargestSession(func() { b.apache(apache) })
+	})
+}
+
+func (b *behind) tryLargestSession(start func()) {
+	t := b.t
 	handle, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
 	require.NoError(t, err)
 	keys, err := aead.New(handle)
@@ -616,7 +644,7 @@ func TestNginxLargestSession(t *testing.T) {
 	server := httptest.NewServer(check)
 	t.Cleanup(server.Close)
 	b.local = server.Listener.Addr().String()
-	b.nginx()
+	start()
 	var cookie string
 	for _, c := range rec.Result().Cookies() {
 		cookie += c.Name + "=" + c.Value + "; "
@@ -626,6 +654,18 @@ func TestNginxLargestSession(t *testing.T) {
 	assert.Equal(t, http.StatusOK, res.StatusCode)
 	assert.Len(t, res.Cookies(), 1)
 	assert.Greater(t, len(b.seen().Get("Remote-Groups")), 7500)
+}
+
+// The recipes that run pass on every header of the check.
+func TestRecipesNameAllHeaders(t *testing.T) {
+	for _, path := range []string{
+		"nginx/admitone.conf", "caddy/Caddyfile", "haproxy/admitone.lua", "apache/admitone.lua",
+	} {
+		text := strings.ToLower(string(recipe(t, path)))
+		for _, name := range identity {
+			assert.Regexp(t, `[ "]`+strings.ToLower(name)+`[ "]`, text, path)
+		}
+	}
 }
 
 // traps W2, W5: examples/caddy, with a real Caddy.
@@ -694,4 +734,68 @@ func (b *behind) haproxy(haproxy string) (end func()) {
 	}
 	log := filepath.Join(b.logs, "haproxy.log")
 	return b.start(exec.Command("sh", "-c", `exec "$0" -db -f "$1" >"$2" 2>&1`, haproxy, config, log))
+}
+
+// traps W2, W5: examples/apache, with a real Apache httpd.
+func TestApache(t *testing.T) {
+	t.Parallel()
+	apache := needsApache(t)
+	b := newBehind(t)
+	end := b.apache(apache)
+	b.tryRequestID()
+	b.try(end)
+}
+
+// Without the library of the check, nobody passes.
+func TestApacheWithoutCheck(t *testing.T) {
+	t.Parallel()
+	apache := needsApache(t)
+	b := newBehind(t)
+	b.apache(apache, "socket.http", "no.such.library")
+	john := b.person()
+	john.get("/login?ta=" + b.info.ticket(t, b.info.request(true)))
+	assert.Equal(t, http.StatusInternalServerError, john.get("/inbox").StatusCode)
+	assert.Nil(t, b.seen())
+}
+
+// needsApache returns the path of Debian's Apache httpd, and wants Debian's Lua library beside it.
+func needsApache(t *testing.T) string {
+	t.Helper()
+	const path = "/usr/sbin/apache2"
+	_, library := os.Stat("/usr/share/lua/5.3/socket/http.lua")
+	if _, err := os.Stat(path); err == nil && library == nil {
+		return path
+	}
+	return needs(t, "apache2 with lua-socket")
+}
+
+// apache runs examples/apache, with what is different here. The differences are of the Lua file.
+func (b *behind) apache(apache string, different ...string) (end func()) {
+	t := b.t
+	dir := t.TempDir()
+	lua, site := filepath.Join(dir, "admitone.lua"), filepath.Join(dir, "site.conf")
+	config := filepath.Join(dir, "apache2.conf")
+	main := "ServerRoot " + dir + "\nPidFile " + dir + "/pid\nDefaultRuntimeDir " + dir + "\nListen 127.0.0.1:" + b.port +
+		"\nErrorLog " + b.logs + "/main.log\nErrorLogFormat %M\nLimitRequestFields 1000\n" // the tests send hundreds
+	if os.Geteuid() == 0 { // the processes that serve read the Lua file as nobody
+		main += "User nobody\nGroup nogroup\n"
+		for _, path := range []string{filepath.Dir(dir), dir} {
+			require.NoError(t, os.Chmod(path, 0o755))
+		}
+	}
+	for _, module := range []string{
+		"authz_core", "headers", "lua", "mpm_event", "proxy", "proxy_http", "ssl", "unique_id",
+	} {
+		main += "LoadModule " + module + "_module /usr/lib/apache2/modules/mod_" + module + ".so\n"
+	}
+	for path, text := range map[string][]byte{
+		config: []byte(main + "Include " + site + "\n"),
+		lua:    recipe(t, "apache/admitone.lua", append(different, "127.0.0.1:8080", b.local)...),
+		site: recipe(t, "apache/admitone.conf", "127.0.0.1:8080", b.local, "127.0.0.1:3000", b.app,
+			"*:443", "127.0.0.1:"+b.port, "/etc/ssl/app.example.com.pem", b.cert, "/etc/ssl/app.example.com.key", b.key,
+			"/etc/apache2/admitone.lua", lua, "/var/log/apache2", b.logs),
+	} {
+		require.NoError(t, os.WriteFile(path, text, 0o644))
+	}
+	return b.start(exec.Command(apache, "-f", config, "-D", "FOREGROUND"))
 }
