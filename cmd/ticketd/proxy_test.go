@@ -382,6 +382,7 @@ func (b *behind) tryRequestID() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	assert.Regexp(b.t, "^[0-9A-Za-z_-]{24,36}$", b.request.Get("X-Request-Id"))
+	b.demo.logs("request_id=" + b.request.Get("X-Request-Id")) // of the check
 	b.request = nil
 }
 
@@ -698,7 +699,9 @@ func TestHAProxy(t *testing.T) {
 	t.Parallel()
 	haproxy := needsHAProxy(t)
 	b := newBehind(t)
-	b.try(b.haproxy(haproxy))
+	end := b.haproxy(haproxy)
+	b.tryRequestID()
+	b.try(end)
 }
 
 // needsHAProxy returns the path of HAProxy, which Debian has off the PATH of users.

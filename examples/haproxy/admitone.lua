@@ -11,7 +11,7 @@ local names = {
 
 core.register_action("admitone", { "http-req" }, function(txn)
   local headers = { ["x-forwarded-for"] = { txn.f:src() } }
-  for _, name in ipairs({ "cookie", "host" }) do
+  for _, name in ipairs({ "cookie", "host", "x-request-id" }) do
     local values = {}
     for _, value in pairs(txn.http:req_get_headers()[name] or {}) do
       table.insert(values, value)
