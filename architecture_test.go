@@ -62,8 +62,7 @@ func floor(t *testing.T, pkg string) int {
 }
 
 // A program that embeds the library gets Tink, golang.org/x and their own dependencies, and
-// nothing else; verify/web also brings its templates. The client has the standard library alone,
-// and its stand-in has the library's dependencies.
+// nothing else. The client has the standard library alone, and its stand-in what the library has.
 func TestLibraryDependencies(t *testing.T) {
 	tink := `|github\.com/tink-crypto/tink-go/v2(/.*)?|golang\.org/x/.*|google\.golang\.org/protobuf/.*`
 	for pkg := range imports(t) {
@@ -72,8 +71,6 @@ func TestLibraryDependencies(t *testing.T) {
 		}
 		allowed := "^(" + module + "/(token|verify|keyring|internal)(/.*)?" + tink + ")$"
 		switch {
-		case pkg == "verify/web":
-			allowed = strings.TrimSuffix(allowed, ")$") + `|github\.com/DataDog/datadog-agent/pkg/template/.*)$`
 		case pkg == "client/clienttest":
 			allowed = strings.Replace(allowed, "(token|", "(client|token|", 1)
 		case floor(t, pkg) == floor(t, "client"):

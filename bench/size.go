@@ -25,9 +25,9 @@ const (
 // sizeTable says whose modules make the size of the programs.
 func (b *bench) sizeTable(emit func(*table) error) error {
 	t := &table{Name: "size", Title: "Size", Columns: append([]string{"MB of"}, programs...)}
-	t.note("The programs are built with -trimpath -tags=grpcnotrace -ldflags='-s -w'. A row has the functions " +
-		"and data of all modules below a path, by the symbols of a build that keeps the symbols. The last row is the rest: " +
-		"tables of functions and lines, types, and headers. This rest grows with the functions.")
+	t.note("The programs are built with -trimpath -ldflags='-s -w'. A row has the functions and data of all modules " +
+		"below a path, by the symbols of a build that keeps the symbols. The last row is the rest: tables of functions and " +
+		"lines, types, and headers. This rest grows with the functions.")
 	sizes := make([]map[string]int64, len(programs))
 	total, rest := []any{"the program"}, []any{"tables of the runtime"}
 	for i, name := range programs {
@@ -104,8 +104,7 @@ func (b *bench) size(program string) (whole int64, owners map[string]int64, err 
 // homes returns the owner of each package of a program: the first part of the module's path,
 // or the first two parts at GitHub.
 func homes(program string) (map[string]string, error) {
-	cmd := exec.Command("go", "list", "-deps", "-tags=grpcnotrace",
-		"-f", "{{.ImportPath}} {{with .Module}}{{.Path}}{{end}}", "./cmd/"+program)
+	cmd := exec.Command("go", "list", "-deps", "-f", "{{.ImportPath}} {{with .Module}}{{.Path}}{{end}}", "./cmd/"+program)
 	cmd.Dir = repository()
 	out, err := cmd.Output()
 	if err != nil {

@@ -24,8 +24,7 @@ func build(dir, program string) (exe string, err error) {
 
 // buildAs builds a program of this checkout with flags of go build.
 func buildAs(exe, program string, flags ...string) error {
-	args := append([]string{"build", "-tags=grpcnotrace", "-o", exe}, flags...)
-	cmd := exec.Command("go", append(args, "./cmd/"+program)...)
+	cmd := exec.Command("go", append(append([]string{"build", "-o", exe}, flags...), "./cmd/"+program)...)
 	cmd.Dir = repository()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building %s: %w: %s", program, err, out)
@@ -55,10 +54,10 @@ func (b *bench) startTable(emit func(*table) error) error {
 		Name: "start", Title: "Start",
 		Columns: []string{"program", "binary MB", "ready ms", "CPU ms", "idle MiB", "of these, of files"},
 	}
-	t.note("The programs are built with -trimpath -tags=grpcnotrace -ldflags='-s -w'. A service is ready at the first " +
-		"200 of /readyz, and a command when --version has ended. demo first makes its keys and its directory; serve has " +
-		"SQLite and a journal. The idle memory is the resident set of the process after the time of a round. The pages of " +
-		"files are those of the binary, which processes share and which the kernel can drop.")
+	t.note("The programs are built with -trimpath -ldflags='-s -w'. A service is ready at the first 200 of /readyz, and " +
+		"a command when --version has ended. demo first makes its keys and its directory; serve has SQLite and a journal. " +
+		"The idle memory is the resident set of the process after the time of a round. The pages of files are those of the " +
+		"binary, which processes share and which the kernel can drop.")
 	s, err := b.service()
 	if err != nil {
 		return err

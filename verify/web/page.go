@@ -7,6 +7,7 @@ import (
 	"embed"
 	"encoding/hex"
 	"errors"
+	"html/template"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -15,7 +16,6 @@ import (
 	"time"
 	"unicode"
 
-	template "github.com/DataDog/datadog-agent/pkg/template/html"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify"
 )

@@ -5,11 +5,11 @@ import (
 	"cmp"
 	"embed"
 	"fmt"
+	"html/template"
 	"net/http"
 	"net/textproto"
 	"regexp"
 
-	template "github.com/DataDog/datadog-agent/pkg/template/html"
 	"github.com/admitone/admitone/cmd/ticketd/internal/apidoc"
 	"github.com/admitone/admitone/verify/web"
 )

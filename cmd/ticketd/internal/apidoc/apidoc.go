@@ -7,9 +7,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"html/template"
 	"strings"
 
-	template "github.com/DataDog/datadog-agent/pkg/template/html"
 	"go.yaml.in/yaml/v3"
 )
 

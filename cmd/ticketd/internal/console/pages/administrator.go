@@ -32,11 +32,11 @@ func (q *request) brandChoices(hint string, has []string, all bool) *field {
 		f.Options = append(f.Options, option{Value: b, Text: b})
 	}
 	const every = "every brand, future ones too"
-	if q.AllBrands {
+	if q.AllBrands() {
 		f.Options = append(f.Options, option{Value: "*", Text: every})
 	}
 	switch {
-	case all && q.CanChange:
+	case all && q.CanChange():
 		f.Value = "*"
 	case all: // an auditor reads the value
 		f.Value = every
@@ -72,7 +72,7 @@ func (q *request) administrators() error {
 		Next:  q.nextPage(list.Next),
 		Empty: "You see no administrator. The administrators of your brands appear here.",
 	}
-	if q.CanChange {
+	if q.CanChange() {
 		t.Actions = []action{{Text: "Add an administrator", Href: address("", "administrators/add")}}
 		t.Empty = "There is no administrator of your brands alone yet. Add the first one."
 	}
@@ -118,7 +118,7 @@ func (q *request) readAdministrator(f *form) (func(*directory.Administrator), bo
 
 func (q *request) addAdministrator() error {
 	a := directory.Administrator{Role: directory.RoleAuditor, Active: true}
-	if len(q.Brands) == 1 && !q.AllBrands {
+	if len(q.Brands) == 1 && !q.AllBrands() {
 		a.Brands = q.Brands
 	}
 	f := q.administratorForm(&a)
@@ -174,11 +174,11 @@ func (q *request) editAdministrator() error {
 
 // aboveAdministrator returns what stands above the form of an administrator.
 func (q *request) aboveAdministrator(a directory.Administrator) (above []action) {
-	if q.AllBrands {
+	if q.AllBrands() {
 		above = append(above, action{Text: "Events",
 			Href: address("", "audit", "kind", "administrator", "name", directory.UsernameKey(a.Username))})
 	}
-	if !q.CanChange {
+	if !q.CanChange() {
 		return above
 	}
 	above = append(above, action{Text: "End the sessions", Danger: true,

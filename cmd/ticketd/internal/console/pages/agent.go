@@ -49,7 +49,7 @@ func (q *request) agents() error {
 	if err != nil {
 		return err
 	}
-	if q.CanChange {
+	if q.CanChange() {
 		t.Actions = []action{{Text: "Add an agent", Href: q.at("agents/add")}, {Text: "Import a file",
 			Href: q.at("agents/import")}}
 	}
@@ -112,7 +112,7 @@ func (q *request) editAgent() error {
 		}
 	}
 	above := []action{{Text: "Events", Href: q.at("audit", "kind", "agent", "name", a.Username)}}
-	if q.CanChange {
+	if q.CanChange() {
 		above = append(above, action{Text: "Try to enter", Href: q.at("try", "name", a.Username)},
 			action{Text: "End the sessions", Href: q.at("agents/end-sessions", "name", a.Username),
 				Danger: true},

@@ -56,7 +56,7 @@ func (q *request) apiKeys() error {
 		Empty:   "There is no API key yet. Make one for each system that asks for tickets or redeems them.",
 		Columns: []string{"ID and note", "Scopes", "Brands", "Expires", "Last use", "State"},
 	}
-	if q.CanChange {
+	if q.CanChange() {
 		t.Actions = []action{{Text: "Make an API key", Href: address("", "api-keys/add")}}
 	}
 	now := q.Office.Now()
@@ -70,7 +70,7 @@ func (q *request) apiKeys() error {
 			state.Text = "revoked"
 		case !k.Expires.IsZero() && !now.Before(k.Expires):
 			state.Text = "expired"
-		case q.CanChange:
+		case q.CanChange():
 			state.More = []action{
 				{Text: "Replace", Href: address("", "api-keys/replace", "id", k.ID)},
 				{Text: "Revoke", Href: address("", "api-keys/revoke", "id", k.ID), Danger: true},

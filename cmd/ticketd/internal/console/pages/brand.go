@@ -42,9 +42,9 @@ func (q *request) brands() error {
 		Next:  q.nextPage(list.Next),
 		Empty: "You have no brand. Ask an administrator of the deployment for one.",
 	}
-	if q.AllBrands {
+	if q.AllBrands() {
 		t.Empty = "There is no brand yet. Add the first one."
-		if q.CanChange {
+		if q.CanChange() {
 			t.Actions = []action{{Text: "Add a brand", Href: address("", "brands/add")}}
 		}
 	}
@@ -58,7 +58,7 @@ func (q *request) brands() error {
 }
 
 func (q *request) addBrand() error {
-	if !q.AllBrands {
+	if !q.AllBrands() {
 		return &manage.ForbiddenError{Reason: "this is for administrators of all brands"}
 	}
 	f := &form{

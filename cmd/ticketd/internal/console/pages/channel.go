@@ -18,7 +18,7 @@ func (q *request) channels() error {
 		Next:  q.nextPage(list.Next),
 		Empty: "There is no channel yet. Add one for each place where customers enter, such as a web site.",
 	}
-	if q.CanChange {
+	if q.CanChange() {
 		t.Actions = []action{{Text: "Add a channel", Href: q.at("channels/add")}}
 	}
 	for _, c := range list.Items {
@@ -77,7 +77,7 @@ func (q *request) editChannel() error {
 		}
 	}
 	above := []action{{Text: "Chat URL, to copy", URL: c.URL}}
-	if q.CanChange {
+	if q.CanChange() {
 		above = append(above, action{Text: "Remove the channel", Href: q.at("channels/remove", "id", c.ID), Danger: true})
 	}
 	return q.show("Channel "+c.ID, f, above)

@@ -44,7 +44,7 @@ func (q *request) customers() error {
 	if err != nil {
 		return err
 	}
-	if q.CanChange {
+	if q.CanChange() {
 		t.Actions = []action{{Text: "Add a customer", Href: q.at("customers/add")}}
 	}
 	for _, c := range all {
@@ -112,7 +112,7 @@ func (q *request) editCustomer() error {
 		}
 	}
 	above := []action{{Text: "Events", Href: q.at("audit", "kind", "customer", "name", id)}}
-	if q.CanChange {
+	if q.CanChange() {
 		above = append(above, action{Text: "End the sessions", Href: q.at("customers/end-sessions", "id", id),
 			Danger: true},
 			action{Text: "Remove the customer", Href: q.at("customers/remove", "id", id), Danger: true})

@@ -61,8 +61,8 @@ func (f *form) fields() (all []*field) {
 	return all
 }
 
-// wrong returns the fields with errors.
-func (f *form) wrong() (all []*field) {
+// Wrong returns the fields with errors.
+func (f *form) Wrong() (all []*field) {
 	for _, field := range f.fields() {
 		if field.Error != "" {
 			all = append(all, field)
@@ -137,15 +137,14 @@ func (f *form) refused(err error) error {
 
 // show answers with the form.
 func (q *request) show(title string, f *form, above any) error {
-	status, wrong := http.StatusOK, f.wrong()
-	if f.Error != "" || len(wrong) > 0 {
+	status := http.StatusOK
+	if f.Error != "" || len(f.Wrong()) > 0 {
 		status = http.StatusUnprocessableEntity
 	}
 	q.render(status, title, "form", struct {
 		*form
-		Wrong []*field
 		Above any
-	}{f, wrong, above})
+	}{f, above})
 	return nil
 }
 

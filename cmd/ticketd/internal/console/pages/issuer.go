@@ -34,7 +34,7 @@ func (q *request) issuers() error {
 		case !i.BundleUntil.IsZero() && !now.Before(i.BundleUntil):
 			state.Text = "without a valid bundle"
 		}
-		if q.CanChange && q.AllBrands {
+		if q.CanChange() && q.AllBrands() {
 			end := address("", "issuers/end-sessions", "name", i.Name)
 			state.More = []action{{Text: "End sessions", Href: end, Danger: true}}
 		}
@@ -97,7 +97,7 @@ func issuerKeys(i directory.Issuer) string {
 
 func (q *request) endIssuerSessions() (destruction, error) {
 	i, err := q.desk.Issuer(q.r.Context(), q.r.URL.Query().Get("name"))
-	if err == nil && !q.AllBrands {
+	if err == nil && !q.AllBrands() {
 		err = &manage.ForbiddenError{Reason: "this is for administrators of all brands"}
 	}
 	return destruction{

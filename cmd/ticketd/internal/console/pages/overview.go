@@ -150,7 +150,7 @@ func (q *request) attention(now time.Time) (all []action, err error) {
 		return nil, err
 	}
 	all = append(all, issuers...)
-	if !q.AllBrands {
+	if !q.AllBrands() {
 		return all, nil
 	}
 	health, err := q.desk.Health(q.r.Context())

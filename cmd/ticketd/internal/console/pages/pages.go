@@ -99,7 +99,7 @@ func (p *pages) routes() {
 		for _, method := range []string{"GET ", "POST "} {
 			p.mux.HandleFunc(method+path, func(w http.ResponseWriter, r *http.Request) {
 				p.serve(w, r, func(q *request) error {
-					if !q.CanChange {
+					if !q.CanChange() {
 						return &manage.ForbiddenError{Reason: "an auditor changes nothing; ask an administrator"}
 					}
 					return h(q)
@@ -112,7 +112,7 @@ func (p *pages) routes() {
 		get(path, h)
 		p.mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 			p.serve(w, r, func(q *request) error {
-				if !q.CanChange {
+				if !q.CanChange() {
 					return &manage.ForbiddenError{Reason: "an auditor changes nothing; ask an administrator"}
 				}
 				return h(q)
@@ -184,8 +184,7 @@ func (p *pages) serve(w http.ResponseWriter, r *http.Request, page func(*request
 		q.failed(err)
 		return
 	}
-	q.Visit, q.desk, q.Known = visit, p.Office.For(caller), true
-	q.CanChange, q.AllBrands = caller.Role == directory.RoleAdmin, caller.AllBrands
+	q.Visit, q.desk, q.known = visit, p.Office.For(caller), true
 	if err := q.prepare(); err != nil {
 		q.fail(err)
 		return

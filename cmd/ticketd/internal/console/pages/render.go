@@ -3,11 +3,11 @@ package pages
 import (
 	"bytes"
 	"embed"
+	"html/template"
 	"net/http"
 	"strings"
 	"time"
 
-	template "github.com/DataDog/datadog-agent/pkg/template/html"
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 	"github.com/admitone/admitone/cmd/ticketd/internal/manage"
 )
@@ -22,19 +22,26 @@ type request struct {
 	r     *http.Request
 	desk  *manage.Desk
 	brand directory.Brand
+	known bool // whether the administrator is
 
-	Visit     Visit
-	Known     bool     // whether an administrator is signed in
-	CanChange bool     // whether the administrator may change anything
-	AllBrands bool     // whether the administrator has the whole deployment
-	Brand     string   // in the path; "": none
-	Brands    []string // of the administrator
-	Title     string
-	Data      any // of the page
+	Visit  Visit
+	Brand  string   // in the path; "": none
+	Brands []string // of the administrator
+	Title  string
+	Data   any // of the page
 }
 
-// here returns the part of the path behind the brand, for the contents.
-func (q *request) here() string {
+// Known reports whether an administrator is signed in.
+func (q *request) Known() bool { return q.known }
+
+// CanChange reports whether the administrator may change anything.
+func (q *request) CanChange() bool { return q.desk.Caller().Role == directory.RoleAdmin }
+
+// AllBrands reports whether the administrator has the whole deployment.
+func (q *request) AllBrands() bool { return q.desk.Caller().AllBrands }
+
+// Here returns the part of the path behind the brand, for the contents.
+func (q *request) Here() string {
 	path := strings.TrimPrefix(q.r.URL.Path, Root)
 	if q.Brand != "" {
 		path = strings.TrimPrefix(path, "/brands/"+q.Brand)
@@ -43,7 +50,9 @@ func (q *request) here() string {
 	return page
 }
 
-// messages are the messages for the codes in the query.
+// Message returns the message for the code in the query.
+func (q *request) Message() string { return messages[q.r.URL.Query().Get("did")] }
+
 var messages = map[string]string{
 	"added":    "Added.",
 	"saved":    "Saved. The change applies from the next request.",
@@ -74,8 +83,7 @@ var deploymentLinks = []link{
 }
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"at": address, "when": when,
-	"list":       func(parts []string) string { return strings.Join(parts, ", ") },
+	"at": address, "when": when, "list": func(parts []string) string { return strings.Join(parts, ", ") },
 	"brandLinks": func() []link { return brandLinks }, "deploymentLinks": func() []link { return deploymentLinks },
 	"pair": func(q *request, data any) map[string]any { return map[string]any{"Q": q, "Data": data} },
 }).ParseFS(assets, "assets/*.html"))
@@ -96,9 +104,8 @@ func (q *request) render(status int, title, page string, data any) {
 	if err == nil {
 		err = templates.ExecuteTemplate(&all, "layout", struct {
 			*request
-			Here, Message string
-			Body          template.HTML
-		}{q, q.here(), messages[q.r.URL.Query().Get("did")], template.HTML(body.String())}) //nolint:gosec // of a template
+			Body template.HTML
+		}{q, template.HTML(body.String())}) //nolint:gosec // the output of a template
 	}
 	if err != nil {
 		q.Log.ErrorContext(q.r.Context(), "a page of the console cannot be rendered", "error", err, "page", page)

@@ -137,9 +137,9 @@ func (q *request) brandSettings() error {
 		}
 	}
 	var above []action
-	if q.CanChange {
+	if q.CanChange() {
 		above = []action{{Text: "End all sessions of the brand", Href: q.at("end-sessions"), Danger: true}}
-		if q.AllBrands {
+		if q.AllBrands() {
 			above = append(above, action{Text: "Remove the brand", Href: q.at("remove"), Danger: true})
 		}
 	}
@@ -156,7 +156,7 @@ func (q *request) endBrandSessions() (destruction, error) {
 }
 
 func (q *request) removeBrand() (destruction, error) {
-	if !q.AllBrands {
+	if !q.AllBrands() {
 		return destruction{}, &manage.ForbiddenError{Reason: "this is for administrators of all brands"}
 	}
 	return destruction{

@@ -128,7 +128,7 @@ func (q *request) try(title string, f *form) error {
 			field.Error = sentence(err.Error())
 		}
 	}
-	if len(f.wrong()) > 0 {
+	if len(f.Wrong()) > 0 {
 		return q.show(title, f, above)
 	}
 	made, err := q.desk.IssueTicket(q.r.Context(), q.brand.Name, request)
