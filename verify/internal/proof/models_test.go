@@ -135,6 +135,9 @@ var (
 //
 // TICKETD_TEST_MODELS=large adds the larger sizes.
 func TestModels(t *testing.T) {
+	if testing.Short() {
+		t.Skip("with -short: SPIN searches for a minute or more")
+	}
 	needSpin(t)
 	explored := make(map[string]int)           // configurations, by model
 	missed := make(map[string]map[string]bool) // statements, with the configurations that do not reach them
@@ -174,6 +177,9 @@ func TestModels(t *testing.T) {
 
 // Each fault leads to a violation of its property, with a trail.
 func TestBadVariants(t *testing.T) {
+	if testing.Short() {
+		t.Skip("with -short: SPIN searches for a minute or more")
+	}
 	needSpin(t)
 	violated := make(map[string]bool)
 	for _, v := range bad {
