@@ -225,9 +225,10 @@ func mainByURL() {
 }
 
 // random has the parts of outputs that differ from run to run: API keys and their IDs, tickets,
-// times, how long an import took, and in events who did it.
+// times, how long an import took, and in events who did it, by which request.
 var random = regexp.MustCompile(strings.Join([]string{
 	`adm_[a-z2-7_]+`, `\b[a-z2-7]{10}\b`, `20\d\d-\d\d-\d\d[T0-9:.]*Z?`, `in [\d.]+m?s$`, `"seconds":[\d.e-]+`,
+	`"details":\{"requestId":"[^"]*"\},`, `\{"requestId":"[^"]*"\}`, `,"requestId":"[^"]*"`,
 	`by=\w+:\S+ (machine|from)=\S+`, `"actor":"[^"]*","actorKind":"\w+"`, `"machine":"[^"]*",`, `,"remote":"[^"]*"`,
 	`"lastUsed":(null|"[^"]*")`, // of the API key that calls the service
 	`no ticket of this service: .*;`, `, or (give|use) .*--last.*`,

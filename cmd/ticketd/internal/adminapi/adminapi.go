@@ -63,9 +63,9 @@ func New(office *manage.Office, gate *api.Gate, links Links) http.Handler {
 }
 
 // Links makes a link that lets an administrator into the console, for the holder of an API
-// key of scope console and a client's address. The error wraps directory.ErrNotFound if there
+// key of scope console, who is recorded as the actor. The error wraps directory.ErrNotFound if there
 // is no such administrator, or none whom the key may let in.
-type Links func(ctx context.Context, key directory.APIKey, remote, username string) (Link, error)
+type Links func(ctx context.Context, key directory.APIKey, by directory.Actor, username string) (Link, error)
 
 // A Link lets an administrator into the console, once.
 type Link struct {
@@ -104,6 +104,7 @@ type call struct {
 	w     http.ResponseWriter
 	r     *http.Request
 	key   directory.APIKey
+	by    directory.Actor // the API key
 	desk  *manage.Desk
 	links Links
 	brand string // of the path
@@ -130,8 +131,9 @@ func (s *server) answer(
 				"Forbidden: the API key may not do this; use one with the scope %s",
 				route.scope), "API key without scope "+string(route.scope), nil)
 		}
+		by := api.Actor(r, directory.ActorKey, key.ID)
 		c := &call{
-			w: w, r: r, key: key, desk: s.office.For(manage.KeyCaller(key, api.Address(r))), links: s.links,
+			w: w, r: r, key: key, by: by, desk: s.office.For(manage.KeyCaller(key, by)), links: s.links,
 			brand: r.PathValue("brand"),
 		}
 		if denied := c.prepare(route); denied != nil {

@@ -492,6 +492,19 @@ func TestExplainTicket(t *testing.T) {
 	assert.Equal(t, "secret", got["ticket"].(map[string]any)["uniqueId"])
 }
 
+// The audit trail and the answer speak of the same request.
+func TestEventsHaveTheRequest(t *testing.T) {
+	w := newWorld(t, filepath.Join(t.TempDir(), "admitone.db"))
+	key := w.key(nil, directory.ScopeAdmin)
+	got := w.ask(key, "POST", "/admin/brands", `{"name":"new"}`, "X-Request-Id", "r-1")
+	require.Equal(t, http.StatusCreated, got.status, got.body)
+	assert.Equal(t, "r-1", got.header.Get("X-Request-Id"))
+	got = w.ask(key, "GET", "/admin/events?brand=new", "")
+	require.Equal(t, http.StatusOK, got.status, got.body)
+	event := got.object(t)["items"].([]any)[0].(map[string]any)
+	assert.Equal(t, map[string]any{"requestId": "r-1"}, event["details"])
+}
+
 // Only an API key of scope console makes links, and the link is for this key and client.
 func TestLinks(t *testing.T) {
 	w := newWorld(t, filepath.Join(t.TempDir(), "admitone.db"))

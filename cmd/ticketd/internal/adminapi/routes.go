@@ -374,7 +374,7 @@ func makeLink(c *call) *api.Refusal {
 	if denied != nil {
 		return denied
 	}
-	link, err := c.links(c.r.Context(), c.key, api.Address(c.r), username)
+	link, err := c.links(c.r.Context(), c.key, c.by, username)
 	if err != nil {
 		return failed(err)
 	}

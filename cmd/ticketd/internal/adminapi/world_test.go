@@ -100,11 +100,11 @@ func newWorld(t *testing.T, dsn string) *world {
 		Directory: w.directory, Metrics: metrics.New(), Now: time.Now, Log: slog.New(slog.NewTextHandler(w, nil)),
 		Limiter: ratelimit.NewLocal(1000, nil), Limit: ratelimit.Limit{Rate: 1e5, Burst: 1e5},
 	})
-	links := func(_ context.Context, key directory.APIKey, remote, username string) (Link, error) {
+	links := func(_ context.Context, key directory.APIKey, by directory.Actor, username string) (Link, error) {
 		if username != "ann" {
 			return Link{}, directory.ErrNotFound
 		}
-		url := "https://console.example/" + key.ID + "/" + remote
+		url := "https://console.example/" + by.Name + "/" + by.Remote
 		return Link{URL: url, TicketID: strings.Repeat("0a", 16), Expires: time.Unix(1, 0).UTC()}, nil
 	}
 	server := httptest.NewServer(gate.Guard(New(office, gate, links)))

@@ -94,11 +94,10 @@ func (s *server) logVisit(r *http.Request, v *visit, status int, took time.Durat
 
 // actorOf returns who sends a request: an API key, or the holder of a ticket.
 func actorOf(r *http.Request) directory.Actor {
-	v := visitOf(r)
-	if v.key == "" {
-		return directory.Actor{Kind: directory.ActorTicket, Remote: v.address()}
+	if key := visitOf(r).key; key != "" {
+		return Actor(r, directory.ActorKey, key)
 	}
-	return directory.Actor{Kind: directory.ActorKey, Name: v.key, Remote: v.address()}
+	return Actor(r, directory.ActorTicket, "")
 }
 
 // address returns the client's address for the audit trail, or "" if the address is unknown.

@@ -69,6 +69,9 @@ func (g *Gate) MayLog(r *http.Request) bool { return g.s.mayLogRefusal(r) }
 // line in the access log are one.
 func JoiningLog(log *slog.Logger) *slog.Logger { return slog.New(joining{log.Handler()}) }
 
-// Address returns the client's address of a request behind Guard, or "" if the address is
-// unknown.
-func Address(r *http.Request) string { return visitOf(r).address() }
+// Actor returns who sends a request behind Guard, for the audit trail: an API key with an ID, or an
+// administrator with a username.
+func Actor(r *http.Request, kind directory.ActorKind, name string) directory.Actor {
+	v := visitOf(r)
+	return directory.Actor{Kind: kind, Name: name, Remote: v.address(), Request: v.id[0]}
+}

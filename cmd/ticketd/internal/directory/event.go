@@ -36,6 +36,7 @@ type Actor struct {
 	Name    string // ID of the API key, username of the administrator, or user at the shell
 	Machine string // host of a shell or a service
 	Remote  string // address of the client; "": unknown or none
+	Request string // ID of the request to the service, which the Details of a change get; "": none
 }
 
 // The actions of events. A change of a record is the kind of the record with .add, .set or
@@ -81,8 +82,11 @@ type Event struct {
 	SigningKey string
 	Reason     string // of a refusal
 
-	Count   int    // how many equal events this entry stands for, at least 1
-	Details string // a JSON object, or ""; the settings of brands and channels before and after
+	Count int // how many equal events this entry stands for, at least 1
+
+	// Details is a JSON object, or "": the settings of brands and channels before and after, the ID of the
+	// request that made a change as requestId, and more.
+	Details string
 }
 
 var eventColumns = []string{
@@ -205,7 +209,27 @@ func (c *change) finish(ctx context.Context) error {
 	if c.wrote && len(c.events) == 0 && !c.silent {
 		return errNoEvent
 	}
+	for i := range c.events {
+		if err := c.events[i].noteRequest(); err != nil {
+			return err
+		}
+	}
 	return insertEvents(ctx, c.transaction, c.events)
+}
+
+// noteRequest puts the ID of the actor's request at the end of the details, an object of
+// json.Marshal.
+func (e *Event) noteRequest() error {
+	if e.Actor.Request == "" {
+		return nil
+	}
+	id, err := json.Marshal(e.Actor.Request)
+	begin := "{"
+	if e.Details != "" {
+		begin = strings.TrimSuffix(e.Details, "}") + ","
+	}
+	e.Details = begin + `"requestId":` + string(id) + "}"
+	return err
 }
 
 // difference lists the fields that differ between two records, for an event, and if

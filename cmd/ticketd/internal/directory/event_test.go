@@ -168,6 +168,32 @@ func TestEventsOfChanges(t *testing.T) {
 	})
 }
 
+// The details of a change have the ID of the request, whether or not there are other details.
+func TestEventsHaveTheRequest(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		ctx := t.Context()
+		db := d.empty(t).As(Actor{Kind: ActorKey, Name: "k", Request: "r-1"})
+		require.NoError(t, db.AddBrand(ctx, Brand{Name: "acme"}))
+		db = db.As(Actor{Kind: ActorKey, Name: "k", Request: "r-2"})
+		_, err := db.UpdateBrand(ctx, "acme", func(b *Brand) error { b.Colour = "#112233"; return nil })
+		require.NoError(t, err)
+		_, err = db.ImportAgents(ctx, "acme", func(yield func(Agent, error) bool) { yield(Agent{Username: "ann"}, nil) }, nil)
+		require.NoError(t, err)
+		require.NoError(t, db.As(Actor{Kind: ActorShell}).RemoveAgent(ctx, "acme", "ann"))
+		var got []string
+		for _, e := range everyEvent(t, db) {
+			got = append(got, e.Action+" "+e.Details)
+		}
+		assert.Equal(t, []string{
+			`brand.add {"requestId":"r-1"}`,
+			`brand.set {"colour":{"was":"","is":"#112233"},"requestId":"r-2"}`,
+			`agent.add {"requestId":"r-2"}`,
+			`agent.import {"activated":0,"added":1,"changed":0,"deactivated":0,"unchanged":0,"requestId":"r-2"}`,
+			`agent.remove `,
+		}, got)
+	})
+}
+
 // A transaction that changes something without an event is not committed, so no method can
 // forget its event. everyCall has every method, and none of them fails.
 func TestNoChangeWithoutEvent(t *testing.T) {

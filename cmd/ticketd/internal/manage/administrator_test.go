@@ -13,6 +13,9 @@ import (
 	"github.com/admitone/admitone/cmd/ticketd/internal/directory"
 )
 
+// keyActor is an API key, for the audit trail.
+var keyActor = directory.Actor{Kind: directory.ActorKey}
+
 // An administrator of a brand sees and changes those of the brand alone, and gives no more
 // than the brand.
 func TestAdministratorsOfABrand(t *testing.T) {
@@ -112,9 +115,9 @@ func TestScopeConsole(t *testing.T) {
 	made, _, err := person.AddAPIKey(ctx, console)
 	require.NoError(t, err)
 	admin := office.For(KeyCaller(directory.APIKey{
-		ID: "admin", Scopes: []directory.Scope{directory.ScopeAdmin}, AllBrands: true}, ""))
+		ID: "admin", Scopes: []directory.Scope{directory.ScopeAdmin}, AllBrands: true}, keyActor))
 	both := office.For(KeyCaller(directory.APIKey{
-		ID: "both", Scopes: []directory.Scope{directory.ScopeAdmin, directory.ScopeConsole}, AllBrands: true}, ""))
+		ID: "both", Scopes: []directory.Scope{directory.ScopeAdmin, directory.ScopeConsole}, AllBrands: true}, keyActor))
 	var forbidden *ForbiddenError
 	widen := func(k *directory.APIKey) error { k.Brands = []string{"other", "own"}; return nil }
 	give := func(k *directory.APIKey) error { k.Scopes = append(k.Scopes, directory.ScopeConsole); return nil }
@@ -143,8 +146,8 @@ func TestTimeOfAPIKeys(t *testing.T) {
 	now := office.Now()
 	record := directory.APIKey{ID: "short", Scopes: []directory.Scope{directory.ScopeAdmin}, AllBrands: true,
 		Expires: now.Add(24 * time.Hour)}
-	short, free := office.For(KeyCaller(record, "")), office.For(KeyCaller(directory.APIKey{
-		ID: "free", Scopes: record.Scopes, AllBrands: true}, ""))
+	short, free := office.For(KeyCaller(record, keyActor)), office.For(KeyCaller(directory.APIKey{
+		ID: "free", Scopes: record.Scopes, AllBrands: true}, keyActor))
 	within := directory.APIKey{Scopes: []directory.Scope{directory.ScopeIssue}, Brands: []string{"own"},
 		Expires: now.Add(time.Hour)}
 	var forbidden *ForbiddenError
@@ -174,7 +177,7 @@ func TestTimeOfAPIKeys(t *testing.T) {
 	require.NoError(t, err)
 	in, err := office.Directory.Authenticate(ctx, bearer, office.Now())
 	require.NoError(t, err)
-	old := office.For(KeyCaller(in, ""))
+	old := office.For(KeyCaller(in, keyActor))
 	_, err = old.ChangeAPIKey(ctx, made.ID, func(k *directory.APIKey) error { k.Expires = time.Time{}; return nil })
 	assert.ErrorAs(t, err, &forbidden)
 	_, _, err = old.ReplaceAPIKey(ctx, made.ID, time.Minute)

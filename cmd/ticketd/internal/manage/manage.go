@@ -59,10 +59,10 @@ type Caller struct {
 	Expires   time.Time         // of an API key; zero: never
 }
 
-// KeyCaller returns the caller of an API key of scope admin, from a client's address.
-func KeyCaller(k directory.APIKey, remote string) Caller {
+// KeyCaller returns the caller of an API key of scope admin, who is recorded as the actor.
+func KeyCaller(k directory.APIKey, a directory.Actor) Caller {
 	return Caller{
-		Actor: directory.Actor{Kind: directory.ActorKey, Name: k.ID, Remote: remote},
+		Actor: a,
 		Role:  directory.RoleAdmin, Brands: k.Brands, AllBrands: k.AllBrands, Scopes: k.Scopes,
 		Expires: k.Expires,
 	}

@@ -74,10 +74,10 @@ func (s *Service) mountConsole(c api.Config) error {
 // linkForKey makes a link that lets an administrator into the console, for the holder of an
 // API key.
 func (s *Service) linkForKey(
-	ctx context.Context, key directory.APIKey, remote, username string,
+	ctx context.Context, key directory.APIKey, by directory.Actor, username string,
 ) (adminapi.Link, error) {
 	links := s.links
-	links.Directory = s.directory.As(directory.Actor{Kind: directory.ActorKey, Name: key.ID, Remote: remote})
+	links.Directory = s.directory.As(by)
 	link, err := links.ForKey(ctx, key, username)
 	if errors.Is(err, console.ErrNotActive) {
 		err = &directory.FieldError{
@@ -97,7 +97,7 @@ func (s *Service) administrator(r *http.Request) (c manage.Caller, v pages.Visit
 		return c, v, err
 	}
 	return manage.Caller{
-		Actor: directory.Actor{Kind: directory.ActorAdministrator, Name: visitor.Username, Remote: api.Address(r)},
+		Actor: api.Actor(r, directory.ActorAdministrator, visitor.Username),
 		Role:  visitor.Role, Brands: visitor.Brands, AllBrands: visitor.AllBrands,
 	}, pages.Visit{Name: cmp.Or(visitor.Name, visitor.Username), Age: visitor.Age, SignOut: console.LogoutPath}, nil
 }

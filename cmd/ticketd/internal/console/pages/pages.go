@@ -173,7 +173,7 @@ func (p *pages) routes() {
 
 // serve answers a request by a page.
 func (p *pages) serve(w http.ResponseWriter, r *http.Request, page func(*request) error) {
-	q := &request{pages: p, w: w, r: r}
+	q := &request{pages: p, w: w, r: r, RequestID: w.Header().Get("X-Request-Id")}
 	caller, visit, err := p.Caller(r)
 	switch {
 	case errors.Is(err, web.ErrNoSession):

@@ -327,6 +327,11 @@ func TestNobody(t *testing.T) {
 	w.err = errors.New("away")
 	assert.Equal(t, http.StatusInternalServerError, w.get("/console/brands/acme"))
 	assert.NotContains(t, w.body, "away")
+	assert.NotContains(t, w.body, "Quote this ID")
+	rec := httptest.NewRecorder()
+	rec.Header().Set("X-Request-Id", "r-1") // as the service does
+	w.h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/console/brands/acme", nil))
+	assert.Contains(t, rec.Body.String(), "Quote this ID when you ask for help: <code>r-1</code>")
 }
 
 var keyForm = regexp.MustCompile(`value="(adm_[a-z2-7]{10}_[a-z2-7]{52})"`)

@@ -24,11 +24,12 @@ type request struct {
 	brand directory.Brand
 	known bool // whether the administrator is
 
-	Visit  Visit
-	Brand  string   // in the path; "": none
-	Brands []string // of the administrator
-	Title  string
-	Data   any // of the page
+	Visit     Visit
+	RequestID string   // that the service gave the request; "": none
+	Brand     string   // in the path; "": none
+	Brands    []string // of the administrator
+	Title     string
+	Data      any // of the page
 }
 
 // Known reports whether an administrator is signed in.
