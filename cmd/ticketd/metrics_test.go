@@ -225,4 +225,5 @@ func TestMetricsInAnOutage(t *testing.T) {
 		got, _ := scrape(t, url)
 		assert.EqualValues(c, 1, got["ticketd_replay_up{store=redis}"])
 	}, time.Minute, 50*time.Millisecond)
+	p.logs("the replay store has lost what it knew") // it came back empty
 }

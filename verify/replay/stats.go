@@ -9,8 +9,10 @@ import (
 type Managed interface {
 	Store
 
-	// Epoch returns the beginning of the store's complete memory, as found by Open. Tickets
-	// issued at or before the epoch are IssuedBeforeStart. Zero means no barrier.
+	// Epoch returns the beginning of the store's complete memory, without asking a server: of a
+	// shared store, the latest beginning that the process has seen. A later epoch than before means that
+	// the servers have lost what they knew, or may have. Tickets issued at or before the epoch are
+	// IssuedBeforeStart. Zero means no barrier.
 	Epoch() time.Time
 
 	// Stats returns the store's numbers. A shared store asks the servers, within the store's

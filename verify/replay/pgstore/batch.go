@@ -139,7 +139,7 @@ func (s *Store) sendToOurs(ctx context.Context, batch []*request) (rows []row, e
 			return rows, err
 		}
 		s.pool.Reset()
-		if _, err := s.renew(ctx, named); err != nil {
+		if err := s.renew(ctx, named); err != nil {
 			return nil, err
 		}
 	}

@@ -85,11 +85,11 @@ func (e *lineageError) Unwrap() error { return e.cause }
 // A change of the lineage takes two renewals. Claims that name the last lineage may reach the
 // last server after the first renewal. So claims first name an unknown lineage, and the epoch
 // of the second renewal is after them.
-func (s *Store) renew(ctx context.Context, named string) (epoch time.Time, err error) {
+func (s *Store) renew(ctx context.Context, named string) error {
 	s.lineage.mu.Lock()
 	defer s.lineage.mu.Unlock()
 	if last := *s.lineage.last.Load(); last != named {
-		return epoch, nil
+		return nil
 	}
 	epoch, seen, err := s.renewOnce(ctx, named)
 	if err == nil && seen != named && named != "" && named != unknownLineage {
@@ -98,9 +98,12 @@ func (s *Store) renew(ctx context.Context, named string) (epoch time.Time, err e
 		epoch, seen, err = s.renewOnce(ctx, unknown)
 	}
 	if err != nil {
-		return epoch, err
+		return err
 	}
-	return epoch, s.lineage.keep(seen)
+	if last := s.epoch.Load(); last == nil || epoch.After(*last) {
+		s.epoch.Store(&epoch)
+	}
+	return s.lineage.keep(seen)
 }
 
 func (s *Store) renewOnce(ctx context.Context, named string) (epoch time.Time, seen string, err error) {

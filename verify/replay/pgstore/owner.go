@@ -69,7 +69,7 @@ func (s *Store) look(ctx context.Context) {
 	} else if err != nil {
 		return
 	}
-	_, err = s.renew(ctx, *s.lineage.last.Load())
+	err = s.renew(ctx, *s.lineage.last.Load())
 	if _, unkept := errors.AsType[*lineageError](err); unkept {
 		s.fault.Store(&err)
 	} else {

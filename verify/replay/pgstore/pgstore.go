@@ -79,7 +79,7 @@ type Store struct {
 	timeout time.Duration
 	log     *slog.Logger
 	noFsync bool
-	epoch   time.Time // that Open found
+	epoch   atomic.Pointer[time.Time] // the latest that renew has seen
 
 	// fault is why nothing is claimed though the server answers, or nil.
 	fault atomic.Pointer[error]
@@ -222,8 +222,8 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Epoch implements replay.Managed: the epoch as found by Open.
-func (s *Store) Epoch() time.Time { return s.epoch }
+// Epoch implements replay.Managed. Every process looks at the epoch every 5 s.
+func (s *Store) Epoch() time.Time { return *s.epoch.Load() }
 
 // String names the server, the database and the realm.
 func (s *Store) String() string { return s.name }

@@ -60,9 +60,7 @@ func (s *Store) prepare(ctx context.Context) error {
 
 // begin begins the epoch if need be.
 func (s *Store) begin(ctx context.Context) error {
-	epoch, err := s.renew(ctx, *s.lineage.last.Load())
-	s.epoch = epoch
-	return orUnavailable(err)
+	return orUnavailable(s.renew(ctx, *s.lineage.last.Load()))
 }
 
 // migrate makes the schema if need be, and reports whether it did. An existing schema needs

@@ -27,7 +27,7 @@ type Store struct {
 	keys   *keys
 	db     int
 	fence  string
-	epoch  time.Time // the latest of those found by Open
+	epoch  atomic.Pointer[time.Time] // the latest that touch has seen
 
 	origin string // for epochs without an origin
 
@@ -101,17 +101,25 @@ func (s *Store) begin(ctx context.Context) error {
 		return fmt.Errorf("loading the script: %w", explain(err))
 	}
 	s.sha = sha
-	epochs, err := s.touch(ctx, doTouch)
-	if err != nil {
+	if _, err := s.touch(ctx, doTouch); err != nil {
 		return fmt.Errorf("running the script: %w", explain(err))
 	}
-	s.epoch = slices.MaxFunc(epochs[:], time.Time.Compare)
 	return nil
 }
 
-// Epoch implements replay.Managed: the latest epoch of all buckets, as found by Open. In
-// other buckets, some tickets issued before may be good.
-func (s *Store) Epoch() time.Time { return s.epoch }
+// Epoch implements replay.Managed: the latest epoch of all buckets. In other buckets, some tickets
+// issued before may be good. Every process looks at the epochs every 5 s.
+func (s *Store) Epoch() time.Time { return *s.epoch.Load() }
+
+// sawEpoch keeps the latest epoch.
+func (s *Store) sawEpoch(epoch time.Time) {
+	for {
+		last := s.epoch.Load()
+		if last != nil && !epoch.After(*last) || s.epoch.CompareAndSwap(last, &epoch) {
+			return
+		}
+	}
+}
 
 // Close ends the connections. Claims are ErrUnavailable from then on.
 func (s *Store) Close() error {
@@ -264,6 +272,9 @@ func (s *Store) touch(ctx context.Context, what string) ([buckets]time.Time, err
 	epochs, again, err := s.touchOnce(ctx, what)
 	if again {
 		epochs, _, err = s.touchOnce(ctx, what)
+	}
+	if err == nil && what == doTouch { // doRenew begins one after the other, while nobody is admitted
+		s.sawEpoch(slices.MaxFunc(epochs[:], time.Time.Compare))
 	}
 	return epochs, err
 }

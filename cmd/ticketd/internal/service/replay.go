@@ -177,6 +177,45 @@ func (r Replay) record(s replay.Managed) state.ReplayStore {
 	return state.ReplayStore{Store: s, Name: r.Name(), Epoch: epoch}
 }
 
+// replayEvery is the time between two looks at the epoch of a shared store.
+const replayEvery = 5 * time.Second
+
+// epochs tells the log when a shared store has lost its past while the service runs, and notes
+// the new epoch in the data folder's record.
+type epochs struct {
+	service *Service
+	store   replay.Managed
+	last    time.Time // at the last look
+}
+
+// look compares the store's epoch with that of the last look.
+func (e *epochs) look() {
+	epoch := e.store.Epoch()
+	if epoch.Equal(e.last) {
+		return
+	}
+	e.last = epoch
+	c := &e.service.config
+	_, _, err := c.State.ResumeReplay(c.Replay.record(e.store), c.Skew, time.Now(), e.service.log)
+	if err != nil {
+		e.service.log.Error("the new epoch of the replay store cannot be noted", "error", err)
+	}
+}
+
+// keep looks until ctx is done.
+func (e *epochs) keep(ctx context.Context) {
+	tick := time.NewTicker(replayEvery)
+	defer tick.Stop()
+	for e.service.config.Replay.Kind().Shared() {
+		e.look()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
 // roots returns the authorities for certificates of Redis; nil for the system's.
 func (r Replay) roots() (*tls.Config, error) {
 	if r.CAFile == "" {

@@ -121,4 +121,37 @@ func TestTellOfAmnesia(t *testing.T) {
 	redis.Do("FLUSHALL")
 	assert.Contains(t, serve(redis.URL), "the replay store has lost what it knew")
 	assert.Empty(t, serve(redis.URL))
+
+	// While the service runs.
+	for uri, lose := range map[string]func(){
+		redis.URL: func() { redis.Do("FLUSHALL") },
+		database: func() {
+			_, err = conn.Exec(t.Context(), "TRUNCATE admitone_replay.claims")
+			require.NoError(t, err)
+		},
+	} {
+		serve(uri)
+		b.Reset()
+		s := &Service{log: log, config: Config{
+			Replay: Replay{URI: uri}, State: state.Place{Data: data}, Skew: time.Second,
+		}, metrics: metrics.New()}
+		claims, _, err := s.openReplay(t.Context(), false)
+		require.NoError(t, err)
+		now := time.Now()
+		claim := replay.Claim{
+			Nonce: [16]byte{1}, Issued: now, NotBefore: now, Expires: now.Add(time.Minute), RetainUntil: now.Add(time.Hour),
+		}
+		s.epochs.look()
+		assert.Empty(t, b.String(), "it is as it was")
+		lose()
+		_, err = claims.Claim(t.Context(), claim) // which sees the loss
+		require.NoError(t, err)
+		s.epochs.look()
+		assert.Contains(t, b.String(), `level=WARN msg="the replay store has lost what it knew`)
+		b.Reset()
+		s.epochs.look()
+		assert.Empty(t, b.String(), "it is told once")
+		require.NoError(t, s.closers[0].Close())
+		assert.Empty(t, serve(uri), "also at the next start")
+	}
 }

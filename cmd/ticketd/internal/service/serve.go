@@ -44,6 +44,7 @@ func (s *Service) Serve(ctx context.Context) error {
 	}
 	go s.capped.keep(ctx)
 	go s.expiring.keep(ctx)
+	go s.epochs.keep(ctx)
 	go s.watchBundles(ctx)
 	select {
 	case err := <-ended:

@@ -117,6 +117,7 @@ type Service struct {
 	looks     looks.Folder
 	live      Live // in effect
 	expiring  *expiring
+	epochs    *epochs
 }
 
 // Open opens everything for the service. The lock belongs to the data folder; Close
@@ -288,6 +289,7 @@ func (s *Service) openReplay(ctx context.Context, newKeys bool) (replay.Store, t
 		return nil, 0, fmt.Errorf("opening the replay store: %w", err)
 	}
 	s.closers = append(s.closers, opened)
+	s.epochs = &epochs{service: s, store: opened}
 	return c.State.ResumeReplay(c.Replay.record(opened), c.Skew, time.Now(), s.log)
 }
 
