@@ -122,6 +122,7 @@ func backupUnderLoad(t *testing.T, from, to string) {
 	for name, ticket := range map[string]string{"spent": spent, "revoked": revoked, "unspent": unspent, "many": many} {
 		assert.Equal(t, http.StatusForbidden, mustEnter(t, info.LoginURL, ticket), name)
 	}
+	p.logs(`cause="the ticket was issued before the directory was restored from a backup"`)
 	signedIn := func(c *http.Cookie) int {
 		r, err := http.NewRequest(http.MethodGet, info.URL+"/auth/brand/commbox/check", nil)
 		require.NoError(t, err)

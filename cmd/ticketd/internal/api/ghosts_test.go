@@ -3,7 +3,9 @@
 package api
 
 import (
+	"bytes"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -139,6 +141,36 @@ func TestGhostTickets(t *testing.T) {
 }
 
 const testSkew = 10 * time.Second
+
+// A ticket from before a restore is refused, and the log says why.
+func TestTicketBeforeRestore(t *testing.T) {
+	t.Parallel()
+	var config Config
+	w := newWorldOn(t, filepath.Join(t.TempDir(), "directory.db"), func(c *Config) { config = *c })
+	old := w.ticket(w.anyKey, reference)
+	w.ns.Add(int64(time.Second))
+	var stream bytes.Buffer
+	_, err := w.directory.Save(t.Context(), &stream, directory.SaveOptions{})
+	require.NoError(t, err)
+	restored, err := directory.Open(t.Context(), filepath.Join(t.TempDir(), "restored.db"))
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, restored.Close()) })
+	restored.SetClock(w.now)
+	_, err = restored.Load(t.Context(), &stream, directory.LoadOptions{ID: "restored"})
+	require.NoError(t, err)
+	config.Directory = restored
+	h, err := New(config)
+	require.NoError(t, err)
+	w.server.Close()
+	w.server = httptest.NewServer(h)
+
+	const cause = `cause="the ticket was issued before the directory was restored from a backup"`
+	assert.NotContains(t, w.log.String(), cause)
+	assert.Equal(t, http.StatusForbidden, w.client().get("/login?ta="+old).status)
+	assert.Contains(t, w.log.String(), cause)
+	w.ns.Add(int64(time.Second))
+	assert.Equal(t, http.StatusSeeOther, w.client().get("/login?ta="+w.ticket(w.anyKey, reference)).status)
+}
 
 // trap W9: customers' tickets and sessions of a brand that was removed are not good in the
 // brand that has its name, and neither are its API keys. A new name has no such time: add,
