@@ -198,6 +198,33 @@ func TestPolicyChangesAmongOthers(t *testing.T) {
 	}
 }
 
+// Lowering propagation does not shorten the wait of a pending key, nor that of a key made soon
+// after: a reader may be as slow as the earlier policy allowed. People who know better need not wait.
+func TestPropagationLowered(t *testing.T) {
+	clock := newClock()
+	c := config(Ticket)
+	c.Now = clock.now
+	path := newFile(t, c)
+	old := DefaultPolicy(Ticket)
+	p := old
+	p.Propagation = time.Second
+	start := clock.t
+	first := mustChange(t, path, c, Step{Do: Rotate}).Keys[1]
+	clock.t = start.Add(time.Minute)
+	info := mustChange(t, path, c, Step{Do: SetPolicy, Policy: &p})
+	first = stateOf(t, info, first.ID)
+	from := start.Add(old.Propagation + old.Skew)
+	assert.Equal(t, from, info.Policy.PromoteFrom(first))
+	_, err := Change(path, c, "", Step{Do: Promote, Key: first.ID})
+	assertBlocked(t, &BlockedError{Do: Promote, ID: first.ID, State: Pending, From: from}, err)
+	info = mustChange(t, path, c, Step{Do: Promote, Key: first.ID, Unsafe: true}, Step{Do: Rotate})
+	from = start.Add(time.Minute + old.Propagation + old.Skew)
+	assert.Equal(t, from, info.Policy.PromoteFrom(info.Keys[2]), "a reader may have the file from before the change")
+	clock.t = from
+	info = mustChange(t, path, c, Step{Do: Promote, Key: info.Keys[2].ID}, Step{Do: Rotate})
+	assert.Equal(t, from.Add(p.Propagation+p.Skew), info.Policy.PromoteFrom(info.Keys[3]), "all is forgotten")
+}
+
 // Lowering published shortens no promise that was made: neither for keys of now nor for the next.
 func TestPublishedLowered(t *testing.T) {
 	const week = 7 * 24 * time.Hour

@@ -110,9 +110,11 @@ then.
 
 The flags are checked together. A change to shorter times does not shorten what others
 rely on: a key stays for the longer lifetime of the tickets that it has sealed. While
-others may hold a bundle from before the change, new signing keys wait, and old decryption
-keys stay. A key of AES256_GCM may seal 2^32 tickets; if --expected-rate needs more before
-the next rotation, policy warns and tells what to do.`,
+services may have a file from before the change, or others a bundle, pending and new keys
+wait as long as the earlier policy said, and old decryption keys stay. If every service has
+the key, promote --unsafe-before-propagation need not wait. A key of AES256_GCM may seal
+2^32 tickets; if --expected-rate needs more before the next rotation, policy warns and
+tells what to do.`,
 		Example: `  keyring policy tickets.keyring --realm prod --kek file:/etc/admitone/kek
   keyring policy tickets.keyring --rotate-every 7d --expected-rate 500 --realm prod --kek file:/etc/admitone/kek`,
 		Args: cobra.ExactArgs(1),
