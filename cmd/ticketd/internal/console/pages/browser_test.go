@@ -95,6 +95,12 @@ func look(t *testing.T, ctx context.Context, page, scheme string) {
 		wide, err := chromedp.Run(ctx, chromedp.Evaluate[int64]("document.documentElement.scrollWidth"))
 		require.NoError(t, err)
 		assert.LessOrEqual(t, wide, width, view)
+		if width == 320 || page == Root+"/issuers" {
+			hidden, err := chromedp.Run(ctx, chromedp.Evaluate[int64](
+				`[...document.querySelectorAll(".records")].filter(r => r.scrollWidth > r.parentElement.clientWidth).length`))
+			require.NoError(t, err)
+			assert.Zero(t, hidden, "%s: a list is wider than its place", view)
+		}
 		if dir := os.Getenv("SCREENSHOTS"); dir != "" {
 			b, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
 			require.NoError(t, err)

@@ -20,7 +20,7 @@ func (q *request) issuers() error {
 		Caption: "Issuers",
 		Empty: "Nobody else may issue tickets of these brands. The files of ticketd serve --issuers and --trust name " +
 			"issuers with keys of their own.",
-		Columns: []string{"Issuer", "May issue", "Until", "Keys", "Last use", "State"},
+		Columns: []string{"Issuer", "State", "Grant", "Keys and last uses"},
 	}
 	now := q.Office.Now()
 	for _, i := range all {
@@ -38,18 +38,13 @@ func (q *request) issuers() error {
 			end := address("", "issuers/end-sessions", "name", i.Name)
 			state.More = []action{{Text: "End sessions", Href: end, Danger: true}}
 		}
-		until := cell{Quiet: "no end"}
-		if !i.Until.IsZero() {
-			until.Text = when(i.Until)
-		}
-		t.Rows = append(t.Rows, []cell{
-			{Text: i.Name}, {Text: granted(i)}, until, {Text: issuerKeys(i)}, {Text: when(i.LastUsed)}, state,
-		})
+		t.Rows = append(t.Rows, []cell{{Text: i.Name}, state, {Text: granted(i)}, {Text: issuerKeys(i)}})
 	}
 	return q.list("Issuers", t)
 }
 
-// granted returns which tickets an issuer may make, or might if it were not denied, for people.
+// granted returns which tickets an issuer may make, or might if it were not denied, in lines for
+// people.
 func granted(i directory.Issuer) string {
 	parts := []string{strings.Join(i.Brands, ", ")}
 	if i.AllBrands {
@@ -73,16 +68,23 @@ func granted(i directory.Issuer) string {
 	if i.Rate > 0 {
 		parts = append(parts, strconv.FormatFloat(i.Rate, 'f', -1, 64)+" a second")
 	}
-	return strings.Join(append(parts, "format "+strconv.Itoa(i.Format)), "; ")
+	parts = append(parts, "format "+strconv.Itoa(i.Format))
+	if !i.Until.IsZero() {
+		parts = append(parts, "until "+when(i.Until))
+	}
+	return strings.Join(parts, "\n")
 }
 
-// issuerKeys returns the keys of an issuer with their last uses, for people.
+// issuerKeys returns the keys of an issuer with their last uses, in lines for people.
 func issuerKeys(i directory.Issuer) string {
 	used := make(map[string]string)
 	for _, u := range i.KeyUses {
 		used[u.ID] = ", used " + when(u.LastUsed)
 	}
-	var all []string
+	all := []string{"never used"}
+	if !i.LastUsed.IsZero() {
+		all[0] = "last used " + when(i.LastUsed)
+	}
 	for _, id := range i.Keys {
 		all = append(all, id+used[id])
 	}
@@ -92,7 +94,7 @@ func issuerKeys(i directory.Issuer) string {
 	if i.Generation > 0 {
 		all = append(all, "bundle "+strconv.Itoa(i.Generation)+" until "+when(i.BundleUntil))
 	}
-	return strings.Join(all, "; ")
+	return strings.Join(all, "\n")
 }
 
 func (q *request) endIssuerSessions() (destruction, error) {

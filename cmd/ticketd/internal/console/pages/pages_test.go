@@ -533,10 +533,10 @@ func TestIssuersPage(t *testing.T) {
 	require.Equal(t, http.StatusOK, w.get("/console/issuers"))
 	text := words()
 	for _, want := range []string{
-		"partner acme; for agent and customer; at most 5m0s; also for many uses; may change customers&#39; records; claims plan,",
-		"2.5 a second; format 2", "0000000a, used 15 Jan 2027 08:00 UTC; 0000000b; 0000000c, denied; bundle 3 until",
-		"15 Jan 2027 08:00 UTC may issue", "portal acme; for agent; format 1 no end 0000000d never may issue", "stolen acme",
-		"never denied", "Issuer stolen is denied", "Issuer portal was never used", "The grant of issuer partner ends in 9 days, at",
+		"partner may issue acme for agent and customer at most 5m0s also for many uses may change customers&#39; records claims plan,",
+		"2.5 a second format 2 until", "last used 15 Jan 2027 08:00 UTC 0000000a, used 15 Jan 2027 08:00 UTC 0000000b",
+		"0000000c, denied bundle 3 until", "portal may issue acme for agent format 1 never used 0000000d",
+		"stolen denied acme", "Issuer stolen is denied", "Issuer portal was never used", "The grant of issuer partner ends in 9 days, at",
 		"The bundle with the keys of issuer partner ends in",
 	} {
 		assert.Contains(t, text, want)
@@ -548,7 +548,7 @@ func TestIssuersPage(t *testing.T) {
 
 	w.caller.AllBrands, w.caller.Brands = true, nil
 	require.Equal(t, http.StatusOK, w.get("/console/issuers"))
-	assert.Contains(t, words(), "portal all brands; for agent")
+	assert.Contains(t, words(), "portal may issue End sessions all brands for agent")
 	assert.Contains(t, words(), "0000000f")
 	require.Equal(t, http.StatusOK, w.get("/console/brands/other"))
 	assert.NotContains(t, words(), "Issuer stolen is denied")

@@ -13,7 +13,7 @@ type table struct {
 	Next           string // address of the next part
 }
 
-// A cell is a part of a row. The first cell of a row names the record.
+// A cell is a part of a row. The first cell of a row names the record. Text may have several lines.
 type cell struct {
 	Text, Href string
 	Quiet      string // shown in grey where Text is empty
