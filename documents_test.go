@@ -385,6 +385,8 @@ func checkGoTest(t *testing.T, b block, line string) {
 				names = append(names, "func "+kind+`\w*`+strings.Trim(strings.TrimPrefix(words[i], kind), "$^"))
 			}
 		case "-v":
+		case "-timeout":
+			i++
 		default:
 			packages = append(packages, words[i])
 		}
