@@ -528,8 +528,7 @@ func (o *organisations) deny() {
 	began := time.Now()
 	for _, org := range []string{"a", "b"} {
 		o.command("trust", "refresh", org+".list", "--now", "--kek", "signed:"+org+".id") // the last keys
-		o.keyring.run(0, "trust", "deny", org+".list", "b", "--reason", "ended", "--end-sessions",
-			"--kek", "signed:"+org+".id")
+		o.command("trust", "deny", org+".list", "b", "--reason", "ended", "--end-sessions", "--kek", "signed:"+org+".id")
 		data, err := os.ReadFile(o.path(org + ".list"))
 		require.NoError(t, err)
 		_, generation, err := endOf(data, o.identity(org)) // of what was read: the list is refreshed meanwhile
