@@ -22,6 +22,9 @@ import (
 // overrideUserInfo true, false and absent, for a new and an existing customer, by a
 // browser and over the API, on both databases.
 func TestOverrideUserInfo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("with -short: it takes long, on one goroutine")
+	}
 	t.Parallel()
 	for name, dsn := range map[string]func() string{
 		"sqlite":   func() string { return filepath.Join(t.TempDir(), "directory.db") },

@@ -222,6 +222,9 @@ func (b matrixBrand) expect(how map[string]string) expected {
 // Every field in every way, in both shapes, for agents and customers, under every
 // brand's settings; then any ways together.
 func TestMatrix(t *testing.T) {
+	if testing.Short() {
+		t.Skip("with -short: it takes long, on one goroutine")
+	}
 	t.Parallel()
 	w := newWorld(t)
 	ctx := t.Context()

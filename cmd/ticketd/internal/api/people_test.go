@@ -60,6 +60,9 @@ func (w *world) customer(id string) directory.Customer {
 //
 // trap S1, trap S2
 func TestSharedPhone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("with -short: it takes long, on one goroutine")
+	}
 	onBoth(t, func(t *testing.T, w *world) {
 		n := 0
 		for door, enter := range w.enterings() {
@@ -112,6 +115,9 @@ func TestSharedPhone(t *testing.T) {
 //
 // trap S1, trap S2
 func TestTableOfIdentifiers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("with -short: it takes long, on one goroutine")
+	}
 	onBoth(t, func(t *testing.T, w *world) {
 		n, hers := 0, 0
 		for door, enter := range w.enterings() {
