@@ -94,6 +94,22 @@ func TestFloors(t *testing.T) {
 	}
 }
 
+// All modules, and the workflow, are built with the Go of go.mod: an older one may have faults that are known.
+func TestToolchain(t *testing.T) {
+	line := regexp.MustCompile(`(?m)^toolchain go(.+)$`)
+	version := line.FindStringSubmatch(read(t, "go.mod"))
+	require.NotNil(t, version)
+	for _, name := range []string{"bench", "examples/routers", "image", "release", "verify/internal/histories"} {
+		assert.Equal(t, version, line.FindStringSubmatch(read(t, name+"/go.mod")), name)
+	}
+	containers := regexp.MustCompile(`container: golang:(.+)-bookworm`).FindAllStringSubmatch(
+		read(t, ".github/workflows/ci.yml"), -1)
+	require.NotEmpty(t, containers)
+	for _, container := range containers {
+		assert.Equal(t, version[1], container[1])
+	}
+}
+
 var update = flag.Bool("update", false, "write the drawing of the imports into docs/architecture.md")
 
 // drawing is the picture of the packages and their imports, by floors, in lines of at most 100 columns.
