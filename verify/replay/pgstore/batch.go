@@ -2,104 +2,22 @@ package pgstore
 
 import (
 	"bytes"
-	"container/list"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/admitone/admitone/verify/replay"
 )
 
-const (
-	// flights is the most statements on their way at a time.
-	flights = 2
-	// maxBatch is the most claims in a statement.
-	maxBatch = 256
-	// maxWaiting is the most claims that wait for a statement to come back. A server with
-	// 5,000 claims a second answers so many within Config.Timeout.
-	maxWaiting = 16_384
-)
-
 // request is a claim (spend) or a peek, awaited by a caller.
 type request struct {
 	claim  replay.Claim
 	spend  bool
-	done   chan struct{} // closed when answer and err are set
 	answer replay.Answer
 	err    error
-}
-
-// requests wait to be sent. While fewer than flights statements are on their way, a new
-// request is sent at once, alone. Otherwise the request waits for a statement to come back,
-// and is sent with the other waiting requests.
-type requests struct {
-	mu      sync.Mutex
-	waiting list.List // of *request
-	flying  int
-	flown   sync.WaitGroup
-	closed  bool
-}
-
-var (
-	errClosed  = errors.New("the store is closed")
-	errTooMany = fmt.Errorf("%d claims wait for the server already", maxWaiting)
-)
-
-// enqueue returns r's place, for withdraw.
-func (s *Store) enqueue(r *request) (*list.Element, error) {
-	q := &s.requests
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	switch {
-	case q.closed:
-		return nil, errClosed
-	case q.waiting.Len() == maxWaiting:
-		return nil, errTooMany
-	}
-	place := q.waiting.PushBack(r)
-	if q.flying < flights {
-		q.flying++
-		q.flown.Go(s.fly)
-	}
-	return place, nil
-}
-
-// withdraw takes back a request not yet sent.
-func (q *requests) withdraw(place *list.Element) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.waiting.Remove(place) // nothing, if it is not there
-}
-
-// take returns the next batch. An empty batch ends a flight.
-func (q *requests) take() (batch []*request) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for len(batch) < maxBatch && q.waiting.Len() > 0 {
-		batch = append(batch, q.waiting.Remove(q.waiting.Front()).(*request))
-	}
-	if len(batch) == 0 {
-		q.flying--
-	}
-	return batch
-}
-
-// close refuses new requests, and returns when all earlier ones are answered.
-func (q *requests) close() {
-	q.mu.Lock()
-	q.closed = true
-	q.mu.Unlock()
-	q.flown.Wait()
-}
-
-func (s *Store) fly() {
-	for batch := s.requests.take(); len(batch) > 0; batch = s.requests.take() {
-		s.answer(batch)
-	}
 }
 
 // answer sends a batch and answers its requests, within Config.Timeout. A caller that gives
@@ -118,7 +36,6 @@ func (s *Store) answer(batch []*request) {
 		if r.err = err; err == nil {
 			r.answer, r.err = rows[i].answer(&r.claim)
 		}
-		close(r.done)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/admitone/admitone/internal/servers"
 	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/internal/queue"
 )
 
 // hold keeps all claims at the server waiting until the returned function is
@@ -35,18 +36,12 @@ func hold(t *testing.T, url string) (release func()) {
 	}
 }
 
-func (q *requests) state() (waiting, flying int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.waiting.Len(), q.flying
-}
-
 // await waits until as many requests wait behind flights that are all under way.
 func await(t *testing.T, s *Store, waiting int) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		w, f := s.requests.state()
-		return w == waiting && f == flights
+		w, f := s.requests.State()
+		return w == waiting && f == queue.Flights
 	}, patience, time.Millisecond)
 }
 
@@ -73,14 +68,14 @@ func occupy(t *testing.T, s *Store) (answered func()) {
 	t.Helper()
 	// The flight of what was answered just now may not be over yet.
 	require.Eventually(t, func() bool {
-		w, f := s.requests.state()
+		w, f := s.requests.State()
 		return w == 0 && f == 0
 	}, patience, time.Millisecond)
 	var answers []func() (replay.Answer, error)
-	for n := range flights {
+	for n := range queue.Flights {
 		answers = append(answers, later(context.Background(), s.Claim, fresh()))
 		require.Eventually(t, func() bool {
-			w, f := s.requests.state()
+			w, f := s.requests.State()
 			return w == 0 && f == n+1
 		}, patience, time.Millisecond)
 	}
@@ -116,7 +111,7 @@ func TestSharedStatement(t *testing.T) {
 			release := hold(t, url)
 			answered := occupy(t, s)
 			var queued int
-			queue := func(call func(context.Context, replay.Claim) (replay.Answer, error), c replay.Claim) func() (replay.Answer,
+			enqueue := func(call func(context.Context, replay.Claim) (replay.Answer, error), c replay.Claim) func() (replay.Answer,
 				error) {
 				t.Helper()
 				answer := later(ctx, call, c)
@@ -131,19 +126,19 @@ func TestSharedStatement(t *testing.T) {
 				repeated bool
 			}
 			wants := []want{
-				{queue(s.Peek, twice), replay.Admitted, false},
-				{queue(s.Claim, twice), replay.Admitted, false},
-				{queue(s.Claim, twice), replay.AlreadyUsed, false},
-				{queue(s.Peek, twice), replay.AlreadyUsed, false},
-				{queue(s.Claim, retried), replay.Admitted, false},
-				{queue(s.Claim, retried), replay.Admitted, true},
-				{queue(s.Claim, bound(retried, 8)), replay.AlreadyUsed, false},
-				{queue(s.Claim, bound(spent, 2)), replay.AlreadyUsed, false},
-				{queue(s.Claim, late), replay.TooLate, false},
-				{queue(s.Claim, old), replay.IssuedBeforeStart, false},
+				{enqueue(s.Peek, twice), replay.Admitted, false},
+				{enqueue(s.Claim, twice), replay.Admitted, false},
+				{enqueue(s.Claim, twice), replay.AlreadyUsed, false},
+				{enqueue(s.Peek, twice), replay.AlreadyUsed, false},
+				{enqueue(s.Claim, retried), replay.Admitted, false},
+				{enqueue(s.Claim, retried), replay.Admitted, true},
+				{enqueue(s.Claim, bound(retried, 8)), replay.AlreadyUsed, false},
+				{enqueue(s.Claim, bound(spent, 2)), replay.AlreadyUsed, false},
+				{enqueue(s.Claim, late), replay.TooLate, false},
+				{enqueue(s.Claim, old), replay.IssuedBeforeStart, false},
 			}
 			for range 40 {
-				wants = append(wants, want{queue(s.Claim, fresh()), replay.Admitted, false})
+				wants = append(wants, want{enqueue(s.Claim, fresh()), replay.Admitted, false})
 			}
 			impatient, cancel := context.WithCancel(ctx)
 			given := fresh()
@@ -166,7 +161,7 @@ func TestSharedStatement(t *testing.T) {
 			assert.Equal(t, replay.Admitted, claim(t, s, given).Status, "it was never sent")
 			answered()
 			// One claim, then flights of one, then one of all others, and this one.
-			assert.Equal(t, 1+flights+1+1, ask1[int](t, url, "SELECT count(DISTINCT xmin::text) FROM admitone_replay.claims"))
+			assert.Equal(t, 1+queue.Flights+1+1, ask1[int](t, url, "SELECT count(DISTINCT xmin::text) FROM admitone_replay.claims"))
 		})
 	}
 }
@@ -287,19 +282,21 @@ func TestTooManyWait(t *testing.T) {
 	s := open(t, url, func(c *Config) { c.Timeout = patience })
 	release := hold(t, url)
 	occupy(t, s)
-	var last *request
-	for range maxWaiting {
-		last = &request{claim: fresh(), done: make(chan struct{})} // looks
-		_, err := s.enqueue(last)
-		require.NoError(t, err)
+	var looks sync.WaitGroup
+	for range queue.MaxWaiting {
+		looks.Go(func() {
+			r := &request{claim: fresh()} // looks
+			assert.NoError(t, s.requests.Do(context.Background(), r))
+			assert.NoError(t, r.err)
+		})
 	}
+	await(t, s, queue.MaxWaiting)
 	c := fresh()
 	_, err := s.Claim(context.Background(), c)
 	require.ErrorIs(t, err, replay.ErrUnavailable)
-	require.ErrorIs(t, err, errTooMany)
+	require.ErrorIs(t, err, queue.ErrTooMany)
 	release()
-	<-last.done
-	require.NoError(t, last.err)
+	looks.Wait()
 	assert.Equal(t, replay.Admitted, retry(t, s, c).Status)
 }
 
@@ -316,7 +313,7 @@ func TestCloseWhileClaiming(t *testing.T) {
 			for {
 				if _, err := s.Claim(context.Background(), fresh()); err != nil {
 					assert.ErrorIs(t, err, replay.ErrUnavailable)
-					assert.True(t, errors.Is(err, errClosed), "%v", err)
+					assert.True(t, errors.Is(err, queue.ErrClosed), "%v", err)
 					return
 				}
 			}

@@ -38,18 +38,11 @@ func (s *Store) ask(ctx context.Context, c *replay.Claim, spend bool) (replay.An
 	if err := ctx.Err(); err != nil {
 		return replay.Answer{}, unavailable(err)
 	}
-	r := &request{claim: *c, spend: spend, done: make(chan struct{})}
-	place, err := s.enqueue(r)
-	if err != nil {
+	r := &request{claim: *c, spend: spend}
+	if err := s.requests.Do(ctx, r); err != nil {
 		return replay.Answer{}, unavailable(err)
 	}
-	select {
-	case <-r.done:
-		return r.answer, r.err
-	case <-ctx.Done():
-		s.requests.withdraw(place)
-		return replay.Answer{}, unavailable(fmt.Errorf("no answer in time: %w", ctx.Err()))
-	}
+	return r.answer, r.err
 }
 
 func (r *row) answer(c *replay.Claim) (replay.Answer, error) {

@@ -14,12 +14,13 @@ import (
 	"github.com/admitone/admitone/internal/postgres"
 	"github.com/admitone/admitone/token"
 	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/internal/queue"
 )
 
 const (
 	defaultTimeout    = 3 * time.Second
 	defaultPurgeEvery = time.Minute
-	defaultMaxConns   = flights + 2 // for purging, and for what heals
+	defaultMaxConns   = queue.Flights + 2 // for purging, and for what heals
 )
 
 // Config names the database. Either URL or Pool is mandatory.
@@ -89,7 +90,7 @@ type Store struct {
 	explicit atomic.Bool
 
 	lineage   lineage
-	requests  requests
+	requests  *queue.Queue[request]
 	repairing sync.Mutex
 	stop      context.CancelFunc
 	stopped   sync.WaitGroup
@@ -117,6 +118,7 @@ func openWith(ctx context.Context, config Config, now func() time.Time) (*Store,
 		log:     config.Log,
 		noFsync: config.AllowNoFsync,
 	}
+	s.requests = queue.New(s.answer)
 	if err := s.lineage.load(config.LineageFile); err != nil {
 		return nil, err
 	}
@@ -211,7 +213,7 @@ func newPool(ctx context.Context, url string, timeout time.Duration) (*pgxpool.P
 // Close ends the purging and closes the pool, except a Config.Pool. Claims on their way are
 // waited for; later claims are ErrUnavailable.
 func (s *Store) Close() error {
-	s.requests.close()
+	s.requests.Close()
 	if s.stop != nil {
 		s.stop()
 	}

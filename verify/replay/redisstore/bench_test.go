@@ -77,9 +77,9 @@ func BenchmarkClaim(b *testing.B) {
 			now := time.Now()
 			err := bare.Do(context.Background(), bare.B().Evalsha().Sha1(sha).Numkeys(2).
 				Key("admitone:1:{00/bare}:"+hex.EncodeToString(nonce[:]), epoch).
-				Arg(doClaim, fence, strconv.FormatInt(now.UnixMicro(), 10), strconv.FormatInt(now.Add(lifetime).UnixMicro(), 10),
-					"", strconv.FormatInt(now.UnixMicro(), 10),
-					"", "0", "0123456789abcdef").Build()).Error()
+				Arg(fence, strconv.FormatInt(now.UnixMicro(), 10), "0", "0123456789abcdef", doClaim,
+					strconv.FormatInt(now.UnixMicro(), 10), strconv.FormatInt(now.Add(lifetime).UnixMicro(), 10),
+					"", "").Build()).Error()
 			if err != nil {
 				b.Error(err)
 			}

@@ -19,7 +19,7 @@ import (
 
 // home is the index of the node that has the claim's keys.
 func home(c replay.Claim, realm string) int {
-	return int(slot(newKeys(realm).encode(&c, time.Time{}).key)) * 3 / 16384
+	return int(slot(newKeys(realm).encode(&c, doClaim).key)) * 3 / 16384
 }
 
 // ticketAt returns a ticket whose home is the given node.
@@ -138,7 +138,7 @@ func TestClusterSlotMoves(t *testing.T) {
 			unspent := same()
 			require.Equal(t, "admitted", status(t, stores[0], spent))
 
-			place := int(slot(stores[0].keys.encode(&spent, time.Time{}).key))
+			place := int(slot(stores[0].keys.encode(&spent, doClaim).key))
 			name := strconv.Itoa(place)
 			source, target := nodes[from].Do("CLUSTER", "MYID"), nodes[to].Do("CLUSTER", "MYID")
 			nodes[to].Do("CLUSTER", "SETSLOT", name, "IMPORTING", source)
@@ -156,7 +156,7 @@ func TestClusterSlotMoves(t *testing.T) {
 			}
 			requireSpent("already_used")
 			for _, key := range []string{stores[0].keys.epoch[spent.Nonce[0]%buckets],
-				stores[0].keys.encode(&spent, time.Time{}).key} {
+				stores[0].keys.encode(&spent, doClaim).key} {
 				nodes[from].Do("MIGRATE", "127.0.0.1", strconv.Itoa(nodes[to].Port), key, "0",
 					strconv.Itoa(int(patience.Milliseconds())))
 				requireSpent("already_used", "issued_before_start")

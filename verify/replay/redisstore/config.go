@@ -40,8 +40,7 @@ type Config struct {
 	TLS *tls.Config `json:"-"`
 
 	// Timeout bounds a claim, and an attempt to connect: 0 is 1 s. The claim's context can end
-	// a claim sooner. If thousands of claims wait on a server that has stopped answering, the
-	// last claims can wait twice as long.
+	// a claim sooner.
 	Timeout time.Duration
 
 	// Durable promises that a server knows all earlier answers after a restart or a fail-over:

@@ -3,9 +3,10 @@ package redisstore
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"net"
 	"sync"
+
+	"github.com/admitone/admitone/verify/replay/internal/queue"
 )
 
 // dialer opens connections and knows the open ones. When a primary has become a replica,
@@ -18,8 +19,6 @@ type dialer struct {
 	open    map[*conn]struct{}
 	closed  bool
 }
-
-var errClosed = errors.New("the store is closed")
 
 type conn struct {
 	net.Conn
@@ -47,7 +46,7 @@ func (d *dialer) dial(ctx context.Context, address string, plain *net.Dialer, co
 	defer d.mu.Unlock()
 	if d.closed {
 		_ = raw.Close()
-		return nil, errClosed
+		return nil, queue.ErrClosed
 	}
 	d.open[c] = struct{}{}
 	return c, nil

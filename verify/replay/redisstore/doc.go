@@ -11,6 +11,10 @@
 // script runs alone, so a single one of any number of claims of a nonce is Admitted. The
 // store never answers PossiblyUsed.
 //
+// Claims that come while two scripts are on their way share the next script. The server
+// answers each claim on its own, one after the other. In a Cluster, claims of one bucket
+// share a script.
+//
 // A claim is sent once. If the answer is lost, or later than Config.Timeout, the error is
 // ErrUnavailable, and the nonce may be spent or not. The same claim with the same Binding,
 // within replay.Grace of the first use, gets the lost answer. On an error nothing is

@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 
 	"github.com/redis/rueidis"
-
-	"github.com/admitone/admitone/verify/replay"
 )
 
 // shortage notes the shards where WAIT has fallen short. Until replicas are proven to have a
@@ -33,11 +31,8 @@ func (s *Store) fallShort(bucket int, err error) {
 	s.dialer.alarm()
 }
 
-// shard returns the shard of a claim.
-func (s *Store) shard(c *replay.Claim) int { return s.shardOf(int(c.Nonce[0] % buckets)) }
-
-// shardOf returns the number under which a bucket's shard is noted. In a Cluster, each
-// bucket stands for itself: slots move.
+// shardOf returns the number under which a bucket's shard is noted, and its claims are
+// gathered. In a Cluster, each bucket stands for itself: slots move.
 func (s *Store) shardOf(bucket int) int {
 	if s.client.Mode() == rueidis.ClientModeCluster {
 		return bucket
@@ -55,13 +50,9 @@ func (s *Store) prove(ctx context.Context) error {
 			continue
 		}
 		wg.Go(func() {
-			now := strconv.FormatInt(micros(s.now()), 10)
-			a := args{
-				bucket: i, key: s.keys.epoch[i], notBefore: "0", retainUntil: "0", now: now, lineage: s.known.of(i),
-			}
-			reply, acked, err := s.sendAndWait(ctx, &a, doProve)
+			replies, acked, err := s.runAndWait(ctx, []args{s.keys.onEpoch(i, doProve, s.known.of(i))})
 			if err == nil {
-				err = reply.Error()
+				err = replies[0].Error()
 			}
 			if err == nil && acked < int64(s.config.Wait.Replicas) {
 				err = s.config.tooFew()

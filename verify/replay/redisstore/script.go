@@ -12,23 +12,27 @@ import (
 	"github.com/admitone/admitone/verify/replay"
 )
 
-// script is the whole of a claim, on the server. Redis runs nothing in between. So looking
-// and spending are a single step, by a single reading of the server's clock.
+// script answers claims, each on its own, on the server. Redis runs nothing in between. So
+// looking and spending are a single step, by a single reading of the server's clock. A claim
+// that fails has an error in place of its answer, and the others have theirs.
 //
-//	KEYS[1]  the nonce's key     first use in µs, 16 digits, then the binding's 32 bytes or nothing
-//	KEYS[2]  the bucket's epoch  16 digits each: epoch in µs; latest time seen in µs; the server's
-//	                             count of evicted keys; then the replication ID of the primary
-//	                             that wrote it, a colon, and the origin
-//	ARGV[1]  task                claim, peek, touch (restore the epoch only), prove (touch, and
-//	                             write something), or renew (begin a new epoch)
-//	ARGV[2]  fence               1 if a new replication ID is a new epoch, else 0
-//	ARGV[3]  not before          µs
-//	ARGV[4]  retain until        µs
-//	ARGV[5]  binding             32 bytes or nothing
-//	ARGV[6]  the caller's time   µs
-//	ARGV[7]  lineage             the bucket's, as last seen by the caller, or nothing
-//	ARGV[8]  replicas            how many must be connected
-//	ARGV[9]  origin              a random text, for an epoch that has none
+//	KEYS     for each claim, the nonce's key     first use in µs, 16 digits, then the binding's 32 bytes or nothing
+//	         and the bucket's epoch              16 digits each: epoch in µs; latest time seen in µs; the server's
+//	                                             count of evicted keys; then the replication ID of the primary
+//	                                             that wrote it, a colon, and the origin
+//	ARGV[1]  fence               1 if a new replication ID is a new epoch, else 0
+//	ARGV[2]  the caller's time   µs
+//	ARGV[3]  replicas            how many must be connected
+//	ARGV[4]  origin              a random text, for an epoch that has none
+//
+// And for each claim:
+//
+//	task           claim, peek, touch (restore the epoch only), prove (touch, and write
+//	               something), or renew (begin a new epoch)
+//	not before     µs
+//	retain until   µs
+//	binding        32 bytes or nothing
+//	lineage        the bucket's, as last seen by the caller, or nothing
 //
 // The answer to claim and peek is an integer: a reply from the list below; or, for a spent
 // nonce, the time of the first use in µs, negated if the claim repeats the first. The answer
@@ -68,67 +72,76 @@ import (
 // foreign value in place of the epoch counts as a loss. In place of a nonce it is answered
 // 0, and 0 is no answer.
 const script = `
-local what, fence = ARGV[1], ARGV[2] == '1'
-local notBefore, retain, binding = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-local lineage, replicas = ARGV[7], tonumber(ARGV[8])
+local fence, caller, replicas, fresh = ARGV[1] == '1', tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 local info = redis.call('INFO', 'replication')
-if replicas > 0 and (what == 'claim' or what == 'peek') then
-  local online = 0
+local online = 0
+if replicas > 0 then
   for lag in string.gmatch(info, 'slave%d+:[^\r\n]*state=online[^\r\n]*lag=(%d+)') do
     if tonumber(lag) <= 3 then online = online + 1 end
   end
-  if online < replicas then return 7 end
 end
 local id = string.match(info, 'master_replid:(%x+)') or ''
 info = redis.call('INFO', 'stats')
 local _, at = string.find(info, '\nevicted_keys:', 1, true)
 local evicted = tonumber(at and string.match(info, '^%d+', at + 1) or 0)
-local record = redis.call('GET', KEYS[2])
-local epoch, seen, count, wrote, origin
-if record then
-  epoch, seen, count = tonumber(string.sub(record, 1, 16)), tonumber(string.sub(record, 17, 32)), tonumber(string.sub(record, 33, 48))
-  wrote, origin = string.match(string.sub(record, 49), '^(%x*):(%x+)$')
+local function answer(nonce, bucket, what, notBefore, retain, binding, lineage)
+  if online < replicas and (what == 'claim' or what == 'peek') then return 7 end
+  local record = redis.call('GET', bucket)
+  local epoch, seen, count, wrote, origin
+  if record then
+    epoch, seen, count = tonumber(string.sub(record, 1, 16)), tonumber(string.sub(record, 17, 32)), tonumber(string.sub(record, 33, 48))
+    wrote, origin = string.match(string.sub(record, 49), '^(%x*):(%x+)$')
+  end
+  local write, tell = true, false
+  if not epoch or not seen or not count or not origin or what == 'renew'
+    or fence and wrote ~= id
+    or evicted ~= count and (wrote == id or evicted ~= 0)
+    or lineage ~= '' and lineage ~= (fence and id or origin)
+    or now < seen - 20000000 then
+    epoch, seen, tell, origin = math.max(now, caller), now, true, origin or fresh
+  elseif now >= seen + 20000000 then
+    seen, tell = now, true
+  elseif now >= seen + 10000000 then
+    seen = now
+  else
+    write = wrote ~= id or evicted ~= count or what == 'prove'
+  end
+  local failed
+  if what == 'peek' then
+    tell = false
+  elseif write then
+    local value = string.format('%016.0f%016.0f%016.0f%s:%s', epoch, seen, evicted, id, origin)
+    local set = redis.pcall('SET', bucket, value)
+    if set.err then failed, tell = set, false end
+  end
+  if what ~= 'claim' and what ~= 'peek' then return failed or {epoch, fence and id or origin} end
+  if now >= retain then return tell and 6 or 3 end
+  local spent = redis.call('GET', nonce)
+  if spent then
+    if tell then return 6 end
+    local first = tonumber(string.sub(spent, 1, 16)) or 0
+    local repeats = binding ~= '' and string.sub(spent, 17) == binding and now >= first and now < first + 10000000
+    if what == 'claim' and (repeats or replicas > 0) then redis.call('SET', nonce, spent, 'KEEPTTL') end
+    return repeats and -first or first
+  end
+  if failed then return failed end
+  if notBefore <= epoch then return tell and 5 or 2 end
+  if what == 'claim' then
+    redis.call('SET', nonce, string.format('%016.0f', now) .. binding, 'PXAT', string.format('%.0f', math.ceil(retain / 1000)))
+  end
+  return tell and 4 or 1
 end
-local write, tell = true, false
-if not epoch or not seen or not count or not origin or what == 'renew'
-  or fence and wrote ~= id
-  or evicted ~= count and (wrote == id or evicted ~= 0)
-  or lineage ~= '' and lineage ~= (fence and id or origin)
-  or now < seen - 20000000 then
-  epoch, seen, tell, origin = math.max(now, tonumber(ARGV[6])), now, true, origin or ARGV[9]
-elseif now >= seen + 20000000 then
-  seen, tell = now, true
-elseif now >= seen + 10000000 then
-  seen = now
-else
-  write = wrote ~= id or evicted ~= count or what == 'prove'
+local answers = {}
+for i = 1, #KEYS / 2 do
+  local a = 5 * i
+  local ok, one = pcall(answer, KEYS[2 * i - 1], KEYS[2 * i],
+    ARGV[a], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), ARGV[a + 3], ARGV[a + 4])
+  if not ok and type(one) ~= 'table' then one = redis.error_reply(one) end
+  answers[i] = one
 end
-local failed
-if what == 'peek' then
-  tell = false
-elseif write then
-  local value = string.format('%016.0f%016.0f%016.0f%s:%s', epoch, seen, evicted, id, origin)
-  local answer = redis.pcall('SET', KEYS[2], value)
-  if answer.err then failed, tell = answer, false end
-end
-if what ~= 'claim' and what ~= 'peek' then return failed or {epoch, fence and id or origin} end
-if now >= retain then return tell and 6 or 3 end
-local spent = redis.call('GET', KEYS[1])
-if spent then
-  if tell then return 6 end
-  local first = tonumber(string.sub(spent, 1, 16)) or 0
-  local repeats = binding ~= '' and string.sub(spent, 17) == binding and now >= first and now < first + 10000000
-  if what == 'claim' and (repeats or replicas > 0) then redis.call('SET', KEYS[1], spent, 'KEEPTTL') end
-  return repeats and -first or first
-end
-if failed then return failed end
-if notBefore <= epoch then return tell and 5 or 2 end
-if what == 'claim' then
-  redis.call('SET', KEYS[1], string.format('%016.0f', now) .. binding, 'PXAT', string.format('%.0f', math.ceil(retain / 1000)))
-end
-return tell and 4 or 1`
+return answers`
 
 // Replies of the script other than times.
 const (
@@ -167,8 +180,8 @@ func decode(reply int64) (replay.Answer, error) {
 }
 
 // decodeEpoch reads the answer to a task other than claim and peek.
-func decodeEpoch(result rueidis.RedisResult) (epoch time.Time, lineage string, err error) {
-	values, err := result.ToArray()
+func decodeEpoch(reply rueidis.RedisMessage) (epoch time.Time, lineage string, err error) {
+	values, err := reply.ToArray()
 	if err != nil {
 		return epoch, "", err
 	}
@@ -210,15 +223,16 @@ func newKeys(realm string) *keys {
 	return k
 }
 
-// args is a claim in the form of the script's arguments.
+// args is a task of the script, with its arguments.
 type args struct {
-	bucket                                  int
-	key, notBefore, retainUntil, bound, now string
-	lineage                                 string // as the store knows it when the command is made
+	what                               string
+	bucket                             int
+	key, notBefore, retainUntil, bound string
+	lineage                            string // as the store knows it when the command is made
 }
 
 // encode lays out all arguments in a single string, for a single allocation.
-func (k *keys) encode(c *replay.Claim, now time.Time) args {
+func (k *keys) encode(c *replay.Claim, what string) args {
 	bucket := int(c.Nonce[0] % buckets)
 	var space [256]byte
 	b := append(space[:0], k.prefix[bucket]...)
@@ -231,13 +245,16 @@ func (k *keys) encode(c *replay.Claim, now time.Time) args {
 	if c.Binding != [32]byte{} {
 		b = append(b, c.Binding[:]...)
 	}
-	boundEnd := len(b)
-	b = strconv.AppendInt(b, micros(now), 10)
 	s := string(b)
 	return args{
-		bucket: bucket, key: s[:keyEnd], notBefore: s[keyEnd:notBeforeEnd],
-		retainUntil: s[notBeforeEnd:retainEnd], bound: s[retainEnd:boundEnd], now: s[boundEnd:],
+		what: what, bucket: bucket, key: s[:keyEnd], notBefore: s[keyEnd:notBeforeEnd],
+		retainUntil: s[notBeforeEnd:retainEnd], bound: s[retainEnd:],
 	}
+}
+
+// onEpoch is a task that concerns a bucket's epoch alone.
+func (k *keys) onEpoch(bucket int, what, lineage string) args {
+	return args{what: what, bucket: bucket, key: k.epoch[bucket], notBefore: "0", retainUntil: "0", lineage: lineage}
 }
 
 // lastMicro is in the year 2255.

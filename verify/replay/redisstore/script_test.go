@@ -65,13 +65,13 @@ func TestEncode(t *testing.T) {
 		RetainUntil: time.UnixMicro(1_800_000_000_000_002),
 	}
 	want := args{
-		bucket: 63, key: "admitone:1:{3f/prod}:7f0000000000000000000000000000ff",
-		notBefore: "1800000000000001", retainUntil: "1800000000000002", now: "1800000000000003",
+		what: doPeek, bucket: 63, key: "admitone:1:{3f/prod}:7f0000000000000000000000000000ff",
+		notBefore: "1800000000000001", retainUntil: "1800000000000002",
 	}
-	assert.Equal(t, want, newKeys("prod").encode(&c, time.UnixMicro(1_800_000_000_000_003)))
+	assert.Equal(t, want, newKeys("prod").encode(&c, doPeek))
 	c.Binding = [32]byte{31: 1}
 	want.bound = strings.Repeat("\x00", 31) + "\x01"
-	assert.Equal(t, want, newKeys("prod").encode(&c, time.UnixMicro(1_800_000_000_000_003)))
+	assert.Equal(t, want, newKeys("prod").encode(&c, doPeek))
 	assert.Equal(t, "admitone:1:{00/}:epoch", newKeys("").epoch[0])
 }
 
@@ -87,7 +87,7 @@ func TestKeysOfRealms(t *testing.T) {
 		keys := newKeys(realm)
 		for first := range buckets {
 			for _, last := range []byte{0, 1} {
-				a := keys.encode(&replay.Claim{Nonce: [16]byte{0: byte(first), 15: last}}, time.Time{})
+				a := keys.encode(&replay.Claim{Nonce: [16]byte{0: byte(first), 15: last}}, doClaim)
 				for _, key := range []string{a.key, keys.epoch[a.bucket]} {
 					if owner, ok := seen[key]; ok && (owner != realm || key == a.key) {
 						t.Errorf("realms %q and %q have the key %q in common", owner, realm, key)

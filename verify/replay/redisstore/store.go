@@ -14,6 +14,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/admitone/admitone/verify/replay"
+	"github.com/admitone/admitone/verify/replay/internal/queue"
 )
 
 // Store is a replay.Store on Redis or Valkey. The package comment has the promises.
@@ -35,6 +36,8 @@ type Store struct {
 	fault atomic.Pointer[error]
 	known lineages
 	short shortage
+
+	requests [buckets]*queue.Queue[request] // by shard
 
 	stop   context.CancelFunc
 	ended  sync.WaitGroup
@@ -72,6 +75,9 @@ func openWith(ctx context.Context, config Config, script string, every time.Dura
 	s := &Store{
 		now: now, config: config, client: client, dialer: dialer, script: script,
 		keys: newKeys(config.Realm), db: option.SelectDB, fence: "1", origin: newOrigin(),
+	}
+	for shard := range s.requests {
+		s.requests[shard] = queue.New(s.answer)
 	}
 	if err := s.known.load(config.LineageFile); err != nil {
 		client.Close()
@@ -121,11 +127,14 @@ func (s *Store) sawEpoch(epoch time.Time) {
 	}
 }
 
-// Close ends the connections. Claims are ErrUnavailable from then on.
+// Close ends the connections. Claims on their way are waited for; later claims are ErrUnavailable.
 func (s *Store) Close() error {
 	s.closed.Do(func() {
 		s.stop()
 		s.ended.Wait()
+		for _, requests := range s.requests {
+			requests.Close()
+		}
 		s.client.Close()
 		s.dialer.close()
 	})
@@ -137,15 +146,22 @@ func (s *Store) String() string {
 	return fmt.Sprintf("redisstore(realm %q, %s)", s.config.Realm, s.client.Mode())
 }
 
-// Claim implements replay.Store, in a single round trip. If Claim gives up waiting, the
-// nonce may be spent or not; a later claim with the same Binding finds out.
+// Claim implements replay.Store, in a round trip possibly shared with other claims. If Claim
+// gives up waiting, the nonce may be spent or not; a later claim with the same Binding finds out.
 func (s *Store) Claim(ctx context.Context, c replay.Claim) (replay.Answer, error) {
 	return s.ask(ctx, &c, doClaim)
 }
 
-// Peek implements replay.Store, in a single round trip.
+// Peek implements replay.Store, as Claim does.
 func (s *Store) Peek(ctx context.Context, c replay.Claim) (replay.Answer, error) {
 	return s.ask(ctx, &c, doPeek)
+}
+
+// request is a claim or a peek, awaited by a caller.
+type request struct {
+	args
+	reply int64
+	err   error
 }
 
 func (s *Store) ask(ctx context.Context, c *replay.Claim, what string) (replay.Answer, error) {
@@ -158,22 +174,25 @@ func (s *Store) ask(ctx context.Context, c *replay.Claim, what string) (replay.A
 	if fault := s.fault.Load(); fault != nil {
 		return replay.Answer{}, unavailable(*fault)
 	}
-	if err := s.short.err(s.shard(c)); err != nil {
+	a := s.keys.encode(c, what)
+	shard := s.shardOf(a.bucket)
+	if err := s.short.err(shard); err != nil {
 		return replay.Answer{}, unavailable(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
-	a := s.keys.encode(c, s.now())
 	for range 3 {
-		a.lineage = s.known.of(a.bucket)
-		reply, err := s.send(ctx, &a, what)
-		if err != nil {
-			if outOfMemory(err) {
+		r := &request{args: a}
+		if err := s.requests[shard].Do(ctx, r); err != nil {
+			return replay.Answer{}, unavailable(err)
+		}
+		if r.err != nil {
+			if outOfMemory(r.err) {
 				return replay.Answer{Status: replay.Full}, nil
 			}
-			return replay.Answer{}, explain(err)
+			return replay.Answer{}, explain(r.err)
 		}
-		switch reply {
+		switch r.reply {
 		case replyAdmittedTell, replyIssuedBeforeTell, replyAskAgain:
 			// The answer holds whether this works or not.
 			if _, err := s.touch(ctx, doTouch); err != nil {
@@ -185,83 +204,112 @@ func (s *Store) ask(ctx context.Context, c *replay.Claim, what string) (replay.A
 			}
 			return replay.Answer{}, unavailable(s.config.tooFew())
 		}
-		if reply != replyAskAgain {
-			return decode(reply)
+		if r.reply != replyAskAgain {
+			return decode(r.reply)
 		}
 	}
 	return replay.Answer{}, unavailable(errors.New("the server's clock leaps about; set it right"))
 }
 
-// send has the script run, and waits for replicas if need be.
-func (s *Store) send(ctx context.Context, a *args, what string) (int64, error) {
-	if s.config.Wait.Replicas > 0 && what == doClaim {
-		return s.runAndWait(ctx, a)
+// answer sends a batch and answers its requests, within Config.Timeout. A caller that gives up
+// does not disturb the others.
+func (s *Store) answer(batch []*request) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.config.Timeout)
+	defer cancel()
+	tasks := make([]args, len(batch))
+	wait := false
+	for i, r := range batch {
+		r.lineage = s.known.of(r.bucket)
+		tasks[i] = r.args
+		wait = wait || s.config.Wait.Replicas > 0 && r.what == doClaim
 	}
-	return s.run(ctx, a, what)
+	var replies []rueidis.RedisMessage
+	var acked int64
+	var err error
+	if wait {
+		replies, acked, err = s.runAndWait(ctx, tasks)
+	} else {
+		replies, err = s.run(ctx, tasks)
+	}
+	for i, r := range batch {
+		if r.err = err; err == nil {
+			r.reply, r.err = replies[i].AsInt64()
+		}
+		if wait && r.err == nil {
+			r.err = s.acknowledged(r, acked)
+		}
+	}
 }
 
-// run sends the digest of the script and, to a server without the script, the script. In
-// this case the first command does nothing.
-func (s *Store) run(ctx context.Context, a *args, what string) (int64, error) {
-	reply, err := s.client.Do(ctx, s.command(s.client, a, what, false)).ToInt64()
+// acknowledged is an error if too few replicas have what a request wrote. A primary that is cut
+// off must not say that the nonce is spent, either: its replicas, of which one is the primary by
+// now, may not know.
+func (s *Store) acknowledged(r *request, acked int64) error {
+	wrote := r.reply == replyAdmitted || r.reply == replyAdmittedTell || r.reply < 0 || r.reply > replyTooFewReplicas
+	if r.what != doClaim || !wrote || acked >= int64(s.config.Wait.Replicas) {
+		return nil
+	}
+	err := fmt.Errorf("%d replicas have the claim, and %d must have it", acked, s.config.Wait.Replicas)
+	s.fallShort(r.bucket, err)
+	return err
+}
+
+// run has the script do the tasks, which in a Cluster are of one bucket, and returns a reply for each. It sends
+// the digest of the script and, to a server without the script, the script. In this case the first command does
+// nothing.
+func (s *Store) run(ctx context.Context, tasks []args) ([]rueidis.RedisMessage, error) {
+	replies, err := s.client.Do(ctx, s.command(s.client, false, tasks...)).ToArray()
 	if noScript(err) {
-		reply, err = s.client.Do(ctx, s.command(s.client, a, what, true)).ToInt64()
+		replies, err = s.client.Do(ctx, s.command(s.client, true, tasks...)).ToArray()
 	}
-	return reply, err
+	return eachOf(replies, len(tasks), err)
 }
 
-func (s *Store) command(c rueidis.CommandClient, a *args, what string, whole bool) rueidis.Completed {
+// eachOf refuses replies of another number than the tasks.
+func eachOf(replies []rueidis.RedisMessage, tasks int, err error) ([]rueidis.RedisMessage, error) {
+	if err == nil && len(replies) != tasks {
+		err = fmt.Errorf("the script answered %d of %d tasks", len(replies), tasks)
+	}
+	return replies, err
+}
+
+// command is the script with its tasks: the digest, or with whole the script itself.
+func (s *Store) command(c rueidis.CommandClient, whole bool, tasks ...args) rueidis.Completed {
+	keys := make([]string, 0, 2*len(tasks))
+	values := append(make([]string, 0, 4+5*len(tasks)),
+		s.fence, strconv.FormatInt(micros(s.now()), 10), s.config.replicas, s.origin)
+	for _, a := range tasks {
+		keys = append(keys, a.key, s.keys.epoch[a.bucket])
+		values = append(values, a.what, a.notBefore, a.retainUntil, a.bound, a.lineage)
+	}
 	if whole {
-		return c.B().Eval().Script(s.script).Numkeys(2).Key(a.key, s.keys.epoch[a.bucket]).
-			Arg(what, s.fence, a.notBefore, a.retainUntil, a.bound, a.now).
-			Arg(a.lineage, s.config.replicas, s.origin).Build()
+		return c.B().Eval().Script(s.script).Numkeys(int64(len(keys))).Key(keys...).Arg(values...).Build()
 	}
-	return c.B().Evalsha().Sha1(s.sha).Numkeys(2).Key(a.key, s.keys.epoch[a.bucket]).
-		Arg(what, s.fence, a.notBefore, a.retainUntil, a.bound, a.now).
-		Arg(a.lineage, s.config.replicas, s.origin).Build()
+	return c.B().Evalsha().Sha1(s.sha).Numkeys(int64(len(keys))).Key(keys...).Arg(values...).Build()
 }
 
-// runAndWait sends claim and WAIT together, on a dedicated connection: WAIT concerns the
-// writes of its own connection. A primary that is cut off must not say that the nonce is
-// spent, either: its replicas, of which one is the primary by now, may not know.
-func (s *Store) runAndWait(ctx context.Context, a *args) (int64, error) {
-	reply, acked, err := s.sendAndWait(ctx, a, doClaim)
-	if err != nil {
-		return 0, err
-	}
-	n, err := reply.AsInt64()
-	if err != nil {
-		return 0, err
-	}
-	wrote := n == replyAdmitted || n == replyAdmittedTell || n < 0 || n > replyTooFewReplicas
-	if wrote && acked < int64(s.config.Wait.Replicas) {
-		err := fmt.Errorf("%d replicas have the claim, and %d must have it", acked, s.config.Wait.Replicas)
-		s.fallShort(a.bucket, err)
-		return 0, err
-	}
-	return n, nil
-}
-
-// sendAndWait sends a task and WAIT, and returns the script's reply and the number of
-// replicas that have what the task wrote.
-func (s *Store) sendAndWait(ctx context.Context, a *args, what string) (rueidis.RedisMessage, int64, error) {
+// runAndWait sends the script and WAIT together, on a dedicated connection: WAIT concerns the
+// writes of its own connection. It returns also the number of replicas that have what the
+// tasks wrote.
+func (s *Store) runAndWait(ctx context.Context, tasks []args) ([]rueidis.RedisMessage, int64, error) {
 	client, release := s.client.Dedicate()
 	defer release()
-	send := func(whole bool) (reply rueidis.RedisMessage, acked int64, err error) {
+	send := func(whole bool) (replies []rueidis.RedisMessage, acked int64, err error) {
 		limit := s.config.Wait.Timeout.Milliseconds()
 		wait := client.B().Wait().Numreplicas(int64(s.config.Wait.Replicas)).Timeout(limit).Build()
-		results := client.DoMulti(ctx, s.command(client, a, what, whole), wait)
-		if reply, err = results[0].ToMessage(); err != nil {
-			return reply, 0, err
+		results := client.DoMulti(ctx, s.command(client, whole, tasks...), wait)
+		if replies, err = results[0].ToArray(); err != nil {
+			return nil, 0, err
 		}
 		acked, err = results[1].ToInt64()
-		return reply, acked, err
+		return replies, acked, err
 	}
-	reply, acked, err := send(false)
+	replies, acked, err := send(false)
 	if noScript(err) {
-		return send(true)
+		replies, acked, err = send(true)
 	}
-	return reply, acked, err
+	replies, err = eachOf(replies, len(tasks), err)
+	return replies, acked, err
 }
 
 // touch restores the epochs of all buckets, or with doRenew begins new ones, and returns
@@ -283,7 +331,6 @@ func (s *Store) touch(ctx context.Context, what string) ([buckets]time.Time, err
 func (s *Store) touchOnce(ctx context.Context, what string) (epochs [buckets]time.Time, again bool, failed error) {
 	named := s.known.last.Load()
 	var seen [buckets]string
-	now := strconv.FormatInt(micros(s.now()), 10)
 	pending := make([]int, buckets)
 	for i := range pending {
 		pending[i] = i
@@ -291,19 +338,22 @@ func (s *Store) touchOnce(ctx context.Context, what string) (epochs [buckets]tim
 	for _, whole := range []bool{false, true} {
 		commands := make(rueidis.Commands, 0, len(pending))
 		for _, i := range pending {
-			a := args{bucket: i, key: s.keys.epoch[i], notBefore: "0", retainUntil: "0", now: now, lineage: named[i]}
-			commands = append(commands, s.command(s.client, &a, what, whole))
+			commands = append(commands, s.command(s.client, whole, s.keys.onEpoch(i, what, named[i])))
 		}
 		var unknown []int
 		for n, result := range s.client.DoMulti(ctx, commands...) {
-			epoch, lineage, err := decodeEpoch(result)
-			switch {
-			case noScript(err) && !whole:
-				unknown = append(unknown, pending[n])
-			case err != nil:
+			bucket := pending[n]
+			replies, err := result.ToArray()
+			replies, err = eachOf(replies, 1, err)
+			if noScript(err) && !whole {
+				unknown = append(unknown, bucket)
+				continue
+			}
+			if err == nil {
+				epochs[bucket], seen[bucket], err = decodeEpoch(replies[0])
+			}
+			if err != nil {
 				failed = err
-			default:
-				epochs[pending[n]], seen[pending[n]] = epoch, lineage
 			}
 		}
 		if pending = unknown; len(pending) == 0 {

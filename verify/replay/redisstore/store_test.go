@@ -31,7 +31,7 @@ func TestKeysOnTheServer(t *testing.T) {
 		assert.Equal(t, fmt.Sprint(buckets), server.Do("DBSIZE"))
 		assert.Equal(t, "-1", server.Do("PTTL", "admitone:1:{00/prod}:epoch"))
 		c := ticket()
-		key := s.keys.encode(&c, time.Time{}).key
+		key := s.keys.encode(&c, doClaim).key
 		require.Regexp(t, `^admitone:1:\{[0-3][0-9a-f]/prod\}:[0-9a-f]{32}$`, key)
 
 		writes := func() string {
@@ -46,7 +46,7 @@ func TestKeysOnTheServer(t *testing.T) {
 		peeked, err := s.Peek(context.Background(), c)
 		require.NoError(t, err)
 		require.Equal(t, replay.Answer{Status: replay.Admitted}, peeked)
-		epoch := s.keys.epoch[s.keys.encode(&c, time.Time{}).bucket]
+		epoch := s.keys.epoch[s.keys.encode(&c, doClaim).bucket]
 		server.Do("DEL", epoch)
 		peeked, err = s.Peek(context.Background(), c)
 		require.NoError(t, err)
@@ -58,7 +58,7 @@ func TestKeysOnTheServer(t *testing.T) {
 		require.Equal(t, "1", server.Do("EXISTS", epoch))
 
 		c = ticket()
-		key = s.keys.encode(&c, time.Time{}).key
+		key = s.keys.encode(&c, doClaim).key
 		c.Binding = [32]byte{1}
 		begin := time.Now()
 		require.Equal(t, "admitted", status(t, s, c))
@@ -240,7 +240,7 @@ func TestForeignValues(t *testing.T) {
 		server := servers.Redis(t, program, servers.Forgetful...)
 		s := openUnwatched(t, Config{URL: server.URL})
 		c := ticket()
-		a := s.keys.encode(&c, time.Time{})
+		a := s.keys.encode(&c, doClaim)
 		epoch := s.keys.epoch[a.bucket]
 		for _, junk := range [][]string{{"SET", a.key, "junk"}, {"LPUSH", a.key, "1"}, {"SADD", epoch, "1"}} {
 			server.Do("DEL", junk[1])
@@ -253,7 +253,7 @@ func TestForeignValues(t *testing.T) {
 			s := openUnwatched(t, config)
 			for _, junk := range []string{"", "junk", strings.Repeat("x", 72)} {
 				c := ticket()
-				server.Do("SET", newKeys("").encode(&c, time.Time{}).key[:len(epoch)-len("epoch")]+"epoch", junk)
+				server.Do("SET", newKeys("").encode(&c, doClaim).key[:len(epoch)-len("epoch")]+"epoch", junk)
 				require.Equal(t, "issued_before_start", status(t, s, c))
 			}
 			time.Sleep(time.Millisecond)
@@ -284,7 +284,7 @@ func TestLostAnswer(t *testing.T) {
 			var err error
 			var lost sync.WaitGroup
 			lost.Go(func() { a, err = s.Claim(ctx, c) })
-			require.Eventually(t, func() bool { return server.Do("EXISTS", s.keys.encode(&c, time.Time{}).key) == "1" },
+			require.Eventually(t, func() bool { return server.Do("EXISTS", s.keys.encode(&c, doClaim).key) == "1" },
 				patience, time.Millisecond)
 			cancel()
 			lost.Wait()
