@@ -111,7 +111,7 @@ func TestSharedStatement(t *testing.T) {
 			release := hold(t, url)
 			answered := occupy(t, s)
 			var queued int
-			enqueue := func(call func(context.Context, replay.Claim) (replay.Answer, error), c replay.Claim) func() (replay.Answer,
+			ask := func(call func(context.Context, replay.Claim) (replay.Answer, error), c replay.Claim) func() (replay.Answer,
 				error) {
 				t.Helper()
 				answer := later(ctx, call, c)
@@ -126,19 +126,19 @@ func TestSharedStatement(t *testing.T) {
 				repeated bool
 			}
 			wants := []want{
-				{enqueue(s.Peek, twice), replay.Admitted, false},
-				{enqueue(s.Claim, twice), replay.Admitted, false},
-				{enqueue(s.Claim, twice), replay.AlreadyUsed, false},
-				{enqueue(s.Peek, twice), replay.AlreadyUsed, false},
-				{enqueue(s.Claim, retried), replay.Admitted, false},
-				{enqueue(s.Claim, retried), replay.Admitted, true},
-				{enqueue(s.Claim, bound(retried, 8)), replay.AlreadyUsed, false},
-				{enqueue(s.Claim, bound(spent, 2)), replay.AlreadyUsed, false},
-				{enqueue(s.Claim, late), replay.TooLate, false},
-				{enqueue(s.Claim, old), replay.IssuedBeforeStart, false},
+				{ask(s.Peek, twice), replay.Admitted, false},
+				{ask(s.Claim, twice), replay.Admitted, false},
+				{ask(s.Claim, twice), replay.AlreadyUsed, false},
+				{ask(s.Peek, twice), replay.AlreadyUsed, false},
+				{ask(s.Claim, retried), replay.Admitted, false},
+				{ask(s.Claim, retried), replay.Admitted, true},
+				{ask(s.Claim, bound(retried, 8)), replay.AlreadyUsed, false},
+				{ask(s.Claim, bound(spent, 2)), replay.AlreadyUsed, false},
+				{ask(s.Claim, late), replay.TooLate, false},
+				{ask(s.Claim, old), replay.IssuedBeforeStart, false},
 			}
 			for range 40 {
-				wants = append(wants, want{enqueue(s.Claim, fresh()), replay.Admitted, false})
+				wants = append(wants, want{ask(s.Claim, fresh()), replay.Admitted, false})
 			}
 			impatient, cancel := context.WithCancel(ctx)
 			given := fresh()
@@ -161,7 +161,8 @@ func TestSharedStatement(t *testing.T) {
 			assert.Equal(t, replay.Admitted, claim(t, s, given).Status, "it was never sent")
 			answered()
 			// One claim, then flights of one, then one of all others, and this one.
-			assert.Equal(t, 1+queue.Flights+1+1, ask1[int](t, url, "SELECT count(DISTINCT xmin::text) FROM admitone_replay.claims"))
+			statements := ask1[int](t, url, "SELECT count(DISTINCT xmin::text) FROM admitone_replay.claims")
+			assert.Equal(t, 1+queue.Flights+1+1, statements)
 		})
 	}
 }
