@@ -231,7 +231,7 @@ type segmentCondition struct {
 
 // readSegment hands every sound record of the segment to add.
 func readSegment(path string, index int64, number uint64, add func(*record)) (st segmentCondition, err error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return st, err
 	}
@@ -259,7 +259,10 @@ func readSegment(path string, index int64, number uint64, add func(*record)) (st
 		return st, nil
 	}
 	st.copied = id != identity{binary.BigEndian.Uint64(b[32:]), int64(binary.BigEndian.Uint64(b[40:]))}
-	return st, readRecords(f, headerCRC, add, &st.damaged)
+	if err := readRecords(f, headerCRC, add, &st.damaged); err != nil {
+		return st, err
+	}
+	return st, f.Sync() // an earlier process may have died before, and answers rest on the records from now on
 }
 
 // readRecords hands every sound record to add. Behind the sound records may be a torn one and

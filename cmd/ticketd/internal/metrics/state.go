@@ -72,7 +72,7 @@ const (
 var (
 	allKinds   = []string{memoryStore, journalStore, redisStore, postgresStore}
 	inMemory   = []string{memoryStore, journalStore, redisStore} // with nonces in memory
-	oneProcess = []string{memoryStore, journalStore}             // the epoch stays while such a store is open
+	oneProcess = []string{memoryStore, journalStore}
 	onDisk     = []string{journalStore, postgresStore}
 )
 
@@ -135,7 +135,7 @@ var (
 	up = prometheus.NewDesc(namespace+"replay_up", "Whether the replay store answered for this scrape; "+
 		"for a journal, whether the latest commit succeeded.", []string{"store"}, nil)
 	epoch = replayDesc("epoch_timestamp_seconds", "Moment from which the replay store's memory is complete; "+
-		"one-time tickets issued earlier are refused.", nil)
+		"one-time tickets issued earlier are refused (with Redis, in a part of its buckets at least).", nil)
 	asked  = replayDesc("round_trips_total", "Claims and looks that went to the shared replay store.", nil)
 	spared = replayDesc("round_trips_spared_total",
 		"Replays that were refused without asking the shared replay store.", nil)
@@ -167,7 +167,7 @@ func (m *Metrics) WatchStore(kind string, s replay.Managed) {
 				e.ch <- prometheus.MustNewConstMetric(metric.desc, metric.typ, v)
 			}
 		}
-		if since := s.Epoch(); slices.Contains(oneProcess, kind) && !since.IsZero() {
+		if since := s.Epoch(); !since.IsZero() {
 			e.gauge(epoch, float64(since.UnixMilli())/float64(time.Second/time.Millisecond))
 		}
 	}})

@@ -54,7 +54,7 @@ func granted(i directory.Issuer) string {
 		parts = append(parts, "for "+strings.Join(i.Audiences, " and "))
 	}
 	if i.MaxLifetime > 0 {
-		parts = append(parts, "at most "+i.MaxLifetime.String())
+		parts = append(parts, "at most "+shortly(i.MaxLifetime.String()))
 	}
 	if i.ManyTimes {
 		parts = append(parts, "also for many uses")

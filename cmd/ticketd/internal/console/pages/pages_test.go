@@ -533,7 +533,7 @@ func TestIssuersPage(t *testing.T) {
 	require.Equal(t, http.StatusOK, w.get("/console/issuers"))
 	text := words()
 	for _, want := range []string{
-		"partner may issue acme for agent and customer at most 5m0s also for many uses may change customers&#39; records claims plan,",
+		"partner may issue acme for agent and customer at most 5m also for many uses may change customers&#39; records claims plan,",
 		"2.5 a second format 2 until", "last used 15 Jan 2027 08:00 UTC 0000000a, used 15 Jan 2027 08:00 UTC 0000000b",
 		"0000000c, denied bundle 3 until", "portal may issue acme for agent format 1 never used 0000000d",
 		"stolen denied acme", "Issuer stolen is denied", "Issuer portal was never used", "The grant of issuer partner ends in 9 days, at",
