@@ -118,7 +118,7 @@ func openWith(ctx context.Context, config Config, now func() time.Time) (*Store,
 		log:     config.Log,
 		noFsync: config.AllowNoFsync,
 	}
-	s.requests = queue.New(s.answer)
+	s.requests = queue.New(0, s.answer)
 	if err := s.lineage.load(config.LineageFile); err != nil {
 		return nil, err
 	}

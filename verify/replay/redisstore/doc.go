@@ -5,15 +5,19 @@
 //
 // # A claim
 //
-// A claim is a script, in a single round trip. The script reads the server's own clock,
+// A claim is a script, in a round trip. The script reads the server's own clock,
 // refuses a late claim, looks for the nonce, refuses a ticket possibly older than the
 // server's memory, and inserts the nonce with the claim's RetainUntil as its expiry. The
 // script runs alone, so a single one of any number of claims of a nonce is Admitted. The
 // store never answers PossiblyUsed.
 //
-// Claims that come while two scripts are on their way share the next script. The server
-// answers each claim on its own, one after the other. In a Cluster, claims of one bucket
-// share a script.
+// At most two scripts are on their way at a time. A claim that comes with fewer on their
+// way is sent at once, alone. Other claims wait for a script to come back, at most for a
+// quarter of Config.Timeout, and then share a script, up to 256 claims together. The server
+// answers each claim on its own, one after the other. If the script fails as a whole, all
+// its claims are replay.ErrUnavailable. A caller that gives up before the sending spends
+// nothing; a caller that gives up later does not disturb the others. At most 16,384 claims
+// wait. In a Cluster, all this holds for the claims of a bucket.
 //
 // A claim is sent once. If the answer is lost, or later than Config.Timeout, the error is
 // ErrUnavailable, and the nonce may be spent or not. The same claim with the same Binding,
@@ -131,5 +135,5 @@
 //	  +evalsha +eval +script|load +get +set +time +info +ping +cluster|slots +cluster|shards +role +wait
 //
 // (in Redis 6.2: +script, +cluster). While a Cluster moves a slot between shards, claims in
-// the slot are ErrUnavailable. Wait takes a connection for every claim under way.
+// the slot are ErrUnavailable. Wait takes a connection for each script under way.
 package redisstore

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-
-	"github.com/redis/rueidis"
 )
 
 // shortage notes the shards where WAIT has fallen short. Until replicas are proven to have a
@@ -34,7 +32,7 @@ func (s *Store) fallShort(bucket int, err error) {
 // shardOf returns the number under which a bucket's shard is noted, and its claims are
 // gathered. In a Cluster, each bucket stands for itself: slots move.
 func (s *Store) shardOf(bucket int) int {
-	if s.client.Mode() == rueidis.ClientModeCluster {
+	if s.apart {
 		return bucket
 	}
 	return 0

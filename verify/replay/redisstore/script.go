@@ -275,8 +275,8 @@ func micros(t time.Time) int64 {
 	return t.UnixMicro()
 }
 
-// outOfMemory recognizes the answer of a full server that may not evict. Redis 6.2 wraps
-// the answer into the script's error.
+// outOfMemory recognizes the answer of a full server that may not evict. In Redis 6.2 the script's
+// place stands before it.
 func outOfMemory(err error) bool {
 	return strings.Contains(err.Error(), "OOM command not allowed")
 }

@@ -156,9 +156,9 @@ func TestScriptRemovesNothing(t *testing.T) {
 
 func TestOutOfMemory(t *testing.T) {
 	for message, want := range map[string]bool{
-		"OOM command not allowed when used memory > 'maxmemory'. script: 1, on @user_script:3.":                              true,
-		"ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM command not allowed when used memory": true,
-		"READONLY You can't write against a read only replica.":                                                              false,
+		"OOM command not allowed when used memory > 'maxmemory'.":                   true,
+		"@user_script: 3: -OOM command not allowed when used memory > 'maxmemory'.": true,
+		"READONLY You can't write against a read only replica.":                     false,
 	} {
 		assert.Equal(t, want, outOfMemory(serverError(message)), message)
 	}

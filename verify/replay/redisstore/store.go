@@ -38,6 +38,7 @@ type Store struct {
 	short shortage
 
 	requests [buckets]*queue.Queue[request] // by shard
+	apart    bool                           // a script may have keys of one bucket only
 
 	stop   context.CancelFunc
 	ended  sync.WaitGroup
@@ -77,7 +78,7 @@ func openWith(ctx context.Context, config Config, script string, every time.Dura
 		keys: newKeys(config.Realm), db: option.SelectDB, fence: "1", origin: newOrigin(),
 	}
 	for shard := range s.requests {
-		s.requests[shard] = queue.New(s.answer)
+		s.requests[shard] = queue.New(config.Timeout/4, s.answer)
 	}
 	if err := s.known.load(config.LineageFile); err != nil {
 		client.Close()
@@ -110,6 +111,17 @@ func (s *Store) begin(ctx context.Context) error {
 	if _, err := s.touch(ctx, doTouch); err != nil {
 		return fmt.Errorf("running the script: %w", explain(err))
 	}
+	if s.client.Mode() == rueidis.ClientModeCluster {
+		s.apart = true
+		return nil
+	}
+	// A Cluster can look like a single server: behind a proxy, or to a user who may not ask for its slots.
+	two := []args{s.keys.onEpoch(0, doTouch, s.known.of(0)), s.keys.onEpoch(1, doTouch, s.known.of(1))}
+	if _, _, err := s.run(ctx, two); err != nil {
+		if s.apart = strings.HasPrefix(err.Error(), "CROSSSLOT"); !s.apart {
+			return fmt.Errorf("running the script: %w", explain(err))
+		}
+	}
 	return nil
 }
 
@@ -127,14 +139,17 @@ func (s *Store) sawEpoch(epoch time.Time) {
 	}
 }
 
-// Close ends the connections. Claims on their way are waited for; later claims are ErrUnavailable.
+// Close ends the connections. Claims on their way are waited for, for twice Config.Timeout at most.
+// Later claims are ErrUnavailable.
 func (s *Store) Close() error {
 	s.closed.Do(func() {
 		s.stop()
 		s.ended.Wait()
+		var answered sync.WaitGroup
 		for _, requests := range s.requests {
-			requests.Close()
+			answered.Go(requests.Close)
 		}
+		answered.Wait()
 		s.client.Close()
 		s.dialer.close()
 	})
@@ -216,26 +231,52 @@ func (s *Store) ask(ctx context.Context, c *replay.Claim, what string) (replay.A
 func (s *Store) answer(batch []*request) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.config.Timeout)
 	defer cancel()
+	if s.config.Wait.Replicas == 0 {
+		s.answerBy(ctx, batch, s.run)
+		return
+	}
+	// A look has nothing to wait for in WAIT.
+	var looks, claims []*request
+	for _, r := range batch {
+		if r.what == doClaim {
+			claims = append(claims, r)
+		} else {
+			looks = append(looks, r)
+		}
+	}
+	var answered sync.WaitGroup
+	answered.Go(func() { s.answerBy(ctx, looks, s.run) })
+	s.answerBy(ctx, claims, s.runAndWait)
+	answered.Wait()
+}
+
+// answerBy answers requests by run or runAndWait.
+func (s *Store) answerBy(ctx context.Context, batch []*request,
+	run func(ctx context.Context, tasks []args) (replies []rueidis.RedisMessage, acked int64, err error),
+) {
+	if len(batch) == 0 {
+		return
+	}
+	// They may have waited since ask looked.
+	err := s.short.err(s.shardOf(batch[0].bucket))
+	if fault := s.fault.Load(); fault != nil {
+		err = unavailable(*fault)
+	}
 	tasks := make([]args, len(batch))
-	wait := false
 	for i, r := range batch {
 		r.lineage = s.known.of(r.bucket)
 		tasks[i] = r.args
-		wait = wait || s.config.Wait.Replicas > 0 && r.what == doClaim
 	}
 	var replies []rueidis.RedisMessage
 	var acked int64
-	var err error
-	if wait {
-		replies, acked, err = s.runAndWait(ctx, tasks)
-	} else {
-		replies, err = s.run(ctx, tasks)
+	if err == nil {
+		replies, acked, err = run(ctx, tasks)
 	}
 	for i, r := range batch {
 		if r.err = err; err == nil {
 			r.reply, r.err = replies[i].AsInt64()
 		}
-		if wait && r.err == nil {
+		if r.err == nil {
 			r.err = s.acknowledged(r, acked)
 		}
 	}
@@ -254,15 +295,16 @@ func (s *Store) acknowledged(r *request, acked int64) error {
 	return err
 }
 
-// run has the script do the tasks, which in a Cluster are of one bucket, and returns a reply for each. It sends
-// the digest of the script and, to a server without the script, the script. In this case the first command does
-// nothing.
-func (s *Store) run(ctx context.Context, tasks []args) ([]rueidis.RedisMessage, error) {
+// run has the script do the tasks, which in a Cluster are of one bucket, and returns a reply for
+// each. It sends the digest of the script and, to a server without the script, the script. In this
+// case the first command does nothing. No replica is asked.
+func (s *Store) run(ctx context.Context, tasks []args) ([]rueidis.RedisMessage, int64, error) {
 	replies, err := s.client.Do(ctx, s.command(s.client, false, tasks...)).ToArray()
 	if noScript(err) {
 		replies, err = s.client.Do(ctx, s.command(s.client, true, tasks...)).ToArray()
 	}
-	return eachOf(replies, len(tasks), err)
+	replies, err = eachOf(replies, len(tasks), err)
+	return replies, 0, err
 }
 
 // eachOf refuses replies of another number than the tasks.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 )
 
 const (
@@ -33,6 +34,7 @@ var (
 // and is sent with the other waiting requests.
 type Queue[R any] struct {
 	send func(batch []*R)
+	late time.Duration
 
 	mu      sync.Mutex
 	waiting list.List // of *item[R]
@@ -47,8 +49,11 @@ type item[R any] struct {
 }
 
 // New returns a queue. send sends a batch, and returns when the requests have their answers.
-// It is called by several goroutines.
-func New[R any](send func(batch []*R)) *Queue[R] { return &Queue[R]{send: send} }
+// It is called by several goroutines. A batch that is on its way for longer than late holds up no
+// others any more: the next batch may have another connection. Zero is for ever.
+func New[R any](late time.Duration, send func(batch []*R)) *Queue[R] {
+	return &Queue[R]{send: send, late: late}
+}
 
 // Do has the request sent, and returns when it has its answer. If ctx ends first, the request
 // is taken back, or may still be answered: then nobody is to read the answer.
@@ -63,7 +68,12 @@ func (q *Queue[R]) Do(ctx context.Context, request *R) error {
 		return nil
 	case <-ctx.Done():
 		q.withdraw(place)
-		return fmt.Errorf("no answer in time: %w", ctx.Err())
+		select {
+		case <-r.sent:
+			return nil
+		default:
+			return fmt.Errorf("no answer in time: %w", ctx.Err())
+		}
 	}
 }
 
@@ -78,11 +88,16 @@ func (q *Queue[R]) enqueue(r *item[R]) (*list.Element, error) {
 		return nil, ErrTooMany
 	}
 	place := q.waiting.PushBack(r)
+	q.start()
+	return place, nil
+}
+
+// start begins a flight, if there is room for one. It needs the lock.
+func (q *Queue[R]) start() {
 	if q.flying < Flights {
 		q.flying++
 		q.flown.Go(q.fly)
 	}
-	return place, nil
 }
 
 // withdraw takes back a request not yet sent.
@@ -103,11 +118,31 @@ func (q *Queue[R]) fly() {
 		for i, item := range items {
 			batch[i] = item.request
 		}
+		inTime := q.watch()
 		q.send(batch)
 		for _, item := range items {
 			close(item.sent)
 		}
+		if !inTime() {
+			return
+		}
 	}
+}
+
+// watch gives a flight's room to another when it is late. The result ends the watch, and reports
+// whether the flight still has its room.
+func (q *Queue[R]) watch() (inTime func() bool) {
+	if q.late == 0 {
+		return func() bool { return true }
+	}
+	return time.AfterFunc(q.late, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.flying--
+		if q.waiting.Len() > 0 {
+			q.start()
+		}
+	}).Stop
 }
 
 // take returns the next batch. An empty batch ends a flight.

@@ -3,8 +3,10 @@ package queue
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -33,7 +35,7 @@ func (s *server) send(batch []*request) {
 func TestRequestsShareBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{let: make(chan struct{})}
-		q := New(s.send)
+		q := New(0, s.send)
 		var answered sync.WaitGroup
 		const all = Flights + MaxBatch + 7
 		for n := range all {
@@ -65,7 +67,7 @@ func TestRequestsShareBatches(t *testing.T) {
 func TestWithdrawn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{let: make(chan struct{})}
-		q := New(s.send)
+		q := New(0, s.send)
 		var ended sync.WaitGroup
 		ask := func(ctx context.Context, want error) {
 			ended.Go(func() { assert.ErrorIs(t, q.Do(ctx, &request{}), want) })
@@ -92,7 +94,7 @@ func TestWithdrawn(t *testing.T) {
 func TestFullAndClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{let: make(chan struct{})}
-		q := New(s.send)
+		q := New(0, s.send)
 		var answered sync.WaitGroup
 		ask := func() { assert.NoError(t, q.Do(context.Background(), new(request))) }
 		for range Flights {
@@ -116,5 +118,34 @@ func TestFullAndClosed(t *testing.T) {
 		close(s.let)
 		answered.Wait()
 		<-closed
+	})
+}
+
+// A batch without an answer holds up the others for a while only, and is answered itself when it comes back.
+func TestLateFlights(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hung := make(chan struct{})
+		var sent atomic.Int64
+		q := New(time.Second, func([]*request) {
+			if sent.Add(1) <= Flights {
+				<-hung
+			}
+		})
+		begin := time.Now()
+		var answered sync.WaitGroup
+		for range Flights {
+			answered.Go(func() { assert.NoError(t, q.Do(context.Background(), new(request))) })
+			synctest.Wait()
+		}
+		for range 3 { // the first waits for late flights, and the others find room
+			assert.NoError(t, q.Do(context.Background(), new(request)))
+			assert.Equal(t, time.Second, time.Since(begin))
+		}
+		close(hung)
+		answered.Wait()
+		q.Close()
+		waiting, flying := q.State()
+		assert.Zero(t, waiting)
+		assert.Zero(t, flying)
 	})
 }
