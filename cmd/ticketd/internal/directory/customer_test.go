@@ -43,6 +43,9 @@ func TestResolveCustomerCreates(t *testing.T) {
 }
 
 func TestResolveCustomer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much work in one goroutine")
+	}
 	onBoth(t, func(t *testing.T, d database) {
 		const phoneA, phoneB, phoneC = "+442012345678", "+442012345679", "+442012345670"
 		full := Customer{Email: "a@example.com", Phone1: phoneA, UniqueID: "A", FirstName: "Ann", LastName: "Ash",
@@ -414,6 +417,9 @@ func pairs(f func(name string, relations [3]relation, ticket, record Customer)) 
 //
 // trap S1, trap S2
 func TestOneRecordOnePerson(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much work in one goroutine")
+	}
 	onBoth(t, func(t *testing.T, d database) {
 		ctx := t.Context()
 		db := d.withBrands(t, "acme")
@@ -518,6 +524,9 @@ func TestTwoTicketsAtOnce(t *testing.T) {
 }
 
 func TestResolveCustomerAgainstModel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much work in one goroutine")
+	}
 	onBoth(t, func(t *testing.T, d database) {
 		db := d.withBrands(t, "a", "b")
 		if d.name == sqliteFile.name {

@@ -141,6 +141,9 @@ func TestRevocationsThatGo(t *testing.T) {
 // With many revocations, each look reads some of them. With too many, the database is asked
 // for each ticket, and the next attempt comes after an hour.
 func TestManyRevocations(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much work in one goroutine")
+	}
 	ctx := t.Context()
 	dsn := sqliteFile.place(t)
 	db, clock := cached(t, dsn)
