@@ -33,7 +33,7 @@ var notRun = map[string]string{
 	"cd bench && go run . -only soak":                           "measures for minutes; bench has tests with tiny rounds",
 	"cd bench && go run . -only replay":                         "measures for a minute; bench has tests with tiny rounds",
 	"cd bench && go run . -only http -clients 64 -route redeem": "measures for a minute; bench has tests with tiny rounds",
-	"cd bench && go run . -only shared -clients 64":             "measures for a minute; bench has tests with tiny rounds",
+	"cd bench && go run . -only shared -clients 64,256":         "measures for a minute; bench has tests with tiny rounds",
 	"cd bench && go run . -only start,size":                     "builds and measures for a minute; bench has tests with tiny rounds",
 	"cd verify/internal/histories && go run . -histories 1000 -seed 1": "" +
 		"runs for half an hour; histories has tests with few",
